@@ -1,0 +1,153 @@
+"""Trains the demo's classifiers on digit scenes and writes their weights and held-out scores.
+
+    python training/train_classifiers.py [--only digits]
+
+Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json` are those of the
+files as written, in half precision, loaded again through `camport.demo.networks.load`.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from camport.demo.networks import NETWORKS, WEIGHTS, Network, load
+from camport.demo.scenes import LABELS, scene_arrays
+
+SEED = 0
+HELD_OUT_SCENES = 1000
+SHIFT = 0.02  # largest random shift of a cached scene, as a share of its side: no digit is nearer the border
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Training settings of one network."""
+
+    scenes: int
+    epochs: int
+    batch: int = 64
+    rate: float = 4e-3
+    weight_decay: float = 1e-2
+
+
+RECIPES = {
+    "digits": Recipe(scenes=12_000, epochs=12),
+    "gap-pool": Recipe(scenes=20_000, epochs=16),
+    "gap-full": Recipe(scenes=12_000, epochs=8),
+}
+
+
+def normalised(images: Tensor, network: Network) -> Tensor:
+    """uint8 [b, h, w, 3] to what the network takes, [b, 3, h, w]."""
+    mean, std = torch.tensor(network.mean), torch.tensor(network.std)
+    return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """A batch [b, h, w, 3] made new: shifted as a whole, each scene's channels shuffled, every other inverted."""
+    size = images.shape[1]
+    reach = round(SHIFT * size)
+    padded = F.pad(images.permute(0, 3, 1, 2).float(), (reach,) * 4, mode="replicate")
+    y, x = (int(v) for v in rng.integers(0, 2 * reach + 1, 2))
+    moved = padded[:, :, y : y + size, x : x + size]
+    order = torch.from_numpy(rng.permuted(np.tile(np.arange(3), (len(images), 1)), axis=1))
+    swapped = torch.gather(moved, 1, order[:, :, None, None].expand_as(moved))
+    negative = torch.from_numpy(rng.random((len(images), 1, 1, 1)) < 0.5)
+    return torch.where(negative, 255 - swapped, swapped).permute(0, 2, 3, 1)
+
+
+def batches(
+    images: Tensor, labels: Tensor, recipe: Recipe, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of shuffled, augmented batches; an incomplete last one is left out."""
+    order = torch.from_numpy(rng.permutation(len(images)))
+    for chosen in order[: len(order) // recipe.batch * recipe.batch].split(recipe.batch):
+        yield augmented(images[chosen], rng), labels[chosen]
+
+
+def train(name: str) -> nn.Module:
+    """Trains one network from SEED."""
+    card, recipe = NETWORKS[name], RECIPES[name]
+    rng = np.random.default_rng(SEED)
+    torch.manual_seed(SEED)
+    arrays = scene_arrays(range(recipe.scenes), split="train", size=card.input_size)
+    images, labels = torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]).float()
+    network = card.factory().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=recipe.weight_decay)
+    steps = recipe.epochs * (recipe.scenes // recipe.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=steps, pct_start=0.2)
+    # bfloat16 halves the time where the processor has it and is slower than float32 where it is emulated.
+    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    for epoch in range(recipe.epochs):
+        losses: list[Tensor] = []
+        for batch, wanted in batches(images, labels, recipe, rng):
+            inputs = normalised(batch, card).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+                logits = network(inputs)
+            loss = F.binary_cross_entropy_with_logits(logits.float(), wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.detach())
+        print(f"{name}: epoch {epoch + 1}/{recipe.epochs}, loss {torch.stack(losses).mean():.4f}", flush=True)
+    return network
+
+
+def write(name: str, network: nn.Module) -> None:
+    """Stores the weights in half precision, batch-norm's statistics included."""
+    WEIGHTS.mkdir(exist_ok=True)
+    tensors = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in network.state_dict().items()
+    }
+    save_file(tensors, WEIGHTS / f"{name}.safetensors")
+
+
+@torch.no_grad()
+def score(name: str) -> dict[str, object]:
+    """The stored network's figures on held-out scenes of one to five digits."""
+    card, network = NETWORKS[name], load(name)
+    images, presence = scene_arrays(range(HELD_OUT_SCENES), split="held-out", size=card.input_size)
+    logits = torch.cat([network(normalised(part, card)) for part in torch.from_numpy(images).split(100)])
+    truth = torch.from_numpy(presence)
+    said = logits > 0
+    hit = (said & truth).sum(0) / truth.sum(0)
+    spared = (~said & ~truth).sum(0) / (~truth).sum(0)
+    balanced = (hit + spared) / 2
+    return {
+        "held_out_scenes": HELD_OUT_SCENES,
+        "balanced_accuracy": round(float(balanced.mean()), 4),
+        "balanced_accuracy_per_label": {
+            label: round(float(value), 4) for label, value in zip(LABELS, balanced, strict=True)
+        },
+        "top1_is_present": round(float(truth.gather(1, logits.argmax(1, keepdim=True)).float().mean()), 4),
+        "exact_match": round(float((said == truth).all(1).float().mean()), 4),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=sorted(NETWORKS), help="train this network and leave the others")
+    chosen: str | None = parser.parse_args().only
+    path = WEIGHTS / "scores.json"
+    scores = json.loads(path.read_text()) if path.is_file() else {}
+    for name in [chosen] if chosen else list(NETWORKS):
+        start = time.perf_counter()
+        network = train(name)
+        seconds = round(time.perf_counter() - start, 1)
+        write(name, network)
+        scores[name] = {**score(name), "training_seconds": seconds, "seed": SEED}
+        print(name, json.dumps(scores[name]))
+        path.write_text(json.dumps(scores, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
