@@ -2,8 +2,8 @@
 
     python training/train_classifiers.py [--only digits]
 
-Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json` are those of the
-files as written, in half precision, loaded again through `camport.demo.networks.load`.
+Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json` are those
+of the files as written, in half precision, loaded again through `camport.demo.networks.load`.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def normalised(images: Tensor, network: Network) -> Tensor:
 
 
 def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """A batch [b, h, w, 3] made new: shifted as a whole, each scene's channels shuffled, every other inverted."""
+    """A batch [b, h, w, 3] made new: shifted, each scene's channels shuffled, every other one inverted."""
     size = images.shape[1]
     reach = round(SHIFT * size)
     padded = F.pad(images.permute(0, 3, 1, 2).float(), (reach,) * 4, mode="replicate")
@@ -134,7 +134,9 @@ def score(name: str) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=sorted(NETWORKS), help="train this network and leave the others")
     chosen: str | None = parser.parse_args().only
     path = WEIGHTS / "scores.json"

@@ -1,11 +1,11 @@
 """The demo's three classifiers: small, trained on digit scenes, shipped with the package.
 
-Each has ten logits, one a digit class, trained as presence (binary cross-entropy): the logit of the seven speaks
-of sevens alone, so a map for target 7 must lie on the sevens and on nothing else.
+Each has ten logits, one a digit class, trained as presence (binary cross-entropy): the logit of the seven
+speaks of sevens alone, so a map for target 7 must lie on the sevens and on nothing else.
 
-`gap-pool` and `gap-full` are the pair of the class activation map experiment (Zhou et al. 2016, arXiv 1512.04150):
-three convolutions, global average pooling and one linear layer, with max-pooling between the convolutions and
-without. Without it the maps have the input's resolution and need no upsampling.
+`gap-pool` and `gap-full` are the pair of the class activation map experiment (Zhou et al. 2016, arXiv
+1512.04150): three convolutions, global average pooling and one linear layer, with max-pooling between the
+convolutions and without. Without it the maps have the input's resolution and need no upsampling.
 """
 
 from collections.abc import Callable
@@ -47,8 +47,8 @@ class BasicBlock(nn.Module):
 class DigitResNet(nn.Module):
     """A small ResNet of stride 8: maps are 16x16 at 128 pixels.
 
-    The receptive field of `layer3` (81 pixels) covers the largest digit and little more, so that what the last
-    map says of a place is about the digit there.
+    The receptive field of `layer3` (81 pixels) covers the largest digit and little more, so that what the
+    last map says of a place is about the digit there.
     """
 
     def __init__(self, classes: int = len(LABELS)) -> None:
@@ -94,7 +94,9 @@ class FullResolutionCAMNet(nn.Module):
 
     def __init__(self, classes: int = len(LABELS)) -> None:
         super().__init__()
-        self.features = nn.Sequential(*_convolution(3, 24, 1), *_convolution(24, 48, 2), *_convolution(48, 96, 4))
+        self.features = nn.Sequential(
+            *_convolution(3, 24, 1), *_convolution(24, 48, 2), *_convolution(48, 96, 4)
+        )
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(96, classes)
 

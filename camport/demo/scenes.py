@@ -8,15 +8,12 @@ split and size.
 The splits share nothing: every fifth scan and three of the photographs are held out.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +21,6 @@ from PIL import Image
 
 from camport.errors import InputError, MissingDependencyError
 
-Split = Literal["train", "held-out"]
 Box = tuple[float, float, float, float]
 
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -89,7 +85,7 @@ class Scene:
     questions: tuple[tuple[str, str], ...]
 
 
-def make_scene(seed: int, *, split: Split = "train", size: int = 128, digits: int | None = None) -> Scene:
+def make_scene(seed: int, *, split: str = "train", size: int = 128, digits: int | None = None) -> Scene:
     """The scene of this seed, the same on every call.
 
     Args:
@@ -125,7 +121,7 @@ def make_scene(seed: int, *, split: Split = "train", size: int = 128, digits: in
 
 
 def scene_arrays(
-    seeds: Iterable[int], *, split: Split = "train", size: int = 128, digits: int | None = None
+    seeds: Iterable[int], *, split: str = "train", size: int = 128, digits: int | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Many scenes for training and scoring: images uint8 [N, size, size, 3] and presence bool [N, 10]."""
     scenes = [make_scene(seed, split=split, size=size, digits=digits) for seed in seeds]
