@@ -1,0 +1,170 @@
+"""From what a user passes to what the engine takes: conversion, broadcasting, and checks that say the remedy.
+
+The engine's own complaint about a wrong input is a page; about NaN, a swapped channel axis or bytes that were
+never scaled it says nothing at all and returns a plausible map.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from camport.errors import InputError, UnknownNameError
+from camport.runtime.labels import class_index
+from camport.runtime.ports import Port, shape_of
+
+CLASS_INPUTS = ("target", "class_ids")
+"""Inputs that name classes: -1, the model's own choice, where they are left out, and texts are looked up."""
+
+_PREPARE = "explainer.preprocess.apply(image)"
+
+
+def build_feeds(
+    ports: Sequence[Port],
+    values: Mapping[str, Any],
+    labels: tuple[str, ...] | None = None,
+    classes: int | None = None,
+) -> dict[str, np.ndarray]:
+    """The arrays the graph takes, by input name.
+
+    A value without the batch axis holds for every image: an int for `target` [b], one box [4] for `boxes`
+    [b,4]. Classes that are left out are -1. Floats are cast to the graph's precision, integers to its width.
+
+    Args:
+        ports: the graph's inputs, the one that sets the batch size first.
+        values: what was passed; None counts as left out.
+        labels: class names by index, where known.
+        classes: number of classes `target` may name, where known.
+
+    Raises:
+        UnknownNameError: an input the graph does not have, or an unknown class name.
+        InputError: a value that is missing or of the wrong dtype, rank, size, count or range, or not finite.
+    """
+    names = [port.name for port in ports]
+    for name in values:
+        if name not in names:
+            raise UnknownNameError("input", name, names)
+    feeds: dict[str, np.ndarray] = {}
+    sizes: dict[str, tuple[int, str]] = {}
+    for port in ports:
+        value = values.get(port.name)
+        if value is None and port.name not in CLASS_INPUTS:
+            raise InputError(f"{port.name} is missing; the graph takes {', '.join(str(p) for p in ports)}")
+        array = _to_array(port, -1 if value is None else value, labels)
+        array = _with_batch(port, array, sizes)
+        _check_sizes(port, array, sizes)
+        _check_finite(port, array)
+        if port.name == "target" and array.dtype.kind == "i" and classes is not None:
+            _check_classes(port.name, array, classes)
+        elif port.name == "class_ids" and labels is not None:
+            _check_classes(port.name, array, len(labels))
+        feeds[port.name] = np.ascontiguousarray(array)
+    return feeds
+
+
+def _to_array(port: Port, value: Any, labels: tuple[str, ...] | None) -> np.ndarray:
+    """`value` as an array of the graph's dtype."""
+    if port.name in CLASS_INPUTS:
+        if isinstance(value, str):
+            value = class_index(value, labels)
+        elif isinstance(value, list | tuple):
+            value = [class_index(item, labels) if isinstance(item, str) else item for item in value]
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # ragged lists, and tensors that do not live on the CPU
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{port.name} is a {type(value).__name__} that is no array: {reason}") from None
+    kind = array.dtype.kind
+    if port.is_float:
+        is_picture = len(port.shape) == 4
+        if is_picture and kind in "iub":
+            raise InputError(
+                f"{port.name} is {shape_of(array)}, unscaled pixels; the graph takes {port}: "
+                f"use {_PREPARE}, or scale to [0,1] and normalise as the model was trained"
+            )
+        fits = kind in "fiu"
+    else:
+        fits = kind == "b" if port.dtype == "bool" else kind in "iu"
+    if not fits:
+        raise InputError(f"{port.name} is {shape_of(array)}; the graph takes {port}")
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which is reported as such
+        return np.asarray(array, dtype=port.dtype)
+
+
+def _with_batch(port: Port, array: np.ndarray, sizes: Mapping[str, tuple[int, str]]) -> np.ndarray:
+    """`array` with the graph's rank, repeated for every image where only the batch axis is missing."""
+    rank = len(port.shape)
+    if array.ndim == rank - 1 and sizes:
+        batch = sizes[str(port.shape[0])][0] if str(port.shape[0]) in sizes else next(iter(sizes.values()))[0]
+        return np.broadcast_to(array, (batch, *array.shape))
+    if array.ndim != rank:
+        hint = ""
+        if rank == 4 and array.ndim == 3:
+            hint = f": give a batch, {port.name}[None] for one image"
+            if array.shape[-1] in (3, 4) and array.shape[0] not in (1, 3):
+                hint = f": channels come first and the batch before them; {_PREPARE}[0][None] does both"
+        raise InputError(f"{port.name} is {shape_of(array)}, rank {array.ndim}; the graph takes {port}{hint}")
+    return array
+
+
+def _check_sizes(port: Port, array: np.ndarray, sizes: dict[str, tuple[int, str]]) -> None:
+    """Static axes have the graph's size, axes of one name one size; new names are noted in `sizes`."""
+    if 0 in array.shape:
+        raise InputError(f"{port.name} is {shape_of(array)}, an empty batch; give at least one image")
+    first = not sizes
+    for axis, (given, wanted) in enumerate(zip(array.shape, port.shape, strict=True)):
+        if isinstance(wanted, int):
+            if given != wanted:
+                hint = _size_hint(port, array, axis)
+                raise InputError(f"{port.name} is {shape_of(array)}; the graph takes {port}{hint}")
+        elif wanted in sizes and sizes[wanted][0] != given:
+            size, other = sizes[wanted]
+            if axis == 0:
+                hint = f"{given} for {size} images: give one for all of them, or {size}"
+            else:
+                hint = f"axis {wanted} is {given}, but {size} in {other}"
+            raise InputError(f"{port.name} is {shape_of(array)}, {hint}")
+        elif wanted != "?":
+            sizes[wanted] = (given, port.name)
+    if first and not sizes:
+        sizes["?"] = (array.shape[0], port.name)
+
+
+def _size_hint(port: Port, array: np.ndarray, axis: int) -> str:
+    if len(port.shape) != 4 or axis == 0:
+        return ""
+    if axis == 1:
+        channels = port.shape[1]
+        if array.shape[3] == channels:
+            return ": channels come first, images.transpose(0, 3, 1, 2)"
+        if array.shape[1] == 1:
+            return f": repeat the grey channel, images.repeat({channels}, axis=1)"
+        return f": it has {array.shape[1]} channels instead of {channels}"
+    return f": resize to {port.shape[2]}x{port.shape[3]} (height x width), e.g. with {_PREPARE}"
+
+
+def _check_finite(port: Port, array: np.ndarray) -> None:
+    if array.dtype.kind != "f":
+        return
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    bad = (~finite).reshape(len(array), -1).sum(axis=1)
+    which = [f"{count} in image {i}" for i, count in enumerate(bad) if count]
+    shown = ", ".join(which[:4]) + (f", and {len(which) - 4} more images" if len(which) > 4 else "")
+    nans = int(np.isnan(array).sum())
+    rest = int(bad.sum()) - nans
+    raise InputError(
+        f"{port.name} has values that are not finite: {shown} ({nans} NaN, {rest} infinite); "
+        "look at how they were normalised"
+    )
+
+
+def _check_classes(name: str, array: np.ndarray, classes: int) -> None:
+    for i, value in enumerate(array.reshape(len(array), -1)):
+        for index in value:
+            if not -1 <= index < classes:
+                raise InputError(
+                    f"{name} {index} of image {i} is out of range: the graph has {classes} classes, "
+                    f"0 to {classes - 1}, or -1 for the model's own choice"
+                )
