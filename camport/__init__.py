@@ -1,0 +1,82 @@
+"""camport: a visual explanation as part of the model file.
+
+`bind` a method to a model and call it, or export it with `camport.export`. Importing this package imports neither
+PyTorch nor anything else that is large: names arrive when they are first used.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError as _NotFound
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+from camport.core.markers import hookimpl
+from camport.errors import CamportError, CamportWarning
+
+if TYPE_CHECKING:
+    from camport.core.adapter import Adapter
+    from camport.core.bind import Bound, bind, explain
+    from camport.core.explainer import Explainer
+    from camport.core.explanation import Explanation
+    from camport.core.metric import Metric
+    from camport.core.probe import Probe
+    from camport.core.registry import AdapterInfo, MethodInfo, PluginInfo, adapters, methods
+
+try:
+    __version__ = _version("camport")
+except _NotFound:
+    __version__ = "0"
+
+_LAZY = {
+    "Adapter": "camport.core.adapter",
+    "AdapterInfo": "camport.core.registry",
+    "Bound": "camport.core.bind",
+    "Explainer": "camport.core.explainer",
+    "Explanation": "camport.core.explanation",
+    "MethodInfo": "camport.core.registry",
+    "Metric": "camport.core.metric",
+    "PluginInfo": "camport.core.registry",
+    "Probe": "camport.core.probe",
+    "bind": "camport.core.bind",
+    "explain": "camport.core.bind",
+    "methods": "camport.core.registry",
+}
+
+__all__ = [
+    "Adapter",
+    "AdapterInfo",
+    "Bound",
+    "CamportError",
+    "CamportWarning",
+    "Explainer",
+    "Explanation",
+    "MethodInfo",
+    "Metric",
+    "PluginInfo",
+    "Probe",
+    "__version__",
+    "adapters",
+    "bind",
+    "explain",
+    "hookimpl",
+    "methods",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY and name != "adapters":
+        raise AttributeError(f"module 'camport' has no attribute {name!r}")
+    try:
+        # `adapters` is a room and a function in one, see camport/adapters/__init__.py
+        value = import_module("camport.adapters") if name == "adapters" else getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("camport"):
+            raise
+        from camport.errors import MissingDependencyError
+
+        raise MissingDependencyError(f'camport.{name} needs {error.name}: pip install "camport[torch]"') from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

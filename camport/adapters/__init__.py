@@ -1,0 +1,31 @@
+"""The built-in adapters, one task a file; registered through the same hook as everybody else's.
+
+The package is also the function `camport.adapters()`, which lists all that are registered: one name for both, so the
+module itself is callable.
+"""
+
+import sys
+from types import ModuleType
+
+from camport.adapters.classification import ClassificationAdapter
+from camport.core.adapter import Adapter
+from camport.core.markers import hookimpl
+from camport.core.registry import AdapterInfo
+from camport.core.registry import adapters as _registered
+
+__all__ = ["ClassificationAdapter"]
+
+
+@hookimpl
+def camport_adapters() -> list[type[Adapter]]:
+    """All of them."""
+    return [ClassificationAdapter]
+
+
+class _Callable(ModuleType):
+    def __call__(self) -> dict[str, AdapterInfo]:
+        """All adapters by name, built in and from plugins."""
+        return _registered()
+
+
+sys.modules[__name__].__class__ = _Callable

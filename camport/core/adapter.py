@@ -1,0 +1,72 @@
+"""What an adapter is: the one place that knows the task. It turns what a model said into one scalar an image."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camport.core.grid import Grid, find_grid
+
+
+class Adapter(ABC):
+    """Turns a model's output into y^c [b], the differentiable score that is explained; abstract.
+
+    `call`, `resolve` and `score` are tensor maths without branches on values and are traced for export. `prepare`
+    and `check` run eagerly and are where bad input is refused.
+
+    Attributes:
+        name: the registry name, e.g. "classification".
+        title: one line for people.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors a target consists of; they are the graph inputs beside `images`."""
+
+    @abstractmethod
+    def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+        """The user's target as tensors on the device of `images`, named as `inputs`; InputError where it is wrong."""
+
+    def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
+        """Calls the model."""
+        return model(images)
+
+    @abstractmethod
+    def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
+        """Raises ModelError or InputError where outputs and target do not fit. Called eagerly, never traced."""
+
+    @abstractmethod
+    def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The target with its defaults filled in from the outputs, e.g. -1 replaced by the top class."""
+
+    @abstractmethod
+    def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+        """y^c of a resolved target, differentiable with respect to `outputs`."""
+
+    @abstractmethod
+    def explained(self, target: Mapping[str, Tensor]) -> Tensor:
+        """What `Explanation.target` shows of a resolved target."""
+
+    @abstractmethod
+    def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """A target for `batch` images as a user might give it, to compare an exported graph with eager PyTorch."""
+
+    def grid(
+        self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str
+    ) -> Grid:
+        """How the output of `module`, called `name`, lies on the image; LayerError where it is no map."""
+        return find_grid(activation, image_size, model, module, name)
+
+    def options(self) -> dict[str, Any]:
+        """The options of this instance by name."""
+        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}  # type: ignore[arg-type]

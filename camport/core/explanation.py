@@ -1,0 +1,111 @@
+"""What an explanation holds, and how it shows and saves itself."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from camport.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One explanation for each image of a batch.
+
+    Attributes:
+        heatmap: float32 [b,H,W] in [0,1], at the resolution of the images.
+        raw: [b,h,w], the method's own map: layer resolution, signed where the method is, not normalised.
+        score: [b], the scalar y^c that was explained.
+        target: what was explained, e.g. int64 [b] class indices.
+        outputs: the model's own output, detached.
+        activations: one [b,c,h,w] a target layer; None where the method needs none.
+        gradients: likewise, d score / d activations.
+        method: registry name of the method.
+        layers: names of the target layers, chosen or given.
+        figures: what the method reports beside its map, such as a completeness gap.
+    """
+
+    heatmap: Float[Tensor, "b H W"]
+    raw: Float[Tensor, "b h w"]
+    score: Float[Tensor, " b"]
+    target: Tensor
+    outputs: Any
+    activations: list[Tensor] | None
+    gradients: list[Tensor] | None
+    method: str
+    layers: tuple[str, ...]
+    figures: dict[str, Any] = field(default_factory=dict)
+    images: Tensor | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        layers = f" at {', '.join(self.layers)}" if self.layers else ""
+        return f"<Explanation by {self.method}{layers}, heatmap {tuple(self.heatmap.shape)}, target {self.target.tolist()}>"
+
+    def overlay(self, images: Any = None, *, alpha: float = 0.5, colormap: str = "turbo") -> list[Image]:
+        """The heatmap over each image, as PIL images.
+
+        Args:
+            images: [b,c,H,W] tensor, or a list of PIL images or arrays; the explained images where left out. Tensor
+                values outside [0,1] (normalised input) are stretched to it image by image.
+            alpha: weight of the colours where the map is hottest.
+            colormap: one of `camport.view.colormaps`.
+        """
+        from camport.view import overlay
+
+        pictures = displayable(self.images if images is None else images)
+        if len(pictures) != self.heatmap.shape[0]:
+            raise InputError(f"{len(pictures)} images for {self.heatmap.shape[0]} heatmaps")
+        maps = self.heatmap.detach().cpu().numpy()
+        return [overlay(p, m, alpha=alpha, colormap=colormap) for p, m in zip(pictures, maps, strict=True)]
+
+    def save(self, path: str | Path, images: Any = None, **options: Any) -> Path:
+        """Writes the overlays as one picture (.png, .jpg), the heatmap (.npy) or all numbers (.npz)."""
+        from camport.view import grid, save_arrays, save_image
+        from camport.view.save import check_writable
+
+        path = check_writable(path)
+        if path.suffix == ".npy":
+            return save_arrays(path, self.heatmap.cpu().numpy())
+        if path.suffix == ".npz":
+            return save_arrays(path, self.numbers())
+        overlays = self.overlay(images, **options)
+        return save_image(path, overlays[0] if len(overlays) == 1 else grid([overlays]))
+
+    def numbers(self) -> dict[str, np.ndarray]:
+        """All tensors as arrays, named as the outputs of an exported graph."""
+        named = {"heatmap": self.heatmap, "raw": self.raw, "score": self.score, "target": self.target}
+        for name, tensors in (("feature_maps", self.activations), ("gradients", self.gradients)):
+            for i, tensor in enumerate(tensors or []):
+                named[name if i == 0 else f"{name}_{i}"] = tensor
+        return {name: tensor.detach().cpu().numpy() for name, tensor in named.items()}
+
+    def _repr_png_(self) -> bytes:
+        from camport.view import grid
+
+        overlays = self.overlay()
+        buffer = io.BytesIO()
+        (overlays[0] if len(overlays) == 1 else grid([overlays])).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def displayable(images: Any) -> list[Any]:
+    """Images as view takes them: tensors become float arrays [H,W,3] in [0,1], everything else stays."""
+    if not isinstance(images, Tensor):
+        return [images] if not isinstance(images, list | tuple) else list(images)
+    pictures = []
+    for image in images.detach().float().cpu():
+        low, high = image.amin(), image.amax()
+        if low < 0 or high > 1:
+            image = (image - low) / (high - low).clamp_min(1e-12)
+        picture = image.permute(1, 2, 0).numpy()
+        pictures.append(np.repeat(picture, 3, 2) if picture.shape[2] == 1 else picture[:, :, :3])
+    return pictures

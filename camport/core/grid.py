@@ -1,0 +1,105 @@
+"""Activations as [b,c,h,w], whatever their layout in the model: channels first, channels last, or a row of tokens."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from camport.errors import LayerError
+
+Layout = Literal["nchw", "nhwc", "tokens"]
+MAX_PREFIX = 16
+"""More leading tokens than this (class, distillation, registers) are not believed to be a prefix."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a layer's output lies on the image.
+
+    Attributes:
+        layout: where the channels are; "tokens" is [b, prefix + h*w, c].
+        prefix: leading tokens that lie nowhere on the image (class, distillation, register tokens).
+        size: (h, w) of the tokens; None for the other layouts, whose shape says it.
+    """
+
+    layout: Layout
+    prefix: int = 0
+    size: tuple[int, int] | None = None
+
+    def to_maps(self, activation: Tensor) -> Tensor:
+        """The layer's output as [b,c,h,w], prefix tokens dropped."""
+        if self.layout == "nchw":
+            return activation
+        if self.layout == "nhwc":
+            return activation.permute(0, 3, 1, 2)
+        assert self.size is not None
+        tokens = activation[:, self.prefix :]
+        return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *self.size)
+
+    def from_maps(self, maps: Tensor, activation: Tensor) -> Tensor:
+        """The inverse: maps [n,c,h,w] as a layer's output, prefix tokens taken from `activation` [n,...]."""
+        if self.layout == "nchw":
+            return maps
+        if self.layout == "nhwc":
+            return maps.permute(0, 2, 3, 1)
+        tokens = maps.flatten(2).transpose(1, 2)
+        if not self.prefix:
+            return tokens
+        return torch.cat([activation[:, : self.prefix], tokens], 1)
+
+
+def find_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str) -> Grid:
+    """Reads the layout of `activation`, the output of `module` called `name`, from its shape and the model.
+
+    Raises LayerError where the output is no map: not floating point, not 3-D or 4-D, or tokens that fit no grid.
+    """
+    if activation.dim() == 4:
+        return Grid("nhwc" if _channels_last(activation, module) else "nchw")
+    if activation.dim() == 3:
+        return _token_grid(activation, image_size, model, name)
+    raise LayerError(
+        f"layer {name!r} puts out {tuple(activation.shape)}, which is no map over the image; "
+        "a target layer puts out [b,c,h,w], [b,h,w,c] or tokens [b,n,c] (`camport layers` lists them)"
+    )
+
+
+def _channels_last(activation: Tensor, module: nn.Module) -> bool:
+    _, p, q, r = activation.shape
+    for part in reversed(list(module.modules())):
+        first = getattr(part, "out_channels", getattr(part, "num_features", None))
+        last = getattr(part, "out_features", None)
+        if isinstance(part, nn.LayerNorm):
+            last = part.normalized_shape[-1]
+        if first is None and last is None:
+            continue
+        if first == p and first != r:
+            return False
+        if last == r and last != p:
+            return True
+    # no layer with a known width inside: maps of square images are square, channels are the odd one out
+    return bool(p == q != r)
+
+
+def _token_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Module, name: str) -> Grid:
+    tokens = activation.shape[1]
+    strides = [s for s in (_patch_size(model),) if s] + [(s, s) for s in (4, 8, 14, 16, 32, 64)]
+    for exact in (False, True):
+        # the patch embedding first, with its prefix tokens; then any stride that fits without remainder
+        for sh, sw in strides[:1] if not exact else strides:
+            h, w = image_size[0] // sh, image_size[1] // sw
+            prefix = tokens - h * w
+            if h * w > 0 and (prefix == 0 if exact else 0 <= prefix <= MAX_PREFIX):
+                return Grid("tokens", prefix, (h, w))
+    raise LayerError(
+        f"layer {name!r} puts out {tokens} tokens, which fit no grid over an image of "
+        f"{image_size[0]}x{image_size[1]}; give the adapter a grid, e.g. ClassificationAdapter(patch_grid=(h, w))"
+    )
+
+
+def _patch_size(model: nn.Module) -> tuple[int, int] | None:
+    """Kernel of the first convolution that cuts the image into patches (kernel equals stride)."""
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d) and part.kernel_size == part.stride and part.stride[0] > 1:
+            return part.stride[0], part.stride[1]
+    return None

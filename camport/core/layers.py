@@ -1,0 +1,178 @@
+"""Target layers: their names, what runs in a forward pass, and the automatic choice."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from camport.core.replica import hook, pre_hook
+from camport.errors import LayerError, nearest
+
+_NO_FEATURES = (
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.modules.dropout._DropoutNd,
+    nn.Identity,
+    nn.Flatten,
+)
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """A target layer: a module's dotted name and which of its runs in one forward pass.
+
+    Attributes:
+        module: name as in `model.named_modules()`.
+        run: index of the run, negative from the last; None where the user did not choose.
+    """
+
+    module: str
+    run: int | None = None
+
+    def __str__(self) -> str:
+        return self.module if self.run is None else f"{self.module}@{self.run}"
+
+
+def parse_layers(model: nn.Module, layers: str | Sequence[str]) -> list[LayerName]:
+    """Names as the user gave them: "layer4", "layer4.2.relu@1" or a list; LayerError names the nearest that exist."""
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if not names:
+        raise LayerError("the list of target layers is empty; name at least one, or give layer=None to choose it")
+    modules = [name for name, _ in model.named_modules()]
+    parsed = []
+    for name in names:
+        module, at, run = name.partition("@")
+        if at and not run.removeprefix("-").isdigit():
+            raise LayerError(f"layer {name!r}: what follows '@' is the number of a run, e.g. {module}@0")
+        if module not in modules:
+            near = nearest(module, modules) or modules[-3:]
+            raise LayerError(f"no layer {module!r} in {type(model).__name__}; nearest: {', '.join(near)}")
+        parsed.append(LayerName(module, int(run) if at else None))
+    return parsed
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """The first floating-point tensor in a module's output (tensor, tuple, dict, ModelOutput)."""
+    leaves = tree_flatten(output)[0]
+    return next((v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()), None)
+
+
+def replace_first_tensor(output: Any, new: Tensor) -> Any:
+    """`output` with its first floating-point tensor replaced."""
+    if isinstance(output, Tensor):
+        return new
+    leaves, spec = tree_flatten(output)
+    index = next(i for i, v in enumerate(leaves) if isinstance(v, Tensor) and v.is_floating_point())
+    return tree_unflatten([*leaves[:index], new, *leaves[index + 1 :]], spec)
+
+
+@dataclass
+class Run:
+    """One run of one module in a forward pass, in the order in which runs end.
+
+    Attributes:
+        name: dotted name of the module.
+        kind: its class.
+        call: index among the runs of this module.
+        start: how many runs had ended when this one began.
+        output: identity of the first output tensor; equal for a container and its last child, and in-place ReLUs.
+        shape: shape of that tensor.
+        features: False for what only moves features about: pooling, dropout, identity, flatten, permute.
+    """
+
+    name: str
+    kind: str
+    call: int
+    start: int
+    output: int
+    shape: tuple[int, ...]
+    features: bool
+
+
+@contextmanager
+def recorded(double: nn.Module) -> Iterator[list[Run]]:
+    """While open, every run of a module inside the double (not the double itself) is appended to the list."""
+    runs: list[Run] = []
+    starts: list[int] = []
+    kept: list[Tensor] = []  # keeps identities unique while recording
+    calls: dict[str, int] = {}
+    handles = []
+
+    def before(module: nn.Module, args: Any) -> None:
+        starts.append(len(runs))
+
+    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def ended(module: nn.Module, args: Any, output: Any) -> None:
+            start, tensor = starts.pop(), first_tensor(output)
+            call = calls.get(name, 0)
+            calls[name] = call + 1
+            if tensor is not None:
+                kept.append(tensor)
+                features = not isinstance(module, _NO_FEATURES) and type(module).__name__ != "Permute"
+                runs.append(
+                    Run(name, type(module).__name__, call, start, id(tensor), tuple(tensor.shape), features)
+                )
+
+        return ended
+
+    try:
+        for name, module in double.named_modules():
+            if name:
+                handles.append(pre_hook(module, before))
+                handles.append(hook(module, after(name)))
+        yield runs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def record(double: nn.Module, call: Callable[[], Any]) -> list[Run]:
+    """The runs of one forward pass, made by `call`, without recording gradients."""
+    with torch.no_grad(), recorded(double) as runs:
+        call()
+    return runs
+
+
+def choose(runs: Sequence[Run]) -> LayerName:
+    """The layer a person would take: the last feature maps before pooling, or for token models the normalisation
+    before the last attention, since behind it the patch tokens of a class-token head have no gradient.
+
+    Raises LayerError where no module puts out maps over the image.
+    """
+    producer: dict[int, Run] = {}
+    for run in runs:
+        producer.setdefault(run.output, run)
+    maps = [i for i, run in enumerate(runs) if _spatial(run) and run.features and producer[run.output].features]
+    attention = [i for i, run in enumerate(runs) if "attention" in run.kind.lower() and len(run.shape) == 3]
+    if attention and (not maps or maps[-1] < attention[-1]):
+        before = runs[attention[-1]].start - 1
+        if before >= 0 and len(runs[before].shape) == 3:
+            return _named(runs, before)
+    if maps:
+        return _named(runs, maps[-1])
+    tokens = [i for i, run in enumerate(runs) if len(run.shape) == 3 and run.shape[1] > 1]
+    if tokens:
+        return _named(runs, tokens[-1])
+    raise LayerError(
+        "no module of this model puts out maps over the image, so no target layer can be chosen; "
+        "name one with layer=..., or use a method that needs none (saliency)"
+    )
+
+
+def _spatial(run: Run) -> bool:
+    if len(run.shape) != 4:
+        return False
+    _, p, q, r = run.shape
+    return (q > 1 and r > 1) or (p > 1 and q > 1)
+
+
+def _named(runs: Sequence[Run], index: int) -> LayerName:
+    run = runs[index]
+    total = sum(other.name == run.name for other in runs)
+    return LayerName(run.name, run.call if total > 1 else None)

@@ -1,0 +1,291 @@
+"""The one evaluation of a model: activations, gradients and scores, lazily, as pure tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camport.core.adapter import Adapter
+from camport.core.grid import Grid
+from camport.core.layers import LayerName, first_tensor, replace_first_tensor
+from camport.core.relu import ReluMode, ReluRule
+from camport.core.replay import Tail
+from camport.core.replica import hook
+from camport.errors import CamportError, LayerError, ModelError
+
+HALF_SCALE = 256.0
+"""Gradients of a half-precision model are computed for this multiple of the score, since they would underflow."""
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all) while many variants of an image are scored."""
+
+
+class Probe:
+    """A model, its adapter, a target and target layers, evaluated once and on demand.
+
+    What is read decides what is run: `activations` alone needs a forward pass; `gradients` a forward pass whose tail
+    is recorded and a backward pass through that tail. The double belongs to this probe alone.
+
+    Args:
+        double: a private double of the model whose tensors do not require gradients.
+        adapter: calls the model and scores what it says.
+        layers: the target layers, empty for methods that need none.
+        images: [b,c,H,W].
+        target: the adapter's target tensors, not yet resolved.
+        needs_gradients: record the tail in the first pass.
+        validate: check outputs against the target; off while tracing.
+        chunk: images in one pass of `score` and `tail`.
+        progress: told how far `score` is.
+    """
+
+    def __init__(
+        self,
+        double: nn.Module,
+        adapter: Adapter,
+        layers: list[LayerName],
+        images: Tensor,
+        target: Mapping[str, Tensor],
+        *,
+        needs_gradients: bool,
+        validate: bool = False,
+        chunk: int = 32,
+        progress: Progress | None = None,
+    ) -> None:
+        self.double, self.adapter, self.layers = double, adapter, layers
+        self.images, self._given = images, dict(target)
+        self.chunk, self.progress = chunk, progress
+        self.used: set[str] = set()
+        self.relus_met: int | None = None
+        self.runs_seen: dict[str, int] = {}
+        self._records, self._validate = needs_gradients, validate
+        self._passed = False
+        self._outputs: Any = None
+        self._target: dict[str, Tensor] = {}
+        self._y: Tensor | None = None
+        self._native: list[Tensor] = []
+        self._grids: list[Grid] = []
+        self._gradients: list[Tensor] | None = None
+
+    @property
+    def outputs(self) -> Any:
+        """What the model said, detached."""
+        self._run()
+        return self._outputs
+
+    @property
+    def target(self) -> dict[str, Tensor]:
+        """The target with its defaults filled in from the outputs."""
+        self._run()
+        return self._target
+
+    @property
+    def y(self) -> Float[Tensor, " b"]:
+        """The score y^c that is explained."""
+        self._run()
+        assert self._y is not None
+        return self._y.detach().float()
+
+    @property
+    def activations(self) -> list[Tensor]:
+        """A [b,c,h,w] a target layer, in float32 or wider."""
+        self.used.add("activations")
+        self._run()
+        return [grid.to_maps(_wide(a.detach())) for a, grid in zip(self._native, self._grids, strict=True)]
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        """d y^c / d activations, a [b,c,h,w] a target layer, in float32 or wider."""
+        self.used.add("gradients")
+        self._run()
+        if self._gradients is None:
+            assert self._y is not None
+            self._gradients = self._differentiate(self._y, self._native)
+        return [grid.to_maps(g) for g, grid in zip(self._gradients, self._grids, strict=True)]
+
+    def score(self, images: Float[Tensor, "n c H W"]) -> Float[Tensor, " n"]:
+        """y^c for other images, such as masked or noisy ones: n = b * r, the r variants of an image in a row.
+
+        They are run in chunks, so memory is bounded. The target is the one of the clean images.
+        """
+        self.used.add("score")
+        repeats = images.shape[0] // self.images.shape[0]
+        scores = []
+        for start in range(0, images.shape[0], self.chunk):
+            part = images[start : start + self.chunk]
+            index = torch.arange(start, start + part.shape[0], device=part.device) // repeats
+            with torch.no_grad():
+                outputs = self._call(part)
+                scores.append(self.adapter.score(outputs, {k: v[index] for k, v in self.target.items()}).float())
+            if self.progress:
+                self.progress(start + part.shape[0], images.shape[0])
+        return torch.cat(scores)
+
+    def tail(self, activations: Float[Tensor, "b r c h w"]) -> Float[Tensor, "b r"]:
+        """y^c where the target layer puts out `activations`, r variants an image; runs only what lies behind it."""
+        self.used.update(("activations", "tail"))
+        self._run()
+        if len(self.layers) != 1:
+            raise LayerError(f"a tail begins at one layer, {len(self.layers)} were given: {self.layers}")
+        layer = LayerName(self.layers[0].module, self._run_index(self.layers[0]))
+        rows = []
+        for i in range(activations.shape[0]):
+            target = {k: v[i : i + 1] for k, v in self.target.items()}
+            run = Tail(self.double, layer, self.adapter.call, self.images[i : i + 1])
+            native = self._native[0][i : i + 1].detach()
+            parts = []
+            for maps in activations[i].to(native.dtype).split(self.chunk):
+                n = maps.shape[0]
+                inner = self._grids[0].from_maps(maps, native.expand(n, *native.shape[1:]))
+                with torch.no_grad():
+                    y = self.adapter.score(run(inner), {k: v.expand(n, *v.shape[1:]) for k, v in target.items()})
+                parts.append(y.float())
+            rows.append(torch.cat(parts))
+        return torch.stack(rows)
+
+    def input_gradient(
+        self, images: Float[Tensor, "n c H W"] | None = None, relu: ReluRule | None = None
+    ) -> Float[Tensor, "n c H W"]:
+        """d y^c / d images, with another rule for ReLU where asked; n = b * r as in `score`.
+
+        `relu=None` is the true gradient, "guided" guided backpropagation, "deconvnet" the deconvnet.
+        """
+        self.used.add("gradients")
+        clean = images is None
+        leaf = (self.images if images is None else images).detach().requires_grad_()
+        mode = ReluMode(relu) if relu else None
+        with torch.enable_grad(), _entered(mode):
+            outputs = self._call(leaf.clone())
+            if clean and not self._passed:
+                self._note(outputs)
+            repeats = leaf.shape[0] // self.images.shape[0]
+            index = torch.arange(leaf.shape[0], device=leaf.device) // repeats
+            target = self.target if clean else {k: v[index] for k, v in self.target.items()}
+            y = self.adapter.score(outputs, target)
+        if mode:
+            self.relus_met = mode.met
+        return self._differentiate(y, [leaf])[0]
+
+    def score_weights(self) -> list[Tensor]:
+        """d y^c / d outputs for each floating-point tensor of the outputs: a one-hot for a logit."""
+        leaves = _float_tensors(self.outputs)
+        fresh = [v.detach().requires_grad_() for v in leaves]
+        by_id = {id(v): f for v, f in zip(leaves, fresh, strict=True)}
+        with torch.enable_grad():
+            outputs = torch.utils._pytree.tree_map(lambda v: by_id.get(id(v), v), self.outputs)
+            y = self.adapter.score(outputs, self.target)
+            grads = torch.autograd.grad(y.sum(), fresh, allow_unused=True)
+        return [torch.zeros_like(v) if g is None else g for v, g in zip(leaves, grads, strict=True)]
+
+    def _run(self) -> None:
+        if self._passed:
+            return
+        taken: list[list[Tensor]] = [[] for _ in self.layers]
+        handles = []
+        try:
+            with torch.set_grad_enabled(self._records):
+                for layer, tensors in zip(self.layers, taken, strict=True):
+                    module = self.double.get_submodule(layer.module)
+                    handles.append(hook(module, self._take(layer, tensors)))
+                outputs = self._call(self.images)
+                self._native = [self._pick(layer, t) for layer, t in zip(self.layers, taken, strict=True)]
+                self._note(outputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        size = (self.images.shape[-2], self.images.shape[-1])
+        self._grids = []
+        for layer, native in zip(self.layers, self._native, strict=True):
+            module = self.double.get_submodule(layer.module)
+            self._grids.append(self.adapter.grid(native, size, self.double, module, str(layer)))
+
+    def _note(self, outputs: Any) -> None:
+        detached = torch.utils._pytree.tree_map(lambda v: v.detach() if isinstance(v, Tensor) else v, outputs)
+        if self._validate:
+            self.adapter.check(detached, self._given)
+        with torch.no_grad():
+            self._target = self.adapter.resolve(detached, self._given)
+        self._y = self.adapter.score(outputs, self._target)
+        self._outputs, self._passed = detached, True
+
+    def _call(self, images: Tensor) -> Any:
+        try:
+            return self.adapter.call(self.double, images)
+        except CamportError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            raise ModelError(_diagnose(self.double, images, error)) from error
+
+    def _take(self, layer: LayerName, tensors: list[Tensor]) -> Callable[[nn.Module, Any, Any], Any]:
+        """The hook that makes the layer's output a leaf, so that the backward pass ends there."""
+
+        def take(module: nn.Module, args: Any, output: Any) -> Any:
+            tensor = first_tensor(output)
+            if tensor is None:
+                raise LayerError(f"layer {str(layer)!r} ({type(module).__name__}) puts out no floating-point tensor")
+            if not self._records:
+                tensors.append(tensor.clone() if layer.run is None or layer.run == len(tensors) else tensor)
+                return None
+            leaf = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            tensors.append(leaf)
+            # the clone keeps an in-place operation behind the layer from changing the activations
+            return replace_first_tensor(output, leaf.clone())
+
+        return take
+
+    def _pick(self, layer: LayerName, tensors: list[Tensor]) -> Tensor:
+        self.runs_seen[layer.module] = len(tensors)
+        if not tensors:
+            raise LayerError(f"layer {str(layer)!r} did not run in the forward pass; choose one that does")
+        run = -1 if layer.run is None else layer.run
+        if not -len(tensors) <= run < len(tensors):
+            raise LayerError(
+                f"layer {layer.module!r} ran {len(tensors)} times in the forward pass; run {run} does not exist"
+            )
+        return tensors[run]
+
+    def _run_index(self, layer: LayerName) -> int:
+        run = -1 if layer.run is None else layer.run
+        return run % self.runs_seen[layer.module]
+
+    def _differentiate(self, y: Tensor, leaves: list[Tensor]) -> list[Tensor]:
+        names = ", ".join(map(str, self.layers)) if self.layers else "the images"
+        if not y.requires_grad:
+            raise LayerError(f"the score does not depend on {names}: no differentiable path leads there")
+        scale = HALF_SCALE if any(leaf.dtype == torch.float16 for leaf in leaves) else 1.0
+        grads = torch.autograd.grad(y.sum() * scale if scale != 1 else y.sum(), leaves, allow_unused=True)
+        for layer, grad in zip(self.layers or ["images"], grads, strict=True):
+            if grad is None:
+                raise LayerError(f"the score does not depend on layer {str(layer)!r}: no path leads from it to the score")
+        return [_wide(g) / scale if scale != 1 else _wide(g) for g in grads]
+
+
+@contextmanager
+def _entered(mode: ReluMode | None) -> Iterator[None]:
+    if mode is None:
+        yield
+    else:
+        with mode:
+            yield
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _float_tensors(outputs: Any) -> list[Tensor]:
+    leaves = torch.utils._pytree.tree_leaves(outputs)
+    return [v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()]
+
+
+def _diagnose(model: nn.Module, images: Tensor, error: Exception) -> str:
+    shape = tuple(images.shape)
+    conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if conv is not None and conv.in_channels != images.shape[1]:
+        return f"images {shape} have {images.shape[1]} channels, the model's first convolution takes {conv.in_channels}"
+    first_line = str(error).strip().split("\n")[0]
+    return f"{type(model).__name__} could not be run on images {shape}: {type(error).__name__}: {first_line}"

@@ -1,0 +1,246 @@
+"""What is registered: explainers, adapters and metrics, built in and from plugins, through one door."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from camport.core import spec
+from camport.core.markers import PROJECT
+from camport.errors import CamportError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError
+
+if TYPE_CHECKING:
+    from camport.core.adapter import Adapter
+    from camport.core.explainer import Explainer
+    from camport.core.metric import Metric
+
+KILL_SWITCH = "CAMPORT_DISABLE_PLUGINS"
+BUILT_IN = ("camport.plugins", "camport.adapters", "camport.metrics")
+HOOKS = {"camport_explainers": "explainer", "camport_adapters": "adapter", "camport_metrics": "metric"}
+_LOCK = threading.RLock()
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What `camport.methods()` tells of a method; the fields are the traits of its class."""
+
+    name: str
+    title: str
+    paper: str
+    family: str
+    needs_gradients: bool
+    exportable: bool
+    distribution: str
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """What `camport.adapters()` tells of an adapter."""
+
+    name: str
+    title: str
+    distribution: str
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One line of `camport plugins`: who it is, what it adds, and what went wrong, if anything did."""
+
+    name: str
+    distribution: str
+    version: str
+    adds: tuple[str, ...]
+    state: str
+
+
+@dataclass(frozen=True)
+class _Owned:
+    cls: type
+    plugin: str
+    distribution: str
+
+
+class Registry:
+    """All classes by kind and name, collected from hooks once.
+
+    Args:
+        entry_points: those of the group `camport`; third-party plugins.
+        disabled: value of the kill switch: "" none, "1" all, or plugin names separated by commas.
+    """
+
+    def __init__(self, entry_points: Iterable[metadata.EntryPoint], disabled: str = "") -> None:
+        self.manager = pluggy.PluginManager(PROJECT)
+        self.manager.add_hookspecs(spec)
+        self.classes: dict[str, dict[str, _Owned]] = {kind: {} for kind in HOOKS.values()}
+        self.plugins: list[PluginInfo] = []
+        for name in BUILT_IN:
+            self._add(_import_built_in(name), name, "camport", _version("camport"))
+        off = {part.strip() for part in disabled.split(",") if part.strip()}
+        for point in sorted(entry_points, key=lambda p: p.name):
+            dist = point.dist.name if point.dist else "unknown distribution"
+            version = point.dist.version if point.dist else "?"
+            if disabled.strip() == "1" or point.name in off:
+                self.plugins.append(PluginInfo(point.name, dist, version, (), f"disabled by {KILL_SWITCH}"))
+                continue
+            try:
+                self._add(point.load(), point.name, dist, version)
+            except Exception as error:
+                reason = str(error) if isinstance(error, CamportError) else f"{type(error).__name__}: {error}"
+                self.plugins.append(PluginInfo(point.name, dist, version, (), f"broken: {reason}"))
+                warnings.warn(
+                    f"plugin {point.name!r} of {dist} {version} was left out: {reason} "
+                    f"(uninstall it, or set {KILL_SWITCH}={point.name})",
+                    PluginWarning,
+                    stacklevel=2,
+                )
+
+    def find(self, kind: str, name: str) -> type:
+        """The class registered as `name`; UnknownNameError offers the nearest."""
+        if name not in self.classes[kind]:
+            raise UnknownNameError("method" if kind == "explainer" else kind, name, self.classes[kind])
+        return self.classes[kind][name].cls
+
+    def _add(self, plugin: Any, name: str, distribution: str, version: str) -> None:
+        """Registers one plugin wholly or not at all."""
+        who = f"plugin {name!r} of {distribution} {version}"
+        if self.manager.has_plugin(name):
+            raise PluginError(f"{who}: a plugin of this name is registered already; rename one entry point")
+        self.manager.register(plugin, name=name)
+        try:
+            self._check_hooks(plugin, who)
+            added = {kind: self._collect(hook, kind, name, who, distribution) for hook, kind in HOOKS.items()}
+        except BaseException:
+            self.manager.unregister(name=name)
+            raise
+        for kind, classes in added.items():
+            self.classes[kind].update(classes)
+        names = tuple(n for classes in added.values() for n in classes)
+        self.plugins.append(PluginInfo(name, distribution, version, names, "loaded"))
+
+    def _check_hooks(self, plugin: Any, who: str) -> None:
+        try:
+            self.manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            raise PluginError(f"{who} has a hook that does not exist ({error}); hooks are: {', '.join(HOOKS)}") from error
+        hooks = self.manager.get_hookcallers(plugin) or []
+        if not hooks:
+            raise PluginError(
+                f"{who} implements no hook; mark functions named {', '.join(HOOKS)} with @camport.hookimpl"
+            )
+
+    def _collect(self, hook: str, kind: str, name: str, who: str, distribution: str) -> dict[str, _Owned]:
+        caller = getattr(self.manager.hook, hook)
+        impl = next((i for i in caller.get_hookimpls() if i.plugin_name == name), None)
+        if impl is None:
+            return {}
+        found: dict[str, _Owned] = {}
+        returned = impl.function()
+        if isinstance(returned, type) or not isinstance(returned, Iterable):
+            raise PluginError(f"{who}: {hook}() returned {returned!r}; wanted a list of {kind} classes")
+        for cls in returned:
+            problem = _problem(kind, cls)
+            if problem:
+                raise PluginError(f"{who}: {hook}() returned {cls!r}, {problem}")
+            owner = self.classes[kind].get(cls.name) or found.get(cls.name)
+            if owner:
+                raise PluginError(
+                    f"{who}: {kind} name {cls.name!r} is taken by plugin {owner.plugin!r} of {owner.distribution}; "
+                    "rename one of them"
+                )
+            found[cls.name] = _Owned(cls, name, distribution)
+        return found
+
+
+def _problem(kind: str, cls: Any) -> str:
+    """What is wrong with a class that a hook returned; "" where it is right."""
+    from camport.core.adapter import Adapter
+    from camport.core.explainer import Explainer
+    from camport.core.metric import Metric
+
+    base, traits = {
+        "explainer": (Explainer, ("name", "title", "paper", "family", "needs_gradients")),
+        "adapter": (Adapter, ("name", "title")),
+        "metric": (Metric, ("name", "title")),
+    }[kind]
+    if not isinstance(cls, type) or not issubclass(cls, base):
+        return f"which is no subclass of camport.{base.__name__}; return classes, not instances or functions"
+    missing = [trait for trait in traits if not hasattr(cls, trait)]
+    if missing:
+        return f"which does not declare {', '.join(missing)} on the class"
+    if inspect.isabstract(cls):
+        return f"which is abstract: it does not implement {', '.join(sorted(cls.__abstractmethods__))}"
+    return ""
+
+
+def _import_built_in(name: str) -> ModuleType:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("camport"):
+            raise
+        raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+@cache
+def _registry() -> Registry:
+    return Registry(metadata.entry_points(group=PROJECT), os.environ.get(KILL_SWITCH, ""))
+
+
+def registered() -> Registry:
+    """The registry of this process, made at first use."""
+    with _LOCK:
+        return _registry()
+
+
+def explainer(name: str) -> type[Explainer]:
+    """The explainer class called `name`."""
+    return registered().find("explainer", name)
+
+
+def adapter(name: str) -> type[Adapter]:
+    """The adapter class called `name`."""
+    return registered().find("adapter", name)
+
+
+def metric(name: str) -> type[Metric]:
+    """The metric class called `name`."""
+    return registered().find("metric", name)
+
+
+def methods() -> dict[str, MethodInfo]:
+    """All explainers by name."""
+    return {
+        name: MethodInfo(
+            name, o.cls.title, o.cls.paper, o.cls.family, o.cls.needs_gradients, o.cls.exportable, o.distribution
+        )
+        for name, o in registered().classes["explainer"].items()
+    }
+
+
+def adapters() -> dict[str, AdapterInfo]:
+    """All adapters by name."""
+    return {n: AdapterInfo(n, o.cls.title, o.distribution) for n, o in registered().classes["adapter"].items()}
+
+
+def plugins() -> list[PluginInfo]:
+    """All plugins, loaded, broken and disabled."""
+    return list(registered().plugins)

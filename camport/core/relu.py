@@ -1,0 +1,52 @@
+"""Other backward rules for ReLU, put in place of the function itself: modules, functional, in-place and reused ones.
+
+Peers hook `nn.ReLU` modules, so a network that calls `F.relu` silently returns the plain gradient. Here every call of
+a ReLU function is intercepted while the mode is active, in this thread alone.
+"""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+ReluRule = Literal["guided", "deconvnet"]
+"""guided: relu(grad_out) where the input was > 0 (1412.6806); deconvnet: relu(grad_out) (1311.2901)."""
+
+_RELU = {F.relu: False, torch.relu: False, Tensor.relu: False, F.relu_: True, torch.relu_: True, Tensor.relu_: True}
+_RELU6 = {F.relu6: False}
+
+
+class ReluMode(TorchFunctionMode):
+    """While active, ReLU and ReLU6 propagate gradients by `rule`. `met` counts the calls it acted on."""
+
+    def __init__(self, rule: ReluRule) -> None:
+        super().__init__()
+        self.rule, self.met = rule, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Replaces a ReLU by one with the rule, and leaves all else."""
+        kwargs = kwargs or {}
+        if func not in _RELU and func not in _RELU6:
+            return func(*args, **kwargs)
+        self.met += 1
+        x = args[0] if args else kwargs["input"]
+        inplace = _RELU.get(func, False) or kwargs.get("inplace", args[1] if len(args) > 1 else False)
+        y = _RuledReLU.apply(x, self.rule, 6.0 if func in _RELU6 else None)
+        return x.copy_(y) if inplace else y
+
+
+class _RuledReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rule: ReluRule, ceiling: float | None) -> Tensor:
+        active = (x > 0) if ceiling is None else (x > 0) & (x < ceiling)
+        ctx.save_for_backward(active if rule == "guided" else None)
+        return x.clamp(min=0, max=ceiling)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (grad,) = grads
+        (active,) = ctx.saved_tensors
+        grad = grad.clamp(min=0)
+        return (grad if active is None else grad * active), None, None

@@ -1,0 +1,116 @@
+"""Running only what lies behind a layer: modules that ran before it give back what they gave the first time.
+
+This needs no graph of the model and stays right where values bypass the layer: they come from the recording.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from camport.core.layers import LayerName, replace_first_tensor
+from camport.core.replica import hook, pre_hook
+
+
+class Tail:
+    """What a model computes behind one run of one module, for one image.
+
+    Args:
+        double: a private double of the model (`camport.core.replica`).
+        layer: the module and the index of its run.
+        call: `call(double, images)` calls the model.
+        image: [1,c,H,W].
+    """
+
+    def __init__(
+        self, double: nn.Module, layer: LayerName, call: Callable[[nn.Module, Tensor], Any], image: Tensor
+    ) -> None:
+        self.double, self.layer, self.call, self.image = double, layer, call, image
+        self.cached: dict[str, list[Any]] = {}
+        self.output: Any = None
+        self._record()
+
+    def __call__(self, activations: Tensor) -> Any:
+        """The model's outputs where the layer puts out `activations` [n,...], in the layer's own layout."""
+        n = activations.shape[0]
+        replaced = replace_first_tensor(tree_map(lambda v: _repeat(v, n), self.output), activations)
+        stubs = {name: [tree_map(lambda v: _repeat(v, n), out) for out in outs] for name, outs in self.cached.items()}
+        stubs.setdefault(self.layer.module, []).append(replaced)
+        stubbed = []
+        try:
+            for name, outs in stubs.items():
+                module = self.double.get_submodule(name)
+                stubbed.append((module, module.__dict__.get("forward")))
+                module.__dict__["forward"] = _Stub(outs, module.forward)
+            return self.call(self.double, self.image.expand(n, *self.image.shape[1:]))
+        finally:
+            for module, forward in stubbed:
+                if forward is None:
+                    del module.__dict__["forward"]
+                else:
+                    module.__dict__["forward"] = forward
+
+    def _record(self) -> None:
+        """Keeps the outputs of the outermost modules that ended before the layer's run ended."""
+        ended: list[tuple[str, int, Any]] = []  # name, number of runs ended when it began, output
+        starts: list[int] = []
+        calls = {"n": 0, "done": False}
+        handles = []
+
+        def before(module: nn.Module, args: Any) -> None:
+            starts.append(len(ended))
+
+        def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def end(module: nn.Module, args: Any, output: Any) -> None:
+                start = starts.pop()
+                if calls["done"]:
+                    return
+                if name == self.layer.module:
+                    if calls["n"] == self.layer.run:
+                        self.output, calls["done"] = tree_map(_copy, output), True
+                        del ended[start:]
+                        return
+                    calls["n"] += 1
+                del ended[start:]
+                ended.append((name, start, tree_map(_copy, output)))
+
+            return end
+
+        try:
+            for name, module in self.double.named_modules():
+                if name:
+                    handles.append(pre_hook(module, before))
+                    handles.append(hook(module, after(name)))
+            with torch.no_grad():
+                self.call(self.double, self.image)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for name, _, output in ended:
+            self.cached.setdefault(name, []).append(output)
+
+
+class _Stub:
+    """A module's forward that first gives back recorded outputs, then runs for real."""
+
+    def __init__(self, outputs: list[Any], forward: Callable[..., Any]) -> None:
+        self.outputs, self.forward = list(outputs), forward
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.outputs:
+            return self.outputs.pop(0)
+        return self.forward(*args, **kwargs)
+
+
+def _copy(value: Any) -> Any:
+    # an in-place operation behind the module would change what was recorded
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _repeat(value: Any, n: int) -> Any:
+    """[1,...] as [n,...] without copying; the model may write into it, so what is live has to be cloned there."""
+    if isinstance(value, Tensor) and value.dim() and value.shape[0] == 1:
+        return value.expand(n, *value.shape[1:])
+    return value

@@ -1,0 +1,71 @@
+"""CAM, the class activation map."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camport.core.explainer import Explainer
+from camport.core.probe import Probe
+from camport.errors import MethodError
+
+TOLERANCE = 1e-3
+"""Relative difference up to which the head counts as pooling and a linear layer; half precision gives 1e-3."""
+
+
+@dataclass(frozen=True)
+class CAM(Explainer):
+    r"""CAM: the classifier's own weights, applied before pooling instead of behind it.
+
+    .. math:: M_c = \sum_k w_k^c A_k
+
+    for networks whose head is global average pooling and one linear layer w. Zhou et al. 2016, arXiv 1512.04150,
+    eq. 2. Signed; `mean(M_c)` plus the bias is the logit. No gradient is needed.
+
+    The target layer is the one that is pooled. Any other head is refused with what was found.
+    """
+
+    name: ClassVar[str] = "cam"
+    title: ClassVar[str] = "CAM"
+    paper: ClassVar[str] = "1512.04150"
+    family: ClassVar[str] = "activation"
+    needs_gradients: ClassVar[bool] = False
+
+    def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
+        """W_fc[class] . A, where the class weighs the rows of W_fc as the score weighs the logits."""
+        (a,) = probe.activations
+        weight = _linear(probe).weight.to(a.dtype)
+        class_weights = probe.score_weights()[0].flatten(1).to(a.dtype) @ weight
+        return (class_weights[:, :, None, None] * a).sum(1)
+
+    def check(self, probe: Probe) -> None:
+        """MethodError unless the logits are global average pooling and one linear layer of the activations."""
+        if len(probe.layers) != 1:
+            raise MethodError(f"cam explains one layer, the one that is pooled; {len(probe.layers)} were given")
+        (a,) = probe.activations
+        linear = _linear(probe)
+        logits = next((v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)), None)
+        fits = linear.in_features == a.shape[1] and logits is not None and logits.shape[-1] == linear.out_features
+        if fits and logits is not None:
+            weight, bias = linear.weight.to(a.dtype), linear.bias
+            again = a.mean((2, 3)) @ weight.T + (0 if bias is None else bias.to(a.dtype))
+            fits = bool((again - logits).norm() <= TOLERANCE * logits.norm().clamp_min(1e-12))
+        if not fits:
+            raise MethodError(
+                f"cam needs global average pooling and one linear layer behind the target layer; behind "
+                f"{probe.layers[0]} {tuple(a.shape)} the model ends with {_head(probe)}. gradcam explains any head"
+            )
+
+
+def _linear(probe: Probe) -> nn.Linear:
+    found = [m for m in probe.double.modules() if isinstance(m, nn.Linear)]
+    if not found:
+        raise MethodError(f"cam needs a linear layer as the model's end; {type(probe.double).__name__} has none: {_head(probe)}")
+    return found[-1]
+
+
+def _head(probe: Probe) -> str:
+    leaves = [(name, m) for name, m in probe.double.named_modules() if name and not list(m.children())]
+    return ", ".join(f"{name} ({type(m).__name__})" for name, m in leaves[-4:])
