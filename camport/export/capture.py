@@ -1,0 +1,178 @@
+"""Traces a function of tensors, autograd included, into one graph of ATen operators over fake tensors.
+
+Why by hand and not by torch.export: torch.export and torch.onnx cannot see through `torch.autograd.grad`. make_fx runs
+below autograd and records what it calls. Three contexts make what it records fit for every input:
+
+- the fake mode: no operator computes a value, so none can be baked in as a constant;
+- the python dispatcher: without it operators compute sizes in C++ and the batch becomes a number;
+- the plain attention kernel: the fused ones have no derivative that an exporter knows.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._dispatch.python import enable_python_dispatcher
+from torch._dynamo.source import ConstantSource
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from camport.errors import ExportError
+from camport.export.graph import compile_graph, free_name, set_buffer
+from camport.export.preserve import PreserveOperators
+
+Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
+"""A program: `(state, inputs) -> outputs`, all tensors by name."""
+
+DynamicAxes = Mapping[str, Mapping[int, str]]
+"""Which axes of which inputs stay symbolic, and their names: `{"images": {0: "b"}, "target": {0: "b"}}`."""
+
+SAMPLE_BATCH = 13
+"""The batch size that stands behind the symbol `b` while tracing. 0 and 1 would specialise, and a small number
+could not be told from an axis of a constant that has nothing to do with the batch."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A traced program: its graph (see `camport.export.graph`) and the names of its outputs, in order."""
+
+    graph: GraphModule
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def capture(
+    function: Function,
+    state: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    axes: DynamicAxes,
+    rules: Mapping[Any, Callable[..., Any]] | None = None,
+) -> Captured:
+    """Records one call of `function` as a graph whose named axes are symbolic.
+
+    Args:
+        function: what to record; neither it nor the tensors are changed, and no tensor is computed with.
+        state: its constants, lifted as inputs while tracing and put back as buffers; shared tensors are held once.
+        inputs: examples that give rank, dtype and the sizes of the static axes.
+        axes: the axes that stay symbolic. Axes with one name share one symbol.
+        rules: ATen overload -> function to record in its place; NotImplemented leaves the operator.
+
+    Raises:
+        ExportError: if a symbolic axis turns out fixed or a tensor of the batch's size is baked in.
+    """
+    names, tensors = _unique(state)
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    symbols = _symbols(mode, inputs, axes)
+    outputs: list[str] = []
+
+    def flat(values: list[Tensor], arguments: list[Tensor]) -> list[Tensor]:
+        given = {name: values[names[name]] for name in state}
+        result = function(given, dict(zip(inputs, arguments, strict=True)))
+        outputs[:] = result
+        return list(result.values())
+
+    constants = [mode.from_tensor(t.detach(), static_shapes=True) for t in tensors.values()]
+    with mode:
+        arguments = [
+            torch.empty(
+                tuple(symbols.get(axes.get(name, {}).get(i, ""), n) for i, n in enumerate(value.shape)),
+                dtype=value.dtype,
+            )
+            for name, value in inputs.items()
+        ]
+    preserve = PreserveOperators()
+    with mode, enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH), preserve:
+        graph = make_fx(flat, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(
+            constants, arguments
+        )
+    _restore_state(graph, list(tensors.items()), list(inputs))
+    _verify_symbols(symbols, graph, tuple(outputs))
+    return Captured(graph, tuple(inputs), tuple(outputs))
+
+
+def _unique(state: Mapping[str, Tensor]) -> tuple[dict[str, int], dict[str, Tensor]]:
+    """The tensors of `state`, each once under its first name, and for every name its place among them."""
+    seen: dict[tuple[Any, ...], int] = {}
+    places: dict[str, int] = {}
+    unique: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
+        if key not in seen:
+            seen[key] = len(unique)
+            unique[name] = tensor
+        places[name] = seen[key]
+    return places, unique
+
+
+def _symbols(mode: FakeTensorMode, inputs: Mapping[str, Tensor], axes: DynamicAxes) -> dict[str, Any]:
+    """One symbolic integer a named axis; the batch stands for `SAMPLE_BATCH`, others for the example's size."""
+    env = mode.shape_env
+    assert env is not None
+    symbols: dict[str, Any] = {}
+    for name, named in axes.items():
+        for axis, label in named.items():
+            if label in symbols:
+                continue
+            hint = SAMPLE_BATCH if axis == 0 else inputs[name].shape[axis]
+            source = ConstantSource(f"_camport_{label}")
+            symbol = env.create_symbol(hint, source=source, dynamic_dim=DimDynamic.DYNAMIC)
+            symbols[label] = env.create_symintnode(symbol, hint=hint, source=source)
+    return symbols
+
+
+def _restore_state(graph: GraphModule, tensors: list[tuple[str, Tensor]], inputs: list[str]) -> None:
+    """Turns the placeholders of lifted constants into reads of buffers, and names the others."""
+    nodes = graph.graph
+    nodes._codegen = torch.fx.graph.CodeGen()  # a plain signature instead of make_fx's nested one
+    placeholders = [node for node in nodes.nodes if node.op == "placeholder"]
+    baked = {str(node.target): getattr(graph, str(node.target)) for node in nodes.nodes if node.op == "get_attr"}
+    for name, value in baked.items():
+        if isinstance(value, Tensor):
+            if value.dim() and value.shape[0] == SAMPLE_BATCH:
+                raise ExportError(
+                    f"a tensor of shape {list(value.shape)} was computed outside of the traced program and "
+                    "would be baked into the graph with its batch size; compute it from the images"
+                )
+            del graph._buffers[name]
+            graph.register_buffer(name, value.detach())
+    for node, (name, tensor) in zip(placeholders, tensors, strict=False):
+        if node.users:
+            name = free_name(graph, name)
+            set_buffer(graph, name, tensor.detach())
+            with nodes.inserting_before(node):
+                read = nodes.get_attr(name)
+            read.meta = dict(node.meta)
+            node.replace_all_uses_with(read)
+        nodes.erase_node(node)
+    for node, name in zip(placeholders[len(tensors) :], inputs, strict=True):
+        node.name = name
+        node.target = name
+    compile_graph(graph)
+
+
+def _verify_symbols(symbols: Mapping[str, Any], graph: GraphModule, outputs: tuple[str, ...]) -> None:
+    """Refuses a graph in which a symbolic axis became a number on the way."""
+    for label, symbol in symbols.items():
+        try:
+            fixed = symbol.node.maybe_as_int()
+        except Exception:  # torch changes this often; a missing answer is not a failure
+            fixed = None
+        if fixed is not None:
+            raise ExportError(
+                f"the model works only where axis {label!r} is {fixed}, so it cannot be exported with {label!r} dynamic"
+            )
+    if "b" not in symbols:
+        return
+    (node,) = (node for node in graph.graph.nodes if node.op == "output")
+    for name, result in zip(outputs, node.args[0], strict=True):
+        value = result.meta["val"]
+        if value.dim() and isinstance(value.shape[0], int):
+            raise ExportError(
+                f"output {name!r} has a fixed first axis of {value.shape[0]} instead of the batch; "
+                "something in the model takes the batch size as a number"
+            )

@@ -1,0 +1,34 @@
+"""Runs graph passes one after the other and says, when one fails, which already ran."""
+
+from collections.abc import Callable, Sequence
+
+from torch.fx import GraphModule
+
+from camport.errors import ExportError
+from camport.export.graph import compile_graph
+
+GraphPass = Callable[[GraphModule], int]
+"""Rewrites a graph in place and returns at how many places it did."""
+
+
+def run_passes(graph: GraphModule, passes: Sequence[GraphPass]) -> dict[str, int]:
+    """Runs `passes` in order; after each, dead nodes are dropped and the graph is checked.
+
+    Returns:
+        The number of rewrites of each pass, by its name.
+
+    Raises:
+        ExportError: if a pass fails or leaves a broken graph; names it and those that ran before.
+    """
+    done: dict[str, int] = {}
+    for graph_pass in passes:
+        name = graph_pass.__name__
+        try:
+            done[name] = graph_pass(graph)
+            compile_graph(graph)
+        except ExportError:
+            raise
+        except Exception as error:
+            ran = ", ".join(f"{n} ({k} rewrites)" for n, k in done.items()) or "none"
+            raise ExportError(f"graph pass {name} failed: {error}; passes that ran before: {ran}") from error
+    return done

@@ -1,0 +1,148 @@
+"""Gradients of average and max pooling, sliding and adaptive, one to three spatial axes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from camport.export.rules.geometry import adjoint, is_static, per_axis, positions, window_matrix
+from camport.export.rules.registry import lowers
+
+
+@lowers(
+    "max_pool2d_with_indices_backward.default",
+    "max_pool3d_with_indices_backward.default",
+)
+def max_pool_backward(
+    g: Tensor, x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: Tensor
+) -> Tensor:
+    """x̄[i] = Σ ḡ[o] over the outputs o whose maximum stood at i."""
+    return _scatter(g, x, indices, kernel.__len__() if not isinstance(kernel, int) else x.dim() - 2)
+
+
+@lowers("adaptive_max_pool2d_backward.default")
+def adaptive_max_pool2d_backward(g: Tensor, x: Tensor, indices: Tensor) -> Tensor:
+    """As max pooling: the indices tell where each maximum stood."""
+    return _scatter(g, x, indices, 2)
+
+
+@lowers("adaptive_max_pool3d_backward.default")
+def adaptive_max_pool3d_backward(g: Tensor, x: Tensor, indices: Tensor) -> Tensor:
+    """As max pooling: the indices tell where each maximum stood."""
+    return _scatter(g, x, indices, 3)
+
+
+def _scatter(g: Tensor, x: Tensor, indices: Tensor, axes: int) -> Tensor:
+    lead = x.shape[: x.dim() - axes]
+    cells: Any = 1
+    for n in x.shape[x.dim() - axes :]:
+        cells = cells * n
+    zeros = g.new_zeros((*lead, cells))
+    return zeros.scatter_add(-1, indices.reshape(*lead, -1), g.reshape(*lead, -1)).reshape(x.shape)
+
+
+@lowers("avg_pool2d_backward.default", "avg_pool3d_backward.default")
+def avg_pool_backward(
+    g: Tensor,
+    x: Tensor,
+    kernel: Sequence[int] | int,
+    stride: Sequence[int] | int,
+    padding: Sequence[int] | int,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor: int | None,
+) -> Tensor:
+    """x̄[i] = Σ ḡ[o] / |window o| over the windows o that hold i."""
+    axes = 2 if g.dim() - 2 <= 2 and not _is_three(kernel) else 3
+    k = per_axis(kernel, axes)
+    s = per_axis(stride, axes) if not isinstance(stride, int) and len(stride) else k
+    s = per_axis(stride, axes) if isinstance(stride, int) else s
+    p = per_axis(padding, axes)
+    inputs, outputs = x.shape[x.dim() - axes :], g.shape[g.dim() - axes :]
+    if k == s and not any(p) and is_static(*inputs) and all(o * n == i for o, n, i in zip(outputs, k, inputs, strict=True)):
+        count = divisor or _product(k)
+        return spread(g * (1 / count), k)
+    matrices = []
+    for a in range(axes):
+        low, high = (-p[a], inputs[a] + p[a]) if count_include_pad else (0, inputs[a])
+        begin = positions(outputs[a], g) * s[a] - p[a]
+        covered = torch.clamp(begin + k[a], max=inputs[a] + p[a])
+        m = window_matrix(outputs[a], inputs[a], g, lambda o, a=a: (o * s[a] - p[a], o * s[a] - p[a] + k[a]))
+        if divisor is None:
+            length = torch.clamp(covered, max=high) - torch.clamp(begin, min=low)
+            m = m / length.unsqueeze(1)
+        matrices.append(m)
+    return adjoint(g if divisor is None else g * (1 / divisor), matrices)
+
+
+@lowers("_adaptive_avg_pool2d_backward.default")
+def adaptive_avg_pool2d_backward(g: Tensor, x: Tensor) -> Tensor:
+    """x̄ = Mᵀ ḡ, see `adaptive_matrix`."""
+    return _adaptive_backward(g, x, 2)
+
+
+@lowers("_adaptive_avg_pool3d_backward.default")
+def adaptive_avg_pool3d_backward(g: Tensor, x: Tensor) -> Tensor:
+    """x̄ = Mᵀ ḡ, see `adaptive_matrix`."""
+    return _adaptive_backward(g, x, 3)
+
+
+def _adaptive_backward(g: Tensor, x: Tensor, axes: int) -> Tensor:
+    inputs, outputs = x.shape[x.dim() - axes :], g.shape[g.dim() - axes :]
+    if all(n == 1 for n in outputs):
+        return (g / _product(inputs)).expand(x.shape)
+    if is_static(*inputs) and all(i % o == 0 for i, o in zip(inputs, outputs, strict=True)):
+        windows = [i // o for i, o in zip(inputs, outputs, strict=True)]
+        return spread(g * (1 / _product(windows)), windows)
+    return adjoint(g, [adaptive_matrix(o, i, g) for o, i in zip(outputs, inputs, strict=True)])
+
+
+def adaptive_matrix(outputs: Any, inputs: Any, like: Tensor) -> Tensor:
+    """M[o, i] = 1/(e - b) for b ≤ i < e, b = ⌊o I / O⌋, e = ⌈(o+1) I / O⌉: adaptive averaging along one axis."""
+    o = torch.arange(outputs, device=like.device).unsqueeze(1)
+    begin = torch.div(o * inputs, outputs, rounding_mode="floor")
+    end = torch.div((o + 1) * inputs + (outputs - 1), outputs, rounding_mode="floor")
+    i = torch.arange(inputs, device=like.device).unsqueeze(0)
+    inside = torch.logical_and(i >= begin, i < end).to(like.dtype)
+    return inside / (end - begin).to(like.dtype)
+
+
+@lowers("_adaptive_avg_pool2d.default", "_adaptive_avg_pool3d.default")
+def adaptive_avg_pool(x: Tensor, output_size: Sequence[Any]) -> Tensor:
+    """The forward operator: ONNX has only the global one."""
+    axes = len(output_size)
+    inputs = x.shape[x.dim() - axes :]
+    if all(n == 1 for n in output_size):
+        return x.mean(list(range(-axes, 0)), keepdim=True)
+    if is_static(*inputs) and all(i == o for i, o in zip(inputs, output_size, strict=True)):
+        return x.clone()
+    if is_static(*inputs) and all(i % o == 0 for i, o in zip(inputs, output_size, strict=True)):
+        windows = [i // o for i, o in zip(inputs, output_size, strict=True)]
+        return F.avg_pool2d(x, windows, windows) if axes == 2 else F.avg_pool3d(x, windows, windows)
+    matrices = [adaptive_matrix(o, i, x).transpose(0, 1) for o, i in zip(output_size, inputs, strict=True)]
+    return adjoint(x, matrices)
+
+
+def spread(g: Tensor, windows: Sequence[int]) -> Tensor:
+    """Each element repeated over its window, windows side by side."""
+    if all(n == 1 for n in windows):
+        return g
+    axes = len(windows)
+    lead, spatial = g.shape[: g.dim() - axes], g.shape[g.dim() - axes :]
+    thin = [n for m in spatial for n in (m, 1)]
+    wide = [n for m, k in zip(spatial, windows, strict=True) for n in (m, k)]
+    full = [m * k for m, k in zip(spatial, windows, strict=True)]
+    return g.reshape(*lead, *thin).expand(*lead, *wide).reshape(*lead, *full)
+
+
+def _product(values: Sequence[Any]) -> Any:
+    product: Any = 1
+    for n in values:
+        product = product * n
+    return product
+
+
+def _is_three(kernel: Sequence[int] | int) -> bool:
+    return not isinstance(kernel, int) and len(kernel) == 3
