@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,8 +14,7 @@ from camport.runtime.image_file import MAX_PIXELS
 from camport.runtime.image_file import open_image as open_image
 from camport.runtime.placement import Placement as Placement
 
-Fit = Literal["stretch", "crop", "letterbox"]
-FITS: tuple[Fit, ...] = ("stretch", "crop", "letterbox")
+FITS = ("stretch", "crop", "letterbox")
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -43,7 +42,7 @@ class Preprocess:
     """
 
     size: tuple[int, int] | None = None
-    fit: Fit = "stretch"
+    fit: str = "stretch"
     resize: int | None = None
     interpolation: str = "bilinear"
     scale: float = 1 / 255

@@ -90,7 +90,8 @@ def short(error: Exception) -> str:
     """The engine's message as one line, without its code prefix and source positions."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0])
-    text = re.sub(r"\S*/onnxruntime/\S+:\d+ .*?(?=\S* ?Status Message:|$)", "", text)
+    text = re.sub(r"\S+\.(?:cc|h):\d+ [^()]*\([^()]*\) (?:const )?", "", text)
+    text = text.rstrip(". ")
     return text if len(text) <= 300 else text[:297] + "..."
 
 
