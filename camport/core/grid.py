@@ -75,7 +75,7 @@ def _channels_last(activation: Tensor, module: nn.Module) -> bool:
             continue
         if first == p and first != r:
             return False
-        if last == r and last != p:
+        if last == r:
             return True
     # no layer with a known width inside: maps of square images are square, channels are the odd one out
     return bool(p == q != r)

@@ -1,0 +1,200 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import camport
+from camport.adapters import ClassificationAdapter
+from camport.core.layers import LayerName
+from camport.core.probe import Probe
+from camport.core.replica import plain, replicate
+from camport.errors import MethodError
+from tests.nets import Net, images, seeded
+
+pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # random networks
+
+
+def probe(model, x, layer="features", target=1, **options):
+    options.setdefault("needs_gradients", True)
+    return Probe(
+        replicate(model, lambda _, t: plain(t)),
+        ClassificationAdapter(),
+        [LayerName(layer)],
+        x,
+        {"target": torch.full((len(x),), target)},
+        **options,
+    )
+
+
+def test_the_backward_pass_ends_at_the_layer():
+    ran = []
+
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            ran.append("backward before the layer")
+            return g
+
+    class Front(Net):
+        def forward(self, x):
+            return self.head(self.features(Watched.apply(x)))
+
+    model, x = seeded(Front()), images()
+    found = probe(model, x).gradients
+    a = model.features(x).detach().requires_grad_()
+    (wanted,) = torch.autograd.grad(model.head(a)[:, 1].sum(), a)
+    assert torch.allclose(found[0], wanted)
+    assert not ran
+
+
+def test_one_forward_pass_serves_all():
+    passes = []
+
+    class Counted(Net):
+        def forward(self, x):
+            passes.append(len(x))
+            return super().forward(x)
+
+    bound = camport.bind(seeded(Counted()), "gradcam", "features")
+    bound(images(), 1)
+    assert passes == [3]
+    passes.clear()
+    camport.bind(seeded(Counted()), "saliency")(images(), 1)
+    assert passes == [3]
+
+
+def test_activations_alone_record_nothing():
+    recorded = []
+
+    class Watching(Net):
+        def forward(self, x):
+            y = super().forward(x)
+            recorded.append(y.requires_grad)
+            return y
+
+    camport.explain(seeded(Watching()), images(), "feature_maps", 1, "features")
+    assert recorded == [False]
+
+
+def test_score_in_chunks_with_the_target_of_the_clean_image():
+    model, x, seen = seeded(Net()), images(2), []
+    p = probe(model, x, target=-1, chunk=3, progress=lambda done, total: seen.append((done, total)))
+    variants = images(10, seed=5)  # 5 of each
+    top = model(x).argmax(1)
+    wanted = model(variants)[torch.arange(10), top.repeat_interleave(5)]
+    assert torch.allclose(p.score(variants), wanted.float())
+    assert seen == [(3, 10), (6, 10), (9, 10), (10, 10)]
+
+
+class UNet(nn.Module):
+    """Values bypass the layer: a skip connection by concatenation, one by addition, and a reused activation."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.deep = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, 2, 1)
+        self.act = nn.ReLU(inplace=True)
+        self.mid, self.up = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(8, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        s = self.act(self.stem(x))
+        d = self.act(self.deep(s))
+        d = self.act(self.mid(d) + d)
+        u = self.up(torch.cat([F.interpolate(d, s.shape[2:]), s], 1))
+        return self.fc((self.act(u) + s).mean((2, 3)))
+
+
+@pytest.mark.parametrize("layer", ["stem", "deep", "mid", "up"])
+def test_tail_equals_the_whole_model(layer):
+    model, x = seeded(UNet()), images(2)
+    p = probe(model, x, layer, chunk=2)
+    a = p.activations[0]
+    variants = torch.stack([a, a * 0.5, a.flip(2), a * 0], 1)
+    got = p.tail(variants)
+    for r in range(4):
+        handle = model.get_submodule(layer).register_forward_hook(lambda m, i, o, r=r: variants[:, r].clone())
+        wanted = model(x)[:, 1]
+        handle.remove()
+        assert torch.allclose(got[:, r], wanted.float(), atol=1e-6)
+
+
+def test_tail_does_not_run_what_lies_before():
+    ran = []
+
+    class Noted(nn.Conv2d):
+        def forward(self, x):
+            ran.append(len(x))
+            return super().forward(x)
+
+    model = Net()
+    model.features[0] = Noted(3, 6, 3, padding=1)
+    model, x = seeded(model), images(1)
+    p = probe(model, x)
+    a = p.activations[0]
+    ran.clear()
+    p.tail(a[:, None].expand(-1, 50, -1, -1, -1))
+    assert ran == [1]  # once, to record
+
+
+@pytest.mark.parametrize(
+    ("trait", "value", "says"), [("needs_gradients", False, "declares needs_gradients = False"), ("needs_layer", False, "")]
+)
+def test_traits_are_verified(trait, value, says):
+    class Liar(camport.Explainer):
+        name, title, paper, family, needs_gradients = "liar", "Liar", "-", "activation", True
+
+        def saliency(self, probe):
+            return probe.input_gradient().amax(1) if trait == "needs_gradients" else probe.images[:, 0]
+
+    setattr(Liar, trait, value)
+    with pytest.raises(MethodError, match=says or "but its saliency did not use them"):
+        camport.explain(seeded(Net()), images(), Liar(), 1, layer="features")
+
+
+def test_a_map_of_the_wrong_shape_is_refused():
+    class Wrong(camport.Explainer):
+        name, title, paper, family, needs_gradients = "w", "W", "-", "activation", False
+
+        def saliency(self, probe):
+            return probe.activations[0].sum()
+
+    with pytest.raises(MethodError, match=r"wanted \[b,h,w\]"):
+        camport.explain(seeded(Net()), images(), Wrong(), 1, layer="features")
+
+
+def test_plain_lists_of_modules_and_bound_methods_use_the_double():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+            self.steps = [self.conv, torch.relu]
+            self.call = self.run
+
+        def run(self, x):
+            for step in self.steps:
+                x = step(x)
+            return self.fc(x.mean((2, 3)))
+
+        def forward(self, x):
+            return self.call(x)
+
+    model, x = seeded(Odd()), images()
+    g = camport.explain(model, x, "gradcam", 1, "conv").gradients[0]
+    a = model.conv(x).detach().requires_grad_()
+    wanted = torch.autograd.grad(model.fc(a.relu().mean((2, 3)))[:, 1].sum(), a)[0]
+    assert torch.allclose(g, wanted)
+
+
+def test_weights_changed_after_binding_are_seen():
+    model, x = seeded(Net()), images()
+    bound = camport.bind(model, "feature_maps", "features")
+    before = bound(x, 1).raw
+    with torch.no_grad():
+        model.features[3].weight.mul_(2)
+    assert not torch.allclose(before, bound(x, 1).raw)
+    model.features[3] = nn.Conv2d(6, 8, 1).double()
+    assert bound(x, 1).raw.shape[-1] == 18

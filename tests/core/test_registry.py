@@ -1,0 +1,154 @@
+import types
+import warnings
+
+import pytest
+from torch import nn
+
+import camport
+from camport.core.registry import KILL_SWITCH, Registry
+from camport.errors import PluginWarning, UnknownNameError
+from camport.plugins import GradCAM
+
+
+class Distribution:
+    name, version = "camport-thirdparty", "1.2"
+
+
+class EntryPoint:
+    """What importlib.metadata gives for a plugin, with the plugin at hand."""
+
+    def __init__(self, name, plugin):
+        self.name, self.plugin, self.dist = name, plugin, Distribution()
+
+    def load(self):
+        if isinstance(self.plugin, Exception):
+            raise self.plugin
+        return self.plugin
+
+
+class Mine(camport.Explainer):
+    name, title, paper, family, needs_gradients = "mine", "Mine", "-", "activation", False
+
+    def saliency(self, probe):
+        return probe.activations[0].amax(1)
+
+
+def module(hook="camport_explainers", classes=(Mine,)):
+    plugin = types.ModuleType("third_party")
+    setattr(plugin, hook, camport.hookimpl(lambda: list(classes)))
+    return plugin
+
+
+def test_built_in_and_third_party_come_through_the_same_door():
+    registry = Registry([EntryPoint("third", module())])
+    assert registry.find("explainer", "mine") is Mine
+    assert registry.find("explainer", "gradcam") is GradCAM
+    states = {p.name: (p.state, p.distribution, p.version) for p in registry.plugins}
+    assert states["third"] == ("loaded", "camport-thirdparty", "1.2")
+    assert states["camport.plugins"][0] == "loaded"
+
+
+def refused(plugin, match):
+    with pytest.warns(PluginWarning, match=match) as caught:
+        registry = Registry([EntryPoint("third", plugin), EntryPoint("zother", module(classes=[Mine]))])
+    assert len(caught) == 1
+    assert "camport-thirdparty 1.2" in str(caught[0].message)
+    assert KILL_SWITCH in str(caught[0].message)
+    # it costs only itself
+    assert registry.find("explainer", "gradcam") is GradCAM
+    assert registry.find("explainer", "mine") is Mine
+    assert next(p for p in registry.plugins if p.name == "third").state.startswith("broken")
+
+
+def test_a_plugin_that_does_not_import_costs_only_itself():
+    refused(ImportError("no module named nowhere"), "nowhere")
+
+
+def test_a_misspelt_hook_is_said():
+    refused(module("camport_explainer"), "hook that does not exist.*camport_explainers, camport_adapters")
+
+
+def test_a_plugin_without_hooks_is_said():
+    refused(types.ModuleType("empty"), "implements no hook; mark functions named")
+
+
+def test_a_duplicate_name_names_both_owners():
+    class Taken(Mine):
+        name = "gradcam"
+
+    refused(module(classes=[Taken]), "'gradcam' is taken by plugin 'camport.plugins' of camport")
+
+
+def test_what_is_no_explainer_is_said():
+    refused(module(classes=[object]), "no subclass of camport.Explainer")
+
+
+def test_an_abstract_class_is_said():
+    class Unfinished(camport.Explainer):
+        name, title, paper, family, needs_gradients = "u", "U", "-", "activation", False
+
+    refused(module(classes=[Unfinished]), "abstract: it does not implement saliency")
+
+
+def test_missing_traits_are_said():
+    class Traitless(camport.Explainer):
+        name = "t"
+
+        def saliency(self, probe):
+            return probe.activations[0].amax(1)
+
+    refused(module(classes=[Traitless]), "does not declare title, paper, family, needs_gradients")
+
+
+def test_a_hook_that_raises_or_returns_nonsense():
+    def broken():
+        raise ZeroDivisionError("oops")
+
+    plugin = types.ModuleType("p")
+    plugin.camport_explainers = camport.hookimpl(broken)
+    refused(plugin, "ZeroDivisionError: oops")
+    plugin = types.ModuleType("p")
+    plugin.camport_explainers = camport.hookimpl(lambda: Mine)
+    refused(plugin, "returned .*Mine.*wanted a list of explainer classes")
+
+
+def test_a_plugin_is_registered_wholly_or_not_at_all():
+    class Second(Mine):
+        name = "gradcam"
+
+    with pytest.warns(PluginWarning):
+        registry = Registry([EntryPoint("third", module(classes=[Mine, Second]))])
+    with pytest.raises(UnknownNameError):
+        registry.find("explainer", "mine")
+
+
+@pytest.mark.parametrize(("switch", "there"), [("1", False), ("third", False), ("other, third", False), ("other", True)])
+def test_kill_switch(switch, there):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        registry = Registry([EntryPoint("third", module())], switch)
+    assert ("mine" in registry.classes["explainer"]) is there
+    state = next(p.state for p in registry.plugins if p.name == "third")
+    assert state == ("loaded" if there else f"disabled by {KILL_SWITCH}")
+
+
+def test_unknown_names_offer_the_nearest():
+    with pytest.raises(UnknownNameError, match="unknown method 'grad-cam'; did you mean 'gradcam'"):
+        camport.bind(nn.Identity(), "grad-cam")
+    with pytest.raises(UnknownNameError, match="unknown adapter 'clasification'; did you mean 'classification'"):
+        camport.bind(nn.Identity(), adapter="clasification")
+
+
+def test_listings_tell_the_traits():
+    info = camport.methods()["gradcam++"]
+    assert (info.title, info.paper, info.needs_gradients, info.exportable) == ("Grad-CAM++", "1710.11063", True, True)
+    assert info.distribution == "camport"
+    assert camport.adapters()["classification"].distribution == "camport"
+
+
+def test_same_entry_point_name_twice():
+    with pytest.warns(PluginWarning, match="registered already"):
+        registry = Registry([EntryPoint("third", module()), EntryPoint("third", module())])
+    assert registry.find("explainer", "mine") is Mine
+
+

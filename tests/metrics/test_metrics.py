@@ -1,0 +1,15 @@
+import pytest
+import torch
+
+from camport.metrics import EnergyInRegion, PointingGame
+
+
+def test_by_hand():
+    heat = torch.zeros(3, 4, 4)
+    heat[0, 1, 1], heat[0, 3, 3] = 1.0, 0.25
+    heat[1, 0, 0] = 0.5
+    region = torch.zeros(3, 4, 4, dtype=torch.bool)
+    region[:, 1:3, 1:3] = True
+    assert PointingGame()(heat, region).tolist() == [1, 0, 0]  # the last one is flat
+    assert EnergyInRegion()(heat, region).tolist() == pytest.approx([0.8, 0, 0])
+    assert EnergyInRegion()(torch.ones(1, 4, 4), region[:1]).tolist() == [0.25]
