@@ -9,7 +9,7 @@ below autograd and records what it calls. Three contexts make what it records fi
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camport.errors import ExportError
-from camport.export.graph import compile_graph, free_name, set_buffer
+from camport.export.graph import compile_graph, free_name, set_buffer, state_of
 from camport.export.preserve import PreserveOperators
 
 Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
@@ -39,11 +39,20 @@ could not be told from an axis of a constant that has nothing to do with the bat
 
 @dataclass(frozen=True)
 class Captured:
-    """A traced program: its graph (see `camport.export.graph`) and the names of its outputs, in order."""
+    """A traced program: its graph (see `camport.export.graph`) and the names of its inputs and outputs, in order.
+
+    `exact` has the float64 values of those constants that were computed by a pass and then rounded.
+    """
 
     graph: GraphModule
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    exact: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def exact_state(self) -> dict[str, Tensor]:
+        """The graph's constants, as exact as they are known."""
+        return {**state_of(self.graph), **self.exact}
 
 
 def capture(

@@ -1,10 +1,10 @@
 """From a program to a graph of forward operators alone."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 
 from camport.export.capture import Captured, DynamicAxes, Function, capture
 from camport.export.graph import state_of
@@ -15,6 +15,7 @@ from camport.export.passes import (
     run_passes,
     views_to_reshapes,
 )
+from camport.export.passes.batch_norm import EXACT
 from camport.export.rules import RULES
 
 BEFORE = (fold_batch_norm, bare_matmul, views_to_reshapes)
@@ -32,25 +33,21 @@ def lower(function: Function, state: Mapping[str, Tensor], inputs: Mapping[str, 
     """
     captured = capture(function, state, inputs, axes)
     run_passes(captured.graph, BEFORE)
-    lowered = capture(_replay(captured), state_of(captured.graph), inputs, axes, RULES)
+    functional = torch.func.functionalize(replay(captured), remove="mutations")
+    lowered = capture(functional, state_of(captured.graph), inputs, axes, RULES)
     run_passes(lowered.graph, AFTER)
-    return lowered
+    used = state_of(lowered.graph)
+    exact = {k: v for k, v in captured.graph.meta.get(EXACT, {}).items() if k in used}
+    return replace(lowered, exact=exact)
 
 
-def _replay(captured: Captured) -> Function:
+def replay(captured: Captured) -> Function:
     """The captured graph as a function of its state and inputs by name."""
 
-    def replay(state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        def run(given: dict[str, Tensor], arguments: tuple[Tensor, ...]) -> list[Tensor]:
-            return torch.func.functional_call(captured.graph, given, arguments)
-
-        functional = torch.func.functionalize(run, remove="mutations")
-        results = functional(dict(state), tuple(inputs[name] for name in captured.inputs))
+    def call(state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        arguments = tuple(inputs[name] for name in captured.inputs)
+        results = torch.func.functional_call(captured.graph, dict(state), arguments)
         return dict(zip(captured.outputs, results, strict=True))
 
-    return replay
+    return call
 
-
-def as_function(captured: Captured) -> tuple[GraphModule, tuple[str, ...]]:
-    """The graph and the names of its outputs."""
-    return captured.graph, captured.outputs

@@ -16,6 +16,9 @@ _INFERENCE = aten._native_batch_norm_legit_no_training.default
 _GENERAL = aten.native_batch_norm.default
 _BACKWARD = aten.native_batch_norm_backward.default
 
+EXACT = "camport_exact"
+"""Key of a graph's meta: the float64 values of constants that passes computed, by name."""
+
 
 @dataclass(frozen=True)
 class _Site:
@@ -33,6 +36,9 @@ def fold_batch_norm(graph: GraphModule) -> int:
 
     The gradient through both, conv_backward(norm_backward(ḡ), w), becomes conv_backward(ḡ, w s): the very same folded
     weight, so the file holds it once.
+
+    The folded tensors are rounded once; their float64 values are kept in `graph.meta[EXACT]`, so that a check of the
+    graph in float64 sees the algebra and not the rounding.
 
     Requires: a captured graph whose backward operators are not lowered yet.
     Ensures: no foldable batch norm is left; one is foldable if its parameters and the convolution's are constants
@@ -114,17 +120,20 @@ def _folded(graph: GraphModule, convolution: Node, norm: Node, eps: float) -> tu
     if beta is not None:
         shift = shift + beta.double()
     scaled = weight.double() * scale.reshape(-1, *[1] * (weight.dim() - 1))
-    return scaled.to(weight.dtype), shift.to(weight.dtype)
+    return scaled, shift
 
 
 def _fold(graph: GraphModule, site: _Site) -> None:
     nodes = graph.graph
     source = str(site.convolution.args[1].target)  # type: ignore[union-attr]
     stem = source.removesuffix(".weight")
+    dtype = site.convolution.meta["val"].dtype
+    exact = graph.meta.setdefault(EXACT, {})
     reads = []
     for name, value in ((f"{stem}.folded_weight", site.weight), (f"{stem}.folded_bias", site.bias)):
         name = free_name(graph, name)
-        set_buffer(graph, name, value)
+        set_buffer(graph, name, value.to(dtype))
+        exact[name] = value
         with nodes.inserting_before(site.convolution):
             read = nodes.get_attr(name)
         reads.append(read)

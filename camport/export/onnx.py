@@ -1,0 +1,112 @@
+"""From a lowered graph to an ONNX model."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camport.errors import ExportError
+from camport.export import translations
+from camport.export.capture import Captured, DynamicAxes
+from camport.export.quiet import quiet
+
+OPSET = 20
+
+
+def to_model(
+    lowered: Captured, inputs: Mapping[str, Tensor], axes: DynamicAxes, metadata: Mapping[str, str], opset: int = OPSET
+) -> Any:
+    """An onnx_ir model: inputs, outputs and dynamic axes under their public names, `metadata` as properties.
+
+    Args:
+        lowered: a graph of forward operators alone.
+        inputs: examples; their dynamic axes must be longer than 1.
+        axes: the dynamic axes, as at capture.
+        metadata: written into the file.
+        opset: version of the standard operator set.
+
+    Raises:
+        ExportError: if torch.onnx refuses the graph.
+    """
+    dims = {label: torch.export.Dim(label) for named in axes.values() for label in named.values()}
+    shapes = tuple({i: dims[label] for i, label in axes.get(name, {}).items()} for name in lowered.inputs)
+    arguments = tuple(inputs[name] for name in lowered.inputs)
+    with quiet():
+        try:
+            program = torch.export.export(lowered.graph, arguments, dynamic_shapes=shapes, strict=False)
+            exported = torch.onnx.export(
+                program,
+                input_names=lowered.inputs,
+                output_names=lowered.outputs,
+                custom_translation_table=translations.table(),
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+                optimize=False,
+            )
+            if exported is None:
+                raise ExportError("torch.onnx gave no model")
+            exported.optimize()
+        except Exception as error:
+            raise ExportError(f"torch.onnx refused the lowered graph: {_first_line(error)}") from error
+    model = exported.model
+    _name_axes(model, axes)
+    model.producer_name, model.producer_version = "camport", metadata.get("camport.version", "")
+    model.metadata_props.clear()
+    model.metadata_props.update(metadata)
+    return model
+
+
+def save(model: Any, path: Path) -> None:
+    """Writes `model` to `path`; above 2 GB, protobuf's limit, the weights go to `path` + ".data"."""
+    import onnx_ir as ir
+
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
+    if size < 1_900_000_000:
+        ir.save(model, path)
+    else:
+        ir.save(model, path, external_data=path.name + ".data")
+
+
+def histogram(model: Any) -> dict[str, int]:
+    """How often each operator occurs, the most frequent first."""
+    return dict(Counter(node.op_type for node in model.graph).most_common())
+
+
+def _name_axes(model: Any, axes: DynamicAxes) -> None:
+    """Gives symbolic axes their public names, in inputs, outputs and values between; drops node metadata."""
+    names: dict[str, str] = {}
+    for value in model.graph.inputs:
+        for axis, label in axes.get(value.name, {}).items():
+            symbol = getattr(value.shape[axis], "value", None)
+            if isinstance(symbol, str):
+                names[symbol] = label
+    if not names:
+        return
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
+
+    def renamed(dim: Any) -> Any:
+        text = getattr(dim, "value", None)
+        return pattern.sub(lambda match: names[match[0]], text) if isinstance(text, str) else dim
+
+    values = [*model.graph.inputs]
+    for node in model.graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        values += node.outputs
+    for value in values:
+        value.metadata_props.clear()
+        if value.shape is not None:
+            value.shape = type(value.shape)([renamed(dim) for dim in value.shape])
+
+
+def _first_line(error: BaseException) -> str:
+    """The innermost cause in one line: torch.onnx wraps it in pages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"

@@ -1,0 +1,139 @@
+"""Does the exported file compute what PyTorch computes? Asked on inputs that were not traced, and a gate.
+
+The measure is relative l2 against the program in float64. A bound on the largest difference would be wrong: a ReLU or
+max-pool input near its kink takes one side in one backend and the other in the next, and single gradients then differ
+in the second digit with nothing wrong. So the question is whether the file is as near to float64 as eager float32 is:
+
+    exported error ≤ max(3 × eager error, 1e-5)
+
+Eager float32's error is itself a matter of chance, by the same kinks. It is taken as the worst of several draws, each
+with the inputs moved by at most half a unit in the last place: what any backend's first rounding does. If the file
+misses, more draws are made before it is refused: the bound never widens by more than eager PyTorch itself strays.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from camport.errors import ParityError
+from camport.export.capture import Function
+from camport.export.precision import in_float64
+from camport.export.report import OutputParity
+
+FACTOR, FLOOR = 3.0, 1e-5
+DRAWS, MORE_DRAWS = 3, 24
+LOWERED_BOUND = 1e-9
+
+Outputs = Mapping[str, Tensor]
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    """‖value - reference‖ / ‖reference‖, absolute where the reference is zero; inf for another shape."""
+    if value.shape != reference.shape:
+        return float("inf")
+    reference = reference.double()
+    scale = reference.norm().item()
+    distance = (value.double() - reference).norm().item()
+    return distance / scale if scale > 0 else distance
+
+
+def check_lowered(
+    function: Function, lowered: Function, state: Mapping[str, Tensor], lowered_state: Mapping[str, Tensor], inputs: Outputs
+) -> float:
+    """The largest relative distance between program and lowered graph, both in float64.
+
+    Raises:
+        ParityError: if it is above 1e-9: a backward rule or a pass is wrong for this model.
+    """
+    expected = in_float64(function, state, inputs)
+    got = in_float64(lowered, lowered_state, inputs)
+    worst = 0.0
+    for name, reference in expected.items():
+        error = relative_error(got[name], reference)
+        if not error <= LOWERED_BOUND:
+            raise ParityError(
+                f"the lowered graph is wrong: output {name!r} is {error:.1e} off in float64, at most "
+                f"{LOWERED_BOUND:.0e} is allowed"
+            )
+        worst = max(worst, error)
+    return worst
+
+
+def check_exported(
+    function: Function,
+    state: Mapping[str, Tensor],
+    run: Callable[[Outputs], Outputs],
+    samples: Iterable[Outputs],
+) -> dict[str, OutputParity]:
+    """The parity of every output over all `samples`.
+
+    Args:
+        function: the program, with its `state`, in float32.
+        run: the exported file.
+        samples: inputs that were not traced.
+
+    Raises:
+        ParityError: naming output, error and bound.
+    """
+    worst: dict[str, OutputParity] = {}
+    for inputs in samples:
+        for name, parity in _compare(function, state, run, inputs).items():
+            if not parity.holds:
+                raise ParityError(
+                    f"output {name!r} of the exported graph is {parity.exported:.1e} off (relative l2 against float64), "
+                    f"at most {parity.bound:.1e} is allowed; eager PyTorch is {parity.eager:.1e} off"
+                )
+            old = worst.get(name)
+            if old is None or parity.exported / parity.bound > old.exported / old.bound:
+                worst[name] = parity
+    return worst
+
+
+def _compare(
+    function: Function, state: Mapping[str, Tensor], run: Callable[[Outputs], Outputs], inputs: Outputs
+) -> dict[str, OutputParity]:
+    reference = in_float64(function, state, inputs)
+    exported = run(inputs)
+    generator = torch.Generator().manual_seed(0)
+    eager = dict.fromkeys(reference, 0.0)
+    strayed: dict[str, Tensor] = {}
+    result: dict[str, OutputParity] = {}
+    for draw in range(DRAWS + MORE_DRAWS):
+        moved = inputs if draw == 0 else {k: _moved(v, generator) for k, v in inputs.items()}
+        values = function(state, moved)
+        for name, expected in reference.items():
+            if expected.is_floating_point():
+                eager[name] = max(eager[name], relative_error(values[name], expected))
+            else:
+                strayed[name] = strayed.get(name, torch.zeros_like(expected, dtype=torch.bool)) | (
+                    values[name] != expected
+                )
+        if draw + 1 < DRAWS:
+            continue
+        result = {
+            name: _judge(exported[name], expected, eager[name], strayed.get(name))
+            for name, expected in reference.items()
+        }
+        if all(parity.holds for parity in result.values()):
+            break
+    return result
+
+
+def _judge(value: Tensor, expected: Tensor, eager: float, strayed: Tensor | None) -> OutputParity:
+    """Integers must be equal, except where eager float32 itself cannot decide (a tie)."""
+    if strayed is None:
+        return OutputParity(relative_error(value, expected), eager, max(FACTOR * eager, FLOOR))
+    if value.shape != expected.shape:
+        return OutputParity(float("inf"), 0.0, 0.0)
+    wrong = ((value != expected) & ~strayed).double().mean().item() if expected.numel() else 0.0
+    return OutputParity(wrong, strayed.double().mean().item() if expected.numel() else 0.0, 0.0)
+
+
+def _moved(value: Tensor, generator: torch.Generator) -> Tensor:
+    """`value` with every element moved by up to half a unit in its last place; integers stay."""
+    if not value.is_floating_point():
+        return value
+    half_ulp = torch.finfo(value.dtype).eps / 2
+    noise = torch.rand(value.shape, generator=generator, dtype=torch.float64) * 2 - 1
+    return (value.double() * (1 + half_ulp * noise)).to(value.dtype)
