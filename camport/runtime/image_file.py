@@ -24,9 +24,9 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
             than `MAX_PIXELS`.
     """
     file = Path(path)
-    if file.is_dir():
+    if os.path.isdir(file):
         raise ImageFileError(f"{file} is a directory; name an image file in it")
-    if not file.exists():
+    if not os.path.exists(file):  # Path.exists raises for a name that is too long
         raise ImageFileError(f"{file} does not exist")
     try:
         with warnings.catch_warnings():

@@ -96,9 +96,9 @@ def short(error: Exception) -> str:
 
 
 def _existing(file: Path) -> Path:
-    if file.is_dir():
+    if os.path.isdir(file):
         raise ModelError(f"{file} is a directory; name the .onnx file in it")
-    if not file.exists():
+    if not os.path.exists(file):  # Path.exists raises for a name that is too long
         near = sorted(p.name for p in file.parent.glob("*.onnx"))[:5] if file.parent.is_dir() else []
         hint = f"; in that folder there is {', '.join(near)}" if near else ""
         raise ModelError(f"{file} does not exist{hint}")

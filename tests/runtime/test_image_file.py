@@ -60,6 +60,8 @@ def test_other_modes(tmp_path, mode) -> None:
 def test_paths_that_are_no_files(tmp_path) -> None:
     with pytest.raises(ImageFileError, match=r"nope\.jpg does not exist"):
         open_image(tmp_path / "nope.jpg")
+    with pytest.raises(ImageFileError, match="does not exist"):
+        open_image(tmp_path / ("x" * 300))
     with pytest.raises(ImageFileError, match="is a directory"):
         open_image(tmp_path)
 

@@ -100,6 +100,8 @@ def test_missing_file_offers_its_neighbours(write, tmp_path) -> None:
     write(name="gradcam.onnx")
     with pytest.raises(ModelError, match=r"nope\.onnx does not exist; in that folder there is gradcam\.onnx"):
         load(tmp_path / "nope.onnx")
+    with pytest.raises(ModelError, match="does not exist"):
+        load("x" * 300)
     with pytest.raises(ModelError, match="is a directory"):
         load(tmp_path)
 

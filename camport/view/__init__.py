@@ -1,0 +1,18 @@
+"""Pictures of maps: colours, overlays, labelled figures, and files that appear whole or not at all.
+
+Takes arrays, gives PIL images; needs numpy and Pillow only.
+"""
+
+from camport.view.boxes import Box as Box
+from camport.view.boxes import draw_boxes as draw_boxes
+from camport.view.colormaps import COLORMAPS as COLORMAPS
+from camport.view.colormaps import apply_colormap as apply_colormap
+from camport.view.colormaps import colormap_table as colormap_table
+from camport.view.colormaps import signed_to_unit as signed_to_unit
+from camport.view.grid import Cell as Cell
+from camport.view.grid import grid as grid
+from camport.view.overlay import overlay as overlay
+from camport.view.save import check_writable as check_writable
+from camport.view.save import save_arrays as save_arrays
+from camport.view.save import save_image as save_image
+from camport.view.save import write_atomic as write_atomic
