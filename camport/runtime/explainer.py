@@ -46,7 +46,8 @@ class Explainer:
 
     Attributes:
         path: the file.
-        metadata: the `camport.*` entries without the prefix: version, method, layer, adapter, ...
+        metadata: the `camport.*` entries without the prefix: `version`; `method` and `adapter`, each
+            {"name", "options"}; `layer`, a list; ... JSON is parsed, other text kept.
         inputs: the graph's inputs, each with name, dtype and shape.
         outputs: the graph's outputs, likewise.
         labels: class names by index, or None.
@@ -102,7 +103,7 @@ class Explainer:
         return Result(dict(zip(names, arrays, strict=True)))
 
     def __repr__(self) -> str:
-        method, layer = self.metadata.get("method", "?"), self.metadata.get("layer", "?")
+        method, layer = (_name(self.metadata.get(key, "?")) for key in ("method", "layer"))
         ports = [f"  in   {port}" for port in self.inputs] + [f"  out  {port}" for port in self.outputs]
         head = f"Explainer({self.path.name}: {method} at {layer}, on {self.providers[0]}"
         return "\n".join([head, *ports, ")"])
@@ -121,3 +122,10 @@ class Explainer:
             case (_, _, int(height), int(width)):
                 return Preprocess(size=(height, width))
         return Preprocess()
+
+
+def _name(value: Any) -> str:
+    """A metadata entry in short: the name of {"name", "options"}, the items of a list."""
+    if isinstance(value, dict):
+        return str(value.get("name", value))
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -24,9 +24,9 @@ PORTS = {
 }
 METADATA = {
     "camport.version": "0.1.0",
-    "camport.method": '{"name": "groupcam", "groups": 32}',
-    "camport.layer": "layer4",
-    "camport.adapter": "classification",
+    "camport.method": '{"name": "groupcam", "options": {"groups": 32}}',
+    "camport.layer": '["layer4"]',
+    "camport.adapter": '{"name": "classification", "options": {}}',
 }
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
 

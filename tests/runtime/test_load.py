@@ -17,13 +17,13 @@ from camport.runtime import Preprocess, load
 def test_reads_metadata(write) -> None:
     explainer = load(write(labels=["a", "b", "c", "d"]))
     assert explainer.metadata["version"] == "0.1.0"
-    assert explainer.metadata["method"] == {"name": "groupcam", "groups": 32}
-    assert explainer.metadata["layer"] == "layer4"
+    assert explainer.metadata["method"] == {"name": "groupcam", "options": {"groups": 32}}
+    assert explainer.metadata["layer"] == ["layer4"]
     assert explainer.labels == ("a", "b", "c", "d")
     assert [str(port) for port in explainer.inputs] == ["images float32 [b,3,H,W]", "target int64 [b]"]
     assert [port.name for port in explainer.outputs] == ["outputs", "score", "heatmap", "feature_maps"]
     assert explainer.providers == ("CPUExecutionProvider",)
-    assert "x.onnx" in repr(explainer)
+    assert "Explainer(x.onnx: groupcam at layer4, on CPUExecutionProvider" in repr(explainer)
     assert "heatmap float32 [b,H,W]" in repr(explainer)
 
 
