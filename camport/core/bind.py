@@ -18,7 +18,7 @@ from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.heatmap import minmax, upsample
 from camport.core.layers import LayerName, choose, parse_layers, record
-from camport.core.probe import Probe, Progress
+from camport.core.probe import Probe, Progress, called
 from camport.core.random_state import random_state_kept
 from camport.core.replica import plain, replicate, tensors, with_state
 from camport.errors import FlatMapWarning, InputError, MethodError, ReluRuleWarning, ReusedLayerWarning
@@ -41,8 +41,11 @@ class Bound:
         layer: str | Sequence[str] | None,
         adapter: Adapter,
         chunk: int,
+        preprocess: Mapping[str, Any] | None = None,
+        labels: Sequence[str] | None = None,
     ) -> None:
         self.model, self.explainer, self.adapter, self.chunk = model, explainer, adapter, chunk
+        self.preprocess, self.labels = preprocess, labels
         self._layers: list[LayerName] | None = [] if not explainer.needs_layer else None
         if layer is not None and explainer.needs_layer:
             self._layers = parse_layers(model, layer)
@@ -112,17 +115,16 @@ class Bound:
 
         method = {"name": self.explainer.name, "options": self.explainer.options()}
         adapter = {"name": self.adapter.name, "options": self.adapter.options()}
-        size = {"height": images.shape[-2], "width": images.shape[-1]}
+        preprocess = self.preprocess or {"size": [images.shape[-2], images.shape[-1]]}
         found = {
             "camport.version": __version__,
             "camport.method": json.dumps(method),
             "camport.layer": json.dumps(list(self.layers or ())),
             "camport.adapter": json.dumps(adapter),
-            "camport.preprocess": json.dumps(getattr(self.model, "camport_preprocess", None) or size),
+            "camport.preprocess": json.dumps(dict(preprocess)),
         }
-        labels = getattr(self.model, "camport_labels", None)
-        if labels:
-            found["camport.labels"] = json.dumps(list(labels))
+        if self.labels:
+            found["camport.labels"] = json.dumps(list(self.labels))
         return found
 
     def _probe(
@@ -135,7 +137,7 @@ class Bound:
         progress: Progress | None = None,
     ) -> Probe:
         if self._layers is None:
-            self._layers = [choose(record(double, lambda: self.adapter.call(double, images[:1])))]
+            self._layers = [choose(record(double, lambda: called(self.adapter, double, images[:1])))]
         return Probe(
             double,
             self.adapter,
@@ -203,6 +205,8 @@ def bind(
     adapter: str | Adapter = "classification",
     *,
     chunk: int = 32,
+    preprocess: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Bound:
     """Binds a method to a model.
 
@@ -213,6 +217,9 @@ def bind(
             `name@0` is the first run of a module that runs several times.
         adapter: a name from `camport.adapters()`, or an Adapter instance with its options.
         chunk: images in one pass of methods that run many variants of an image.
+        preprocess: how the model wants its pictures, for the metadata of an exported file: the fields of
+            `camport.runtime.Preprocess`, e.g. {"size": [224, 224], "mean": [...], "std": [...]}.
+        labels: the classes' names, for the same.
 
     Raises:
         InputError: `model` is no nn.Module.
@@ -225,7 +232,7 @@ def bind(
         raise InputError(f"chunk is {chunk}; it is a number of images, at least 1")
     explainer = method if isinstance(method, Explainer) else registry.explainer(method)()
     bound_adapter = adapter if isinstance(adapter, Adapter) else registry.adapter(adapter)()
-    return Bound(unwrapped(model), explainer, layer, bound_adapter, chunk)
+    return Bound(unwrapped(model), explainer, layer, bound_adapter, chunk, preprocess, labels)
 
 
 def explain(

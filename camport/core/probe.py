@@ -213,12 +213,7 @@ class Probe:
         self._outputs, self._passed = detached, True
 
     def _call(self, images: Tensor) -> Any:
-        try:
-            return self.adapter.call(self.double, images)
-        except CamportError:
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-            raise ModelError(_diagnose(self.double, images, error)) from error
+        return called(self.adapter, self.double, images)
 
     def _take(self, layer: LayerName, tensors: list[Tensor]) -> Callable[[nn.Module, Any, Any], Any]:
         """The hook that makes the layer's output a leaf, so that the backward pass ends there."""
@@ -262,6 +257,16 @@ class Probe:
             if grad is None:
                 raise LayerError(f"the score does not depend on layer {str(layer)!r}: no path leads from it to the score")
         return [_wide(g) / scale if scale != 1 else _wide(g) for g in grads]
+
+
+def called(adapter: Adapter, double: nn.Module, images: Tensor) -> Any:
+    """What the model says; ModelError where it fails, with what is wrong with the images where that can be told."""
+    try:
+        return adapter.call(double, images)
+    except CamportError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise ModelError(_diagnose(double, images, error)) from error
 
 
 @contextmanager

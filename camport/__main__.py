@@ -1,0 +1,7 @@
+"""`python -m camport`."""
+
+import sys
+
+from camport.cli import main
+
+sys.exit(main())

@@ -1,0 +1,4 @@
+"""`camport demo`."""
+from pathlib import Path
+def demo(output: Path = Path("camport-demo")) -> None:
+    """Explain."""

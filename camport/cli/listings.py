@@ -1,0 +1,75 @@
+"""`camport methods | adapters | plugins | layers`."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from camport.cli.explain import load
+from camport.cli.options import Model, Weights
+from camport.errors import InputError
+
+
+def methods() -> None:
+    """List the explainers."""
+    import camport
+
+    rows = [
+        (i.name, i.title, i.family, _yes(i.needs_gradients), _yes(i.exportable), i.paper, i.distribution)
+        for i in camport.methods().values()
+    ]
+    _table(("name", "method", "family", "gradients", "exports", "paper", "from"), rows)
+
+
+def adapters() -> None:
+    """List the adapters: the tasks a model may have."""
+    import camport
+
+    _table(("name", "explains", "from"), [(i.name, i.title, i.distribution) for i in camport.adapters().values()])
+
+
+def plugins() -> None:
+    """List the plugins, with what they add and what went wrong."""
+    from camport.core import registry
+
+    rows = [(p.name, f"{p.distribution} {p.version}", p.state, ", ".join(p.adds)) for p in registry.plugins()]
+    _table(("plugin", "distribution", "state", "adds"), rows)
+
+
+def layers(model: Model, weights: Weights = None, size: str | None = None) -> None:
+    """List a model's layers in the order they run, with the one that would be chosen."""
+    import torch
+
+    from camport.cli.export import _size
+    from camport.core.layers import choose, record
+    from camport.core.replica import plain, replicate
+
+    loaded = load(model, weights or "none", None, None)  # values do not matter here
+    if size is None and loaded.preprocess.size is None:
+        raise InputError("the model names no image size; give one, e.g. --size 224x224")
+    images = torch.zeros(1, 3, *_size(size, loaded.preprocess.size))
+    double = replicate(loaded.model, lambda _, tensor: plain(tensor))
+    runs = record(double, lambda: double(images))
+    chosen = loaded.layer or str(choose(runs))
+    totals = {run.name: 0 for run in runs}
+    for run in runs:
+        totals[run.name] += 1
+    rows = []
+    for run in runs:
+        name = run.name if totals[run.name] == 1 else f"{run.name}@{run.call}"
+        rows.append((name, run.kind, "x".join(map(str, run.shape)), "chosen" if name == chosen else ""))
+    _table(("layer", "kind", "output", ""), rows)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe: nothing may be cut off
+        console = Console(width=10_000)
+    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

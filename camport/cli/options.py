@@ -1,0 +1,42 @@
+"""Options that several commands share, described once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Images = Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...", show_default=False)]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="SPEC",
+        help="torchvision:NAME, timm:NAME, hf:NAME, package.module:callable or demo:NAME.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="State dict (.pt, .pth) or .safetensors; 'none' for random weights."),
+]
+Method = Annotated[str, typer.Option(help="How to explain; `camport methods` lists them.")]
+Target = Annotated[
+    str | None, typer.Option(metavar="CLASS", help="Class to explain, by number or label; the top class if left out.")
+]
+Layer = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Target layer; several are fused. Chosen if left out (`camport layers`)."),
+]
+Adapter = Annotated[str, typer.Option(help="The task; `camport adapters` lists them.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="File to write.")]
+Colormap = Annotated[str, typer.Option(help="Colours of the heatmap: turbo, jet, viridis, inferno or coolwarm.")]
+Alpha = Annotated[float, typer.Option(min=0, max=1, help="Weight of the colours where the map is hottest.")]
+Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line.")]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        metavar="JSON",
+        help='How the model wants its images, e.g. {"size": [224, 224], "mean": [...], "std": [...]}.',
+    ),
+]

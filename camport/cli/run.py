@@ -1,0 +1,48 @@
+"""`camport run`: an exported explainer, without PyTorch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from camport.cli import figure
+from camport.cli.options import Alpha, Colormap, Images, Output, Target
+from camport.cli.working import working
+from camport.runtime import Result, class_index, load, open_image
+from camport.view import check_writable, colormap_table
+
+
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="What `camport export` wrote.")],
+    images: Images,
+    output: Output,
+    target: Target = None,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Execution provider, e.g. cpu or cuda; the best that works if left out.")
+    ] = None,
+    colormap: Colormap = "turbo",
+    alpha: Alpha = 0.6,
+) -> None:
+    """Explain images with an exported file, with onnxruntime alone."""
+    path = check_writable(output)
+    colormap_table(colormap)
+    pictures = [open_image(image) for image in images]
+    with working(f"running {file} on {len(pictures)} image{'s' * (len(pictures) != 1)}"):
+        explainer = load(file, provider or None)
+        index = -1 if target is None else class_index(target, explainer.labels)
+        prepared = [explainer.preprocess.apply(picture) for picture in pictures]
+        results = [explainer(pixels[None], target=index) for pixels, _ in prepared]
+    captions = [figure.caption(_explained(r, index), float(r.score[0]), explainer.labels) for r in results]
+    method = explainer.metadata.get("method")
+    title = f"{method.get('name') if isinstance(method, dict) else method} in {file.name}"
+    numbers = [dict(r) for r in results]
+    figure.write(path, pictures, [p for _, p in prepared], numbers, title, captions, colormap, alpha)
+    for image, text in zip(images, captions, strict=True):
+        typer.echo(f"{image}: {text}")
+    typer.echo(f"wrote {path}")
+
+
+def _explained(result: Result, target: int) -> int:
+    """The class that was explained; -1 was the top one."""
+    return target if target >= 0 else int(np.argmax(result.outputs[0]))

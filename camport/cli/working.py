@@ -1,0 +1,22 @@
+"""Tells a person that something takes a while."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A spinner with the elapsed time on a terminal, one line elsewhere; yields a function of (done, total)."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        print(f"camport: {what} ...", file=sys.stderr, flush=True)
+        yield lambda done, total: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,50 @@
+"""`SPEC` -> model: which family it names, and handing it to that family's loader."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from camport.errors import InputError, UnknownNameError
+from camport.models import callables, demo, hf, timm, torchvision
+from camport.models.loaded import Loaded
+
+SPECS: dict[str, str] = {
+    "torchvision:NAME": "torchvision's models, e.g. torchvision:resnet50",
+    "timm:NAME": "timm's models, e.g. timm:convnextv2_nano",
+    "hf:NAME": "transformers image classifiers, a name on the hub or a local directory",
+    "package.module:callable": "a function or class without arguments that makes the model",
+    "demo:NAME": "the networks shipped with camport, e.g. demo:digits",
+}
+"""Every form of SPEC with its meaning."""
+
+_LOADERS: dict[str, Callable[[str, Path | None, bool], Loaded]] = {
+    "torchvision": torchvision.load,
+    "timm": timm.load,
+    "hf": hf.load,
+    "demo": demo.load,
+}
+
+
+def load_model(spec: str, weights: str | Path | None = None) -> Loaded:
+    """Loads the model that `spec` names.
+
+    Args:
+        spec: one of the forms in `SPECS`.
+        weights: a .safetensors or state-dict file; "none" for random weights; None for the published ones, which
+            are downloaded.
+
+    Raises:
+        InputError: no form of SPEC.
+        UnknownNameError: no such family or model; the nearest names are offered.
+        ModelError: the model or its weights cannot be loaded.
+        MissingDependencyError: the library is not installed.
+    """
+    family, colon, name = spec.partition(":")
+    if not colon or not family or not name:
+        raise InputError(f"model {spec!r} is no SPEC; it is one of {', '.join(SPECS)}")
+    file = None if weights in (None, "none") else Path(str(weights))
+    pretrained = weights is None
+    if family in _LOADERS:
+        return _LOADERS[family](name, file, pretrained)
+    if "." not in family and not callables.exists(family):
+        raise UnknownNameError("model family", family, _LOADERS)
+    return callables.load(family, name, file)
