@@ -19,7 +19,9 @@ from camport.export.capture import DynamicAxes
 from camport.export.lint import lint
 from camport.export.lower import lower, replay
 from camport.export.parity import check_exported, check_lowered
+from camport.export.precision import in_float64
 from camport.export.report import ExportReport
+from camport.export.supported import check_supported
 
 CHECKED_BATCHES = (1, 3)
 """Batch sizes at which an exported file is compared with eager PyTorch; the traced one is neither."""
@@ -71,15 +73,15 @@ def export_program(
     example = program.sample(images, 2, 0)
     axes = dynamic_axes(program, sizes)
     lowered = lower(program, state, example, axes)
-    exactness = check_lowered(
-        program, replay(lowered), state, lowered.exact_state, program.sample(images, 3, 1)
-    )
+    check_supported(lowered.graph)
+    samples = [program.sample(images, batch, 1 + batch) for batch in CHECKED_BATCHES]
+    references = [in_float64(program, state, inputs) for inputs in samples]
+    exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0])
     model = onnx_format.to_model(lowered, example, axes, metadata)
     with _placed(target) as draft:
         onnx_format.save(model, draft)
         lint(draft)
-        samples = (program.sample(images, batch, 2 + batch) for batch in CHECKED_BATCHES)
-        parity = check_exported(program, state, runner(draft), samples)
+        parity = check_exported(program, state, runner(draft), zip(samples, references, strict=True))
         size = sum(file.stat().st_size for file in draft.parent.iterdir())
     operators = onnx_format.histogram(model)
     return ExportReport(

@@ -1,0 +1,58 @@
+"""Refuses, before anything long starts, a graph with an operator that no rule lowers and ONNX does not have."""
+
+from typing import Any
+
+from torch.fx import GraphModule, Node
+
+from camport.errors import ExportError
+from camport.export import translations
+from camport.export.quiet import quiet
+
+
+def check_supported(graph: GraphModule) -> None:
+    """Looks every operator of a lowered graph up.
+
+    Raises:
+        ExportError: naming each ATen operator without an ONNX form and where it comes from.
+    """
+    known = _translatable()
+    missing: dict[str, str] = {}
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and hasattr(node.target, "_schema") and not known(node.target):
+            missing.setdefault(str(node.target), _origin(node))
+    if missing:
+        listed = "; ".join(f"{name} {origin}" for name, origin in missing.items())
+        raise ExportError(
+            f"no ONNX form for {listed}. Choose a later layer, so that the gradient does not pass through it, "
+            "or replace the module"
+        )
+
+
+def _translatable() -> Any:
+    """Whether an overload is translated, by us or by torch.onnx, or decomposes into what is."""
+    from torch._decomp import core_aten_decompositions
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with quiet():
+        registry = ONNXRegistry.from_torchlib()
+    own, decomposed = translations.table(), core_aten_decompositions()
+
+    def known(target: Any) -> bool:
+        return target in own or registry.is_registered(target) or target in decomposed or target.namespace == "prim"
+
+    return known
+
+
+def _origin(node: Node) -> str:
+    """Where a node comes from: the module whose constants are nearest before it, else its place in the graph."""
+    queue, seen = [node], {node}
+    while queue:
+        current = queue.pop(0)
+        if current.op == "get_attr":
+            module = str(current.target).rpartition(".")[0]
+            return f"(at or after module {module!r})" if module else f"(near {current.target!r})"
+        for source in current.all_input_nodes:
+            if source not in seen:
+                seen.add(source)
+                queue.append(source)
+    return f"(node {node.name!r})"
