@@ -14,7 +14,8 @@ from camport.errors import CamportError, CamportWarning
 
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter
-    from camport.core.bind import Bound, bind, explain
+    from camport.core.bind import bind, explain
+    from camport.core.bound import Bound
     from camport.core.explainer import Explainer
     from camport.core.explanation import Explanation
     from camport.core.metric import Metric
@@ -29,7 +30,7 @@ except _NotFound:
 _LAZY = {
     "Adapter": "camport.core.adapter",
     "AdapterInfo": "camport.core.registry",
-    "Bound": "camport.core.bind",
+    "Bound": "camport.core.bound",
     "Explainer": "camport.core.explainer",
     "Explanation": "camport.core.explanation",
     "MethodInfo": "camport.core.registry",

@@ -137,13 +137,13 @@ class ClassificationAdapter(Adapter):
         return target["weights" if self.score_as == "weighted_sum" else "target"]
 
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Random classes, every third the top one; or random weights."""
+        """Random classes, every second the top one; or random weights."""
         z = self._logits(outputs)
         if self.score_as == "weighted_sum":
             return {"weights": torch.randn(batch, z.shape[1], generator=generator).to(z.dtype)}
         k = 2 if self.score_as == "binary" else z.shape[1]
         classes = torch.randint(k, (batch,), generator=generator)
-        classes[2::3] = -1
+        classes[1::2] = -1
         return {"target": classes}
 
     def grid(
@@ -154,7 +154,9 @@ class ClassificationAdapter(Adapter):
             h, w = self.patch_grid
             prefix = activation.shape[1] - h * w
             if prefix < 0:
-                raise InputError(f"patch_grid {h}x{w} needs {h * w} tokens, layer {name!r} puts out {activation.shape[1]}")
+                raise InputError(
+                    f"patch_grid {h}x{w} needs {h * w} tokens, layer {name!r} puts out {activation.shape[1]}"
+                )
             return Grid("tokens", prefix, (h, w))
         return find_grid(activation, image_size, model, module, name)
 

@@ -1,4 +1,51 @@
-"""`camport demo`."""
+"""`camport demo`: the whole way from a picture to an explanation at the edge, offline."""
+
+import time
 from pathlib import Path
-def demo(output: Path = Path("camport-demo")) -> None:
-    """Explain."""
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from camport.cli.working import stepping
+from camport.errors import MissingDependencyError, OutputError
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for pictures and files.")
+    ] = Path("camport-demo"),
+) -> None:
+    """Explain bundled scenes in PyTorch, export the explainer, run it without PyTorch, and compare."""
+    started = time.perf_counter()
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output} is a file; name a folder")
+    if not output.resolve().parent.is_dir():
+        raise OutputError(f"the directory {output.resolve().parent} does not exist; make it first")
+    try:
+        import onnxruntime  # noqa: F401 - asked for before the work starts
+
+        from camport.demo.show import show
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f'{error.name} is needed: pip install "camport[torch,cpu]"') from error
+    with stepping() as step:
+        figures = show(output, step)
+    ms, report = figures.milliseconds, figures.report
+    table = Table("", "", box=None, show_header=False, pad_edge=False)
+    rows = [
+        ("digits asked about", f"{figures.asked}"),
+        ("hottest point on that digit", f"{figures.hits} of {figures.asked}"),
+        ("exported file", f"{report.bytes / 1e6:.2f} MB, {report.nodes} nodes, opset {report.opset}"),
+        ("heatmaps, PyTorch and file", f"differ by at most {figures.difference:.1e} (of 1)"),
+        ("pictures, PyTorch and file", f"differ by at most {figures.same_picture} (of 255)"),
+        ("PyTorch, prediction alone", f"{ms['bare']:.2f} ms an image"),
+        ("PyTorch, with explanation", f"{ms['explained']:.2f} ms"),
+        ("file, prediction and explanation", f"{ms['exported']:.2f} ms, without PyTorch"),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    for file in sorted(output.iterdir()):
+        typer.echo(f"wrote {file}")
+    typer.echo(f"done in {time.perf_counter() - started:.0f} s")

@@ -55,9 +55,7 @@ def explain(
         bound = camport.bind(loaded.model, method, layer or loaded.layer, adapter)
         index = None if target is None else class_index(target, loaded.labels or None)
         prepared = [loaded.preprocess.apply(picture) for picture in pictures]
-        explanations = [
-            bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared
-        ]
+        explanations = [bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared]
     captions = [
         figure.caption(int(e.target[0]) if e.target.dim() == 1 else None, float(e.score[0]), loaded.labels)
         for e in explanations

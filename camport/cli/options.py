@@ -21,7 +21,8 @@ Weights = Annotated[
 ]
 Method = Annotated[str, typer.Option(help="How to explain; `camport methods` lists them.")]
 Target = Annotated[
-    str | None, typer.Option(metavar="CLASS", help="Class to explain, by number or label; the top class if left out.")
+    str | None,
+    typer.Option(metavar="CLASS", help="Class to explain, by number or label; the top class if left out."),
 ]
 Layer = Annotated[
     list[str] | None,

@@ -19,7 +19,8 @@ def run(
     output: Output,
     target: Target = None,
     provider: Annotated[
-        list[str] | None, typer.Option(help="Execution provider, e.g. cpu or cuda; the best that works if left out.")
+        list[str] | None,
+        typer.Option(help="Execution provider, e.g. cpu or cuda; the best that works if left out."),
     ] = None,
     colormap: Colormap = "turbo",
     alpha: Alpha = 0.6,

@@ -20,3 +20,16 @@ def working(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def stepping() -> Iterator[Callable[[str], None]]:
+    """Steps of one long job: a spinner with the present step on a terminal, a line for each elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda what: print(f"camport: {what} ...", file=sys.stderr, flush=True)
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting", total=None)
+        yield lambda what: progress.update(task, description=what)

@@ -69,4 +69,4 @@ class Adapter(ABC):
 
     def options(self) -> dict[str, Any]:
         """The options of this instance by name."""
-        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}  # type: ignore[arg-type]
+        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}

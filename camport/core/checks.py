@@ -11,7 +11,9 @@ from camport.errors import InputError
 def check_images(images: Any, model: nn.Module) -> Tensor:
     """`images` as [b,c,H,W] of the model's floating-point type; InputError names shape, value and remedy."""
     if not isinstance(images, Tensor):
-        raise InputError(f"images are {type(images).__name__}, not a torch.Tensor [b,c,H,W]; try torch.as_tensor(images)")
+        raise InputError(
+            f"images are {type(images).__name__}, not a torch.Tensor [b,c,H,W]; try torch.as_tensor(images)"
+        )
     shape = tuple(images.shape)
     if images.dim() != 4:
         remedy = "images[None] makes a batch of it" if images.dim() == 3 else "stack images to one batch"
@@ -32,7 +34,9 @@ def check_images(images: Any, model: nn.Module) -> Tensor:
         )
     like = next((p for p in model.parameters() if p.is_floating_point()), None)
     if like is not None and like.device != images.device:
-        raise InputError(f"images are on {images.device}, the model is on {like.device}: images.to({str(like.device)!r})")
+        raise InputError(
+            f"images are on {images.device}, the model is on {like.device}: images.to({str(like.device)!r})"
+        )
     if like is not None and like.dtype != images.dtype and not torch.is_autocast_enabled(images.device.type):
         images = images.to(like.dtype)
     return images.clone() if images.is_inference() else images.detach()

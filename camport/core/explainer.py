@@ -52,4 +52,4 @@ class Explainer(ABC):
 
     def options(self) -> dict[str, Any]:
         """The options of this instance by name."""
-        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}  # type: ignore[arg-type]
+        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}

@@ -48,7 +48,8 @@ class Explanation:
 
     def __repr__(self) -> str:
         layers = f" at {', '.join(self.layers)}" if self.layers else ""
-        return f"<Explanation by {self.method}{layers}, heatmap {tuple(self.heatmap.shape)}, target {self.target.tolist()}>"
+        shape, target = tuple(self.heatmap.shape), self.target.tolist()
+        return f"<Explanation by {self.method}{layers}, heatmap {shape}, target {target}>"
 
     def overlay(self, images: Any = None, *, alpha: float = 0.5, colormap: str = "turbo") -> list[Image]:
         """The heatmap over each image, as PIL images.

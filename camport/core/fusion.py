@@ -30,10 +30,12 @@ def fuse(maps: list[Tensor], fusion: Fusion = "max") -> Float[Tensor, "b h w"]:
     if len(maps) == 1:
         return maps[0]
     stack = torch.stack(at_finest(maps))
-    return {"max": stack.amax, "mean": stack.mean, "sum": stack.sum}[fusion](0)
+    if fusion == "max":
+        return stack.amax(0)
+    return stack.mean(0) if fusion == "mean" else stack.sum(0)
 
 
 def at_finest(maps: list[Tensor]) -> list[Tensor]:
     """Maps [b,h_i,w_i], each resampled bilinearly to the largest (h, w) among them."""
-    finest = max((tuple(m.shape[-2:]) for m in maps), key=lambda size: size[0] * size[1])
-    return [upsample(m, finest) for m in maps]
+    h, w = max((m.shape[-2:] for m in maps), key=lambda size: size[0] * size[1])
+    return [upsample(m, (h, w)) for m in maps]

@@ -115,9 +115,7 @@ def recorded(double: nn.Module) -> Iterator[list[Run]]:
             if tensor is not None:
                 kept.append(tensor)
                 features = not isinstance(module, _NO_FEATURES) and type(module).__name__ != "Permute"
-                runs.append(
-                    Run(name, type(module).__name__, call, start, id(tensor), tuple(tensor.shape), features)
-                )
+                runs.append(Run(name, type(module).__name__, call, start, id(tensor), tuple(tensor.shape), features))
 
         return ended
 

@@ -104,7 +104,7 @@ class Probe:
         self._run()
         if self._gradients is None:
             assert self._y is not None
-            self._gradients = self._differentiate(self._y, self._native)
+            self._gradients = _differentiate(self._y, self._native, [f"layer {str(n)!r}" for n in self.layers])
         return [grid.to_maps(g) for g, grid in zip(self._gradients, self._grids, strict=True)]
 
     def score(self, images: Float[Tensor, "n c H W"]) -> Float[Tensor, " n"]:
@@ -168,7 +168,7 @@ class Probe:
             y = self.adapter.score(outputs, target)
         if mode:
             self.relus_met = mode.met
-        return self._differentiate(y, [leaf])[0]
+        return _differentiate(y, [leaf], ["the images"])[0]
 
     def score_weights(self) -> list[Tensor]:
         """d y^c / d outputs for each floating-point tensor of the outputs: a one-hot for a logit."""
@@ -247,16 +247,17 @@ class Probe:
         run = -1 if layer.run is None else layer.run
         return run % self.runs_seen[layer.module]
 
-    def _differentiate(self, y: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-        names = ", ".join(map(str, self.layers)) if self.layers else "the images"
-        if not y.requires_grad:
-            raise LayerError(f"the score does not depend on {names}: no differentiable path leads there")
-        scale = HALF_SCALE if any(leaf.dtype == torch.float16 for leaf in leaves) else 1.0
-        grads = torch.autograd.grad(y.sum() * scale if scale != 1 else y.sum(), leaves, allow_unused=True)
-        for layer, grad in zip(self.layers or ["images"], grads, strict=True):
-            if grad is None:
-                raise LayerError(f"the score does not depend on layer {str(layer)!r}: no path leads from it to the score")
-        return [_wide(g) / scale if scale != 1 else _wide(g) for g in grads]
+
+def _differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
+    """dy/d each leaf, in float32 or wider; LayerError where no path leads from one to the score."""
+    if not y.requires_grad:
+        raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
+    scale = HALF_SCALE if any(leaf.dtype == torch.float16 for leaf in leaves) else 1.0
+    grads = torch.autograd.grad(y.sum() * scale if scale != 1 else y.sum(), leaves, allow_unused=True)
+    for name, grad in zip(names, grads, strict=True):
+        if grad is None:
+            raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
+    return [_wide(g) / scale if scale != 1 else _wide(g) for g in grads]
 
 
 def called(adapter: Adapter, double: nn.Module, images: Tensor) -> Any:

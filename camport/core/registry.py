@@ -65,7 +65,7 @@ class PluginInfo:
 
 @dataclass(frozen=True)
 class _Owned:
-    cls: type
+    cls: Any
     plugin: str
     distribution: str
 
@@ -131,7 +131,9 @@ class Registry:
         try:
             self.manager.check_pending()
         except pluggy.PluginValidationError as error:
-            raise PluginError(f"{who} has a hook that does not exist ({error}); hooks are: {', '.join(HOOKS)}") from error
+            raise PluginError(
+                f"{who} has a hook that does not exist ({error}); hooks are: {', '.join(HOOKS)}"
+            ) from error
         hooks = self.manager.get_hookcallers(plugin) or []
         if not hooks:
             raise PluginError(
@@ -230,7 +232,13 @@ def methods() -> dict[str, MethodInfo]:
     """All explainers by name."""
     return {
         name: MethodInfo(
-            name, o.cls.title, o.cls.paper, o.cls.family, o.cls.needs_gradients, o.cls.exportable, o.distribution
+            name,
+            o.cls.title,
+            o.cls.paper,
+            o.cls.family,
+            o.cls.needs_gradients,
+            o.cls.exportable,
+            o.distribution,
         )
         for name, o in registered().classes["explainer"].items()
     }

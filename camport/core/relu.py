@@ -14,7 +14,14 @@ from torch.overrides import TorchFunctionMode
 ReluRule = Literal["guided", "deconvnet"]
 """guided: relu(grad_out) where the input was > 0 (1412.6806); deconvnet: relu(grad_out) (1311.2901)."""
 
-_RELU = {F.relu: False, torch.relu: False, Tensor.relu: False, F.relu_: True, torch.relu_: True, Tensor.relu_: True}
+_RELU = {
+    F.relu: False,
+    torch.relu: False,
+    Tensor.relu: False,
+    F.relu_: True,
+    torch.relu_: True,
+    Tensor.relu_: True,
+}
 _RELU6 = {F.relu6: False}
 
 

@@ -52,7 +52,7 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every tensor that belongs to `model` by dotted name: parameters, buffers and plain attributes; shared ones once."""
+    """Every tensor of `model` by dotted name: parameters, buffers and plain attributes; shared ones once."""
     found: dict[str, Tensor] = {}
 
     def note(name: str, tensor: Tensor) -> Tensor:

@@ -57,7 +57,10 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
     own = model.state_dict()
     state = _fitted(state, own)
     problems: list[str] = []
-    for what, names in (("missing", own.keys() - state.keys()), ("not in the model", state.keys() - own.keys())):
+    for what, names in (
+        ("missing", own.keys() - state.keys()),
+        ("not in the model", state.keys() - own.keys()),
+    ):
         if names:
             problems.append(f"{what}: {_some(sorted(names))}")
     shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]

@@ -62,7 +62,9 @@ class CAM(Explainer):
 def _linear(probe: Probe) -> nn.Linear:
     found = [m for m in probe.double.modules() if isinstance(m, nn.Linear)]
     if not found:
-        raise MethodError(f"cam needs a linear layer as the model's end; {type(probe.double).__name__} has none: {_head(probe)}")
+        raise MethodError(
+            f"cam needs a linear layer as the model's end; {type(probe.double).__name__} has none: {_head(probe)}"
+        )
     return found[-1]
 
 

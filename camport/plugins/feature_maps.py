@@ -43,4 +43,6 @@ class FeatureMaps(Explainer):
         """InputError for a channel that a layer does not have."""
         for layer, a in zip(probe.layers, probe.activations, strict=True):
             if self.channel is not None and not 0 <= self.channel < a.shape[1]:
-                raise InputError(f"channel {self.channel} is out of range: {layer} has {a.shape[1]} (0..{a.shape[1] - 1})")
+                raise InputError(
+                    f"channel {self.channel} is out of range: {layer} has {a.shape[1]} (0..{a.shape[1] - 1})"
+                )

@@ -34,7 +34,7 @@ def test_wrong_number_of_channels():
 
 def test_too_small_an_image():
     model = seeded(nn.Sequential(nn.Conv2d(3, 4, 7), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    with pytest.raises(ModelError, match=r"Sequential could not be run on images \(3, 3, 5, 5\).*[Kk]ernel size"):
+    with pytest.raises(ModelError, match=r"Sequential could not be run on images \(1, 3, 5, 5\).*[Kk]ernel size"):
         camport.explain(model, X[:, :, :5, :5])
 
 
@@ -56,9 +56,9 @@ def test_targets(target, says):
 
 
 def test_no_module():
-    with pytest.raises(InputError, match="model is function, not a torch.nn.Module"):
+    with pytest.raises(InputError, match=r"model is function, not a torch.nn.Module"):
         camport.bind(lambda x: x)
-    with pytest.raises(InputError, match="chunk is 0"):
+    with pytest.raises(InputError, match=r"chunk is 0"):
         camport.bind(seeded(Net()), chunk=0)
 
 
@@ -70,7 +70,7 @@ def test_an_output_no_adapter_reads():
         def forward(self, x):
             super().forward(x)
 
-    with pytest.raises(ModelError, match="returned NoneType without a floating-point tensor"):
+    with pytest.raises(ModelError, match=r"returned NoneType without a floating-point tensor"):
         camport.explain(seeded(Nothing()), X, layer="features")
 
 

@@ -51,7 +51,7 @@ def test_vit_takes_the_norm_before_the_last_attention_and_drops_the_class_token(
 def test_behind_the_last_attention_patch_tokens_have_no_gradient():
     model = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5).eval()
     nn.init.normal_(model.heads.head.weight)
-    with pytest.warns(camport.errors.FlatMapWarning, match="dead gradient"):
+    with pytest.warns(camport.errors.FlatMapWarning, match=r"dead gradient"):
         camport.explain(model, torch.randn(1, 3, 32, 32), "gradcam", layer="encoder.layers.encoder_layer_1.mlp")
 
 
@@ -89,7 +89,7 @@ def test_tokens_that_fit_no_grid():
         def forward(self, x):
             return self.fc(self.inner(x.mean((1, 2, 3))[:, None, None].expand(-1, 37, 5)).mean(1))
 
-    with pytest.raises(LayerError, match="37 tokens, which fit no grid over an image of 14x18.*patch_grid"):
+    with pytest.raises(LayerError, match=r"37 tokens, which fit no grid over an image of 14x18.*patch_grid"):
         camport.explain(seeded(Strange()), images(), "gradcam", 1, "inner")
     adapter = ClassificationAdapter(patch_grid=(4, 9))
     explanation = camport.explain(seeded(Strange()), images(), "gradcam", 1, "inner", adapter)
@@ -98,7 +98,10 @@ def test_tokens_that_fit_no_grid():
 
 def test_grid_goes_both_ways():
     model = seeded(Net(), dtype=torch.float32)
-    for activation, module in ((torch.randn(2, 5, 3, 4), nn.Conv2d(3, 5, 1)), (torch.randn(2, 3, 4, 5), nn.LayerNorm(5))):
+    for activation, module in (
+        (torch.randn(2, 5, 3, 4), nn.Conv2d(3, 5, 1)),
+        (torch.randn(2, 3, 4, 5), nn.LayerNorm(5)),
+    ):
         grid = find_grid(activation, (12, 16), model, module, "x")
         maps = grid.to_maps(activation)
         assert tuple(maps.shape) == (2, 5, 3, 4)
@@ -127,6 +130,6 @@ def test_wrong_layers_are_said(layer, says):
 
 def test_no_map_anywhere():
     model = seeded(nn.Sequential(nn.Flatten(), nn.Linear(3 * 14 * 18, 4)))
-    with pytest.raises(LayerError, match="no target layer can be chosen"):
+    with pytest.raises(LayerError, match=r"no target layer can be chosen"):
         camport.explain(model, images())
     assert camport.explain(model, images(), "saliency").layers == ()

@@ -141,7 +141,8 @@ def test_tail_does_not_run_what_lies_before():
 
 
 @pytest.mark.parametrize(
-    ("trait", "value", "says"), [("needs_gradients", False, "declares needs_gradients = False"), ("needs_layer", False, "")]
+    ("trait", "value", "says"),
+    [("needs_gradients", False, "declares needs_gradients = False"), ("needs_layer", False, "")],
 )
 def test_traits_are_verified(trait, value, says):
     class Liar(camport.Explainer):

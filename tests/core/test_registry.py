@@ -122,7 +122,9 @@ def test_a_plugin_is_registered_wholly_or_not_at_all():
         registry.find("explainer", "mine")
 
 
-@pytest.mark.parametrize(("switch", "there"), [("1", False), ("third", False), ("other, third", False), ("other", True)])
+@pytest.mark.parametrize(
+    ("switch", "there"), [("1", False), ("third", False), ("other, third", False), ("other", True)]
+)
 def test_kill_switch(switch, there):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -141,7 +143,12 @@ def test_unknown_names_offer_the_nearest():
 
 def test_listings_tell_the_traits():
     info = camport.methods()["gradcam++"]
-    assert (info.title, info.paper, info.needs_gradients, info.exportable) == ("Grad-CAM++", "1710.11063", True, True)
+    assert (info.title, info.paper, info.needs_gradients, info.exportable) == (
+        "Grad-CAM++",
+        "1710.11063",
+        True,
+        True,
+    )
     assert info.distribution == "camport"
     assert camport.adapters()["classification"].distribution == "camport"
 
@@ -150,5 +157,3 @@ def test_same_entry_point_name_twice():
     with pytest.warns(PluginWarning, match="registered already"):
         registry = Registry([EntryPoint("third", module()), EntryPoint("third", module())])
     assert registry.find("explainer", "mine") is Mine
-
-

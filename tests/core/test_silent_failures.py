@@ -84,7 +84,7 @@ def test_model_is_left_as_found(method, raises):
     before = fingerprint(model)
     bound = camport.bind(model, method, "features")
     if raises:
-        with pytest.raises(camport.CamportError, match="not today"):
+        with pytest.raises(camport.CamportError, match=r"not today"):
             bound(images(), 1)
     else:
         bound(images(), 1)
@@ -101,7 +101,7 @@ def test_training_mode_is_explained_in_evaluation_mode():
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 def test_an_exception_inside_the_users_with_block_arrives(context):
     bound = camport.bind(seeded(Net()), layer="features")
-    with pytest.raises(KeyError, match="mine"), context():
+    with pytest.raises(KeyError, match=r"mine"), context():  # noqa: PT012 - the block is the user's
         bound(images(), 1)
         raise KeyError("mine")
 
@@ -130,7 +130,7 @@ class Twice(nn.Module):
 
 def test_a_module_that_runs_twice_is_said_and_can_be_chosen():
     model, x = seeded(Twice()), images()
-    with pytest.warns(ReusedLayerWarning, match="runs 2 times.*'shared@0'"):
+    with pytest.warns(ReusedLayerWarning, match=r"runs 2 times.*'shared@0'"):
         last = camport.explain(model, x, target=1, layer="shared")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -143,7 +143,7 @@ def test_a_module_that_runs_twice_is_said_and_can_be_chosen():
     g0 = torch.autograd.grad(model.fc(model.shared(a0.relu()).relu().mean((2, 3)))[:, 1].sum(), a0)[0]
     wanted = (g0.mean((2, 3), keepdim=True) * a0).sum(1).relu()
     assert torch.allclose(first.raw.double(), wanted.detach(), rtol=1e-5, atol=1e-7)
-    with pytest.raises(LayerError, match="ran 2 times.*run 2 does not exist"):
+    with pytest.raises(LayerError, match=r"ran 2 times.*run 2 does not exist"):
         camport.explain(model, x, target=1, layer="shared@2")
 
 
@@ -192,11 +192,11 @@ class Side(Net):
 
 
 def test_layer_with_no_path_to_the_score():
-    with pytest.raises(LayerError, match="score does not depend on.*'?side"):
+    with pytest.raises(LayerError, match=r"score does not depend on.*'?side"):
         camport.explain(seeded(Side()), images(), target=1, layer="side")
-    with pytest.raises(LayerError, match="score does not depend on.*side"):
+    with pytest.raises(LayerError, match=r"score does not depend on.*side"):
         camport.explain(seeded(Side()), images(), target=1, layer=["side", "features"])
-    with pytest.raises(LayerError, match="'idle' did not run"):
+    with pytest.raises(LayerError, match=r"'idle' did not run"):
         camport.explain(seeded(Side()), images(), target=1, layer="idle")
 
 
@@ -313,7 +313,7 @@ def test_flat_maps_are_zeros_and_say_why():
         def forward(self, x):
             return super().forward(x) * 0
 
-    with pytest.warns(FlatMapWarning, match="dead gradient"):
+    with pytest.warns(FlatMapWarning, match=r"dead gradient"):
         explanation = camport.explain(seeded(Dead()), images(), target=1, layer="features")
     assert not explanation.heatmap.any()
     assert bool(explanation.heatmap.isfinite().all())
@@ -330,7 +330,7 @@ def test_flat_maps_are_zeros_and_say_why():
     model = seeded(Against())
     with torch.no_grad():
         model.features.bias.fill_(50.0)
-    with pytest.warns(FlatMapWarning, match="negative evidence only"):
+    with pytest.warns(FlatMapWarning, match=r"negative evidence only"):
         camport.explain(model, images(), target=1, layer="features")
 
 
@@ -350,11 +350,18 @@ def test_scale_of_the_score_does_not_change_the_heatmap():
 
 def test_relu_rule_without_relu_is_said():
     class Guided(camport.Explainer):
-        name, title, paper, family, needs_gradients, needs_layer = "g", "g", "-", "input-gradient", True, False
+        name, title, paper, family, needs_gradients, needs_layer = (
+            "g",
+            "g",
+            "-",
+            "input-gradient",
+            True,
+            False,
+        )
 
         def saliency(self, probe):
             return probe.input_gradient(relu="guided").abs().amax(1)
 
     model = seeded(nn.Sequential(nn.Conv2d(3, 2, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    with pytest.warns(ReluRuleWarning, match="no ReLU"):
+    with pytest.warns(ReluRuleWarning, match=r"no ReLU"):
         camport.explain(model, images(), Guided(), 1)

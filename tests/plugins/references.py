@@ -82,9 +82,7 @@ def xgradcam(model, x, c):
 def layercam(model, x, c):
     a, g = parts(model, x, c)
     k, h, w = shape(a)
-    return [
-        [max(0.0, sum(max(0.0, g[n][i][j]) * a[n][i][j] for n in range(k))) for j in range(w)] for i in range(h)
-    ]
+    return [[max(0.0, sum(max(0.0, g[n][i][j]) * a[n][i][j] for n in range(k))) for j in range(w)] for i in range(h)]
 
 
 @reference("feature_maps")

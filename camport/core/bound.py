@@ -1,0 +1,203 @@
+"""A method bound to a model, and the same as a pure function for export."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camport.core.adapter import Adapter
+from camport.core.aftermath import check_traits, warn
+from camport.core.checks import check_images
+from camport.core.explainer import Explainer
+from camport.core.explanation import Explanation
+from camport.core.heatmap import minmax, upsample
+from camport.core.layers import LayerName, choose, parse_layers, record
+from camport.core.probe import Probe, Progress, called
+from camport.core.random_state import random_state_kept
+from camport.core.replica import plain, replicate, tensors, with_state
+from camport.errors import FlatMapWarning, MethodError
+
+
+class Bound:
+    """A method bound to a model: call it with images. Made by `camport.bind`.
+
+    Attributes:
+        model: the user's, never touched.
+        explainer: the method with its options.
+        adapter: calls the model and scores what it says.
+        layers: names of the target layers; None until the first call where they are chosen automatically.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        explainer: Explainer,
+        layer: str | Sequence[str] | None,
+        adapter: Adapter,
+        chunk: int,
+        preprocess: Mapping[str, Any] | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        self.model, self.explainer, self.adapter, self.chunk = model, explainer, adapter, chunk
+        self.preprocess, self.labels = preprocess, labels
+        self._layers: list[LayerName] | None = [] if not explainer.needs_layer else None
+        if layer is not None and explainer.needs_layer:
+            self._layers = parse_layers(model, layer)
+
+    def __repr__(self) -> str:
+        where = f" at {', '.join(self.layers)}" if self.layers else ""
+        return f"<{self.explainer.title} of {type(self.model).__name__}{where}, {self.adapter.name}>"
+
+    @property
+    def layers(self) -> tuple[str, ...] | None:
+        """Names of the target layers."""
+        return None if self._layers is None else tuple(map(str, self._layers))
+
+    def __call__(self, images: Tensor, target: Any = None, *, progress: Progress | None = None) -> Explanation:
+        """Explains what the model says about each image.
+
+        Args:
+            images: [b,c,H,W] floating point, on the model's device, as the model wants them.
+            target: what to explain; None is the adapter's default (classification: the top class).
+            progress: called with (images done, images in all) by methods that run many variants of an image.
+
+        Raises:
+            InputError: images or target that cannot be explained.
+            LayerError: a target layer that did not run or has no path to the score.
+            ModelError: the model failed, or its output is not what the adapter reads.
+            MethodError: the method does not fit the model.
+        """
+        images = check_images(images, self.model)
+        given = self.adapter.prepare(target, images)
+        with torch.inference_mode(False), random_state_kept(images.device):
+            images = images.clone() if images.is_inference() else images
+            double = replicate(self.model, lambda _, tensor: plain(tensor))
+            probe = self._probe(double, images, given, validate=True, progress=progress)
+            self.explainer.check(probe)
+            raw = self.explainer.saliency(probe).detach().float()
+            check_traits(self.explainer, probe, raw, images)
+            heatmap = minmax(upsample(raw, (images.shape[-2], images.shape[-1])))
+            explanation = Explanation(
+                heatmap=heatmap,
+                raw=raw,
+                score=probe.y,
+                target=self.adapter.explained(probe.target),
+                outputs=probe.outputs,
+                activations=probe.activations if self._shows("activations", probe) else None,
+                gradients=[g.detach() for g in probe.gradients] if self._shows("gradients", probe) else None,
+                method=self.explainer.name,
+                layers=self.layers or (),
+                images=images,
+            )
+        warn(explanation, probe)
+        return explanation
+
+    def program(self, images: Tensor) -> BoundProgram:
+        """The explanation as a pure function of tensors, for export; `images` [b,c,H,W] is one example batch."""
+        if not self.explainer.exportable:
+            raise MethodError(
+                f"{self.explainer.name} cannot be exported: {self.explainer.not_exportable_because or 'it says so'}"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FlatMapWarning)
+            self(images)  # refuses what does not fit, and chooses the layer
+        return BoundProgram(self, check_images(images, self.model))
+
+    def metadata(self, images: Tensor) -> dict[str, str]:
+        """The `camport.*` properties of an exported file."""
+        from camport import __version__
+
+        method = {"name": self.explainer.name, "options": self.explainer.options()}
+        adapter = {"name": self.adapter.name, "options": self.adapter.options()}
+        preprocess = self.preprocess or {"size": [images.shape[-2], images.shape[-1]]}
+        found = {
+            "camport.version": __version__,
+            "camport.method": json.dumps(method),
+            "camport.layer": json.dumps(list(self.layers or ())),
+            "camport.adapter": json.dumps(adapter),
+            "camport.preprocess": json.dumps(dict(preprocess)),
+        }
+        if self.labels:
+            found["camport.labels"] = json.dumps(list(self.labels))
+        return found
+
+    def _probe(
+        self,
+        double: nn.Module,
+        images: Tensor,
+        given: Mapping[str, Tensor],
+        *,
+        validate: bool = False,
+        progress: Progress | None = None,
+    ) -> Probe:
+        if self._layers is None:
+            self._layers = [choose(record(double, lambda: called(self.adapter, double, images[:1])))]
+        return Probe(
+            double,
+            self.adapter,
+            self._layers,
+            images,
+            given,
+            needs_gradients=self.explainer.needs_gradients and self.explainer.needs_layer,
+            validate=validate,
+            chunk=self.chunk,
+            progress=progress,
+        )
+
+    def _shows(self, what: str, probe: Probe) -> bool:
+        return self.explainer.needs_layer and what in probe.used
+
+
+class BoundProgram:
+    """A `Bound` as a pure function of the model's tensors and the graph's inputs (`camport.core.program.Program`)."""
+
+    def __init__(self, bound: Bound, images: Tensor) -> None:
+        self.bound = bound
+        self.inputs = ("images", *bound.adapter.inputs)
+        self.state = tensors(bound.model)
+        self._example = images
+
+    def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
+        bound, images = self.bound, inputs["images"]
+        given = {name: inputs[name] for name in bound.adapter.inputs}
+        probe = bound._probe(with_state(bound.model, state), images, given)
+        raw = bound.explainer.saliency(probe).detach()
+        heatmap = minmax(upsample(raw, (images.shape[-2], images.shape[-1])))
+        leaves = [v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)]
+        named = dict(numbered("outputs", leaves))
+        named.update(score=probe.y, heatmap=heatmap)
+        if bound._shows("activations", probe):
+            named.update(numbered("feature_maps", probe.activations))
+        if bound._shows("gradients", probe):
+            named.update(numbered("gradients", [g.detach() for g in probe.gradients]))
+        return named
+
+    def example(self, batch: int = 2) -> dict[str, Tensor]:
+        """Inputs to trace with."""
+        return self.sample(self._example, batch, seed=0)
+
+    def sample(self, images: Tensor, batch: int, seed: int) -> dict[str, Tensor]:
+        """Inputs of `batch` images, mixed from the given ones and noise of their statistics, with other targets."""
+        generator = torch.Generator().manual_seed(seed)
+        like = images.detach().float().cpu()
+        noise = torch.randn(batch, *like.shape[1:], generator=generator)
+        mean, std = like.mean((0, 2, 3), keepdim=True), like.std((0, 2, 3), keepdim=True, correction=0)
+        rows = torch.randint(like.shape[0], (batch,), generator=generator)
+        drawn = (0.7 * like[rows] + 0.3 * mean + 0.5 * std * noise).to(images.dtype).to(images.device)
+        with torch.no_grad():
+            double = replicate(self.bound.model, lambda _, tensor: plain(tensor))
+            outputs = self.bound.adapter.call(double, images[:1])
+        target = self.bound.adapter.sample(outputs, batch, generator)
+        return {"images": drawn, **{k: v.to(images.device) for k, v in target.items()}}
+
+
+def numbered(name: str, values: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors with their graph names: name, name_1, name_2, ..."""
+    for i, value in enumerate(values):
+        yield (name if i == 0 else f"{name}_{i}"), value
