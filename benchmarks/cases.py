@@ -1,0 +1,126 @@
+"""The networks that are timed, each at one target layer, with random weights and awake batch-norm statistics."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import lru_cache
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import camport
+from camport.demo import networks
+from camport.demo.scenes import make_scene
+
+OTHERS = ("torchcam", "grad-cam", "captum")
+"""Other libraries' Grad-CAM, timed where they are installed."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network and the layer it is explained at.
+
+    Attributes:
+        name: readable id.
+        model: name of the network, shared by its cases.
+        layer: dotted module name, None where the choice is left to camport.
+        size: height and width of the image.
+        all_exported: whether every method is exported, not Grad-CAM alone.
+        others: whether other libraries are timed too.
+    """
+
+    name: str
+    model: str
+    layer: str | None
+    size: int = 224
+    all_exported: bool = False
+    others: bool = False
+
+
+CASES = (
+    Case("resnet18-layer4", "resnet18", "layer4", all_exported=True),
+    Case("resnet50-layer4", "resnet50", "layer4", others=True),
+    Case("resnet50-layer2", "resnet50", "layer2"),
+    Case("vgg16-features.29", "vgg16", "features.29"),
+    Case("mobilenet_v3_large-features", "mobilenet_v3_large", "features", others=True),
+    Case("densenet121-features", "densenet121", "features"),
+    Case("vit_b_16-auto", "vit_b_16", None),
+    Case("demo-digits-layer3", "demo-digits", "layer3", size=128),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table: something that is run beside a bare forward pass of the same engine.
+
+    Attributes:
+        case: the network.
+        engine: "torch" or "onnx".
+        what: "bare", a method's name, or another library's.
+    """
+
+    case: Case
+    engine: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.case.name}-{self.engine}-{self.what}"
+
+
+def entries() -> Iterator[Entry]:
+    """All lines, case by case, so that a network and its exports are made once."""
+    methods = list(camport.methods())
+    exported = [name for name, info in camport.methods().items() if info.exportable]
+    for case in CASES:
+        for what in ("bare", *methods, *(OTHERS if case.others else ())):
+            yield Entry(case, "torch", what)
+        for what in ("bare", *(exported if case.all_exported else ["gradcam"])):
+            yield Entry(case, "onnx", what)
+
+
+def wanted(entry: Entry, patterns: str) -> bool:
+    """Whether one of the comma-separated patterns names the entry's network, case or whole id."""
+    names = (entry.case.model, entry.case.name, str(entry))
+    return any(fnmatch(name, pattern.strip()) for pattern in patterns.split(",") for name in names)
+
+
+@lru_cache(maxsize=1)
+def build(model: str) -> nn.Module:
+    """The network in eval mode on the CPU; the same weights on every call. Callers leave it as it is."""
+    torch.manual_seed(0)
+    if model == "demo-digits":
+        trained = (networks.WEIGHTS / "digits.safetensors").is_file()
+        return networks.load("digits") if trained else awake(networks.NETWORKS["digits"].factory(), 128)
+    make: Callable[..., nn.Module] = getattr(torchvision.models, model)
+    return awake(make(weights=None), 224)
+
+
+def awake(model: nn.Module, size: int) -> nn.Module:
+    """`model` with batch-norm that really scales and shifts, with statistics of its own activations.
+
+    Fresh batch-norm is the identity: an exporter that drops it would go unnoticed, and activations die or explode
+    on their way through a deep random network.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    model.eval()
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.7, 1.3)
+        nn.init.normal_(norm.bias, 0.0, 0.2)
+        norm.momentum = 1.0
+        norm.train()
+    if norms:
+        with torch.no_grad():
+            model(torch.randn(4, 3, size, size))
+    for norm in norms:
+        norm.momentum = 0.1
+    return model.eval()
+
+
+def picture(case: Case) -> Tensor:
+    """One image, [1, 3, size, size]: noise; a scene for the demo's network, whose maps of noise are flat."""
+    if case.model == "demo-digits":
+        network = networks.NETWORKS["digits"]
+        image = torch.from_numpy(make_scene(0, split="held-out", size=case.size).image).float() / 255
+        return ((image - torch.tensor(network.mean)) / torch.tensor(network.std)).permute(2, 0, 1)[None].contiguous()
+    return torch.randn(1, 3, case.size, case.size, generator=torch.Generator().manual_seed(1))
