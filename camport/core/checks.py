@@ -21,8 +21,9 @@ def check_images(images: Any, model: nn.Module) -> Tensor:
     if 0 in shape:
         raise InputError(f"images have shape {shape}: nothing to explain in an empty batch")
     if not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
         raise InputError(
-            f"images are {str(images.dtype).removeprefix('torch.')}, wanted floating point as the model was trained on: "
+            f"images are {kind}, wanted floating point as the model was trained on: "
             "scale to [0,1] by images.float() / 255, then normalise with the model's mean and std"
         )
     finite = torch.isfinite(images)

@@ -53,7 +53,8 @@ def test_saving(explanation, tmp_path, suffix):
         with np.load(path) as found:
             assert set(found) == {"heatmap", "raw", "score", "target", "feature_maps", "gradients"}
     else:
-        assert Image.open(path).size[0] > 18
+        with Image.open(path) as picture:
+            assert picture.size[0] > 18
 
 
 def test_pictures(explanation):
