@@ -61,7 +61,10 @@ class ClassificationAdapter(Adapter):
         if self.score_as == "weighted_sum":
             if target is None:
                 raise InputError("a weighted sum needs its weights as the target: float [k] or [b,k]")
-            weights = torch.as_tensor(target, dtype=images.dtype, device=device)
+            try:
+                weights = torch.as_tensor(target, dtype=images.dtype, device=device)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise InputError(f"weights {target!r} are no numbers; give float [k] or [b,k]") from error
             weights = weights.expand(b, -1) if weights.dim() == 1 else weights
             if weights.dim() != 2 or weights.shape[0] != b:
                 raise InputError(f"weights have shape {tuple(weights.shape)}; wanted [k] or [b,k] with b = {b}")

@@ -1,0 +1,16 @@
+"""Conformance kits for plugin authors: whether an explainer or an adapter keeps what camport promises its users.
+
+```python
+from camport.testing import check_explainer
+
+def test_my_explainer():
+    check_explainer(MyExplainer)
+```
+
+They are plain functions: any test runner will do, or none. The first broken rule raises `ConformanceError`, which is
+both a `CamportError` and an `AssertionError`, and says what was done, what came out and what to do.
+"""
+
+from camport.testing.adapters import check_adapter as check_adapter
+from camport.testing.conformance import ConformanceError as ConformanceError
+from camport.testing.explainers import check_explainer as check_explainer

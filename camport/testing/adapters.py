@@ -1,0 +1,300 @@
+"""The conformance kit for adapters."""
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from camport.core.adapter import Adapter
+from camport.core.bind import bind
+from camport.errors import CamportError, InputError, LayerError
+from camport.testing.case import quiet
+from camport.testing.conformance import ConformanceError, Judge
+from camport.testing.exporting import check_onnx, single_precision
+from camport.testing.fingerprint import changes, fingerprint
+from camport.testing.networks import Network, networks
+from camport.testing.values import check_texts, check_values
+
+Target = dict[str, Tensor]
+OUTPUTS = ("images", "outputs", "score", "heatmap", "feature_maps", "gradients")
+"""Names an input cannot have, since an exported graph uses them."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An adapter with a network, the network's outputs, and a target for each image."""
+
+    judge: Judge
+    adapter: Adapter
+    network: Network
+    outputs: Any
+    given: Target
+    nonsense: Sequence[Any]
+
+    @property
+    def batch(self) -> int:
+        """How many images."""
+        return self.network.images.shape[0]
+
+
+def check_adapter(
+    cls: type[Adapter] | Adapter,
+    *,
+    model: nn.Module | None = None,
+    images: Tensor | None = None,
+    target: Any = None,
+    nonsense: Sequence[Any] = (),
+    export: bool = True,
+) -> None:
+    """Checks that an adapter keeps the rules; returns nothing where it does.
+
+    Args:
+        cls: the class, or an instance to check it with other options than its defaults.
+        model: a network whose outputs it reads; one of the kit's small ones where left out.
+        images: [b,c,H,W] for it, three or more.
+        target: for these images, as a user gives it; what the adapter itself samples where left out.
+        nonsense: further targets that `prepare` has to refuse.
+        export: also write an ONNX file of a Grad-CAM with it and compare that with eager PyTorch; takes seconds.
+
+    Raises:
+        ConformanceError: naming the rule, what was found, and what to do.
+        MissingDependencyError: `export` without onnx or onnxruntime.
+    """
+    given = cls if isinstance(cls, type) else type(cls)
+    judge = Judge(getattr(given, "__name__", repr(given)))
+    with judge.judging("traits"):
+        judge.demand(issubclass(given, Adapter), "it is no subclass of camport.Adapter")
+        lacking = ", ".join(sorted(getattr(given, "__abstractmethods__", ())))
+        judge.demand(not inspect.isabstract(given), f"it is abstract: it does not implement {lacking}")
+        check_texts(judge, given, ("name", "title"))
+    with judge.judging("options"):
+        adapter = cls if isinstance(cls, Adapter) else _made(judge, given)
+        check_values(judge, adapter)
+    with judge.judging("inputs"):
+        _inputs(judge, adapter)
+    with judge.judging("fits a network"):
+        scored = _scored(judge, adapter, model, images, target, nonsense)
+    for rule in (*RULES, *([onnx_file] if export else [])):
+        with judge.judging(rule.__name__):
+            rule(scored)
+
+
+def sample(scored: Scored) -> None:
+    """`sample` draws a target a batch, by its generator alone, also for more images than the outputs are of."""
+    adapter, judge, b = scored.adapter, scored.judge, scored.batch + 1
+    outputs = _of_one(scored, 0)
+    first, second = (adapter.sample(outputs, b, torch.Generator().manual_seed(5)) for _ in range(2))
+    _fits(judge, adapter, first, b, "sample")
+    same = all(torch.equal(first[k], second[k]) for k in first)
+    judge.demand(same, "sample gives two targets for one generator state; draw from the generator only")
+
+
+def prepare(scored: Scored) -> None:
+    """`prepare` gives the tensors that `inputs` names, a row an image."""
+    images = scored.network.images
+    try:
+        default = scored.adapter.prepare(None, images)
+    except InputError:
+        default = None  # there is no default: a target has to be given
+    if default is not None:
+        _fits(scored.judge, scored.adapter, default, scored.batch, "prepare")
+        scored.adapter.check(scored.outputs, default)
+
+
+def refuses_nonsense(scored: Scored) -> None:
+    """`prepare` refuses what is no target with InputError."""
+    images, adapter = scored.network.images, scored.adapter
+    bad = [object(), {"no such input": 1}, torch.zeros(2, 2, 2, 2, 2), *scored.nonsense]
+    if len(adapter.inputs) == 1:
+        rows = scored.given[adapter.inputs[0]]
+        bad.append(torch.cat([rows, rows[:1]]))  # a row too many
+    for value in bad:
+        shown = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        try:
+            adapter.prepare(value, images)
+        except InputError:
+            continue
+        except Exception as error:
+            scored.judge.fail(f"prepare({shown}) raised {type(error).__name__}: {error}; raise camport.InputError")
+        scored.judge.fail(f"prepare took {shown} for a target; refuse it with InputError")
+
+
+def resolve(scored: Scored) -> None:
+    """`resolve` fills in defaults: every input is still there, a row an image, and the same each time."""
+    adapter, judge = scored.adapter, scored.judge
+    first, second = (adapter.resolve(scored.outputs, scored.given) for _ in range(2))
+    missing = [name for name in adapter.inputs if name not in first]
+    judge.demand(not missing, f"resolve dropped {', '.join(missing)}")
+    for name, value in first.items():
+        judge.demand(
+            isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == scored.batch,
+            f"resolve gives {name} without a row an image, so chunks of a batch cannot be scored",
+        )
+        judge.demand(torch.equal(value, second[name]), f"resolve gives {name} differently the second time")
+    shown = adapter.explained(first)
+    judge.demand(
+        isinstance(shown, Tensor) and shown.dim() > 0 and shown.shape[0] == scored.batch,
+        f"explained gives {shown!r}; wanted a tensor with a row an image",
+    )
+
+
+def score(scored: Scored) -> None:
+    """`score` is one finite number an image, and has a finite gradient with respect to the outputs."""
+    judge, leaves, y = scored.judge, *_differentiable(scored)
+    judge.demand(isinstance(y, Tensor), f"score returned {type(y).__name__}, not a tensor [b]")
+    shape = tuple(y.shape)
+    judge.demand(shape == (scored.batch,), f"score returned {shape}; wanted [b] with b = {scored.batch}")
+    judge.demand(y.is_floating_point() and bool(y.isfinite().all()), "score is not finite and floating point")
+    judge.demand(y.requires_grad, "score is not differentiable: no path leads from it to the outputs")
+    grads = [g for g in torch.autograd.grad(y.sum(), leaves, allow_unused=True) if g is not None]
+    finite = all(bool(g.isfinite().all()) for g in grads)
+    judge.demand(finite, "the gradient of score with respect to the outputs is not finite")
+    judge.demand(any(bool(g.any()) for g in grads), "the gradient of score with respect to the outputs is zero")
+
+
+def independent_of_batch(scored: Scored) -> None:
+    """The score of an image depends on its own outputs and target alone."""
+    adapter, judge = scored.adapter, scored.judge
+    with torch.no_grad():
+        together = adapter.score(scored.outputs, adapter.resolve(scored.outputs, scored.given))
+        for i in range(scored.batch):
+            outputs, given = _of_one(scored, i), {k: v[i : i + 1] for k, v in scored.given.items()}
+            alone = adapter.score(outputs, adapter.resolve(outputs, given))
+            judge.demand(
+                torch.allclose(together[i], alone[0], rtol=1e-4, atol=1e-6),
+                f"image {i} scores {float(together[i]):.6g} in a batch and {float(alone[0]):.6g} alone",
+            )
+
+
+def pure(scored: Scored) -> None:
+    """Nothing that is scored is written to, and the model is left as found."""
+    adapter, network = scored.adapter, scored.network
+    outputs = {f"output {i}": v for i, v in enumerate(tree_leaves(scored.outputs)) if isinstance(v, Tensor)}
+    held = {**outputs, **{f"the target's {k}": v for k, v in scored.given.items()}, "images": network.images}
+    before = fingerprint(network.model, **held)
+    with torch.no_grad():
+        adapter.call(network.model, network.images)
+        adapter.check(scored.outputs, scored.given)
+        adapter.explained(adapter.resolve(scored.outputs, scored.given))
+        adapter.score(scored.outputs, adapter.resolve(scored.outputs, scored.given))
+    changed = sorted(changes(before, fingerprint(network.model, **held)))
+    scored.judge.demand(not changed, f"after scoring this had changed: {'; '.join(changed[:4])}")
+
+
+def explains(scored: Scored) -> None:
+    """Methods with and without a target layer explain with it."""
+    network = scored.network
+    for method in ("gradcam", "saliency"):
+        with quiet():
+            try:
+                explanation = bind(network.model, method, network.layer, scored.adapter)(network.images[:1])
+            except (InputError, LayerError):
+                continue  # a target has to be given, or this network has no such layer
+        finite = bool(explanation.raw.isfinite().all())
+        scored.judge.demand(finite, f"{method} with this adapter has values that are not finite")
+
+
+def onnx_file(scored: Scored) -> None:
+    """A Grad-CAM with it, as an ONNX file, gives what eager PyTorch gives."""
+    network = scored.network
+    bound = bind(single_precision(network.model), "gradcam", network.layer, scored.adapter)
+    check_onnx(scored.judge, bound, network.images.float())
+
+
+RULES: tuple[Callable[[Scored], None], ...] = (
+    prepare,
+    refuses_nonsense,
+    sample,
+    resolve,
+    score,
+    independent_of_batch,
+    pure,
+    explains,
+)
+"""Each checks one rule, which its docstring states; in the order in which a broken one is reported."""
+
+
+def _made(judge: Judge, cls: type) -> Adapter:
+    try:
+        made = cls()
+    except TypeError as error:
+        judge.fail(f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to the kit")
+    assert isinstance(made, Adapter)
+    return made
+
+
+def _inputs(judge: Judge, adapter: Adapter) -> None:
+    names = adapter.inputs
+    judge.demand(
+        isinstance(names, tuple) and all(isinstance(n, str) and n.isidentifier() for n in names),
+        f"inputs is {names!r}; it is a tuple of names",
+    )
+    taken = [n for n in names if n in OUTPUTS]
+    judge.demand(not taken and len(set(names)) == len(names), f"inputs {names!r} has a name twice, or one of {OUTPUTS}")
+
+
+def _scored(
+    judge: Judge,
+    adapter: Adapter,
+    model: nn.Module | None,
+    images: Tensor | None,
+    target: Any,
+    nonsense: Sequence[Any],
+) -> Scored:
+    if model is not None and images is None:
+        images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    own = [] if model is None else [Network(copy.deepcopy(model).eval(), None, images)]  # type: ignore[arg-type]
+    refusals: dict[str, None] = {}
+    for network in own or networks():
+        try:
+            with torch.no_grad():
+                outputs = adapter.call(network.model, network.images)
+                if target is None:
+                    given = adapter.sample(outputs, network.images.shape[0], torch.Generator().manual_seed(3))
+                else:
+                    given = adapter.prepare(target, network.images)
+            _fits(judge, adapter, given, network.images.shape[0], "sample" if target is None else "prepare")
+            adapter.check(outputs, given)
+        except CamportError as error:
+            if isinstance(error, AssertionError):
+                raise
+            refusals[f"{type(error).__name__}: {error}"] = None
+            continue
+        return Scored(judge, adapter, network, outputs, given, nonsense)
+    raise ConformanceError(judge.who, judge.rule, f"{'; '.join(refusals)}; a suitable network can be given as model=")
+
+
+def _fits(judge: Judge, adapter: Adapter, given: Any, batch: int, source: str) -> None:
+    keys = tuple(given) if isinstance(given, dict) else given
+    judge.demand(
+        isinstance(given, dict) and set(keys) == set(adapter.inputs),
+        f"{source} gives {keys!r}; wanted tensors named {', '.join(adapter.inputs)}",
+    )
+    for name, value in given.items():
+        judge.demand(
+            isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == batch,
+            f"{source} gives {name} of shape {tuple(getattr(value, 'shape', ()))}; wanted a row an image, b = {batch}",
+        )
+
+
+def _of_one(scored: Scored, i: int) -> Any:
+    """What the network says about one image."""
+    with torch.no_grad():
+        return scored.adapter.call(scored.network.model, scored.network.images[i : i + 1])
+
+
+def _differentiable(scored: Scored) -> tuple[list[Tensor], Any]:
+    """The outputs as leaves, and their score."""
+    adapter, fresh = scored.adapter, {}
+    for v in tree_leaves(scored.outputs):
+        if isinstance(v, Tensor) and v.is_floating_point():
+            fresh[id(v)] = v.detach().clone().requires_grad_()
+    target = adapter.resolve(scored.outputs, scored.given)
+    with torch.enable_grad():
+        outputs = tree_map(lambda v: fresh.get(id(v), v), scored.outputs)
+        return list(fresh.values()), adapter.score(outputs, target)

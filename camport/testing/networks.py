@@ -1,0 +1,94 @@
+"""The small networks a plugin is checked on: seeded, in double precision, so that a difference is a difference."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+CLASSES = 5
+
+
+class ConvNet(nn.Module):
+    """Convolutions before and behind the target layer `features`, batch-norm, and a head that is not linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1)
+        )
+        self.head = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(8, 7, 3, padding=1),
+            nn.Tanh(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(7, CLASSES),
+        )
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """One logit a class."""
+        return self.head(self.features(images))
+
+
+class GapNet(nn.Module):
+    """Global average pooling and one linear layer behind `features`: the head that CAM asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU())
+        self.fc = nn.Linear(7, CLASSES)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """One logit a class."""
+        return self.fc(F.adaptive_avg_pool2d(self.features(images), 1).flatten(1))
+
+
+class PixelNet(nn.Module):
+    """One row of logits a pixel, as segmentation networks give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU())
+        self.head = nn.Conv2d(7, CLASSES, 1)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes h w"]:
+        """Logits at the size of the images."""
+        size = (images.shape[2], images.shape[3])
+        return F.interpolate(self.head(self.features(images)), size=size, mode="bilinear")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to check with.
+
+    Attributes:
+        model: in evaluation mode.
+        layer: the target layer; None where it is chosen automatically.
+        images: [b,c,H,W], at least two.
+    """
+
+    model: nn.Module
+    layer: str | None
+    images: Tensor
+
+
+def networks() -> list[Network]:
+    """The kit's own, the most demanding first."""
+    images = torch.randn(3, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return [Network(seeded(make()), "features", images) for make in (ConvNet, GapNet, PixelNet)]
+
+
+def seeded(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Random weights that keep activations near one, awake batch-norm statistics, in evaluation mode."""
+    generator = torch.Generator().manual_seed(seed)
+    model = model.double()
+    with torch.no_grad():
+        for p in model.parameters():
+            drawn = torch.randn(p.shape, generator=generator, dtype=p.dtype)
+            p.copy_(drawn / p[0].numel() ** 0.5 if p.dim() > 1 else 0.3 * drawn + 0.7)
+        for name, buffer in model.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.copy_(torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype) + 0.5)
+    return model.eval()

@@ -1,0 +1,47 @@
+"""Options are values: an instance can be compared, printed, and written into the metadata of an exported file."""
+
+import dataclasses
+import json
+from typing import Any
+
+from camport.core.adapter import Adapter
+from camport.core.explainer import Explainer
+from camport.testing.conformance import Judge
+
+
+def check_values(judge: Judge, instance: Explainer | Adapter) -> None:
+    """A frozen dataclass whose fields JSON can hold, or a class without any state."""
+    if not dataclasses.is_dataclass(instance):
+        judge.demand(
+            not vars(instance),
+            f"an instance holds {', '.join(vars(instance))}; make the class a frozen dataclass with these fields",
+        )
+        return
+    params: Any = vars(type(instance)).get("__dataclass_params__")
+    judge.demand(
+        params is not None and params.frozen,
+        "it is a dataclass that is not frozen, or a subclass of one; write @dataclass(frozen=True)",
+    )
+    again = dataclasses.replace(instance)
+    same = again == instance and hash(again) == hash(instance)
+    judge.demand(same, f"two instances with equal options are not equal: {instance!r}, {again!r}")
+    names = {field.name for field in dataclasses.fields(instance)}
+    extra = vars(instance).keys() - names
+    judge.demand(not extra, f"an instance holds {', '.join(sorted(extra))}, which is no field; options are fields")
+    try:
+        json.dumps(instance.options())
+    except (TypeError, ValueError) as error:
+        judge.fail(f"its options cannot be written as JSON into an exported file: {error}; use numbers, texts, lists")
+
+
+def check_texts(judge: Judge, cls: type, traits: tuple[str, ...]) -> None:
+    """The traits that people read are there, and a name that a command line takes."""
+    for trait in traits:
+        text = getattr(cls, trait, None)
+        judge.demand(
+            isinstance(text, str) and bool(text.strip()),
+            f"{trait} is {text!r}; declare it on the class as a text that is not empty",
+        )
+    name = getattr(cls, "name")  # noqa: B009 - the traits are declared on subclasses
+    odd = sorted({c for c in name if not (c.isalnum() or c in "_+-.")})
+    judge.demand(not odd and name == name.lower(), f"name {name!r} is not made of a-z, 0-9, _, +, - and .")
