@@ -2,14 +2,15 @@
 
     python training/make_samples.py
 
-Seeds are walked in order; a scene is taken when the network is sure and right about all ten classes and its
-photograph and number of digits are still wanted, so that the six differ.
+Seeds are walked in order; a scene is taken when its photograph has colours, its digits are large and the network
+is sure and right about all ten classes. No class is shown more than twice.
 """
 
 import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -22,6 +23,7 @@ FIRST_SEED = 5000  # beyond the scenes that scores.json is about
 COUNTS = (2, 3, 4, 2, 3, 4)  # digits in each sample
 LEAST_MARGIN = 2.0  # every logit is at least this far on its right side of zero
 LEAST_SIDE = 30.0  # every digit's height in pixels: a person reads it at a glance
+LEAST_COLOUR = 40.0  # the mean distance between a pixel's channels: leaves grey photographs out
 
 
 @torch.no_grad()
@@ -38,6 +40,8 @@ def margin(network: torch.nn.Module, scene: Scene) -> float:
 def main() -> None:
     network = load("digits")
     SAMPLES.mkdir(exist_ok=True)
+    for old in SAMPLES.glob("*.png"):
+        old.unlink()
     taken: list[dict[str, object]] = []
     shown: Counter[int] = Counter()
     seed = FIRST_SEED
@@ -46,7 +50,8 @@ def main() -> None:
         labels = [digit.label for digit in scene.digits]
         fresh = len(set(labels)) == len(labels) and all(shown[label] < 2 for label in labels)
         large = all(digit.box[3] - digit.box[1] >= LEAST_SIDE for digit in scene.digits)
-        if fresh and large and margin(network, scene) >= LEAST_MARGIN:
+        vivid = float(np.ptp(scene.image, axis=2).mean()) >= LEAST_COLOUR
+        if fresh and large and vivid and margin(network, scene) >= LEAST_MARGIN:
             shown.update(labels)
             name = f"{'-'.join(LABELS[label] for label in labels)}.png"
             Image.fromarray(scene.image).save(SAMPLES / name, optimize=True)

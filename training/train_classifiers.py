@@ -108,7 +108,9 @@ def write(name: str, network: nn.Module) -> None:
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in network.state_dict().items()
     }
-    save_file(tensors, WEIGHTS / f"{name}.safetensors")
+    path = WEIGHTS / f"{name}.safetensors"
+    save_file(tensors, path)
+    path.chmod(0o644)  # safetensors leaves it readable by its owner alone
 
 
 @torch.no_grad()
@@ -134,18 +136,16 @@ def score(name: str) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=sorted(NETWORKS), help="train this network and leave the others")
     chosen: str | None = parser.parse_args().only
     path = WEIGHTS / "scores.json"
-    scores = json.loads(path.read_text()) if path.is_file() else {}
     for name in [chosen] if chosen else list(NETWORKS):
         start = time.perf_counter()
         network = train(name)
         seconds = round(time.perf_counter() - start, 1)
         write(name, network)
+        scores = json.loads(path.read_text()) if path.is_file() else {}
         scores[name] = {**score(name), "training_seconds": seconds, "seed": SEED}
         print(name, json.dumps(scores[name]))
         path.write_text(json.dumps(scores, indent=2) + "\n")
