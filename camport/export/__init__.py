@@ -1,0 +1,40 @@
+"""Exporting an explanation - prediction, gradient and heatmap - as one file that needs no PyTorch.
+
+`to_onnx(bound, path, images)` takes what `camport.bind` returns. Importing this package is light; PyTorch and onnx are
+imported when a name is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from camport.export.engine import to_onnx as to_onnx
+    from camport.export.report import ExportReport as ExportReport
+    from camport.export.report import OutputParity as OutputParity
+
+_HOMES = {
+    "to_onnx": "camport.export.engine",
+    "ExportReport": "camport.export.report",
+    "OutputParity": "camport.export.report",
+}
+
+__all__ = ["ExportReport", "OutputParity", "to_onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("camport"):
+            raise
+        from camport.errors import MissingDependencyError
+
+        raise MissingDependencyError(
+            f'camport.export.{name} needs {error.name}: pip install "camport[torch]"'
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return __all__

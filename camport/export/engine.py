@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,10 +27,16 @@ CHECKED_BATCHES = (1, 3)
 """Batch sizes at which an exported file is compared with eager PyTorch; the traced one is neither."""
 
 
+@runtime_checkable
+class Traceable(Program, Protocol):
+    """A `Program`, in a form that a type checker can check at run time."""
+
+
+@runtime_checkable
 class Exportable(Protocol):
     """A bound explainer, as `camport.bind` makes it."""
 
-    def program(self, images: Tensor) -> Program:
+    def program(self, images: Tensor) -> Traceable:
         """The explanation as a pure function."""
         ...
 
@@ -63,7 +69,7 @@ def to_onnx(
 
 
 def export_program(
-    program: Program, path: Path, images: Tensor, metadata: Mapping[str, str], *, sizes: bool = False
+    program: Traceable, path: Path, images: Tensor, metadata: Mapping[str, str], *, sizes: bool = False
 ) -> ExportReport:
     """As `to_onnx`, for any program."""
     started = time.perf_counter()
@@ -96,7 +102,7 @@ def export_program(
     )
 
 
-def dynamic_axes(program: Program, sizes: bool) -> DynamicAxes:
+def dynamic_axes(program: Traceable, sizes: bool) -> DynamicAxes:
     """The batch on every input's first axis; height and width of the images where `sizes`."""
     axes: dict[str, dict[int, str]] = {name: {0: "b"} for name in program.inputs}
     if sizes:

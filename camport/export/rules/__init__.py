@@ -3,9 +3,11 @@
 from camport.export.rules import activation as activation
 from camport.export.rules import convolution as convolution
 from camport.export.rules import normalization as normalization
+from camport.export.rules import padding as padding
 from camport.export.rules import pooling as pooling
 from camport.export.rules import resize as resize
 from camport.export.rules import shape as shape
 from camport.export.rules import softmax as softmax
+from camport.export.rules import windows as windows
 from camport.export.rules.registry import RULES as RULES
 from camport.export.rules.registry import lowers as lowers

@@ -11,9 +11,11 @@ from camport.export.rules.registry import lowers
 
 own = torch.ops.camport
 
+Number = int | float
+
 
 @lowers("threshold_backward.default")
-def threshold_backward(g: Tensor, y: Tensor, threshold: float) -> Tensor:
+def threshold_backward(g: Tensor, y: Tensor, threshold: Number) -> Tensor:
     """ḡ · [y > threshold]; ReLU is threshold 0 and keeps its own operator."""
     if threshold == 0:
         return own.relu_grad(g, y)
@@ -21,7 +23,7 @@ def threshold_backward(g: Tensor, y: Tensor, threshold: float) -> Tensor:
 
 
 @lowers("hardtanh_backward.default")
-def hardtanh_backward(g: Tensor, x: Tensor, low: float, high: float) -> Tensor:
+def hardtanh_backward(g: Tensor, x: Tensor, low: Number, high: Number) -> Tensor:
     """ḡ · [low < x < high]; ReLU6 is hardtanh from 0 to 6."""
     return own.relu_grad(own.relu_grad(g, x - low if low else x), high - x)
 
@@ -45,7 +47,7 @@ def hardswish_backward(g: Tensor, x: Tensor) -> Tensor:
 
 
 @lowers("leaky_relu_backward.default")
-def leaky_relu_backward(g: Tensor, x: Tensor, slope: float, is_result: bool) -> Tensor:
+def leaky_relu_backward(g: Tensor, x: Tensor, slope: Number, is_result: bool) -> Tensor:
     """ḡ where x > 0, slope · ḡ elsewhere: slope · ḡ + (1 - slope) · ḡ · [x > 0]."""
     return own.relu_grad(g * (1 - slope), x) + g * slope
 
@@ -58,7 +60,7 @@ def prelu_backward(g: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor
 
 @lowers("elu_backward.default")
 def elu_backward(
-    g: Tensor, alpha: float, scale: float, input_scale: float, is_result: bool, x: Tensor
+    g: Tensor, alpha: Number, scale: Number, input_scale: Number, is_result: bool, x: Tensor
 ) -> Tensor:
     """ḡ · scale where x > 0, else ḡ · input_scale · α · scale · e^(input_scale x), or from the result y + α scale."""
     if is_result:
@@ -101,7 +103,7 @@ def mish_backward(g: Tensor, x: Tensor) -> Tensor:
 
 
 @lowers("softplus_backward.default")
-def softplus_backward(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
+def softplus_backward(g: Tensor, x: Tensor, beta: Number, threshold: Number) -> Tensor:
     """ḡ σ(βx); ḡ where βx exceeds the threshold, above which softplus is the identity."""
     z = x * beta
     return torch.where(z > threshold, g, g * torch.sigmoid(z))
@@ -123,6 +125,6 @@ def glu_backward(g: Tensor, x: Tensor, dim: int) -> Tensor:
 
 
 @lowers("softshrink_backward.default", "hardshrink_backward.default")
-def shrink_backward(g: Tensor, x: Tensor, lambd: float) -> Tensor:
+def shrink_backward(g: Tensor, x: Tensor, lambd: Number) -> Tensor:
     """ḡ · [|x| > λ]."""
     return torch.where(x.abs() > lambd, g, 0)
