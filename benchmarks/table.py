@@ -20,7 +20,9 @@ METHOD = """\
 Each figure is a **ratio**: the time of prediction and explanation together over the time of the bare forward pass of
 the same weights in the same engine, batch 1. The two take turns in one process (bare, explained, bare, explained, ...)
 after {warm_up} warm-up runs each. Every round gives a ratio; the median over {rounds} rounds is shown, quartiles in
-brackets. {clock}
+brackets.
+
+{clock}
 
 - PyTorch and ONNX Runtime have the same number of threads ({threads}).
 - PyTorch: the bare pass runs in `torch.inference_mode`; an explanation is a whole call of a bound method, checks of
@@ -85,7 +87,7 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['datetime'][:10]}. {machine['device_line']}. Python {machine['python_version']}, {versions}.",
         METHOD.format(
             warm_up=WARM_UP,
-            rounds=f"{min(counts)} to {max(counts)}",
+            rounds=f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(min(counts)),
             clock=CUDA_CLOCK if machine["device"] == "cuda" else CPU_CLOCK,
             threads=machine["threads"],
         ),
@@ -176,7 +178,7 @@ def _section(title: str, table: list[list[str]]) -> list[str]:
     if len(table) < 2:
         return []
     head, *lines = table
-    rule = [":---" if i == 0 else "---:" for i in range(len(head))]
+    rule = ["---:" if any(char.isdigit() for char in cell) else ":---" for cell in lines[0]]
     return [title, "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))]
 
 

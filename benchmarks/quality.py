@@ -1,0 +1,140 @@
+"""How well each method points on held-out digit scenes: `python -m benchmarks.quality -o benchmarks/QUALITY.md`."""
+
+import argparse
+import datetime
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import camport
+from benchmarks.machine import versions
+from camport.demo.networks import NETWORKS, WEIGHTS, Network, load
+from camport.demo.scenes import Scene, make_scene
+from camport.errors import MethodError
+from camport.metrics.evaluation import Batch, Evaluation, evaluate
+
+SCENES_AT_ONCE = 4
+METRICS = {"pointing_game": "pointing game", "energy_in_region": "energy in boxes"}
+
+METHOD = """\
+Held-out scenes (seeds 0 to {last}; their digits and photographs were not trained on), each explained once for every
+digit class that is in it: {images} explanations a row. The region is the union of that class's boxes. *Pointing game*:
+share of heatmaps whose maximum lies in the region. *Energy in boxes*: share of the heatmap's sum in it. *Chance* is the
+region's share of the area, which a map that knows nothing reaches in both. *Flat* counts maps without any contrast,
+which score 0. Layers: {layers}.
+"""
+
+NOTES = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
+    parser.add_argument("--scenes", type=int, default=300, help="how many held-out scenes")
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=None, help="those that are there")
+    parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
+    parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
+    given = parser.parse_args(arguments)
+    if given.scenes < 1:
+        parser.error(f"--scenes {given.scenes}: at least 1")
+    if given.output and not given.output.parent.is_dir():
+        parser.error(f"the directory {given.output.parent} does not exist")
+    torch.set_num_threads(given.threads)
+    shipped = [name for name in NETWORKS if (WEIGHTS / f"{name}.safetensors").is_file()]
+    chosen = given.networks or shipped
+    if missing := [name for name in chosen if name not in shipped]:
+        parser.error(f"no weights of {', '.join(missing)}; there are those of {', '.join(shipped) or 'none'}")
+    text = markdown({name: measure(name, given.scenes) for name in chosen}, given.scenes)
+    if given.output:
+        given.output.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+def measure(name: str, scenes: int) -> dict[str, Evaluation | str]:
+    """Every registered method on one network: what it reached, or why it does not fit."""
+    network, model = NETWORKS[name], load(name)
+    drawn = [make_scene(seed, split="held-out", size=network.input_size) for seed in range(scenes)]
+    found: dict[str, Evaluation | str] = {}
+    for method in camport.methods():
+        bound = camport.bind(model, method, layer=network.layer)
+        try:
+            found[method] = reached = evaluate(bound, batches(drawn, network))
+        except MethodError as error:
+            found[method] = str(error)
+            line = f"does not fit: {error}"
+        else:
+            line = ", ".join(f"{metric} {score:.3f}" for metric, score in reached.scores.items())
+        print(f"{name} {method}: {line}", file=sys.stderr, flush=True)
+    return found
+
+
+def batches(scenes: Sequence[Scene], network: Network) -> Iterator[Batch]:
+    """A batch of a few scenes: each image, once for each digit class in it, with the union of that class's boxes."""
+    for start in range(0, len(scenes), SCENES_AT_ONCE):
+        asked = [
+            (normalised(scene, network), label, region(scene, label))
+            for scene in scenes[start : start + SCENES_AT_ONCE]
+            for label in sorted({digit.label for digit in scene.digits})
+        ]
+        images, labels, regions = zip(*asked, strict=True)
+        yield torch.cat(images), torch.tensor(labels), torch.stack(regions)
+
+
+def normalised(scene: Scene, network: Network) -> Tensor:
+    """The scene as the network takes it, [1, 3, H, W]."""
+    pixels = torch.from_numpy(scene.image).float() / 255
+    return ((pixels - torch.tensor(network.mean)) / torch.tensor(network.std)).permute(2, 0, 1)[None]
+
+
+def region(scene: Scene, label: int) -> Tensor:
+    """Where the boxes of this class are, bool [H, W]."""
+    inside = torch.zeros(scene.image.shape[:2], dtype=torch.bool)
+    for digit in scene.digits:
+        if digit.label == label:
+            x0, y0, x1, y1 = map(int, digit.box)
+            inside[y0:y1, x0:x1] = True
+    return inside
+
+
+def markdown(found: dict[str, dict[str, Evaluation | str]], scenes: int) -> str:
+    """The tables."""
+    evaluations = [e for rows in found.values() for e in rows.values() if isinstance(e, Evaluation)]
+    used = {name: version for name, version in versions().items() if name in ("camport", "torch")}
+    parts = [
+        "# How well the methods point",
+        f"{datetime.date.today()}. Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version}" for name, version in used.items())
+        + ", CPU.",
+        METHOD.format(
+            last=scenes - 1,
+            images=evaluations[0].images,
+            layers=", ".join(f"`{NETWORKS[name].layer}` of {name}" for name in found),
+        ),
+        "`python -m benchmarks.quality -o benchmarks/QUALITY.md` makes this file.",
+    ]
+    for name, rows in found.items():
+        parts += [f"## {name} ({NETWORKS[name].input_size} x {NETWORKS[name].input_size})", "\n".join(_table(rows))]
+    return "\n\n".join(part.strip() for part in (*parts, NOTES) if part) + "\n"
+
+
+def _table(rows: dict[str, Evaluation | str]) -> Iterator[str]:
+    metrics = next(list(e.scores) for e in rows.values() if isinstance(e, Evaluation))
+    yield "| method | " + " | ".join(METRICS.get(metric, metric) for metric in metrics) + " | flat |"
+    yield "| :--- |" + " ---: |" * (len(metrics) + 1)
+    chance = 0.0
+    for method, found in rows.items():
+        if isinstance(found, str):
+            yield f"| {method} |" + " - |" * (len(metrics) + 1)
+            continue
+        chance = found.chance
+        yield f"| {method} | " + " | ".join(f"{found.scores[metric]:.3f}" for metric in metrics) + f" | {found.flat} |"
+    yield "| *chance* | " + " | ".join(f"{chance:.3f}" if metric in METRICS else "-" for metric in metrics) + " | |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
