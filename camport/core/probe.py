@@ -16,7 +16,7 @@ from camport.core.layers import LayerName, first_tensor, replace_first_tensor
 from camport.core.relu import ReluMode, ReluRule
 from camport.core.replay import Tail
 from camport.core.replica import hook
-from camport.errors import CamportError, LayerError, ModelError
+from camport.errors import CamportError, LayerError, MethodError, ModelError
 
 HALF_SCALE = 256.0
 """Gradients of a half-precision model are computed for this multiple of the score, since they would underflow."""
@@ -101,6 +101,10 @@ class Probe:
     def gradients(self) -> list[Tensor]:
         """d y^c / d activations, a [b,c,h,w] a target layer, in float32 or wider."""
         self.used.add("gradients")
+        if self.layers and not self._records:
+            raise MethodError(
+                "probe.gradients were read, but the method's class declares needs_gradients = False; declare True"
+            )
         self._run()
         if self._gradients is None:
             assert self._y is not None

@@ -22,7 +22,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from camport.errors import ExportError
+from camport.errors import CamportError, ExportError
 from camport.export.graph import compile_graph, free_name, set_buffer, state_of
 from camport.export.preserve import PreserveOperators
 
@@ -72,7 +72,8 @@ def capture(
         rules: ATen overload -> function to record in its place; NotImplemented leaves the operator.
 
     Raises:
-        ExportError: if a symbolic axis turns out fixed or a tensor of the batch's size is baked in.
+        ExportError: if it cannot be traced, a symbolic axis turns out fixed, or a tensor of the batch's size is
+            baked in.
     """
     names, tensors = _unique(state)
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
@@ -95,10 +96,19 @@ def capture(
             for name, value in inputs.items()
         ]
     preserve = PreserveOperators()
-    with mode, enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH), preserve:
-        graph = make_fx(flat, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(
-            constants, arguments
-        )
+    try:
+        with mode, enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH), preserve:
+            graph = make_fx(flat, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(
+                constants, arguments
+            )
+    except CamportError:
+        raise
+    except Exception as error:  # what branches on values or leaves PyTorch fails with whatever it meets first
+        first_line = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        raise ExportError(
+            f"the explained model cannot be traced: {type(error).__name__}: {first_line}. Its forward pass and its "
+            "method must be tensor operations without branches on values, .item() or numpy"
+        ) from error
     _restore_state(graph, list(tensors.items()), list(inputs))
     _verify_symbols(symbols, graph, tuple(outputs))
     return Captured(graph, tuple(inputs), tuple(outputs))

@@ -26,11 +26,10 @@ RULES: tuple[Callable[[Case], None], ...] = (
     maps.raw_map,
     maps.true_traits,
     maps.heatmap,
+    models.model_untouched,
     maps.out_of_place,
     maps.deterministic,
     maps.independent_of_batch,
-    models.model_untouched,
-    models.under_no_grad,
     models.frozen_parameters,
     models.in_place_relu,
     maps.several_layers,
@@ -53,8 +52,8 @@ def check_explainer(
     """Checks that an explainer keeps the rules; returns nothing where it does.
 
     The rules are `traits`, `options`, those in `RULES`, and `onnx_file`. The class is checked on the first of the
-    kit's small networks that it does not refuse with MethodError. What the kit draws is seeded, and PyTorch's,
-    NumPy's and Python's random states are as before afterwards.
+    kit's small networks that it does not refuse with MethodError. What the kit draws is seeded, and
+    the random states are as before afterwards.
 
     Args:
         cls: the class, or an instance to check it with other options than its defaults.
@@ -76,12 +75,12 @@ def check_explainer(
     with judge.judging("options"):
         explainer = cls if isinstance(cls, Explainer) else _made(judge, given)
         check_values(judge, explainer)
-    with judge.judging("fits a network"):
+    with judge.judging("fits a network"), torch.enable_grad():
         scores = adapter if isinstance(adapter, Adapter) else registered_adapter(adapter)()
         candidates = networks() if model is None else [_given(model, images, layer)]
         case = _case(judge, explainer, scores, candidates, target)
     for rule in (*RULES, *([exporting.onnx_file] if export else [])):
-        with judge.judging(rule.__name__):
+        with judge.judging(rule.__name__), torch.enable_grad():  # which also undoes what a plugin did to the mode
             rule(case)
     with judge.judging("options"):
         check_values(judge, explainer)  # again: has it kept state on the instance?
@@ -120,7 +119,7 @@ def _case(
     candidates: list[Network],
     target: Any,
 ) -> Case:
-    """The first network that the explainer and the adapter take."""
+    """The first network that the adapter reads and the explainer takes."""
     refusals: dict[str, None] = {}
     for network in candidates:
         try:
@@ -132,7 +131,11 @@ def _case(
                 explainer.check(probe)
                 explainer.saliency(probe)
         except CamportError as error:
-            refusals[f"{type(error).__name__}: {error}"] = None
+            if not explainer.needs_gradients and "needs_gradients" in str(error):
+                judge.rule = "true_traits"
+                judge.fail(str(error))
+            # the same remark on several networks is one remark
+            refusals.setdefault(f"{type(error).__name__}: {error}")
             continue
         return case
     raise ConformanceError(judge.who, judge.rule, f"{'; '.join(refusals)}; another network can be given as model=")
@@ -140,9 +143,9 @@ def _case(
 
 def _given(model: nn.Module, images: Tensor | None, layer: str | None) -> Network:
     if images is None:
-        dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-        images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)).to(dtype)
-    return Network(copy.deepcopy(model).eval(), layer, images)
+        images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    like = next((p for p in model.parameters() if p.is_floating_point()), images)
+    return Network(copy.deepcopy(model).eval(), layer, images.to(like.device, like.dtype))
 
 
 def _layer(explainer: Explainer, adapter: Adapter, network: Network) -> str | None:

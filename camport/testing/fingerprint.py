@@ -1,6 +1,8 @@
-"""What must be the same before and after an explanation: the model, the images, and the process."""
+"""What must be the same before and after an explanation: the model, the images, and the process.
 
-import random
+Python's own random state is left out: runtime type checkers draw from it.
+"""
+
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,15 +16,14 @@ Fingerprint = dict[str, Any]
 _HOOKS = [key for key in nn.Module().__dict__ if "hooks" in key and not key.endswith("_with_kwargs")]
 
 
-def _numpy_state() -> bytes:
+def _numpy_state() -> tuple[bytes, int]:
     state: Any = np.random.get_state()  # noqa: NPY002 - the global generator is what is watched
-    return state[1].tobytes()
+    return state[1].tobytes(), state[2]
 
 
 _GLOBALS: dict[str, Callable[[], Any]] = {
     "PyTorch's random state": torch.get_rng_state,
-    "NumPy's random state": _numpy_state
-    "Python's random state": random.getstate,
+    "NumPy's random state": _numpy_state,
     "whether gradients are recorded": torch.is_grad_enabled,
     "the default dtype": torch.get_default_dtype,
     "the number of threads": torch.get_num_threads,

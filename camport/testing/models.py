@@ -33,14 +33,6 @@ def frozen_parameters(case: Case) -> None:
     _as_expected(case, frozen, "parameters are frozen (requires_grad=False)")
 
 
-def under_no_grad(case: Case) -> None:
-    """torch.no_grad() around the call changes nothing."""
-    expected = case.explain().raw
-    with torch.no_grad():
-        found = case.explain().raw
-    case.judge.demand(case.same(found, expected), "under torch.no_grad() the map is another one")
-
-
 def in_place_relu(case: Case) -> None:
     """A ReLU behind the layer that overwrites its input changes nothing."""
     model = with_inplace_relus(case.network.model)

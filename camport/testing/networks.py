@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from camport.core.random_state import random_state_kept
+
 CLASSES = 5
 
 
@@ -77,7 +79,8 @@ class Network:
 def networks() -> list[Network]:
     """The kit's own, the most demanding first."""
     images = torch.randn(3, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    return [Network(seeded(make()), "features", images) for make in (ConvNet, GapNet, PixelNet)]
+    with random_state_kept(images.device):  # modules draw their first weights from it
+        return [Network(seeded(make()), "features", images) for make in (ConvNet, GapNet, PixelNet)]
 
 
 def seeded(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -11,21 +11,19 @@ from camport.testing.conformance import Judge
 
 def check_values(judge: Judge, instance: Explainer | Adapter) -> None:
     """A frozen dataclass whose fields JSON can hold, or a class without any state."""
-    if not dataclasses.is_dataclass(instance):
+    params: Any = getattr(type(instance), "__dataclass_params__", None)
+    if params is None:
         judge.demand(
             not vars(instance),
             f"an instance holds {', '.join(vars(instance))}; make the class a frozen dataclass with these fields",
         )
         return
-    params: Any = vars(type(instance)).get("__dataclass_params__")
-    judge.demand(
-        params is not None and params.frozen,
-        "it is a dataclass that is not frozen, or a subclass of one; write @dataclass(frozen=True)",
-    )
-    again = dataclasses.replace(instance)
+    judge.demand(params.frozen, "it is a dataclass that is not frozen; write @dataclass(frozen=True)")
+    value: Any = instance
+    again = dataclasses.replace(value)
     same = again == instance and hash(again) == hash(instance)
     judge.demand(same, f"two instances with equal options are not equal: {instance!r}, {again!r}")
-    names = {field.name for field in dataclasses.fields(instance)}
+    names = {field.name for field in dataclasses.fields(value)}
     extra = vars(instance).keys() - names
     judge.demand(not extra, f"an instance holds {', '.join(sorted(extra))}, which is no field; options are fields")
     try:
