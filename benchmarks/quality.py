@@ -28,7 +28,18 @@ region's share of the area, which a map that knows nothing reaches in both. *Fla
 which score 0. Layers: {layers}.
 """
 
-NOTES = ""
+NOTES = """\
+## How to read it
+
+- `feature_maps` does not know what it was asked: its map is the same for every class of a scene. It beats chance
+  because digits, whichever, excite the layer more than the background does.
+- `gradcam`, `hirescam` and `xgradcam` are the same map where the layer is pooled and one linear layer follows, as in
+  these networks. `cam` is that map too, with its sign: its maximum is the same, but stretching it to [0,1] lifts places
+  without evidence above zero, which costs energy.
+- Nearly all misses in the pointing game lie beside the right box, within one cell of the map (8 pixels for `digits`, 4
+  for `gap-pool`), and almost none on another digit. Every strided convolution with an odd kernel sees an area whose
+  centre lies up and left of the cell that the heatmap is drawn in; `digits` has three.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
