@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from camport.core.program import Program
 from camport.errors import ExportError, MissingDependencyError, OutputError
@@ -45,9 +46,7 @@ class Exportable(Protocol):
         ...
 
 
-def to_onnx(
-    bound: Exportable, path: str | os.PathLike[str], images: Tensor, *, dynamic: str = "batch"
-) -> ExportReport:
+def to_onnx(bound: Exportable, path: str | os.PathLike[str], images: Tensor, *, dynamic: str = "batch") -> ExportReport:
     """Writes prediction, gradient and heatmap as one ONNX file and proves it equal to eager PyTorch.
 
     Args:
@@ -80,7 +79,10 @@ def export_program(
     axes = dynamic_axes(program, sizes)
     lowered = lower(program, state, example, axes)
     check_supported(lowered.graph)
-    samples = [program.sample(images, batch, 1 + batch) for batch in CHECKED_BATCHES]
+    other = functional.interpolate(images, size=[n + 32 for n in images.shape[2:]]) if sizes else images
+    samples = [
+        program.sample(like, batch, 1 + batch) for like, batch in zip((images, other), CHECKED_BATCHES, strict=True)
+    ]
     references = [in_float64(program, state, inputs) for inputs in samples]
     exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0])
     model = onnx_format.to_model(lowered, example, axes, metadata)
@@ -144,9 +146,7 @@ def runner(path: Path) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError(
-            'checking an export needs ONNX Runtime: pip install "camport[cpu]"'
-        ) from error
+        raise MissingDependencyError('checking an export needs ONNX Runtime: pip install "camport[cpu]"') from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:

@@ -10,6 +10,7 @@ from camport.export.capture import Captured, DynamicAxes, Function, capture
 from camport.export.graph import state_of
 from camport.export.passes import (
     bare_matmul,
+    counts_to_products,
     drop_copies,
     fold_batch_norm,
     run_passes,
@@ -21,7 +22,7 @@ from camport.export.rules import RULES
 BEFORE = (fold_batch_norm, bare_matmul, views_to_reshapes)
 """Passes that must see backward operators as they were recorded."""
 
-AFTER = (drop_copies, views_to_reshapes)
+AFTER = (drop_copies, views_to_reshapes, counts_to_products)
 """Passes over the lowered, functional graph."""
 
 
@@ -50,4 +51,3 @@ def replay(captured: Captured) -> Function:
         return dict(zip(captured.outputs, results, strict=True))
 
     return call
-

@@ -32,8 +32,8 @@ def to_model(
     Raises:
         ExportError: if torch.onnx refuses the graph.
     """
-    dims = {label: torch.export.Dim(label) for named in axes.values() for label in named.values()}
-    shapes = tuple({i: dims[label] for i, label in axes.get(name, {}).items()} for name in lowered.inputs)
+    free = torch.export.Dim.DYNAMIC
+    shapes = tuple(dict.fromkeys(axes.get(name, {}), free) for name in lowered.inputs)
     arguments = tuple(inputs[name] for name in lowered.inputs)
     with quiet():
         try:

@@ -34,8 +34,10 @@ def _zero_insert(gradient: Tensor, stride: list[int], size: list[int]) -> Tensor
     spatial = gradient.shape[2:]
     room = [max(n, m * s) for n, m, s in zip(size, spatial, stride, strict=True)]
     z = gradient.new_zeros((*gradient.shape[:2], *room))
-    z[(..., *(slice(0, n * s, s) for n, s in zip(spatial, stride, strict=True)))] = gradient
-    return z[(..., *(slice(0, n) for n in size))].contiguous()
+    places: Any = (..., *(slice(0, n * s, s) for n, s in zip(spatial, stride, strict=True)))
+    kept: Any = (..., *(slice(0, n) for n in size))
+    z[places] = gradient
+    return z[kept].contiguous()
 
 
 def _resize(x: Tensor, size: list[int], mode: str, align_corners: bool, scales: list[float] | None) -> Tensor:
@@ -81,7 +83,8 @@ _define(
     lambda x, size, mode, align_corners, scales: x.new_empty((*x.shape[:2], *size)),
 )
 _define(
-    "resize_grad(Tensor gradient, SymInt[] shape, SymInt[] size, str mode, bool align_corners, float[]? scales) -> Tensor",
+    "resize_grad(Tensor gradient, SymInt[] shape, SymInt[] size, str mode, bool align_corners, float[]? scales)"
+    " -> Tensor",
     _resize_grad,
     lambda gradient, shape, size, mode, align_corners, scales: gradient.new_empty(shape),
 )
@@ -96,6 +99,4 @@ def _differentiate_resize(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     return torch.ops.camport.resize_grad(gradient, ctx.shape, *ctx.rest), None, None, None, None
 
 
-torch.library.register_autograd(
-    "camport::resize", _differentiate_resize, setup_context=_keep_arguments, lib=_library
-)
+torch.library.register_autograd("camport::resize", _differentiate_resize, setup_context=_keep_arguments, lib=_library)

@@ -78,8 +78,8 @@ def check_exported(
         for name, parity in _compare(function, state, run, inputs, reference).items():
             if not parity.holds:
                 raise ParityError(
-                    f"output {name!r} of the exported graph is {parity.exported:.1e} off (relative l2 against float64), "
-                    f"at most {parity.bound:.1e} is allowed; eager PyTorch is {parity.eager:.1e} off"
+                    f"output {name!r} of the exported graph is {parity.exported:.1e} off (relative l2 against "
+                    f"float64), at most {parity.bound:.1e} is allowed; eager PyTorch is {parity.eager:.1e} off"
                 )
             old = worst.get(name)
             if old is None or parity.exported / parity.bound > old.exported / old.bound:

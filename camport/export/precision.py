@@ -37,9 +37,9 @@ class Float64(TorchDispatchMode):
         args, kwargs = tree_map(_widen, (args, kwargs or {}))
         if func is aten.convolution.default and _is_depthwise(args[0], args[1], args[6], args[8]):
             return depthwise(*args[:6])
-        if func is aten.convolution_backward.default and _is_depthwise(args[1], args[2], args[7], args[9]):
-            if list(args[10]) == [True, False, False]:
-                g, x, weight, _, stride, padding, dilation = args[:7]
+        if func is aten.convolution_backward.default and not any(args[10][1:]):
+            g, x, weight, _, stride, padding, dilation, transposed, _, groups, _ = args
+            if _is_depthwise(x, weight, transposed, groups):
                 return depthwise_gradient(g, x, weight, stride, padding, dilation), None, None
         if func is aten.hardsigmoid_backward.default:
             return RULES[func](*args)  # PyTorch's float64 kernel has 1/6 in float32
@@ -58,7 +58,12 @@ def _is_depthwise(x: Tensor, weight: Tensor, transposed: bool, groups: int) -> b
 
 
 def depthwise(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
 ) -> Tensor:
     """y[c, o] = Σ w[c, k] x[c, s·o + d·k - p], a product for each k.
 
@@ -78,7 +83,8 @@ def depthwise_gradient(
     room = F.pad(torch.zeros_like(x), [n for p in reversed(padding) for n in (p, p)])
     for place, window in _windows(room, weight, stride, dilation):
         room[window] += g * _column(weight, place)
-    return room[(..., *(slice(p, p + n) for p, n in zip(padding, x.shape[2:], strict=True)))]
+    inside: Any = (..., *(slice(p, p + n) for p, n in zip(padding, x.shape[2:], strict=True)))
+    return room[inside]
 
 
 def _windows(room: Tensor, weight: Tensor, stride: Sequence[int], dilation: Sequence[int]) -> Any:
@@ -90,13 +96,11 @@ def _windows(room: Tensor, weight: Tensor, stride: Sequence[int], dilation: Sequ
             place,
             (
                 ...,
-                *(
-                    slice(d * i, d * i + n - d * (k - 1), s)
-                    for i, (n, k, s, d) in zip(place, axes, strict=True)
-                ),
+                *(slice(d * i, d * i + n - d * (k - 1), s) for i, (n, k, s, d) in zip(place, axes, strict=True)),
             ),
         )
 
 
 def _column(weight: Tensor, place: tuple[int, ...]) -> Tensor:
-    return weight[(slice(None), 0, *place)].reshape(-1, *[1] * len(place))
+    taps: Any = (slice(None), 0, *place)
+    return weight[taps].reshape(-1, *[1] * len(place))

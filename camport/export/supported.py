@@ -1,5 +1,6 @@
 """Refuses, before anything long starts, a graph with an operator that no rule lowers and ONNX does not have."""
 
+from functools import cache
 from typing import Any
 
 from torch.fx import GraphModule, Node
@@ -28,6 +29,7 @@ def check_supported(graph: GraphModule) -> None:
         )
 
 
+@cache
 def _translatable() -> Any:
     """Whether an overload is translated, by us or by torch.onnx, or decomposes into what is."""
     from torch._decomp import core_aten_decompositions

@@ -86,9 +86,7 @@ def _sizes(x: Any, size: Sequence[Any]) -> Any:
         tail = op.Constant(value_ints=list(size))
     else:
         minus = op.Constant(value_ints=[-1])
-        parts = [
-            op.Constant(value_ints=[n]) if isinstance(n, int) else op.Reshape(n, minus) for n in size
-        ]
+        parts = [op.Constant(value_ints=[n]) if isinstance(n, int) else op.Reshape(n, minus) for n in size]
         tail = parts[0] if len(parts) == 1 else op.Concat(*parts, axis=0)
     return op.Concat(lead, tail, axis=0)
 

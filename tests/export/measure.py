@@ -65,8 +65,15 @@ def main() -> None:
             model = model_of(name)
             if not bare.exists():
                 torch.onnx.export(
-                    model, (images,), str(bare), dynamo=True, verbose=False, external_data=False,
-                    dynamic_shapes=({0: torch.export.Dim("b")},), opset_version=20, input_names=["images"],
+                    model,
+                    (images,),
+                    str(bare),
+                    dynamo=True,
+                    verbose=False,
+                    external_data=False,
+                    dynamic_shapes=({0: torch.export.Dim("b")},),
+                    opset_version=20,
+                    input_names=["images"],
                 )
             report = None
             if not explained.exists():

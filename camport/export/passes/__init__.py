@@ -6,3 +6,4 @@ from camport.export.passes.copies import drop_copies as drop_copies
 from camport.export.passes.reshape import views_to_reshapes as views_to_reshapes
 from camport.export.passes.runner import GraphPass as GraphPass
 from camport.export.passes.runner import run_passes as run_passes
+from camport.export.passes.sizes import counts_to_products as counts_to_products

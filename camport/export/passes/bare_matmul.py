@@ -51,7 +51,7 @@ def _expanded(node: Node) -> tuple[Node, bool] | None:
     """The matrix that `node` repeats over its first axis, and whether it is transposed; None where it repeats none."""
     transposed = False
     while True:
-        if is_call(node, aten.transpose.int) and {int(n) % 3 for n in node.args[1:3]} == {1, 2}:  # type: ignore[call-overload]
+        if is_call(node, aten.transpose.int) and set(node.args[1:3]) in ({1, 2}, {-1, -2}):
             node, transposed = node.args[0], not transposed  # type: ignore[assignment]
         elif is_call(node, *_VIEWS) and shape_of(node) == shape_of(node.args[0]):  # type: ignore[arg-type]
             node = node.args[0]  # type: ignore[assignment]

@@ -1,6 +1,6 @@
 """What the rules of sliding and resampling operators share: sizes per axis and separable linear maps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,10 +41,7 @@ def positions(size: Any, like: Tensor) -> Tensor:
     return torch.arange(size, dtype=like.dtype, device=like.device)
 
 
-def window_matrix(
-    outputs: Any, inputs: Any, like: Tensor, bounds: Callable[[Tensor], tuple[Tensor, Tensor]]
-) -> Tensor:
-    """M[o, i] = 1 where begin(o) ≤ i < end(o), else 0; `bounds` gives begin and end."""
-    begin, end = bounds(positions(outputs, like).unsqueeze(1))
-    i = positions(inputs, like).unsqueeze(0)
-    return torch.logical_and(i >= begin, i < end).to(like.dtype)
+def window_matrix(begin: Tensor, end: Tensor, inputs: Any) -> Tensor:
+    """M[o, i] = 1 where begin[o] ≤ i < end[o], else 0."""
+    i = positions(inputs, begin).unsqueeze(0)
+    return torch.logical_and(i >= begin.unsqueeze(1), i < end.unsqueeze(1)).to(begin.dtype)

@@ -22,7 +22,7 @@ def batch_norm_backward(
     eps: float,
     mask: Sequence[bool],
 ) -> tuple[Tensor, None, None]:
-    """With running statistics ḡ w / √(v + ε), a constant scale; with the batch's own, as layer norm over b and space."""
+    """With running statistics ḡ w / √(v + ε); with the batch's own, as layer norm over b and space."""
     _no_weight_gradients(mask)
     shape = [1, -1] + [1] * (g.dim() - 2)
     if not train:

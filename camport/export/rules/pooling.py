@@ -16,10 +16,17 @@ from camport.export.rules.registry import lowers
     "max_pool3d_with_indices_backward.default",
 )
 def max_pool_backward(
-    g: Tensor, x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: Tensor
+    g: Tensor,
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    indices: Tensor,
 ) -> Tensor:
     """x̄[i] = Σ ḡ[o] over the outputs o whose maximum stood at i."""
-    return _scatter(g, x, indices, kernel.__len__() if not isinstance(kernel, int) else x.dim() - 2)
+    return _scatter(g, x, indices, len(kernel))
 
 
 @lowers("adaptive_max_pool2d_backward.default")
@@ -55,26 +62,25 @@ def avg_pool_backward(
     divisor: int | None,
 ) -> Tensor:
     """x̄[i] = Σ ḡ[o] / |window o| over the windows o that hold i."""
-    axes = 2 if g.dim() - 2 <= 2 and not _is_three(kernel) else 3
-    k = per_axis(kernel, axes)
-    s = per_axis(stride, axes) if not isinstance(stride, int) and len(stride) else k
-    s = per_axis(stride, axes) if isinstance(stride, int) else s
-    p = per_axis(padding, axes)
+    axes = len(per_axis(kernel, 2))
+    k, p = per_axis(kernel, axes), per_axis(padding, axes)
+    s = k if not isinstance(stride, int) and not stride else per_axis(stride, axes)
     inputs, outputs = x.shape[x.dim() - axes :], g.shape[g.dim() - axes :]
-    if k == s and not any(p) and is_static(*inputs) and all(o * n == i for o, n, i in zip(outputs, k, inputs, strict=True)):
-        count = divisor or _product(k)
-        return spread(g * (1 / count), k)
+    exact = is_static(*inputs) and all(o * n == i for o, n, i in zip(outputs, k, inputs, strict=True))
+    if exact and k == s and not any(p):
+        return spread(g * (1 / (divisor or _product(k))), k)
+    if divisor is not None:
+        g = g * (1 / divisor)
     matrices = []
-    for a in range(axes):
-        low, high = (-p[a], inputs[a] + p[a]) if count_include_pad else (0, inputs[a])
-        begin = positions(outputs[a], g) * s[a] - p[a]
-        covered = torch.clamp(begin + k[a], max=inputs[a] + p[a])
-        m = window_matrix(outputs[a], inputs[a], g, lambda o, a=a: (o * s[a] - p[a], o * s[a] - p[a] + k[a]))
+    for o, i, size, step, pad in zip(outputs, inputs, k, s, p, strict=True):
+        begin = positions(o, g) * step - pad
+        end = begin + size
+        matrix = window_matrix(begin, end, i)
         if divisor is None:
-            length = torch.clamp(covered, max=high) - torch.clamp(begin, min=low)
-            m = m / length.unsqueeze(1)
-        matrices.append(m)
-    return adjoint(g if divisor is None else g * (1 / divisor), matrices)
+            first, last = (-pad, i + pad) if count_include_pad else (0, i)
+            matrix = matrix / (torch.clamp(end, max=last) - torch.clamp(begin, min=first)).unsqueeze(1)
+        matrices.append(matrix)
+    return adjoint(g, matrices)
 
 
 @lowers("_adaptive_avg_pool2d_backward.default")
@@ -142,7 +148,3 @@ def _product(values: Sequence[Any]) -> Any:
     for n in values:
         product = product * n
     return product
-
-
-def _is_three(kernel: Sequence[int] | int) -> bool:
-    return not isinstance(kernel, int) and len(kernel) == 3

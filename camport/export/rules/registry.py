@@ -12,7 +12,7 @@ RULES: dict[Any, Rule] = {}
 
 
 def lowers(*operators: str) -> Callable[[Rule], Rule]:
-    """Registers the decorated rule for ATen overloads, written as `"relu.default"`, or our own `"camport::resize.default"`.
+    """Registers the decorated rule for ATen overloads, `"relu.default"`, or others, `"camport::resize.default"`.
 
     Overloads that the installed PyTorch does not have are passed over: several versions are supported.
     """

@@ -53,9 +53,7 @@ def cubic_matrix(u: Tensor, inputs: Any) -> Tensor:
     return total
 
 
-def nearest_matrix(
-    outputs: Any, inputs: Any, scale: float | None, exact: bool, like: Tensor
-) -> Tensor:
+def nearest_matrix(outputs: Any, inputs: Any, scale: float | None, exact: bool, like: Tensor) -> Tensor:
     """M[o, i] = [i = ⌊r o⌋], or ⌊r (o + 1/2)⌋ for the exact variant."""
     ratio = 1 / scale if scale is not None and scale > 0 else inputs / outputs
     o = positions(outputs, like).unsqueeze(1)
@@ -75,12 +73,13 @@ def resize_backward(
 ) -> Tensor:
     """Mᵀ ḡ with the matrices of `mode`; sums over blocks where nearest resampling repeats by a whole factor."""
     inputs, axes = list(shape[2:]), len(size)
-    if mode.startswith("nearest") and scales is None and is_static(*inputs, *size):
-        if all(o % i == 0 for o, i in zip(size, inputs, strict=True)):
-            blocks = [n for o, i in zip(size, inputs, strict=True) for n in (i, o // i)]
-            return g.reshape(*g.shape[:2], *blocks).sum(list(range(3, 3 + 2 * axes, 2)))
+    whole = is_static(*inputs, *size) and all(o % i == 0 for o, i in zip(size, inputs, strict=True))
+    if mode.startswith("nearest") and scales is None and whole:
+        blocks = [n for o, i in zip(size, inputs, strict=True) for n in (i, o // i)]
+        return g.reshape(*g.shape[:2], *blocks).sum(list(range(3, 3 + 2 * axes, 2)))
+    factors: Sequence[float | None] = scales if scales is not None else [None] * axes
     matrices = []
-    for o, i, scale in zip(size, inputs, scales or [None] * axes, strict=True):
+    for o, i, scale in zip(size, inputs, factors, strict=True):
         if mode.startswith("nearest"):
             matrices.append(nearest_matrix(o, i, scale, mode == "nearest-exact", g))
         else:

@@ -41,9 +41,7 @@ def _pads(rank: int, dim: int, before: Any, after: Any) -> list[Any]:
 
 
 @lowers("value_selecting_reduction_backward.default")
-def selecting_reduction_backward(
-    g: Tensor, dim: int, indices: Tensor, sizes: Sequence[Any], keepdim: bool
-) -> Tensor:
+def selecting_reduction_backward(g: Tensor, dim: int, indices: Tensor, sizes: Sequence[Any], keepdim: bool) -> Tensor:
     """ḡ at the place that max, min, median or kthvalue took, zero elsewhere: ḡ · [i = index]."""
     if not sizes:
         return g
