@@ -83,6 +83,7 @@ class Run:
         start: how many runs had ended when this one began.
         output: identity of the first output tensor; equal for a container and its last child, and in-place ReLUs.
         shape: shape of that tensor.
+        plain: the module puts out this tensor and nothing else; of a structure, the model may read another part.
         features: False for what only moves features about: pooling, dropout, identity, flatten, permute.
     """
 
@@ -93,6 +94,7 @@ class Run:
     output: int
     shape: tuple[int, ...]
     features: bool
+    plain: bool
 
 
 @contextmanager
@@ -115,7 +117,7 @@ def recorded(double: nn.Module) -> Iterator[list[Run]]:
             if tensor is not None:
                 kept.append(tensor)
                 features = not isinstance(module, _NO_FEATURES) and type(module).__name__ != "Permute"
-                runs.append(Run(name, type(module).__name__, call, start, id(tensor), tuple(tensor.shape), features))
+                runs.append(Run(name, type(module).__name__, call, start, id(tensor), tuple(tensor.shape), features, tensor is output))
 
         return ended
 
@@ -146,7 +148,7 @@ def choose(runs: Sequence[Run]) -> LayerName:
     producer: dict[int, Run] = {}
     for run in runs:
         producer.setdefault(run.output, run)
-    maps = [i for i, run in enumerate(runs) if _spatial(run) and run.features and producer[run.output].features]
+    maps = [i for i, run in enumerate(runs) if run.plain and _spatial(run) and run.features and producer[run.output].features]
     attention = [i for i, run in enumerate(runs) if "attention" in run.kind.lower() and len(run.shape) == 3]
     if attention and (not maps or maps[-1] < attention[-1]):
         before = runs[attention[-1]].start - 1
@@ -154,7 +156,7 @@ def choose(runs: Sequence[Run]) -> LayerName:
             return _named(runs, before)
     if maps:
         return _named(runs, maps[-1])
-    tokens = [i for i, run in enumerate(runs) if len(run.shape) == 3 and run.shape[1] > 1]
+    tokens = [i for i, run in enumerate(runs) if run.plain and len(run.shape) == 3 and run.shape[1] > 1]
     if tokens:
         return _named(runs, tokens[-1])
     raise LayerError(

@@ -164,7 +164,7 @@ def where(scenes: list[Sample], maps: list[np.ndarray]) -> Image:
             cells.append(Cell(overlay(scene.picture, heatmap, alpha=0.6), f"where is the {name(label)}?"))
         rows.append(cells)
     title = "Grad-CAM of a digit classifier: the hot region lies on the digit that was asked about"
-    return grid(rows, title=title, columns=["scene"], colorbar="turbo")
+    return grid(rows, title=title, colorbar="turbo")
 
 
 def compare(loaded: Loaded, scene: Sample) -> Image:

@@ -1,0 +1,75 @@
+"""Layers, grids and outputs of transformers' and timm's models, made from small configurations."""
+
+import pytest
+import torch
+
+import camport
+
+transformers = pytest.importorskip("transformers", reason='pip install "camport[oracles]"')
+timm = pytest.importorskip("timm")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48, "num_labels": 5}
+
+
+def vit():
+    return transformers.ViTForImageClassification(transformers.ViTConfig(image_size=48, patch_size=8, **SMALL))
+
+
+def dinov2():
+    return transformers.Dinov2ForImageClassification(transformers.Dinov2Config(image_size=48, patch_size=8, **SMALL))
+
+
+def swin():
+    config = transformers.SwinConfig(
+        image_size=64, patch_size=4, embed_dim=16, depths=[1, 2], num_heads=[2, 2], window_size=4, num_labels=5
+    )
+    return transformers.SwinForImageClassification(config)
+
+
+def resnet():
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 2], num_labels=5, layer_type="basic"
+    )
+    return transformers.ResNetForImageClassification(config)
+
+
+def convnext():
+    return transformers.ConvNextForImageClassification(
+        transformers.ConvNextConfig(num_stages=2, hidden_sizes=[8, 16], depths=[1, 2], num_labels=5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "maps", "layer"),
+    [
+        (vit, (48, 48), (32, 6, 6), "layernorm_before"),
+        (dinov2, (48, 48), (32, 6, 6), "norm1"),
+        (swin, (64, 64), (32, 8, 8), ""),
+        (resnet, (64, 64), (16, 8, 8), ""),
+        (convnext, (64, 64), (16, 8, 8), ""),
+        (lambda: timm.create_model("deit_tiny_patch16_224", img_size=64, num_classes=5), (64, 64), (192, 4, 4), "norm1"),
+        (lambda: timm.create_model("resnet10t", num_classes=5), (64, 64), (512, 2, 2), ""),
+        (lambda: timm.create_model("mobilevit_xxs", num_classes=5), (64, 64), (320, 2, 2), ""),
+    ],
+    ids=["hf-vit", "hf-dinov2", "hf-swin", "hf-resnet", "hf-convnext", "timm-deit", "timm-resnet", "timm-mobilevit"],
+)
+def test_layer_grid_and_gradient(make, size, maps, layer):
+    torch.manual_seed(1)
+    model = make()
+    with torch.no_grad():  # heads and scales that are initialised to nearly 0 would hide a wrong gradient
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.05)
+    x = torch.randn(2, 3, *size)
+    explanation = camport.explain(model, x, "hirescam", target=torch.tensor([1, 4]))
+    assert tuple(explanation.activations[0].shape) == (2, *maps)
+    assert explanation.gradients[0].flatten(1).norm(dim=1).min() > 0
+    assert layer in explanation.layers[0]
+    logits = explanation.outputs.logits if hasattr(explanation.outputs, "logits") else explanation.outputs
+    assert torch.allclose(explanation.score, logits[[0, 1], [1, 4]])
+
+
+def test_rectangular_images_of_a_transformer():
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(image_size=(32, 48), patch_size=8, **SMALL))
+    explanation = camport.explain(model, torch.randn(1, 3, 32, 48), "feature_maps")
+    assert tuple(explanation.activations[0].shape) == (1, 32, 4, 6)
