@@ -174,6 +174,7 @@ def independent_of_batch(scored: Scored) -> None:
 def pure(scored: Scored) -> None:
     """Nothing that is scored is written to, and the model is left as found."""
     adapter, network = scored.adapter, scored.network
+    network.model.eval()  # whatever was done to it so far
     outputs = {f"output {i}": v for i, v in enumerate(tree_leaves(scored.outputs)) if isinstance(v, Tensor)}
     held = {**outputs, **{f"the target's {k}": v for k, v in scored.given.items()}, "images": network.images}
     before = fingerprint(network.model, **held)
@@ -211,9 +212,9 @@ RULES: tuple[Callable[[Scored], None], ...] = (
     refuses_nonsense,
     sample,
     resolve,
+    pure,
     score,
     independent_of_batch,
-    pure,
     explains,
 )
 """Each checks one rule, which its docstring states; in the order in which a broken one is reported."""
