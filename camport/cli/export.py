@@ -9,6 +9,7 @@ from camport.cli.explain import load
 from camport.cli.options import Adapter, Labels, Layer, Method, Model, Output, Preprocessing, Weights
 from camport.cli.working import working
 from camport.errors import InputError
+from camport.runtime.image_file import MAX_PIXELS
 from camport.view import check_writable
 
 FORMATS = (".onnx",)
@@ -62,4 +63,6 @@ def _size(given: str | None, own: tuple[int, int] | None) -> tuple[int, int]:
         raise InputError(f"size {given!r} is not HEIGHTxWIDTH, e.g. 224x224") from None
     if min(height, width) < 1:
         raise InputError(f"size {given!r}: both sides must be at least 1")
+    if height * width > MAX_PIXELS:
+        raise InputError(f"size {given!r} is {height * width} pixels; at most {MAX_PIXELS} can be explained")
     return height, width

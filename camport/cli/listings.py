@@ -7,7 +7,7 @@ from rich.table import Table
 
 from camport.cli.explain import load
 from camport.cli.options import Model, Weights
-from camport.errors import InputError
+from camport.errors import InputError, LayerError
 
 
 def methods() -> None:
@@ -42,6 +42,8 @@ def layers(model: Model, weights: Weights = None, size: str | None = None) -> No
 
     from camport.cli.export import _size
     from camport.core.layers import choose, record
+    from camport.core.probe import called
+    from camport.core.registry import adapter
     from camport.core.replica import plain, replicate
 
     loaded = load(model, weights or "none", None, None)  # values do not matter here
@@ -49,8 +51,11 @@ def layers(model: Model, weights: Weights = None, size: str | None = None) -> No
         raise InputError("the model names no image size; give one, e.g. --size 224x224")
     images = torch.zeros(1, 3, *_size(size, loaded.preprocess.size))
     double = replicate(loaded.model, lambda _, tensor: plain(tensor))
-    runs = record(double, lambda: double(images))
-    chosen = loaded.layer or str(choose(runs))
+    runs = record(double, lambda: called(adapter("classification")(), double, images))
+    try:
+        chosen = loaded.layer or str(choose(runs))
+    except LayerError:
+        chosen = ""  # there are no maps over the image; the list shows what there is
     totals = {run.name: 0 for run in runs}
     for run in runs:
         totals[run.name] += 1

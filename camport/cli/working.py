@@ -1,6 +1,8 @@
-"""Tells a person that something takes a while."""
+"""Tells a person that something takes a while.
 
-import sys
+Without a terminal it is said on stdout: stderr is kept for the one line of an error, which scripts read.
+"""
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,7 +15,7 @@ def working(what: str) -> Iterator[Callable[[int, int], None]]:
     """A spinner with the elapsed time on a terminal, one line elsewhere; yields a function of (done, total)."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        print(f"camport: {what} ...", file=sys.stderr, flush=True)
+        print(f"{what} ...", flush=True)
         yield lambda done, total: None
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
@@ -27,7 +29,7 @@ def stepping() -> Iterator[Callable[[str], None]]:
     """Steps of one long job: a spinner with the present step on a terminal, a line for each elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda what: print(f"camport: {what} ...", file=sys.stderr, flush=True)
+        yield lambda what: print(f"{what} ...", flush=True)
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:

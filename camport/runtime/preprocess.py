@@ -59,6 +59,8 @@ class Preprocess:
             raise InputError(f"preprocess: fit {self.fit!r} needs a size, e.g. [224, 224]")
         if self.size is not None and min(self.size) < 1:
             raise InputError(f"preprocess: size is {list(self.size)}; both sides must be at least 1")
+        if self.size is not None and self.size[0] * self.size[1] > MAX_PIXELS:
+            raise InputError(f"preprocess: size {list(self.size)} is too large; at most {MAX_PIXELS} pixels will do")
         if self.resize is not None and self.fit == "crop" and self.size and self.resize < max(self.size):
             raise InputError(f"preprocess: resize {self.resize} is less than the crop {list(self.size)}")
         if not np.isfinite([self.scale, *self.mean, *self.std]).all():
