@@ -12,17 +12,30 @@ from camport.export.passes import (
     bare_matmul,
     counts_to_products,
     drop_copies,
+    drop_unit_factors,
+    expand_late,
     fold_batch_norm,
+    onehot_to_rows,
+    plain_softmax,
     run_passes,
+    selects_to_squeezes,
     views_to_reshapes,
 )
 from camport.export.passes.batch_norm import EXACT
 from camport.export.rules import RULES
 
-BEFORE = (fold_batch_norm, bare_matmul, views_to_reshapes)
+BEFORE = (plain_softmax, fold_batch_norm, bare_matmul, views_to_reshapes)
 """Passes that must see backward operators as they were recorded."""
 
-AFTER = (drop_copies, views_to_reshapes, counts_to_products)
+AFTER = (
+    drop_copies,
+    views_to_reshapes,
+    drop_unit_factors,
+    expand_late,
+    onehot_to_rows,
+    selects_to_squeezes,
+    counts_to_products,
+)
 """Passes over the lowered, functional graph."""
 
 
