@@ -178,7 +178,7 @@ def _section(title: str, table: list[list[str]]) -> list[str]:
     if len(table) < 2:
         return []
     head, *lines = table
-    rule = ["---:" if any(char.isdigit() for char in cell) else ":---" for cell in lines[0]]
+    rule = [":---" if i == 0 or cell[0].isalpha() else "---:" for i, cell in enumerate(lines[0])]
     return [title, "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))]
 
 
