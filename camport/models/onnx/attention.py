@@ -1,0 +1,69 @@
+"""The target layer of a transformer that is only known as a graph.
+
+The automatic choice knows modules called attention. A file has matrix products and a softmax instead, whose [b,heads,n,n]
+look like maps. So the choice a person would make is read from the graph: the normalised tokens that enter the last
+attention, since behind it the patch tokens of a class-token head have no gradient.
+"""
+
+from camport.models.onnx.file import FileNode, OnnxFile
+
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Split", "Cast", "Flatten")
+
+
+def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
+    """The name of the tokens [b,n,c] that enter the last attention; None where the network does not end on tokens."""
+    maker = {name: i for i, node in enumerate(nodes) for name in node.outputs if name}
+    last = _last_attention(nodes, maker)
+    if last is None or any(node.op == "Conv" for node in nodes[last:]):
+        return None
+    branches = [_ancestors(name, nodes, maker) for name in nodes[last].inputs[: 3 if nodes[last].op == "Attention" else 2]]
+    common = set.intersection(*branches)
+    found = max(common, default=None)
+    projected = False
+    while found is not None:
+        node = nodes[found]
+        source = maker.get(node.inputs[0]) if node.inputs else None
+        if node.op == "Add" and not projected:
+            # the bias of a projection; the sum of a written-out normalisation has no product right before it
+            product = [maker[n] for n in node.inputs if n in maker and nodes[maker[n]].op in ("MatMul", "Gemm")]
+            if not product:
+                break
+            source = product[0]
+        elif node.op in ("MatMul", "Gemm") and not projected:
+            projected = True
+            source = next((maker[n] for n in node.inputs if n in maker), None)
+        elif node.op not in _MOVES:
+            break
+        found = source
+    if found is None:
+        return None
+    name = nodes[found].outputs[0]
+    shape = file.shapes.get(name)
+    return name if shape is None or len(shape) == 3 else None
+
+
+def _last_attention(nodes: list[FileNode], maker: dict[str, int]) -> int | None:
+    """The last product of a softmax with something that is computed from the image too."""
+    for i in reversed(range(len(nodes))):
+        node = nodes[i]
+        if node.op == "Attention":
+            return i
+        if node.op == "MatMul" and all(name in maker for name in node.inputs):
+            first = nodes[maker[node.inputs[0]]]
+            if first.op in ("Dropout", "Identity", "Cast") and first.inputs[0] in maker:
+                first = nodes[maker[first.inputs[0]]]
+            if first.op == "Softmax":
+                return i
+    return None
+
+
+def _ancestors(name: str, nodes: list[FileNode], maker: dict[str, int]) -> set[int]:
+    """Every node on which a value depends."""
+    found: set[int] = set()
+    queue = [name]
+    while queue:
+        index = maker.get(queue.pop())
+        if index is not None and index not in found and nodes[index].op not in ("Shape", "Constant"):
+            found.add(index)
+            queue.extend(n for n in nodes[index].inputs if n)
+    return found

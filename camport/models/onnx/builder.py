@@ -1,0 +1,198 @@
+"""From a checked file to a model: constants folded, shapes kept symbolic, every other node a module."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from camport.errors import ModelError
+from camport.models.onnx.attention import token_layer
+from camport.models.onnx.call import Call, Slot
+from camport.models.onnx.constants import Constants, folded
+from camport.models.onnx.file import FileNode, OnnxFile
+from camport.models.onnx.kinds import kind
+from camport.models.onnx.model import OnnxModel, Plan, Step
+from camport.models.onnx.names import Names, readable
+from camport.models.onnx.node import facts_of
+from camport.models.onnx.registry import Operator, find, find_small
+from camport.models.onnx.scopes import enclosing
+from camport.models.onnx.small import Small
+
+SHAPES = ("Shape", "Size")
+PASSING = ("Identity", "Dropout")
+"""Operators that only hand on their first input: they leave no trace."""
+
+MOST = 1024
+"""Elements of a constant that may take part in the arithmetic of shapes."""
+
+
+class Builder:
+    """Goes through the nodes once, in order. Each value is a constant, numbers (`Small`), or a live tensor.
+
+    Args:
+        file: the checked file.
+        rows: constants to use as the shape of some Reshape nodes, by the node's first output (`camport...batch`).
+    """
+
+    def __init__(self, file: OnnxFile, rows: dict[str, Small] | None = None) -> None:
+        self.file, self.rows = file, rows or {}
+        self.constants = Constants(file.constants)
+        self.symbolic: set[str] = set()
+        self.renamed: dict[str, str] = {}
+        self.steps: list[Step] = []
+        self.modules: dict[str, nn.Module] = {}
+        self.names = Names()
+        self.scopes = Names()
+
+    def build(self) -> OnnxModel:
+        """The model."""
+        used = _needed(self.file)
+        for node in used:
+            self._add(node)
+        outputs = tuple(self._source(name) for name in self.file.outputs)
+        stored = {name: self.constants[name] for name in outputs if name in self.constants}
+        channels_last = _channels_last(self.file)
+        plan = Plan(
+            self.file.path.name, tuple(self.file.inputs), outputs, _with_lifetimes(self.steps, outputs), channels_last
+        )
+        self.names.also_from(self.scopes)
+        tokens = token_layer(used, self.file)
+        target = self.names.aliases.get(tokens) if tokens else None
+        return OnnxModel(plan, self.modules, stored, self.names.aliases, target)
+
+    def _add(self, node: FileNode) -> None:
+        operator = find(node.op, self.file.opset)
+        assert operator is not None  # checked when the file was read
+        inputs = [self._source(name) if name else "" for name in node.inputs]
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        self._check_call(node, operator, inputs)
+        if node.op in PASSING and inputs:
+            self.renamed[node.outputs[0]] = inputs[0]
+            return
+        present = [name for name in inputs if name]
+        attributes = {k: Small.from_tensor(v) if isinstance(v, Tensor) else v for k, v in node.attributes.items()}
+        if all(name in self.constants for name in present):
+            self._fold(node, operator, inputs, node.attributes if node.op == "Constant" else attributes)
+        elif self._is_shape_arithmetic(node, present):
+            small = operator if node.op in SHAPES and present[0] not in self.symbolic else find_small(node.op)
+            assert small is not None
+            call = Call(small, node.label, attributes, tuple(self._number(n) for n in inputs), len(node.outputs))
+            self._step(node, call, inputs, "")
+            self.symbolic.update(filter(None, node.outputs))
+        else:
+            self._tensor_node(node, operator, inputs, attributes)
+
+    def _source(self, name: str) -> str:
+        while name in self.renamed:
+            name = self.renamed[name]
+        return name
+
+    def _check_call(self, node: FileNode, operator: Operator, inputs: list[str]) -> None:
+        unknown = set(node.attributes) - set(operator.parameters)
+        if unknown:
+            raise ModelError(
+                f"{self.file.path.name}: {node.label} has the attribute {sorted(unknown)[0]!r}, which camport does not "
+                f"know at opset {self.file.opset}; methods that need no gradients work without importing"
+            )
+        if not operator.variadic and len(inputs) > len(operator.inputs):
+            raise ModelError(f"{self.file.path.name}: {node.label} has {len(inputs)} inputs; {node.op} takes fewer")
+
+    def _fold(self, node: FileNode, operator: Operator, inputs: list[str], attributes: dict[str, Any]) -> None:
+        arguments: list[Any] = []
+        for i, name in enumerate(inputs):
+            if not name:
+                arguments.append(None)
+            elif self._wants_numbers(operator, i, self.constants[name]):
+                arguments.append(Small.from_tensor(self.constants[name]))
+            else:
+                arguments.append(self.constants[name])
+        options = dict(attributes)
+        if "outputs" in operator.parameters:
+            options["outputs"] = len(node.outputs)
+        result = folded(operator.function, arguments, options, f"{self.file.path.name}: {node.label}")
+        for name, value in zip(node.outputs, result if isinstance(result, tuple) else (result,), strict=False):
+            if name:
+                self.constants.put(name, value)
+
+    def _is_shape_arithmetic(self, node: FileNode, present: list[str]) -> bool:
+        if node.op in SHAPES:
+            return True
+        small = [n in self.symbolic or (n in self.constants and self.constants[n].numel() <= MOST) for n in present]
+        return all(small) and find_small(node.op) is not None
+
+    def _number(self, name: str) -> Slot:
+        if not name:
+            return Slot("absent")
+        if name in self.constants:
+            return Slot("known", value=Small.from_tensor(self.constants[name]))
+        return Slot("live")
+
+    def _tensor_node(
+        self, node: FileNode, operator: Operator, inputs: list[str], attributes: dict[str, Any]
+    ) -> None:
+        slots, held = [], {}
+        for i, name in enumerate(inputs):
+            parameter = operator.input_name(i)
+            if not name:
+                slots.append(Slot("absent"))
+            elif name not in self.constants:
+                slots.append(Slot("live", wants_tensor=parameter not in operator.static | operator.scalar))
+            elif i == 1 and node.outputs[0] in self.rows:
+                slots.append(Slot("known", value=self.rows[node.outputs[0]]))
+            elif self._wants_numbers(operator, i, self.constants[name]):
+                slots.append(Slot("known", value=Small.from_tensor(self.constants[name])))
+            else:
+                statistics = node.op == "BatchNormalization" and parameter in ("mean", "var")
+                held[parameter] = self.constants[name].detach() if statistics else self.constants[name]
+                slots.append(Slot("held", name=parameter))
+        call = Call(operator, node.label, attributes, tuple(slots), len(node.outputs))
+        live = [name for name in inputs if name and name not in self.constants]
+        if not held and all(name in self.symbolic for name in live):
+            self._step(node, call, inputs, "")  # made of sizes alone: nothing to hook, and computed afresh each time
+            return
+        scoped = node.name.startswith("/") and node.scope
+        name = self.names.new(f"{node.scope}.{node.op}" if scoped else node.name or f"{node.op}_{node.outputs[0]}")
+        self.modules[name] = kind(node.op)(call, held, facts_of(node.op, held, attributes))
+        own = [node.name, *node.outputs]
+        self.names.also(name, [*own, *(readable(n) for n in own if n)])
+        self.scopes.also(name, enclosing(node.scope), last=True)
+        self._step(node, call, inputs, name)
+
+    def _wants_numbers(self, operator: Operator, index: int, constant: Tensor) -> bool:
+        parameter = operator.input_name(index)
+        return parameter in operator.static or (parameter in operator.scalar and constant.numel() == 1)
+
+    def _step(self, node: FileNode, call: Call, inputs: list[str], module: str) -> None:
+        live = tuple(name for name in inputs if name and name not in self.constants)
+        self.steps.append(Step(node.label, module, None if module else call, live, node.outputs))
+
+
+def _needed(file: OnnxFile) -> list[FileNode]:
+    """The nodes on which the outputs depend; outputs of theirs that nobody reads are left out."""
+    wanted, kept = set(file.outputs), []
+    for node in reversed(file.nodes):
+        if wanted.intersection(node.outputs):
+            outputs = tuple(name if name in wanted else "" for name in node.outputs)
+            while len(outputs) > 1 and not outputs[-1] and node.op != "Split":
+                outputs = outputs[:-1]
+            kept.append(replace(node, outputs=outputs))
+            wanted.update(filter(None, node.inputs))
+    return kept[::-1]
+
+
+def _with_lifetimes(steps: Iterable[Step], outputs: tuple[str, ...]) -> tuple[Step, ...]:
+    """The steps with what each of them is the last to read, so that memory is given back on the way."""
+    alive, timed = set(outputs), []
+    for step in reversed(list(steps)):
+        written = [name for name in step.outputs if name and name not in alive]
+        done = tuple(dict.fromkeys([*(name for name in step.inputs if name not in alive), *written]))
+        alive.update(step.inputs)
+        timed.append(replace(step, done=done))
+    return tuple(timed[::-1])
+
+
+def _channels_last(file: OnnxFile) -> bool:
+    sizes = file.inputs[0].sizes if file.inputs else ()
+    return len(sizes) == 4 and sizes[3] == 3 and sizes[1] not in (1, 3)

@@ -1,0 +1,81 @@
+"""Whether a graph is sound and made of operators that are imported; each doubt is one clear ModelError."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from camport.errors import ModelError
+from camport.models.onnx.registry import find
+
+DEEPEST = 32
+"""Functions of a file may call others this deep."""
+
+
+def check_graph(proto: Any, where: str) -> Any:
+    """The model with its own functions written out and the shapes and types of all values inferred.
+
+    Raises:
+        ModelError: cyclic, ill-formed, or with types that do not fit their operators.
+    """
+    from onnx import checker, inliner, shape_inference
+
+    try:
+        checker.check_model(proto)
+    except Exception as error:  # onnx raises its own and protobuf's errors
+        text = _first_line(error)
+        if "topologically sorted" in str(error) or "cyclic" in text.lower():
+            text = "its nodes form a cycle, or stand in an order in which they cannot run"
+        raise ModelError(f"{where} is not a valid ONNX model: {text}") from None
+    if len(proto.functions):
+        _check_depth(proto, where)
+        try:
+            proto = inliner.inline_local_functions(proto)
+        except Exception as error:
+            raise ModelError(f"{where}: its functions cannot be written out: {_first_line(error)}") from None
+    try:
+        return shape_inference.infer_shapes(proto, check_type=True, strict_mode=False, data_prop=True)
+    except Exception as error:
+        raise ModelError(f"{where}: types or shapes do not fit: {_first_line(error)}") from None
+
+
+def check_known(nodes: Iterable[Any], opset: int, where: str) -> None:
+    """ModelError that names every operator which is not imported, where it stands, and what still works."""
+    missing: dict[str, list[str]] = {}
+    for node in nodes:
+        standard = node.domain in ("", "ai.onnx")
+        if not standard or find(node.op_type, opset) is None:
+            full = node.op_type if standard else f"{node.domain}.{node.op_type}"
+            missing.setdefault(full, []).append(node.name or (node.output[0] if node.output else "unnamed"))
+    if not missing:
+        return
+    listed = "; ".join(
+        f"{op} (node {names[0]!r}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
+        for op, names in missing.items()
+    )
+    raise ModelError(
+        f"{where} uses operators that camport does not import: {listed}. Methods that need gradients cannot be used; "
+        "gradient-free ones (RISE, Score-CAM, Eigen-CAM) need no import, or export the model again without them"
+    )
+
+
+def _check_depth(proto: Any, where: str) -> None:
+    """Functions that call each other in a circle, or double at every level, would be written out without end."""
+    bodies = {(f.domain, f.name): f for f in proto.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(key: tuple[str, str], depth: int) -> int:
+        if depth > DEEPEST:
+            raise ModelError(f"{where}: function {key[1]!r} calls others without end, or deeper than {DEEPEST}")
+        if key not in sizes:
+            called = ((node.domain, node.op_type) for node in bodies[key].node)
+            sizes[key] = sum(size(c, depth + 1) if c in bodies else 1 for c in called)
+        return sizes[key]
+
+    called = ((node.domain, node.op_type) for node in proto.graph.node)
+    total = sum(size(c, 1) if c in bodies else 1 for c in called)
+    if total > 1_000_000:
+        raise ModelError(f"{where}: written out, its functions have {total} nodes; that is no network")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

@@ -1,0 +1,22 @@
+"""The class of a node is named after its operator: `Conv`, `MaxPool`. The classes are made when asked for."""
+
+from typing import Any
+
+from camport.models.onnx.node import Node
+from camport.models.onnx.registry import known
+
+_KINDS: dict[str, type[Node]] = {}
+
+
+def kind(op: str) -> type[Node]:
+    """The class for nodes of an operator."""
+    if op not in _KINDS:
+        _KINDS[op] = type(op, (Node,), {"__module__": __name__, "__doc__": f"A node of ONNX's {op}."})
+    return _KINDS[op]
+
+
+def __getattr__(name: str) -> Any:
+    # so that a pickled model finds its classes again
+    if name[:1].isupper() and name in known():
+        return kind(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

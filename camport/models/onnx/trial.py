@@ -1,0 +1,58 @@
+"""Running a model without computing: on torch's meta device only sizes and types flow."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from camport.core.replica import hook, replicate
+from camport.errors import ModelError
+from camport.models.onnx.model import OnnxModel
+from camport.models.onnx.types import torch_dtype
+
+LARGEST = 2**31
+"""Elements of one activation of one image; more is no network that could be run."""
+
+
+def trial(model: OnnxModel, batch: int) -> list[tuple[int, ...]] | None:
+    """The sizes of the outputs for `batch` images; None where the file leaves sizes free or values decide them.
+
+    Raises:
+        ModelError: a node does not fit its inputs, or makes a tensor beyond all measure.
+    """
+    inputs = []
+    for port in model.plan.inputs:
+        if not port.sizes or None in port.sizes[1:]:
+            return None
+        dtype = torch_dtype(port.type)
+        sizes = [batch, *(n for n in port.sizes[1:] if n is not None)]
+        if model.plan.channels_last and len(sizes) == 4:
+            sizes = [sizes[0], sizes[3], sizes[1], sizes[2]]
+        inputs.append(torch.empty(sizes, dtype=dtype, device="meta"))
+    double = replicate(model, lambda _, tensor: tensor.detach().to("meta"))
+    for name, module in double.named_modules():
+        if name:
+            hook(module, _Bounded(model.plan.name, name))
+    try:
+        with torch.no_grad(), torch.device("meta"):
+            outputs = double(*inputs)
+    except ModelError as error:
+        cause = error.__cause__
+        if isinstance(cause, NotImplementedError) or "meta" in str(cause):
+            return None
+        raise
+    return [tuple(v.shape) for v in tree_leaves(outputs) if isinstance(v, Tensor)]
+
+
+class _Bounded:
+    def __init__(self, file: str, name: str) -> None:
+        self.file, self.name = file, name
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        for tensor in tree_leaves(output):
+            if isinstance(tensor, Tensor) and tensor.numel() > LARGEST:
+                raise ModelError(
+                    f"{self.file}: {self.name} ({type(module).__name__}) makes a tensor of {tuple(tensor.shape)}, "
+                    "too large to be meant"
+                )
