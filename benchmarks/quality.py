@@ -36,9 +36,10 @@ NOTES = """\
 - `gradcam`, `hirescam` and `xgradcam` are the same map where the layer is pooled and one linear layer follows, as in
   these networks. `cam` is that map too, with its sign: its maximum is the same, but stretching it to [0,1] lifts places
   without evidence above zero, which costs energy.
-- Nearly all misses in the pointing game lie beside the right box: within 8 pixels for `digits` (one cell of its map),
-  within 4 for `gap-pool` and `gap-full`. On another digit lie 1, 2 and 15 of the 745 maxima of `gradcam`; `gap-full`, the
-  weakest classifier of the three, does not recognise one in six of the digits it is asked about.
+- Most misses in the pointing game lie beside the right box. Of `gradcam`'s, over 300 scenes: 108 of 115 within 8 pixels
+  for `digits` (one cell of its map), 39 of 41 within 4 for `gap-pool`, 114 of 140 within 4 for `gap-full`. On another
+  digit lie 1, 2 and 15 of the 745 maxima; `gap-full`, the weakest classifier of the three, does not recognise one in
+  six of the digits that it is asked about.
 - The strided convolutions of `digits` see areas centred a few pixels up and left of the cell that the heatmap is drawn
   in, but that is a small part of its misses: moving the maps back by two pixels gains 0.016.
 """
