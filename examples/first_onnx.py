@@ -11,7 +11,7 @@ session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProv
 about = session.get_modelmeta().custom_metadata_map
 how = {"mean": [0, 0, 0], "std": [1, 1, 1], **json.loads(about["camport.preprocess"])}
 height, width = how["size"]
-photo = Image.open(sys.argv[2]).convert("RGB").resize((width, height))
+photo = Image.open(sys.argv[2]).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
 pixels = (np.asarray(photo, np.float32) / 255 - np.float32(how["mean"])) / np.float32(how["std"])
 feeds = {"images": pixels.transpose(2, 0, 1)[None], "target": np.array([-1])}  # -1: the top class
 logits, score, heatmap = session.run(["outputs", "score", "heatmap"], feeds)

@@ -22,7 +22,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from camport.errors import CamportError, ExportError
+from camport.errors import CamportError, ExportError, ModelError
 from camport.export.graph import compile_graph, free_name, set_buffer, state_of
 from camport.export.preserve import PreserveOperators
 
@@ -101,12 +101,14 @@ def capture(
             graph = make_fx(flat, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(
                 constants, arguments
             )
-    except CamportError:
-        raise
     except Exception as error:  # what branches on values or leaves PyTorch fails with whatever it meets first
-        first_line = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        if isinstance(error, CamportError) and not isinstance(error, ModelError):
+            raise
+        # it ran eagerly before, so a model that "could not be run" is one that could not be traced
+        cause = error.__cause__ or error
+        first_line = (str(cause).strip() or "no reason given").splitlines()[0][:200]
         raise ExportError(
-            f"the explained model cannot be traced: {type(error).__name__}: {first_line}. Its forward pass and its "
+            f"the explained model cannot be traced: {type(cause).__name__}: {first_line}. Its forward pass and its "
             "method must be tensor operations without branches on values, .item() or numpy"
         ) from error
     _restore_state(graph, list(tensors.items()), list(inputs))

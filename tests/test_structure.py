@@ -1,0 +1,196 @@
+"""The shape of the package, read from its source: who may import whom, public names, sizes, and what is committed."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "camport"
+MODULES = {
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in PACKAGE.rglob("*.py")
+}
+LARGEST = 350
+
+# room -> (rooms it may import, packages it may import at the top of a module); design.md's arrows
+STANDARD = {"numpy", "PIL"}
+TORCH = {"torch", "jaxtyping"}
+ROOMS = {
+    "errors": (set(), set()),
+    "core": ({"errors"}, TORCH | {"pluggy", "numpy"}),
+    "plugins": ({"core", "errors"}, TORCH),
+    "adapters": ({"core", "errors"}, TORCH),
+    "metrics": ({"core", "errors"}, TORCH),
+    "export": ({"core", "errors"}, TORCH | {"numpy", "onnx", "onnxscript", "onnx_ir", "onnxruntime"}),
+    "runtime": ({"errors"}, STANDARD),
+    "view": ({"errors"}, STANDARD),
+    "testing": ({"core", "errors"}, TORCH | {"numpy"}),
+    "demo": ({"", "adapters", "core", "errors", "export", "runtime", "view"}, TORCH | STANDARD),  # an application
+    "models": ({"core", "demo", "errors", "runtime"}, TORCH | STANDARD),
+    "cli": ({"errors", "runtime", "view"}, STANDARD | {"typer", "rich"}),
+}
+# imports inside functions, where a feature is asked for
+LAZY = {
+    "core": {"view", "plugins", "adapters", "metrics", ""},
+    "export": {""},
+    "testing": {"export"},
+    "demo": {"plugins", "metrics", "models"},
+    "models": {"export", "runtime", "view"},
+    "cli": {"core", "models", "export", "demo", "metrics", "adapters", "plugins", ""},
+}
+
+
+@cache
+def imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What a module imports when it is imported, and what it imports later; under TYPE_CHECKING counts as neither."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    top: set[str] = set()
+    late: set[str] = set()
+
+    def visit(node: ast.AST, found: set[str]) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            for child in node.orelse:
+                visit(child, found)
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: imports are absolute"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name in MODULES else str(node.module))
+        for child in ast.iter_child_nodes(node):
+            visit(child, late if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else found)
+
+    visit(tree, top)
+    return frozenset(top), frozenset(late - top)
+
+
+def room(module: str) -> str:
+    """camport.core.probe -> core; camport itself is the room ""."""
+    return [*module.split("."), ""][1]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_arrows_point_one_way(module):
+    here = room(module)
+    if module in ("camport", "camport.__main__"):  # the front door: light at the top, everything behind it
+        assert {room(m) for m in imports(module)[0] if m.startswith("camport.")} <= {"core", "errors", "cli"}
+        return
+    assert here in ROOMS, f"{here} is a new room; give it its arrows here"
+    rooms, packages = ROOMS[here]
+    top, late = imports(module)
+    for name in top:
+        if name.split(".")[0] == "camport":
+            assert room(name) in rooms | {here}, f"{module} imports {name}"
+        elif name.split(".")[0] not in sys.stdlib_module_names:
+            assert name.split(".")[0] in packages, f"{module} imports {name} at its top"
+    for name in late:
+        if name.split(".")[0] == "camport":
+            assert room(name) in rooms | {here} | LAZY.get(here, set()), f"{module} imports {name} in a function"
+
+
+def test_the_markers_import_pluggy_alone():
+    assert imports("camport.core.markers") == (frozenset({"pluggy"}), frozenset())
+
+
+def test_no_cycles():
+    """Over imports at the top of modules; a room's __init__ counts where it is named."""
+    done: set[str] = set()
+
+    def walk(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module in done:
+            return
+        for name in imports(module)[0]:
+            if name in MODULES:
+                walk(name, (*path, module))
+        done.add(module)
+
+    for module in MODULES:
+        walk(module, ())
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_size_and_docstring(module):
+    source = MODULES[module].read_text(encoding="utf-8")
+    assert source.count("\n") <= LARGEST, f"{module} is more than one concept: {source.count(chr(10))} lines"
+    docstring = ast.get_docstring(ast.parse(source))
+    assert docstring, f"{module} does not say what it is"
+
+
+def test_one_method_a_file():
+    for path in (PACKAGE / "plugins").glob("*.py"):
+        classes = [n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.ClassDef)]
+        explainers = [c for c in classes if any("Explainer" in ast.dump(base) for base in c.bases)]
+        assert len(explainers) == (0 if path.name == "__init__.py" else 1), path.name
+
+
+def test_public_names_resolve():
+    import camport
+
+    assert len(camport.__all__) == len(set(camport.__all__))
+    for name in camport.__all__:
+        assert getattr(camport, name) is not None
+    assert set(dir(camport)) >= set(camport.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        camport.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "name", ["export", "runtime", "view", "testing", "plugins", "adapters", "metrics", "models", "cli", "errors"]
+)
+def test_every_room_gathers_its_names(name):
+    module = importlib.import_module(f"camport.{name}")
+    for public in getattr(module, "__all__", []):
+        assert getattr(module, public) is not None
+    assert [n for n in vars(module) if not n.startswith("_")]
+
+
+def test_the_contracts_names():
+    """Those of the contract that this release has."""
+    import camport
+    from camport import export, runtime, testing
+
+    for name in ("methods", "adapters", "bind", "explain", "hookimpl", "Explainer", "Adapter", "Explanation"):
+        assert callable(getattr(camport, name)), name
+    assert callable(export.to_onnx)
+    assert callable(runtime.load)
+    assert callable(testing.check_explainer)
+    assert callable(testing.check_adapter)
+
+
+def committed() -> list[Path]:
+    """The files under version control; in an unpacked source distribution all files."""
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+        return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    except (OSError, subprocess.CalledProcessError):
+        return [p for p in ROOT.rglob("*") if p.is_file() and not {".git", "__pycache__"} & set(p.parts)]
+
+
+# spelt so that this file does not contain what it looks for
+MACHINE = re.compile(r"(?<![\w./-])/(?:ro" r"ot|wo" r"rk|o" r"pt)/(?=\w)")
+INDEX = re.compile(r"--(?:extra-)?ind" r"ex-url|ind" r"ex-url\s*=|pypi\.o" r"rg/simple|download\.pyt" r"orch\.org/whl")
+
+
+@pytest.mark.parametrize(("what", "pattern"), [("this machine's paths", MACHINE), ("a package index", INDEX)])
+def test_nothing_of_this_machine_is_committed(what, pattern):
+    found = []
+    for path in committed():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path.relative_to(ROOT)}: {hit.group()}" for hit in pattern.finditer(text)]
+    assert not found, f"{what}: {found}"
+
+
+def test_no_lock_file_is_committed():
+    names = {path.name for path in committed()}
+    assert not names & {"uv.lock", "poetry.lock", "Pipfile.lock", "pdm.lock"}

@@ -1,0 +1,48 @@
+"""The code of docs/plugins.md is code that runs."""
+
+import ast
+import re
+from pathlib import Path
+
+import camport
+from camport.testing import check_explainer
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)
+
+
+def test_it_begins_at_ten_lines():
+    lines = [line for line in BLOCKS[0].splitlines() if line.strip()]
+    assert len(lines) <= 10
+
+
+def test_the_classes_conform():
+    scope: dict = {"__name__": "tutorial"}
+    for block in BLOCKS:
+        if "class " in block:
+            exec(compile(block, "docs/plugins.md", "exec"), scope)
+    for name in ("MaxCAM", "SoftMaxCAM"):
+        check_explainer(scope[name], export=False)
+    assert scope["camport_explainers"]() == [scope["MaxCAM"]]
+
+
+def test_it_is_the_example():
+    def maths(source):
+        tree = ast.parse(source)
+        return next(ast.dump(n) for n in ast.walk(tree) if isinstance(n, ast.Lambda))
+
+    assert maths(BLOCKS[0]) == maths((ROOT / "examples" / "camport-maxcam" / "camport_maxcam.py").read_text())
+
+
+def test_every_block_is_python():
+    for block in BLOCKS:
+        ast.parse(block if not block.startswith("    ") else f"class Part:\n{block}")
+
+
+def test_the_rules_it_names_are_the_kits():
+    from camport.testing.explainers import RULES
+
+    text = (ROOT / "docs" / "plugins.md").read_text()
+    for rule in RULES:
+        assert f"`{rule.__name__}`" in text, rule.__name__
+    assert camport.errors.MethodError
