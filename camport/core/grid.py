@@ -100,6 +100,9 @@ def _token_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Modul
 def _patch_size(model: nn.Module) -> tuple[int, int] | None:
     """Kernel of the first convolution that cuts the image into patches (kernel equals stride)."""
     for part in model.modules():
-        if isinstance(part, nn.Conv2d) and part.kernel_size == part.stride and part.stride[0] > 1:
-            return part.stride[0], part.stride[1]
+        # a convolution of an .onnx file is no nn.Conv2d, but tells the same about itself
+        conv = isinstance(part, nn.Conv2d) or type(part).__name__ == "Conv"
+        stride = getattr(part, "stride", ()) if conv else ()
+        if len(stride) == 2 and part.kernel_size == stride and stride[0] > 1:
+            return stride[0], stride[1]
     return None

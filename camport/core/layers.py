@@ -44,14 +44,18 @@ def parse_layers(model: nn.Module, layers: str | Sequence[str]) -> list[LayerNam
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
         raise LayerError("the list of target layers is empty; name at least one, or give layer=None to choose it")
-    modules = [name for name, _ in model.named_modules()]
+    modules = {name: None for name, _ in model.named_modules()}
+    # a model whose layers have other names elsewhere says so: an .onnx file's nodes and tensors
+    aliases: dict[str, str] = getattr(model, "layer_aliases", {})
     parsed = []
     for name in names:
         module, at, run = name.partition("@")
+        if module not in modules:
+            module = aliases.get(module, module)
         if at and not run.removeprefix("-").isdigit():
             raise LayerError(f"layer {name!r}: what follows '@' is the number of a run, e.g. {module}@0")
         if module not in modules:
-            near = nearest(module, modules) or modules[-3:]
+            near = nearest(module, [*modules, *aliases]) or list(modules)[-3:]
             raise LayerError(f"no layer {module!r} in {type(model).__name__}; nearest: {', '.join(near)}")
         parsed.append(LayerName(module, int(run) if at else None))
     return parsed
@@ -85,6 +89,7 @@ class Run:
         shape: shape of that tensor.
         plain: the module puts out this tensor and nothing else; of a structure, the model may read another part.
         features: False for what only moves features about: pooling, dropout, identity, flatten, permute.
+        preferred: the model itself names this module as its `target_layer`.
     """
 
     name: str
@@ -95,6 +100,7 @@ class Run:
     shape: tuple[int, ...]
     features: bool
     plain: bool
+    preferred: bool = False
 
 
 @contextmanager
@@ -104,6 +110,7 @@ def recorded(double: nn.Module) -> Iterator[list[Run]]:
     starts: list[int] = []
     kept: list[Tensor] = []  # keeps identities unique while recording
     calls: dict[str, int] = {}
+    target_layer = getattr(double, "target_layer", None)
     handles = []
 
     def before(module: nn.Module, args: Any) -> None:
@@ -117,7 +124,11 @@ def recorded(double: nn.Module) -> Iterator[list[Run]]:
             if tensor is not None:
                 kept.append(tensor)
                 features = not isinstance(module, _NO_FEATURES) and type(module).__name__ != "Permute"
-                runs.append(Run(name, type(module).__name__, call, start, id(tensor), tuple(tensor.shape), features, tensor is output))
+                # the nodes of an .onnx file are of no class known here, so they tell themselves
+                features = features and not getattr(module, "moves_features", False)
+                shape, kind = tuple(tensor.shape), type(module).__name__
+                plain = tensor is output
+                runs.append(Run(name, kind, call, start, id(tensor), shape, features, plain, name == target_layer))
 
         return ended
 
@@ -145,6 +156,9 @@ def choose(runs: Sequence[Run]) -> LayerName:
 
     Raises LayerError where no module puts out maps over the image.
     """
+    for i, run in enumerate(runs):
+        if run.preferred:
+            return _named(runs, i)
     producer: dict[int, Run] = {}
     for run in runs:
         producer.setdefault(run.output, run)
