@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 _CONTAINERS = ("_parameters", "_buffers", "_modules")
-_HOOKS = {key for key in nn.Module().__dict__ if "hooks" in key}
+_SHARED = {*_CONTAINERS, *(key for key in nn.Module().__dict__ if "hooks" in key)}
 _ATOMS = {int, float, bool, str, type(None), torch.device, torch.dtype, torch.Size}
 _DEPTH = 3
 """How deep lists, tuples and dictionaries among a module's attributes are searched for tensors and modules."""
@@ -26,26 +26,23 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
 
     A tensor that is reachable by several names is substituted once, under its first name.
     """
-    names = {id(module): name for name, module in model.named_modules()}
+    named = list(model.named_modules())
     doubles: dict[int, nn.Module] = {}
-    for module in model.modules():
-        scripted = isinstance(module, torch.jit.ScriptModule)
-        doubles[id(module)] = module if scripted else module.__class__.__new__(module.__class__)
+    for _, module in named:
+        kind = type(module)
+        doubles[id(module)] = module if issubclass(kind, torch.jit.ScriptModule) else kind.__new__(kind)
     swap = _Swap(doubles, substitute)
-    for module in model.modules():
-        double, prefix = doubles[id(module)], names[id(module)]
+    for prefix, module in named:
+        double = doubles[id(module)]
         if double is module:
             continue
         attributes = module.__dict__.copy()
+        start = f"{prefix}." if prefix else ""
         for key in _CONTAINERS:
-            members = attributes[key]
-            if members:
-                attributes[key] = {k: swap(v, _join(prefix, k)) for k, v in members.items()}
-            else:
-                attributes[key] = {}
+            attributes[key] = {k: swap(v, start + k) for k, v in attributes[key].items()}
         for key, value in attributes.items():
-            if type(value) not in _ATOMS and key not in _CONTAINERS and key not in _HOOKS:
-                attributes[key] = swap(value, _join(prefix, key))
+            if type(value) not in _ATOMS and key not in _SHARED:
+                attributes[key] = swap(value, start + key)
         attributes["training"] = False
         double.__dict__.update(attributes)
     return doubles[id(model)]
@@ -82,7 +79,9 @@ def pre_hook(double: nn.Module, before: Callable[..., Any]) -> RemovableHandle:
 
 def plain(tensor: Tensor) -> Tensor:
     """`tensor` outside autograd, sharing memory where possible; an inference tensor has to be copied."""
-    return tensor.clone() if tensor.is_inference() else tensor.detach()
+    if tensor.is_inference():
+        return tensor.clone()
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 class _Swap:
@@ -93,23 +92,26 @@ class _Swap:
         self.seen: dict[int, Tensor] = {}
 
     def __call__(self, value: Any, name: str, depth: int = 0) -> Any:
-        if isinstance(value, Tensor):
+        kind = type(value)
+        if kind in _ATOMS:
+            return value
+        if kind in (list, tuple):
+            if depth >= _DEPTH or all(type(v) in _ATOMS for v in value):
+                return value
+            return kind(self(v, f"{name}.{i}", depth + 1) for i, v in enumerate(value))
+        if kind is dict:
+            if not value or depth >= _DEPTH:
+                return value
+            return {k: self(v, f"{name}.{k}", depth + 1) for k, v in value.items()}
+        if issubclass(kind, Tensor):
             if id(value) not in self.seen:
                 self.seen[id(value)] = self.substitute(name, value)
             return self.seen[id(value)]
-        if isinstance(value, nn.Module):
+        if issubclass(kind, nn.Module):
             return self.doubles.get(id(value), value)
-        if isinstance(value, MethodType):
+        if kind is MethodType:
             owner = self.doubles.get(id(value.__self__))
             return value if owner is None else MethodType(value.__func__, owner)
-        if isinstance(value, functools.partial):
+        if kind is functools.partial:
             return functools.partial(self(value.func, name), *value.args, **value.keywords)
-        if depth < _DEPTH and type(value) in (list, tuple):
-            return type(value)(self(v, f"{name}.{i}", depth + 1) for i, v in enumerate(value))
-        if depth < _DEPTH and type(value) is dict:
-            return {k: self(v, f"{name}.{k}", depth + 1) for k, v in value.items()}
         return value
-
-
-def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name

@@ -1,6 +1,6 @@
 """The demo's second process: runs an exported explainer on the samples and proves that PyTorch is not there.
 
-python -m camport.demo.edge FILE.onnx SAMPLES_DIRECTORY OUT.npz ROUNDS
+python -m camport.demo.edge FILE.onnx SAMPLES_DIRECTORY OUT.npz ROUNDS THREADS
 """
 
 import json
@@ -16,9 +16,9 @@ from camport.runtime import load, open_image
 FORBIDDEN = ("torch", "torchvision", "onnx", "matplotlib")
 
 
-def main(file: str, samples: str, out: str, rounds: int) -> None:
+def main(file: str, samples: str, out: str, rounds: int, threads: int) -> None:
     """Heatmaps, scores and outputs of every (scene, digit) pair into OUT.npz, with the median milliseconds of a run."""
-    explainer = load(file, ["cpu"])
+    explainer = load(file, ["cpu"], threads=threads)
     images, targets = [], []
     for scene in json.loads((Path(samples) / "samples.json").read_text()):
         pixels, _ = explainer.preprocess.apply(open_image(Path(samples) / scene["file"]))
@@ -39,4 +39,4 @@ def main(file: str, samples: str, out: str, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

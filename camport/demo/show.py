@@ -28,6 +28,8 @@ from camport.view import Box, Cell, grid, overlay, save_image
 
 SAMPLES = Path(__file__).parent / "samples"
 ROUNDS = 30
+THREADS = 1
+"""In both processes: the network is small, and times of one thread do not depend on what else the machine does."""
 METHODS = ("gradcam", "gradcam++", "hirescam", "xgradcam", "layercam", "cam", "feature_maps", "saliency")
 
 
@@ -83,6 +85,7 @@ def samples() -> list[Sample]:
 def show(folder: Path, step: Callable[[str], None]) -> Figures:
     """Runs the demo and writes its pictures and files into `folder`; `step` is told what is being done."""
     folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(THREADS)
     loaded, scenes = load_model("demo:digits"), samples()
     bound = bind(loaded, "gradcam")
     step("explaining scenes in PyTorch")
@@ -147,8 +150,8 @@ def regions(scene: Sample, size: tuple[int, ...]) -> torch.Tensor:
 
 def run_edge(file: Path, out: Path) -> dict[str, np.ndarray]:
     """Runs `camport.demo.edge` in a process of its own."""
-    arguments = [sys.executable, "-m", "camport.demo.edge", str(file), str(SAMPLES), str(out), str(ROUNDS)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "camport.demo.edge", str(file), str(SAMPLES), str(out), str(ROUNDS), str(THREADS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ModelError(f"the process without PyTorch failed: {done.stderr.strip().splitlines()[-1]}")
     with np.load(out) as found:
