@@ -30,7 +30,10 @@ ROOMS = {
     "runtime": ({"errors"}, STANDARD),
     "view": ({"errors"}, STANDARD),
     "testing": ({"core", "errors"}, TORCH | {"numpy"}),
-    "demo": ({"", "adapters", "core", "errors", "export", "runtime", "view"}, TORCH | STANDARD),  # an application
+    "demo": (
+        {"", "adapters", "core", "errors", "export", "models", "runtime", "view"},
+        TORCH | STANDARD,
+    ),  # an application
     "models": ({"core", "demo", "errors", "runtime"}, TORCH | STANDARD),
     "cli": ({"errors", "runtime", "view"}, STANDARD | {"typer", "rich"}),
 }
@@ -39,7 +42,7 @@ LAZY = {
     "core": {"view", "plugins", "adapters", "metrics", ""},
     "export": {""},
     "testing": {"export"},
-    "demo": {"plugins", "metrics", "models"},
+    "demo": {"plugins", "metrics"},
     "models": {"export", "runtime", "view"},
     "cli": {"core", "models", "export", "demo", "metrics", "adapters", "plugins", ""},
 }
