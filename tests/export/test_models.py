@@ -10,13 +10,12 @@ from programs import Bound, CamProgram, keep, randomise, tokens
 from camport.export import to_onnx
 
 CASES = [
-    ("resnet18", "layer4", 64, keep),
     ("resnet18", "layer2", 65, keep),
     ("vgg11", "features.18", 64, keep),
     ("mobilenet_v3_small", "features.12", 64, keep),
     ("mobilenet_v3_small", "features.4", 64, keep),
-    ("densenet121", "features.denseblock4", 64, keep),
-    ("vit_b_16", "encoder.layers.encoder_layer_11.ln_1", 64, tokens),
+    ("densenet", "features.denseblock4", 64, keep),
+    ("vit", "encoder.layers.encoder_layer_3.ln_1", 64, tokens),
     ("shufflenet_v2_x0_5", "stage3", 64, keep),
     ("squeezenet1_1", "features.9", 64, keep),
 ]
@@ -25,9 +24,10 @@ CASES = [
 @pytest.mark.parametrize(("name", "layer", "size", "reshape"), CASES, ids=[f"{c[0]}-{c[1]}" for c in CASES])
 def test_torchvision(tmp_path: Path, name: str, layer: str, size: int, reshape) -> None:
     torch.manual_seed(0)
-    options = {"image_size": size, "num_layers": 12, "hidden_dim": 48, "mlp_dim": 96, "num_heads": 3, "patch_size": 16}
-    if name == "vit_b_16":
-        model = torchvision.models.VisionTransformer(**options)
+    if name == "vit":
+        model = torchvision.models.VisionTransformer(size, 16, num_layers=4, num_heads=3, hidden_dim=48, mlp_dim=96)
+    elif name == "densenet":
+        model = torchvision.models.DenseNet(growth_rate=8, block_config=(2, 3, 3, 3), num_init_features=16)
     else:
         model = getattr(torchvision.models, name)(weights=None)
     model = randomise(model)

@@ -1,6 +1,5 @@
 """The guard that PyTorch puts around the softmax of attention."""
 
-import math
 from typing import Any
 
 import torch
@@ -23,31 +22,21 @@ _SCALED = (
 
 
 def plain_softmax(graph: GraphModule) -> int:
-    """where(every score of the row is -∞, 0, softmax) becomes softmax where no mask was added to the scores.
+    """safe_softmax(scores) becomes softmax(scores) where no mask was added to the scores.
 
-    Why: the guard is for rows that a mask empties. Scores that are a product of queries and keys have none, and its
-    comparisons over [b, heads, t, t] cost a tenth of a ViT's time.
+    Why: it gives 0 instead of NaN for rows that a mask empties. Scores that are a product of queries and keys have
+    none, and the comparisons over [b, heads, t, t] cost a twentieth of a ViT's time.
 
-    Requires: a captured graph, backward operators not lowered: the gradient has the same guard.
-    Ensures: no guard over unmasked scores is left, forward or backward.
+    Requires: a captured graph, not lowered yet.
+    Ensures: no guard over unmasked scores is left.
     """
     count = 0
-    for node in list(graph.graph.nodes):
-        if is_call(node, aten.where.self) and _is_guard(node.args[0]):
-            node.replace_all_uses_with(node.args[2])
+    for node in graph.graph.nodes:
+        if is_call(node, aten._safe_softmax.default) and not node.kwargs and _is_product(node.args[0]):
+            node.target = aten._softmax.default
+            node.args = (*node.args[:2], False)
             count += 1
     return count
-
-
-def _is_guard(node: Any) -> bool:
-    """Whether `node` is not(any(not(scores == -∞))) over unmasked scores."""
-    if not is_call(node, aten.logical_not.default) or not is_call(node.args[0], aten.any.dim):
-        return False
-    inner = node.args[0].args[0]
-    if not is_call(inner, aten.logical_not.default) or not is_call(inner.args[0], aten.eq.Scalar):
-        return False
-    scores, value = inner.args[0].args
-    return value == -math.inf and _is_product(scores)
 
 
 def _is_product(node: Any) -> bool:
