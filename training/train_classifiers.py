@@ -35,12 +35,14 @@ class Recipe:
     batch: int = 64
     rate: float = 4e-3
     weight_decay: float = 1e-2
+    start: str | None = None
+    """The network whose weights training starts from; random ones otherwise."""
 
 
 RECIPES = {
     "digits": Recipe(scenes=12_000, epochs=12),
     "gap-pool": Recipe(scenes=20_000, epochs=16),
-    "gap-full": Recipe(scenes=12_000, epochs=8),
+    "gap-full": Recipe(scenes=6_000, epochs=4, rate=2e-3, start="gap-pool"),
 }
 
 
@@ -79,7 +81,10 @@ def train(name: str) -> nn.Module:
     torch.manual_seed(SEED)
     arrays = scene_arrays(range(recipe.scenes), split="train", size=card.input_size)
     images, labels = torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1]).float()
-    network = card.factory().to(memory_format=torch.channels_last)
+    network = card.factory()
+    if recipe.start:
+        network.load_state_dict(load(recipe.start).state_dict())
+    network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * (recipe.scenes // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=steps, pct_start=0.2)

@@ -102,7 +102,7 @@ def _patch_size(model: nn.Module) -> tuple[int, int] | None:
     for part in model.modules():
         # a convolution of an .onnx file is no nn.Conv2d, but tells the same about itself
         conv = isinstance(part, nn.Conv2d) or type(part).__name__ == "Conv"
-        stride = getattr(part, "stride", ()) if conv else ()
+        stride: tuple[int, ...] = getattr(part, "stride", ()) if conv else ()
         if len(stride) == 2 and part.kernel_size == stride and stride[0] > 1:
             return stride[0], stride[1]
     return None

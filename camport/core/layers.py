@@ -162,7 +162,8 @@ def choose(runs: Sequence[Run]) -> LayerName:
     producer: dict[int, Run] = {}
     for run in runs:
         producer.setdefault(run.output, run)
-    maps = [i for i, run in enumerate(runs) if run.plain and _spatial(run) and run.features and producer[run.output].features]
+    features = [i for i, run in enumerate(runs) if run.plain and run.features and producer[run.output].features]
+    maps = [i for i in features if _spatial(runs[i])]
     attention = [i for i, run in enumerate(runs) if "attention" in run.kind.lower() and len(run.shape) == 3]
     if attention and (not maps or maps[-1] < attention[-1]):
         before = runs[attention[-1]].start - 1

@@ -29,7 +29,7 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
     named = list(model.named_modules())
     doubles: dict[int, nn.Module] = {}
     for _, module in named:
-        kind = type(module)
+        kind: Any = type(module)
         doubles[id(module)] = module if issubclass(kind, torch.jit.ScriptModule) else kind.__new__(kind)
     swap = _Swap(doubles, substitute)
     for prefix, module in named:

@@ -33,9 +33,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k2 h2 w2"]:
         """The residual sum after its ReLU."""
@@ -90,15 +88,22 @@ class PoolingCAMNet(nn.Module):
 
 
 class FullResolutionCAMNet(nn.Module):
-    """Three convolutions at the input's resolution, dilated by 1, 2 and 4 in place of pooling."""
+    """`PoolingCAMNet` with its poolings taken out: convolutions dilated by 1, 2 and 4, maps of the input's size.
+
+    Its tensors have the names and shapes of the pooling network's, whose weights it starts training from.
+    """
 
     def __init__(self, classes: int = len(LABELS)) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_convolution(3, 24, 1), *_convolution(24, 48, 2), *_convolution(48, 96, 4)
+            *_convolution(3, 32, 1),
+            nn.Identity(),
+            *_convolution(32, 64, 2),
+            nn.Identity(),
+            *_convolution(64, 128, 4),
         )
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(96, classes)
+        self.fc = nn.Linear(128, classes)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
         """One logit a class."""

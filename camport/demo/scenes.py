@@ -221,10 +221,7 @@ def _layout(
             for _ in range(50):
                 x, y = (int(rng.integers(gap, size - gap - side + 1)) for side in (w, h))
                 apart = (
-                    x >= px + a.shape[1] + gap
-                    or px >= x + w + gap
-                    or y >= py + a.shape[0] + gap
-                    or py >= y + h + gap
+                    x >= px + a.shape[1] + gap or px >= x + w + gap or y >= py + a.shape[0] + gap or py >= y + h + gap
                     for a, px, py in placed
                 )
                 if all(apart):
@@ -247,9 +244,7 @@ def _glyph(rng: np.random.Generator, scan: NDArray[np.uint8], height: float) -> 
     framed = Image.fromarray(np.pad(scan, 2))
     shift = framed.width / 2 - matrix @ np.array([canvas / 2, canvas / 2])
     coefficients = (*matrix[0], shift[0], *matrix[1], shift[1])
-    smooth = framed.transform(
-        (canvas, canvas), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BICUBIC
-    )
+    smooth = framed.transform((canvas, canvas), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BICUBIC)
     alpha = np.clip((np.asarray(smooth, dtype=np.float64) / 255 - 0.33) / 0.3, 0, 1)
     rows, columns = np.flatnonzero((alpha >= 0.5).any(1)), np.flatnonzero((alpha >= 0.5).any(0))
     return alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -13,6 +13,7 @@ SPECS: dict[str, str] = {
     "hf:NAME": "transformers image classifiers, a name on the hub or a local directory",
     "package.module:callable": "a function or class without arguments that makes the model",
     "demo:NAME": "the networks shipped with camport, e.g. demo:digits",
+    "FILE.onnx": "an exported network, rebuilt as torch operations; it needs no --weights",
 }
 """Every form of SPEC with its meaning."""
 
@@ -38,10 +39,14 @@ def load_model(spec: str, weights: str | Path | None = None) -> Loaded:
         ModelError: the model or its weights cannot be loaded.
         MissingDependencyError: the library is not installed.
     """
+    file = None if weights in (None, "none") else Path(str(weights))
+    if spec.lower().endswith(".onnx"):
+        from camport.models.onnx import load_onnx  # a family of its own size, and rarely the one that is meant
+
+        return load_onnx(spec, file)
     family, colon, name = spec.partition(":")
     if not colon or not family or not name:
         raise InputError(f"model {spec!r} is no SPEC; it is one of {', '.join(SPECS)}")
-    file = None if weights in (None, "none") else Path(str(weights))
     pretrained = weights is None
     if family in _LOADERS:
         return _LOADERS[family](name, file, pretrained)

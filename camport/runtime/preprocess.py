@@ -115,9 +115,7 @@ class Preprocess:
             short, side = self.resize or max(self.size), min(height, width)
             resized = (short * height // side, short * width // side)
             if resized[0] * resized[1] > MAX_PIXELS:
-                raise InputError(
-                    f"image of {height}x{width} is too narrow to crop: it would become {resized}"
-                )
+                raise InputError(f"image of {height}x{width} is too narrow to crop: it would become {resized}")
         top, left = (round((n - r) / 2) for n, r in zip(self.size, resized, strict=True))
         return Placement(image_size, self.size, resized, (top, left))
 

@@ -28,18 +28,12 @@ class Box:
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.xyxy
-        if not (
-            left <= right < float("inf") and top <= bottom < float("inf") and min(left, top) > float("-inf")
-        ):
-            raise InputError(
-                f"box is {self.xyxy}; give left, top, right, bottom in pixels, as finite numbers"
-            )
+        if not (left <= right < float("inf") and top <= bottom < float("inf") and min(left, top) > float("-inf")):
+            raise InputError(f"box is {self.xyxy}; give left, top, right, bottom in pixels, as finite numbers")
         try:
             ImageColor.getrgb(self.colour)
         except ValueError:
-            raise InputError(
-                f"box colour is {self.colour!r}; give a name such as 'lime', or '#rrggbb'"
-            ) from None
+            raise InputError(f"box colour is {self.colour!r}; give a name such as 'lime', or '#rrggbb'") from None
 
 
 def draw_boxes(

@@ -60,9 +60,7 @@ def grid(
         UnknownNameError: no such colormap.
     """
     cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
-    pictures = [
-        [None if c.image is None else Image.fromarray(to_pixels(c.image)) for c in row] for row in cells
-    ]
+    pictures = [[None if c.image is None else Image.fromarray(to_pixels(c.image)) for c in row] for row in cells]
     sizes = [picture.size for row in pictures for picture in row if picture is not None]
     count = max((len(row) for row in cells), default=0)
     if not sizes:
@@ -77,9 +75,7 @@ def grid(
     height = max(round(side * h / max(w, h)) for w, h in sizes)
     size = max(13, side // 18)
 
-    label_width = min(max((text_width(t, size) for t in row_labels), default=0), side) + (
-        GAP if row_labels else 0
-    )
+    label_width = min(max((text_width(t, size) for t in row_labels), default=0), side) + (GAP if row_labels else 0)
     heads = [wrap(text, size, width, 2) for text in columns]
     captions = [[wrap(c.caption, size - 1, width) for c in row] for row in cells]
     total_width = MARGIN * 2 + label_width + count * (width + GAP) - GAP

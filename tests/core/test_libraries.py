@@ -48,7 +48,7 @@ def convnext():
         (swin, (64, 64), (32, 8, 8), ""),
         (resnet, (64, 64), (16, 8, 8), ""),
         (convnext, (64, 64), (16, 8, 8), ""),
-        (lambda: timm.create_model("deit_tiny_patch16_224", img_size=64, num_classes=5), (64, 64), (192, 4, 4), "norm1"),
+        (lambda: timm.create_model("deit_tiny_patch16_224", img_size=64), (64, 64), (192, 4, 4), "norm1"),
         (lambda: timm.create_model("resnet10t", num_classes=5), (64, 64), (512, 2, 2), ""),
         (lambda: timm.create_model("mobilevit_xxs", num_classes=5), (64, 64), (320, 2, 2), ""),
     ],

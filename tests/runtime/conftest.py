@@ -59,9 +59,7 @@ def sum_nodes(names: list[str]) -> list[onnx.NodeProto]:
     nodes = [helper.make_node("Cast", [n], [f"{n}_f"], to=TensorProto.FLOAT) for n in names]
     for n in names:
         axes = "one" if len(PORTS[n][1]) == 2 else ""
-        nodes.append(
-            helper.make_node("ReduceSum", [f"{n}_f", axes], [f"{n}_s"], keepdims=0, noop_with_empty_axes=1)
-        )
+        nodes.append(helper.make_node("ReduceSum", [f"{n}_f", axes], [f"{n}_s"], keepdims=0, noop_with_empty_axes=1))
     return [*nodes, helper.make_node("Sum", [f"{n}_s" for n in names], ["score"]), *heatmap_nodes()]
 
 
@@ -85,10 +83,7 @@ def write(tmp_path: Path) -> Write:
             nodes,
             "tiny",
             *(
-                [
-                    helper.make_tensor_value_info(n, PORTS[n][0], (shapes or {}).get(n, PORTS[n][1]))
-                    for n in names
-                ]
+                [helper.make_tensor_value_info(n, PORTS[n][0], (shapes or {}).get(n, PORTS[n][1])) for n in names]
                 for names in (inputs, outputs)
             ),
             [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items() if k in used],

@@ -130,9 +130,7 @@ def test_what_the_engine_refuses_is_one_line(write, images, capfd) -> None:
 def test_unknown_and_missing_inputs(explainer, write, images) -> None:
     with pytest.raises(UnknownNameError, match="unknown input 'targets'; did you mean 'target'"):
         explainer(images, targets=1)
-    with pytest.raises(
-        InputError, match=r"images is missing; the graph takes images float32 \[b,3,H,W\], target"
-    ):
+    with pytest.raises(InputError, match=r"images is missing; the graph takes images float32 \[b,3,H,W\], target"):
         explainer(target=1)
     detector = load(write(inputs=("images", "boxes", "class_ids")))
     with pytest.raises(UnknownNameError, match="unknown input 'target'"):

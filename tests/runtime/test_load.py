@@ -58,9 +58,7 @@ def test_broken_metadata(write, entry, message) -> None:
 
 
 def test_no_camport_file(write) -> None:
-    with pytest.raises(
-        ModelError, match=r"no camport explainer.*it gives outputs, score, heatmap.*camport export"
-    ):
+    with pytest.raises(ModelError, match=r"no camport explainer.*it gives outputs, score, heatmap.*camport export"):
         load(write(metadata={}))
 
 

@@ -83,9 +83,7 @@ def test_letterbox_pads_evenly_with_grey() -> None:
 def test_crop_agrees_with_torchvision() -> None:
     transforms = pytest.importorskip("torchvision.transforms")
     rng = np.random.default_rng(0)
-    theirs = transforms.Compose(
-        [transforms.Resize(48), transforms.CenterCrop((40, 32)), transforms.ToTensor()]
-    )
+    theirs = transforms.Compose([transforms.Resize(48), transforms.CenterCrop((40, 32)), transforms.ToTensor()])
     for height, width in ((99, 150), (151, 77), (30, 31), (48, 48)):
         image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         pixels, _ = Preprocess((40, 32), "crop", 48).apply(image)
@@ -124,9 +122,7 @@ def test_a_blob_comes_back_to_its_place(image, network, fit, at) -> None:
     centre = low + 4 * sigma + np.array(at) * (high - low - 8 * sigma)
     ys, xs = (np.arange(n) + 0.5 for n in network)
     ys, xs = (ys - origin[0]) / scale[0], (xs - origin[1]) / scale[1]
-    blob = np.exp(
-        -(((ys - centre[0]) / sigma[0]) ** 2)[:, None] / 2 - (((xs - centre[1]) / sigma[1]) ** 2) / 2
-    )
+    blob = np.exp(-(((ys - centre[0]) / sigma[0]) ** 2)[:, None] / 2 - (((xs - centre[1]) / sigma[1]) ** 2) / 2)
     back = placement.to_image(blob.astype(np.float32))
     assert back.shape == image
     assert back.dtype == np.float32

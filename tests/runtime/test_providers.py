@@ -28,9 +28,7 @@ def gpu_build(monkeypatch):
         assert options.log_severity_level == 4
         for name in names:
             if name in fake.refuses:
-                raise RuntimeError(
-                    f"/src/onnxruntime/x.cc:7 void f(A&, const B&) Please install {name}.\nmore"
-                )
+                raise RuntimeError(f"/src/onnxruntime/x.cc:7 void f(A&, const B&) Please install {name}.\nmore")
         made = real.InferenceSession(path, options, providers=[CPU])
         made.get_providers = lambda: [n for n in names if n in fake.loads and n != CPU] + [CPU]
         return made
@@ -68,9 +66,7 @@ def test_the_best_that_works(gpu_build, device, write, capfd) -> None:
 
 
 def test_no_device_is_said_once_and_the_engine_is_not_asked(gpu_build, no_device, write) -> None:
-    with pytest.warns(
-        ProviderWarning, match=f"^{CUDA} cannot be used: no NVIDIA driver; going on with {CPU}"
-    ) as said:
+    with pytest.warns(ProviderWarning, match=f"^{CUDA} cannot be used: no NVIDIA driver; going on with {CPU}") as said:
         assert load(write()).providers == (CPU,)
     assert len(said) == 1
     assert "\n" not in str(said[0].message)
@@ -82,9 +78,7 @@ def test_no_device_is_said_once_and_the_engine_is_not_asked(gpu_build, no_device
 
 
 def test_a_device_without_the_libraries(gpu_build, device, write) -> None:
-    with pytest.warns(
-        ProviderWarning, match=f"{CUDA} cannot be used: its libraries .* did not load; going on"
-    ):
+    with pytest.warns(ProviderWarning, match=f"{CUDA} cannot be used: its libraries .* did not load; going on"):
         assert load(write()).providers == (CPU,)
 
 
@@ -123,9 +117,7 @@ def test_the_cpu_alone_asks_nobody(gpu_build, monkeypatch, write) -> None:
 
 
 def test_names(write) -> None:
-    with pytest.raises(
-        UnknownNameError, match="unknown provider 'CUDAExecutionProvidr'; did you mean 'CUDAE"
-    ):
+    with pytest.raises(UnknownNameError, match="unknown provider 'CUDAExecutionProvidr'; did you mean 'CUDAE"):
         load(write(), providers=["CUDAExecutionProvidr"])
     with pytest.raises(MissingDependencyError, match=r'CUDAExecution.*pip install "camport\[gpu\]"'):
         load(write(), providers=["CUDAExecutionProvider"])

@@ -40,9 +40,7 @@ def test_large_pictures_are_bounded_and_cell_is_obeyed() -> None:
 
 def test_text_makes_room_for_itself() -> None:
     bare = grid([[RED, BLUE]])
-    full = grid(
-        [[Cell(RED, "a caption"), BLUE]], title="Title", columns=["original", "Grad-CAM"], row_labels=["cat"]
-    )
+    full = grid([[Cell(RED, "a caption"), BLUE]], title="Title", columns=["original", "Grad-CAM"], row_labels=["cat"])
     assert full.width > bare.width
     assert full.height > bare.height + 40
     red = _area(full, (255, 0, 0))
@@ -72,9 +70,7 @@ def test_tiny_pictures_keep_their_pixels() -> None:
 
 
 def test_boxes_are_drawn_where_they_lie() -> None:
-    figure = grid(
-        [[Cell(Image.new("RGB", (512, 512), "black"), boxes=[Box((128, 256, 384, 448), "cat", "lime")])]]
-    )
+    figure = grid([[Cell(Image.new("RGB", (512, 512), "black"), boxes=[Box((128, 256, 384, 448), "cat", "lime")])]])
     left, top, right, bottom = _area(figure, (0, 255, 0))
     assert abs(left - (16 + 128)) <= 2
     assert abs(right - (16 + 384)) <= 2
@@ -84,9 +80,7 @@ def test_boxes_are_drawn_where_they_lie() -> None:
 
 def test_boxes_beyond_the_picture_are_cut() -> None:
     picture = Image.new("RGB", (64, 64))
-    draw_boxes(
-        picture, [Box((-50, -50, 500, 500), "a label that is much too long for it"), Box((70, 70, 80, 80))]
-    )
+    draw_boxes(picture, [Box((-50, -50, 500, 500), "a label that is much too long for it"), Box((70, 70, 80, 80))])
     assert picture.size == (64, 64)
 
 

@@ -1,13 +1,13 @@
 """The target layer of a transformer that is only known as a graph.
 
-The automatic choice knows modules called attention. A file has matrix products and a softmax instead, whose [b,heads,n,n]
-look like maps. So the choice a person would make is read from the graph: the normalised tokens that enter the last
-attention, since behind it the patch tokens of a class-token head have no gradient.
+The automatic choice knows modules called attention. A file has matrix products and a softmax instead, which give
+[b,heads,n,n] that look like maps. So the choice a person would make is read from the graph: the normalised tokens that
+enter the last attention, since behind it the patch tokens of a class-token head have no gradient.
 """
 
 from camport.models.onnx.file import FileNode, OnnxFile
 
-_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Split", "Cast", "Flatten")
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Split", "Cast", "Flatten", "Identity")
 
 
 def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
@@ -16,8 +16,8 @@ def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
     last = _last_attention(nodes, maker)
     if last is None or any(node.op == "Conv" for node in nodes[last:]):
         return None
-    branches = [_ancestors(name, nodes, maker) for name in nodes[last].inputs[: 3 if nodes[last].op == "Attention" else 2]]
-    common = set.intersection(*branches)
+    inputs = nodes[last].inputs[: 3 if nodes[last].op == "Attention" else 2]
+    common = set.intersection(*(_ancestors(name, nodes, maker) for name in inputs))
     found = max(common, default=None)
     projected = False
     while found is not None:
@@ -28,10 +28,10 @@ def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
             product = [maker[n] for n in node.inputs if n in maker and nodes[maker[n]].op in ("MatMul", "Gemm")]
             if not product:
                 break
-            source = product[0]
+            source = max(product)
         elif node.op in ("MatMul", "Gemm") and not projected:
             projected = True
-            source = next((maker[n] for n in node.inputs if n in maker), None)
+            source = max((maker[n] for n in node.inputs if n in maker), default=None)
         elif node.op not in _MOVES:
             break
         found = source
@@ -63,7 +63,9 @@ def _ancestors(name: str, nodes: list[FileNode], maker: dict[str, int]) -> set[i
     queue = [name]
     while queue:
         index = maker.get(queue.pop())
-        if index is not None and index not in found and nodes[index].op not in ("Shape", "Constant"):
+        if index is not None and index not in found:
             found.add(index)
-            queue.extend(n for n in nodes[index].inputs if n)
+            # what only moves data takes it from its first input; the others are sizes
+            inputs = nodes[index].inputs[:1] if nodes[index].op in _MOVES else nodes[index].inputs
+            queue.extend(n for n in inputs if n)
     return found

@@ -129,9 +129,7 @@ class Builder:
             return Slot("known", value=Small.from_tensor(self.constants[name]))
         return Slot("live")
 
-    def _tensor_node(
-        self, node: FileNode, operator: Operator, inputs: list[str], attributes: dict[str, Any]
-    ) -> None:
+    def _tensor_node(self, node: FileNode, operator: Operator, inputs: list[str], attributes: dict[str, Any]) -> None:
         slots, held = [], {}
         for i, name in enumerate(inputs):
             parameter = operator.input_name(i)
@@ -195,4 +193,4 @@ def _with_lifetimes(steps: Iterable[Step], outputs: tuple[str, ...]) -> tuple[St
 
 def _channels_last(file: OnnxFile) -> bool:
     sizes = file.inputs[0].sizes if file.inputs else ()
-    return len(sizes) == 4 and sizes[3] == 3 and sizes[1] not in (1, 3)
+    return len(sizes) == 4 and sizes[3] == 3 and all(n is None or n >= 16 for n in sizes[1:3])

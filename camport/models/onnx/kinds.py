@@ -7,11 +7,21 @@ from camport.models.onnx.registry import known
 
 _KINDS: dict[str, type[Node]] = {}
 
+# fmt: off
+_MOVING = frozenset([
+    "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "Transpose", "Reshape", "Flatten",
+    "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "GatherND", "GatherElements", "Expand", "Tile", "Pad", "Cast",
+    "DepthToSpace", "SpaceToDepth", "Resize", "Upsample", "Softmax",
+])
+# fmt: on
+"""What only moves features about, or is no feature: attention's softmax."""
+
 
 def kind(op: str) -> type[Node]:
     """The class for nodes of an operator."""
     if op not in _KINDS:
-        _KINDS[op] = type(op, (Node,), {"__module__": __name__, "__doc__": f"A node of ONNX's {op}."})
+        members = {"__module__": __name__, "__doc__": f"A node of ONNX's {op}.", "moves_features": op in _MOVING}
+        _KINDS[op] = type(op, (Node,), members)
     return _KINDS[op]
 
 

@@ -48,7 +48,7 @@ def _model(file: OnnxFile) -> OnnxModel:
     model = Builder(file).build()
     sizes = file.inputs[0].sizes if file.inputs else ()
     batch = sizes[0] if sizes else None
-    trial(model, batch or 1)
+    trial(model)
     if batch is None:
         return model
     free = free_batch(file, batch)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from camport.errors import CamportError, InputError, ModelError
@@ -96,7 +97,7 @@ class OnnxModel(nn.Module):
             self._check(port, given)
             turned = plan.channels_last and given.dim() == 4
             values[port.name] = given.permute(0, 2, 3, 1) if turned else given
-        device = inputs[0].device
+        device = inputs[0].device if inputs else torch.device("cpu")
         for step in plan.steps:
             arguments = [values[name] for name in step.inputs]
             try:

@@ -9,7 +9,7 @@ _TAKEN = frozenset(dir(nn.Module())) | {"plan", "stored", "layer_aliases", "targ
 
 
 def readable(name: str) -> str:
-    """A name in which everything but letters, digits and underscores is an underscore: "/a/b.0/Conv" is "a_b_0_Conv"."""
+    """Everything but letters and digits as underscores: "/a/b.0/Conv" is "a_b_0_Conv"."""
     cleaned = re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_")
     return cleaned or "node"
 

@@ -15,7 +15,12 @@ class Node(nn.Module):
         call: what it computes.
         held: its constants by parameter name; an nn.Parameter may belong to several nodes.
         facts: what PyTorch's layers tell about themselves: channels, kernel, stride.
+
+    Attributes:
+        moves_features: it only moves features about, so that it is no layer to explain unless it is named.
     """
+
+    moves_features = False
 
     def __init__(self, call: Call, held: dict[str, Tensor], facts: dict[str, Any]) -> None:
         super().__init__()

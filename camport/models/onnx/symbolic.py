@@ -12,9 +12,7 @@ from camport.models.onnx.small import Ints, Small, ints, optional_ints, product
 from camport.models.onnx.types import torch_dtype
 
 
-def _elementwise(
-    function: Callable[..., Any], *inputs: Small, dtype: torch.dtype | None = None
-) -> Small:
+def _elementwise(function: Callable[..., Any], *inputs: Small, dtype: torch.dtype | None = None) -> Small:
     arrays = np.broadcast_arrays(*(i.array for i in inputs))
     result = np.empty(arrays[0].shape, dtype=object)
     flat = result.reshape(-1)
@@ -123,7 +121,7 @@ def slice_(x: Small, starts: Ints, ends: Ints, axes: Ints | None = None, steps: 
     """A range along each of some axes."""
     first, last = ints(starts), ints(ends)
     where_, step = optional_ints(axes) or range(len(first)), optional_ints(steps) or [1] * len(first)
-    cuts: list[Any] = [slice(None)] * x.array.ndim
+    cuts: list[Any] = [slice(None) for _ in range(x.array.ndim)]
     for start, end, axis, by in zip(first, last, where_, step, strict=True):
         # numpy reads an end of -1 as the last element; in ONNX, backwards, what lies before the first is very negative
         cuts[axis] = slice(start, None if by < 0 and end < -x.array.shape[axis] else end, by)
@@ -146,7 +144,7 @@ def split(
         parts = num_outputs or outputs
         each = -(-x.array.shape[axis] // parts)
         sizes = [each] * (parts - 1)
-    cuts = np.cumsum(sizes[: outputs - 1]) if sizes else []
+    cuts = np.cumsum(sizes[: outputs - 1]) if sizes else np.zeros(0, np.int64)
     return tuple(Small(part, x.dtype) for part in np.split(x.array, cuts, axis))
 
 

@@ -15,18 +15,20 @@ LARGEST = 2**31
 """Elements of one activation of one image; more is no network that could be run."""
 
 
-def trial(model: OnnxModel, batch: int) -> list[tuple[int, ...]] | None:
+def trial(model: OnnxModel, batch: int | None = None) -> list[tuple[int, ...]] | None:
     """The sizes of the outputs for `batch` images; None where the file leaves sizes free or values decide them.
+
+    Without `batch` each input has the first size that the file gives it, or 1.
 
     Raises:
         ModelError: a node does not fit its inputs, or makes a tensor beyond all measure.
     """
     inputs = []
     for port in model.plan.inputs:
-        if not port.sizes or None in port.sizes[1:]:
+        if None in port.sizes[1:]:
             return None
         dtype = torch_dtype(port.type)
-        sizes = [batch, *(n for n in port.sizes[1:] if n is not None)]
+        sizes = [batch or port.sizes[0] or 1, *(n for n in port.sizes[1:] if n is not None)] if port.sizes else []
         if model.plan.channels_last and len(sizes) == 4:
             sizes = [sizes[0], sizes[3], sizes[1], sizes[2]]
         inputs.append(torch.empty(sizes, dtype=dtype, device="meta"))

@@ -73,9 +73,7 @@ def group_normalization_by_group(
 ) -> Tensor:
     """Before opset 21: a weight and bias a group."""
     channels = x.shape[1] // num_groups
-    return F.group_norm(
-        x, num_groups, weight.repeat_interleave(channels), bias.repeat_interleave(channels), epsilon
-    )
+    return F.group_norm(x, num_groups, weight.repeat_interleave(channels), bias.repeat_interleave(channels), epsilon)
 
 
 @operator("LpNormalization")

@@ -54,7 +54,9 @@ def resize(
     for axis, (n, w, factor) in plan.items():
         places = source_coordinates(w, n, factor, coordinate_transformation_mode, x.device)
         if mode == "nearest":
-            x = x.index_select(axis, nearest_places(places, nearest_mode, n))
+            simple = "ceil" if factor < 1 else "floor"
+            rounding = simple if nearest_mode == "simple" else nearest_mode
+            x = x.index_select(axis, nearest_places(places, rounding, n))
         else:
             matrix = filter_matrix(places, n, factor, mode, cubic_coeff_a, bool(antialias), bool(exclude_outside))
             x = torch.matmul(x.movedim(axis, -1), matrix.to(x.dtype).t()).movedim(-1, axis)
@@ -63,10 +65,8 @@ def resize(
 
 @operator("Upsample", "Resize", static=("scales",))
 def upsample(x: Tensor, scales: Any, *, mode: str = "nearest") -> Tensor:
-    """Before opset 11: coordinates are output place over scale, rounded down for nearest."""
-    return resize(
-        x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-    )
+    """Before opset 11: coordinates are output place over scale, rounded down for nearest, but up where it shrinks."""
+    return resize(x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="simple")
 
 
 def _torch_mode(kind: tuple[str, str, str], plan: dict[int, Any], rank: int, cubic: float) -> str | None:
@@ -86,9 +86,10 @@ def _torch_mode(kind: tuple[str, str, str], plan: dict[int, Any], rank: int, cub
 
 def _floors(coordinates: str, rounding: str, plan: dict[int, Any]) -> bool:
     """Whether the nearest place is ⌊place / scale⌋: by definition, or because every factor is a whole number."""
-    if coordinates == "asymmetric" and rounding == "floor":
+    factors = [f for _, _, f in plan.values()]
+    if coordinates == "asymmetric" and (rounding == "floor" or (rounding == "simple" and min(factors) >= 1)):
         return True
-    whole = all(isinstance(f, (int, float)) and f >= 1 and f == int(f) for _, _, f in plan.values())
+    whole = all(isinstance(f, (int, float)) and f >= 1 and f == int(f) for f in factors)
     return whole and coordinates in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round")
 
 
