@@ -135,9 +135,9 @@ class OnnxModel(nn.Module):
         for wanted, found in zip(sizes[1:], shape[1:], strict=False):
             if wanted is not None and found != wanted:
                 raise InputError(f"{self.plan.name} takes {shown} as {port.name!r}; it was given {shape}")
-        if self.plan.batch is not None and shape and shape[0] != self.plan.batch:
+        if self.plan.batch is not None and shape and sizes[0] not in (None, shape[0]):
             raise InputError(
-                f"{self.plan.name} was exported for a batch of {self.plan.batch} and its graph has that size built in; "
+                f"{self.plan.name} was exported for a batch of {sizes[0]} and its graph has that size built in; "
                 f"it was given {shape[0]}. Export it again with a dynamic batch"
             )
 

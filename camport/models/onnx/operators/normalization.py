@@ -63,17 +63,8 @@ def instance_normalization(x: Tensor, weight: Tensor, bias: Tensor, *, epsilon: 
 def group_normalization(
     x: Tensor, weight: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Tensor:
-    """Groups of channels normalised over space; a weight and bias a channel."""
+    """Groups of channels normalised over space; the form of opset 18 is deprecated and refused by onnx itself."""
     return F.group_norm(x, num_groups, weight, bias, epsilon)
-
-
-@operator("GroupNormalization", since=18)
-def group_normalization_by_group(
-    x: Tensor, weight: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5
-) -> Tensor:
-    """Before opset 21: a weight and bias a group."""
-    channels = x.shape[1] // num_groups
-    return F.group_norm(x, num_groups, weight.repeat_interleave(channels), bias.repeat_interleave(channels), epsilon)
 
 
 @operator("LpNormalization")
