@@ -189,7 +189,7 @@ def compare(loaded: Loaded, scene: Sample) -> Image:
 
 
 def pooling(scenes: list[Sample]) -> Image:
-    """CAM of the two GAP networks, with max-pooling and without."""
+    """Maps of the two GAP networks, with max-pooling and without; Grad-CAM, which is CAM's positive part there."""
     networks = [load_model("demo:gap-pool"), load_model("demo:gap-full")]
     rows = []
     for scene in scenes[:3]:
@@ -197,13 +197,15 @@ def pooling(scenes: list[Sample]) -> Image:
         cells = [Cell(scene.picture, f"where is the {name(label)}?", [Box(box)])]
         for loaded in networks:
             pixels, placement = loaded.preprocess.apply(scene.picture)
-            explanation = bind(loaded, "cam")(torch.from_numpy(pixels)[None], label)
+            explanation = bind(loaded, "gradcam")(torch.from_numpy(pixels)[None], label)
             heatmap = placement.to_image(explanation.heatmap[0].numpy())
             h, w = explanation.raw.shape[1:]
-            cells.append(Cell(overlay(scene.picture, heatmap, alpha=0.6), f"map of {h} x {w}"))
+            hot = float((explanation.heatmap > 0.5).float().mean())
+            caption = f"map of {h} x {w}, above half on {hot:.1%} of the image"
+            cells.append(Cell(overlay(scene.picture, heatmap, alpha=0.6), caption))
         rows.append(cells)
-    heads = ["scene", "CAM, with max-pooling", "CAM, without pooling"]
-    return grid(rows, title="Without pooling the map needs no upsampling and is sharper", columns=heads)
+    heads = ["scene", "with max-pooling", "without pooling"]
+    return grid(rows, title="Class activation maps: without pooling they need no upsampling and are sharper", columns=heads)
 
 
 def side_by_side(scenes: list[Sample], eager: list[np.ndarray], edge: np.ndarray) -> Image:
