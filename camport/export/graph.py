@@ -10,7 +10,6 @@ A lowered program is a `torch.fx.GraphModule` with three invariants:
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
@@ -74,22 +73,9 @@ def free_name(graph: nn.Module, name: str) -> str:
     return candidate
 
 
-def as_double(tensor: Tensor) -> Tensor:
-    """`tensor` in float64 where it is floating point, else as it is."""
-    return tensor.double() if tensor.is_floating_point() else tensor
-
-
 def compile_graph(graph: GraphModule) -> GraphModule:
     """Drops dead nodes, checks the graph and regenerates its code."""
     graph.graph.eliminate_dead_code()
     graph.graph.lint()
     graph.recompile()
     return graph
-
-
-def module_from(nodes: torch.fx.Graph, state: dict[str, Tensor]) -> GraphModule:
-    """A graph module that holds `state` and runs `nodes`."""
-    root = nn.Module()
-    for name, value in state.items():
-        set_buffer(root, name, value)
-    return GraphModule(root, nodes)
