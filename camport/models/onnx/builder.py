@@ -1,5 +1,6 @@
 """From a checked file to a model: constants folded, shapes kept symbolic, every other node a module."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from camport.models.onnx.model import OnnxModel, Plan, Step
 from camport.models.onnx.names import Names, readable
 from camport.models.onnx.node import facts_of
 from camport.models.onnx.registry import Operator, find, find_small
-from camport.models.onnx.scopes import enclosing
+from camport.models.onnx.scopes import enclosing, repeated
 from camport.models.onnx.small import Small
 
 SHAPES = ("Shape", "Size")
@@ -150,12 +151,11 @@ class Builder:
         if not held and all(name in self.symbolic for name in live):
             self._step(node, call, inputs, "")  # made of sizes alone: nothing to hook, and computed afresh each time
             return
-        scoped = node.name.startswith("/") and node.scope
-        name = self.names.new(f"{node.scope}.{node.op}" if scoped else node.name or f"{node.op}_{node.outputs[0]}")
+        name = self.names.new(_wanted(node))
         self.modules[name] = kind(node.op)(call, held, facts_of(node.op, held, attributes))
         own = [node.name, *node.outputs]
         self.names.also(name, [*own, *(readable(n) for n in own if n)])
-        self.scopes.also(name, enclosing(node.scope), last=True)
+        self.scopes.also(name, enclosing(node.scope) + ([] if held else repeated(node.scope)), last=True)
         self._step(node, call, inputs, name)
 
     def _wants_numbers(self, operator: Operator, index: int, constant: Tensor) -> bool:
@@ -165,6 +165,14 @@ class Builder:
     def _step(self, node: FileNode, call: Call, inputs: list[str], module: str) -> None:
         live = tuple(name for name in inputs if name and name not in self.constants)
         self.steps.append(Step(node.label, module, None if module else call, live, node.outputs))
+
+
+def _wanted(node: FileNode) -> str:
+    """A name a person can read: where it was in the original network, else the node's own, else the tensor's."""
+    if node.scope:
+        return f"{node.scope}.{node.op}"
+    counted = re.fullmatch(r"[a-z]?[0-9]+(_[0-9]+)?", node.name)  # "n0_20", as rewriters name nodes
+    return node.name if node.name and not counted else f"{node.op}_{node.outputs[0]}"
 
 
 def _needed(file: OnnxFile) -> list[FileNode]:

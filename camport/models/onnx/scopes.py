@@ -1,6 +1,7 @@
 """Which module of the original network a node came from: both of PyTorch's exporters write it down."""
 
 import ast
+import re
 from typing import Any
 
 _KEY = "pkg.torch.onnx.name_scopes"
@@ -36,3 +37,12 @@ def enclosing(scope: str) -> list[str]:
     """The scope and all that lie around it, innermost first."""
     parts = scope.split(".") if scope else []
     return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def repeated(scope: str) -> list[str]:
+    """The module behind "layer4.2.relu_2", as the older exporter names the third run of layer4.2.relu.
+
+    Only for modules without weights, which are used over and over; "conv_2" is a module of its own.
+    """
+    base = re.sub(r"_[0-9]+$", "", scope)
+    return [base] if base != scope and not base.endswith(".") else []
