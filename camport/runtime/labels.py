@@ -17,7 +17,7 @@ def class_index(name: str, labels: tuple[str, ...] | None) -> int:
     except ValueError:
         pass
     if labels is None:
-        raise InputError(f"target {name!r} is a name, but the graph carries no labels: give the number")
+        raise InputError(f"target {name!r} is a name, but no labels are known: give the number")
     wanted = name.strip().lower()
     found = [i for i, label in enumerate(labels) if label.lower() == wanted]
     synonyms = [[part.strip().lower() for part in label.split(",")] for label in labels]

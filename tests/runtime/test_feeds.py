@@ -103,7 +103,7 @@ def test_wrong_targets(explainer, images, target, message) -> None:
 def test_names_of_classes(write, images) -> None:
     with pytest.raises(UnknownNameError, match="unknown label 'taby'; did you mean 'tabby'"):
         load(write(labels=LABELS))(images, target="taby")
-    with pytest.raises(InputError, match="'tabby' is a name, but the graph carries no labels"):
+    with pytest.raises(InputError, match="'tabby' is a name, but no labels are known"):
         load(write())(images, target="tabby")
     assert class_index("281", None) == 281
 
