@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.export.capture import Function
 
@@ -43,7 +43,22 @@ class Float64(TorchDispatchMode):
         if func is aten.hardsigmoid_backward.default:
             g, x = args  # PyTorch's float64 kernel has 1/6 in float32; written apart from the rule it judges
             return torch.where((x > -3) & (x < 3), g / 6, torch.zeros_like(g))
-        return tree_map(_widen, func(*args, **kwargs))
+        result = func(*args, **kwargs)
+        if _is_made_narrow(func, args, kwargs, result):
+            result = func(*args, **{**kwargs, "dtype": torch.float64})
+        return tree_map(_widen, result)
+
+
+def _is_made_narrow(func: Any, args: Any, kwargs: Any, result: Any) -> bool:
+    """Whether `func` made `result` from numbers alone, in the default type: it would keep float32's rounding."""
+    return (
+        isinstance(result, Tensor)
+        and result.dtype == torch.float32
+        and kwargs.get("dtype") is None
+        and any(argument.name == "dtype" for argument in func._schema.arguments)
+        and torch.Tag.nondeterministic_seeded not in func.tags
+        and not any(isinstance(value, Tensor) for value in tree_leaves((args, kwargs)))
+    )
 
 
 def _widen(value: Any) -> Any:
