@@ -31,7 +31,7 @@ ROOMS = {
     "view": ({"errors"}, STANDARD),
     "testing": ({"core", "errors"}, TORCH | {"numpy"}),
     "demo": (
-        {"", "adapters", "core", "errors", "export", "models", "runtime", "view"},
+        {"", "adapters", "core", "errors", "export", "metrics", "models", "runtime", "view"},
         TORCH | STANDARD,
     ),  # an application
     "models": ({"core", "demo", "errors", "runtime"}, TORCH | STANDARD),
@@ -42,7 +42,7 @@ LAZY = {
     "core": {"view", "plugins", "adapters", "metrics", ""},
     "export": {""},
     "testing": {"export"},
-    "demo": {"plugins", "metrics"},
+    "demo": {"plugins"},
     "models": {"export", "runtime", "view"},
     "cli": {"core", "models", "export", "demo", "metrics", "adapters", "plugins", ""},
 }

@@ -35,7 +35,7 @@ def demo(
     table = Table("", "", box=None, show_header=False, pad_edge=False)
     rows = [
         ("digits asked about", f"{figures.asked}"),
-        ("hottest point on that digit", f"{figures.hits} of {figures.asked}"),
+        ("hottest point on that digit", f"{figures.hits} of {figures.asked} (to half a map cell)"),
         ("exported file", f"{report.bytes / 1e6:.2f} MB, {report.nodes} nodes, opset {report.opset}"),
         ("heatmaps, PyTorch and file", f"differ by at most {figures.difference:.1e} (of 1)"),
         ("pictures, PyTorch and file", f"differ by at most {figures.same_picture} (of 255)"),

@@ -11,5 +11,9 @@ def test_by_hand():
     region = torch.zeros(3, 4, 4, dtype=torch.bool)
     region[:, 1:3, 1:3] = True
     assert PointingGame()(heat, region).tolist() == [1, 0, 0]  # the last one is flat
+    heat[1, 0, 0], heat[1, 0, 1] = 0.0, 0.5
+    assert PointingGame(margin=1)(heat, region).tolist() == [1, 1, 0]
+    heat[1, 0, 1], heat[1, 0, 0] = 0.0, 0.5
+    assert PointingGame()(heat, region).tolist() == [1, 0, 0]
     assert EnergyInRegion()(heat, region).tolist() == pytest.approx([0.8, 0, 0])
     assert EnergyInRegion()(torch.ones(1, 4, 4), region[:1]).tolist() == [0.25]

@@ -1,5 +1,7 @@
 """Files exported for one batch size, made to run at any where the size stands in shapes alone."""
 
+from torch import Tensor
+
 from camport.errors import ModelError
 from camport.models.onnx.builder import Builder
 from camport.models.onnx.file import OnnxFile
@@ -15,14 +17,17 @@ def free_batch(file: OnnxFile, batch: int) -> OnnxModel | None:
     sizes: every output must follow.
     """
     rows: dict[str, Small] = {}
+    stored = dict(file.constants)
     for node in file.nodes:
-        if node.op != "Reshape" or node.attributes.get("allowzero"):
+        if node.op == "Constant" and isinstance(node.attributes.get("value"), Tensor):
+            stored[node.outputs[0]] = node.attributes["value"]
+        if node.op != "Reshape":
             continue
-        shape = file.constants.get(node.inputs[1])
+        shape = stored.get(node.inputs[1])
         given = file.shapes.get(node.inputs[0])
         if shape is None or not given or given[0] != batch or shape.dim() != 1 or shape.numel() < 1:
             continue
-        if int(shape[0]) == batch:
+        if int(shape[0]) == batch and not (shape == 0).any():
             rows[node.outputs[0]] = Small.of([0, *shape[1:].tolist()])
     try:
         model = Builder(file, rows).build()

@@ -146,6 +146,8 @@ class Builder:
                 statistics = node.op == "BatchNormalization" and parameter in ("mean", "var")
                 held[parameter] = self.constants[name].detach() if statistics else self.constants[name]
                 slots.append(Slot("held", name=parameter))
+        if node.outputs[0] in self.rows:
+            attributes = {}  # a 0 in the new shape keeps the axis, which `allowzero` would forbid
         call = Call(operator, node.label, attributes, tuple(slots), len(node.outputs))
         live = [name for name in inputs if name and name not in self.constants]
         if not held and all(name in self.symbolic for name in live):
