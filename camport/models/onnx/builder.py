@@ -76,6 +76,10 @@ class Builder:
         attributes = {k: Small.from_tensor(v) if isinstance(v, Tensor) else v for k, v in node.attributes.items()}
         if all(name in self.constants for name in present):
             self._fold(node, operator, inputs, node.attributes if node.op == "Constant" else attributes)
+        elif node.op == "Shape" and present[0] in self.symbolic and None not in self._sizes(present[0]):
+            # how many sizes there are is known, whatever they are
+            start, end = node.attributes.get("start", 0), node.attributes.get("end")
+            self.constants.put(node.outputs[0], Small.of(list(self._sizes(present[0]))[start:end]))
         elif self._is_shape_arithmetic(node, present):
             small = operator if node.op in SHAPES and present[0] not in self.symbolic else find_small(node.op)
             assert small is not None
@@ -84,6 +88,9 @@ class Builder:
             self.symbolic.update(filter(None, node.outputs))
         else:
             self._tensor_node(node, operator, inputs, attributes)
+
+    def _sizes(self, name: str) -> tuple[int | None, ...]:
+        return self.file.shapes.get(name, (None,))
 
     def _source(self, name: str) -> str:
         while name in self.renamed:
@@ -120,8 +127,17 @@ class Builder:
     def _is_shape_arithmetic(self, node: FileNode, present: list[str]) -> bool:
         if node.op in SHAPES:
             return True
-        small = [n in self.symbolic or (n in self.constants and self.constants[n].numel() <= MOST) for n in present]
-        return all(small) and find_small(node.op) is not None
+        if find_small(node.op) is None or not all(n in self.symbolic or self._is_small(n) for n in present):
+            return False
+        # what is repeated by a size of the image is no shape but a tensor
+        return node.op not in ("Expand", "Tile") or present[1] in self.constants
+
+    def _is_small(self, name: str) -> bool:
+        """Whether a value is a constant that may stand among sizes: integers, or one number."""
+        if name not in self.constants:
+            return False
+        value = self.constants[name]
+        return value.numel() == 1 or (value.numel() <= MOST and not value.is_floating_point())
 
     def _number(self, name: str) -> Slot:
         if not name:
