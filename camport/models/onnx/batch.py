@@ -1,40 +1,56 @@
 """Files exported for one batch size, made to run at any where the size stands in shapes alone."""
 
+from dataclasses import replace
+from typing import Any
+
 from torch import Tensor
 
 from camport.errors import ModelError
-from camport.models.onnx.builder import Builder
-from camport.models.onnx.file import OnnxFile
+from camport.models.onnx.call import Slot
 from camport.models.onnx.model import OnnxModel
+from camport.models.onnx.node import Node
 from camport.models.onnx.small import Small
 from camport.models.onnx.trial import trial
 
 
-def free_batch(file: OnnxFile, batch: int) -> OnnxModel | None:
-    """The model with the batch taken from its inputs; None where that cannot be shown to be right.
+def free_batch(model: OnnxModel, batch: int) -> bool:
+    """Takes the batch of a model for `batch` images from its inputs; False where that cannot be shown to be right.
 
     A Reshape to [N, ...] of a tensor [N, ...] keeps the first axis instead. Whether that was all is tried at other
-    sizes: every output must follow.
+    sizes: every output must follow. If not, the model stays as it was.
     """
-    rows: dict[str, Small] = {}
-    stored = dict(file.constants)
-    for node in file.nodes:
-        if node.op == "Constant" and isinstance(node.attributes.get("value"), Tensor):
-            stored[node.outputs[0]] = node.attributes["value"]
-        if node.op != "Reshape":
-            continue
-        shape = stored.get(node.inputs[1])
-        given = file.shapes.get(node.inputs[0])
-        if shape is None or not given or given[0] != batch or shape.dim() != 1 or shape.numel() < 1:
-            continue
-        if int(shape[0]) == batch and not (shape == 0).any():
-            rows[node.outputs[0]] = Small.of([0, *shape[1:].tolist()])
+    before: dict[str, Any] = {}
+
+    def note(name: str, module: Any, args: Any) -> None:
+        call = module.call
+        shape = call.slots[1].value if call.operator.name == "Reshape" and len(call.slots) > 1 else None
+        sizes = shape.values if shape is not None else []
+        leads = isinstance(args[0], Tensor) and args[0].dim() and args[0].shape[0] == batch
+        if leads and sizes and sizes[0] == batch and 0 not in sizes:
+            before[name] = call
+
+    trial(model, note=note)
+    for name, call in before.items():
+        # a 0 keeps the axis, which the attribute `allowzero` would forbid
+        shape = Slot("known", value=Small.of([0, *call.slots[1].value.values[1:]]))
+        _node(model, name).call = replace(call, slots=(call.slots[0], shape), attributes={})
+    if all(_follows(model, n) for n in (batch + 1, batch + 4)):
+        return True
+    for name, call in before.items():
+        _node(model, name).call = call
+    return False
+
+
+def _follows(model: OnnxModel, batch: int) -> bool:
+    """Whether `batch` images give outputs of that many rows."""
     try:
-        model = Builder(file, rows).build()
-        tried = [(n, trial(model, n)) for n in (batch + 1, batch + 4)]
+        shapes = trial(model, batch)
     except ModelError:
-        return None
-    for n, shapes in tried:
-        if not shapes or any(not shape or shape[0] != n for shape in shapes):
-            return None
-    return model
+        return False
+    return bool(shapes) and all(shape and shape[0] == batch for shape in shapes or ())
+
+
+def _node(model: OnnxModel, name: str) -> Node:
+    found = model.get_submodule(name)
+    assert isinstance(found, Node)
+    return found

@@ -33,11 +33,10 @@ class Builder:
 
     Args:
         file: the checked file.
-        rows: constants to use as the shape of some Reshape nodes, by the node's first output (`camport...batch`).
     """
 
-    def __init__(self, file: OnnxFile, rows: dict[str, Small] | None = None) -> None:
-        self.file, self.rows = file, rows or {}
+    def __init__(self, file: OnnxFile) -> None:
+        self.file = file
         self.constants = Constants(file.constants)
         self.symbolic: set[str] = set()
         self.renamed: dict[str, str] = {}
@@ -154,16 +153,12 @@ class Builder:
                 slots.append(Slot("absent"))
             elif name not in self.constants:
                 slots.append(Slot("live", wants_tensor=parameter not in operator.static | operator.scalar))
-            elif i == 1 and node.outputs[0] in self.rows:
-                slots.append(Slot("known", value=self.rows[node.outputs[0]]))
             elif self._wants_numbers(operator, i, self.constants[name]):
                 slots.append(Slot("known", value=Small.from_tensor(self.constants[name])))
             else:
                 statistics = node.op == "BatchNormalization" and parameter in ("mean", "var")
                 held[parameter] = self.constants[name].detach() if statistics else self.constants[name]
                 slots.append(Slot("held", name=parameter))
-        if node.outputs[0] in self.rows:
-            attributes = {}  # a 0 in the new shape keeps the axis, which `allowzero` would forbid
         call = Call(operator, node.label, attributes, tuple(slots), len(node.outputs))
         live = [name for name in inputs if name and name not in self.constants]
         if not held and all(name in self.symbolic for name in live):

@@ -48,14 +48,12 @@ def _model(file: OnnxFile) -> OnnxModel:
     model = Builder(file).build()
     sizes = file.inputs[0].sizes if file.inputs else ()
     batch = sizes[0] if sizes else None
-    trial(model)
     if batch is None:
+        trial(model)
         return model
-    free = free_batch(file, batch)
-    if free is None:
+    if not free_batch(model, batch):
         model.plan = replace(model.plan, batch=batch)
-        return model
-    return free
+    return model
 
 
 def _preprocess(file: OnnxFile, model: OnnxModel) -> Preprocess:

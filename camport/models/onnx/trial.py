@@ -1,5 +1,6 @@
 """Running a model without computing: on torch's meta device only sizes and types flow."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ LARGEST = 2**31
 """Elements of one activation of one image; more is no network that could be run."""
 
 
-def trial(model: OnnxModel, batch: int | None = None) -> list[tuple[int, ...]] | None:
+def trial(
+    model: OnnxModel, batch: int | None = None, note: Callable[[str, nn.Module, Any], None] | None = None
+) -> list[tuple[int, ...]] | None:
     """The sizes of the outputs for `batch` images; None where the file leaves sizes free or values decide them.
 
-    Without `batch` each input has the first size that the file gives it, or 1.
+    Without `batch` each input has the first size that the file gives it, or 1. `note` is told of each node that ran:
+    its name, the module and what it was given.
 
     Raises:
         ModelError: a node does not fit its inputs, or makes a tensor beyond all measure.
@@ -35,7 +39,7 @@ def trial(model: OnnxModel, batch: int | None = None) -> list[tuple[int, ...]] |
     double = replicate(model, lambda _, tensor: tensor.detach().to("meta"))
     for name, module in double.named_modules():
         if name:
-            hook(module, _Bounded(model.plan.name, name))
+            hook(module, _Watch(model.plan.name, name, note))
     try:
         with torch.no_grad(), torch.device("meta"):
             outputs = double(*inputs)
@@ -47,11 +51,13 @@ def trial(model: OnnxModel, batch: int | None = None) -> list[tuple[int, ...]] |
     return [tuple(v.shape) for v in tree_leaves(outputs) if isinstance(v, Tensor)]
 
 
-class _Bounded:
-    def __init__(self, file: str, name: str) -> None:
-        self.file, self.name = file, name
+class _Watch:
+    def __init__(self, file: str, name: str, note: Callable[[str, nn.Module, Any], None] | None) -> None:
+        self.file, self.name, self.note = file, name, note
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self.note:
+            self.note(self.name, module, args)
         for tensor in tree_leaves(output):
             if isinstance(tensor, Tensor) and tensor.numel() > LARGEST:
                 raise ModelError(

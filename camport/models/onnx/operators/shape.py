@@ -72,7 +72,9 @@ def squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
     chosen = optional_ints(axes)
     if chosen is None:
         chosen = [i for i, n in enumerate(x.shape) if _is(n, 1)]
-    return x.squeeze(tuple(chosen)) if chosen else x
+    for axis in sorted((a % x.dim() for a in chosen), reverse=True):  # one by one, as the exporter knows it
+        x = x.squeeze(axis)
+    return x
 
 
 @operator("Unsqueeze", static=("axes",))
