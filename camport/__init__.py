@@ -13,8 +13,8 @@ from camport.core.markers import hookimpl
 from camport.errors import CamportError, CamportWarning
 
 if TYPE_CHECKING:
+    from camport.binding import bind, explain
     from camport.core.adapter import Adapter
-    from camport.core.bind import bind, explain
     from camport.core.bound import Bound
     from camport.core.explainer import Explainer
     from camport.core.explanation import Explanation
@@ -37,8 +37,8 @@ _LAZY = {
     "Metric": "camport.core.metric",
     "PluginInfo": "camport.core.registry",
     "Probe": "camport.core.probe",
-    "bind": "camport.core.bind",
-    "explain": "camport.core.bind",
+    "bind": "camport.binding",
+    "explain": "camport.binding",
     "methods": "camport.core.registry",
 }
 

@@ -23,6 +23,7 @@ TORCH = {"torch", "jaxtyping"}
 ROOMS = {
     "errors": (set(), set()),
     "core": ({"errors"}, TORCH | {"pluggy", "numpy"}),
+    "binding": ({"core"}, TORCH),
     "plugins": ({"core", "errors"}, TORCH),
     "adapters": ({"core", "errors"}, TORCH),
     "metrics": ({"core", "errors"}, TORCH),
@@ -40,6 +41,7 @@ ROOMS = {
 # imports inside functions, where a feature is asked for
 LAZY = {
     "core": {"view", "plugins", "adapters", "metrics", ""},
+    "binding": {"models"},
     "export": {""},
     "testing": {"export"},
     "demo": {"plugins"},

@@ -1,17 +1,16 @@
-"""Binding a method to a model, and explaining with it."""
+"""Binding a method to a model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from camport.core import registry
 from camport.core.adapter import Adapter
 from camport.core.bound import Bound
 from camport.core.explainer import Explainer
-from camport.core.explanation import Explanation
 from camport.errors import InputError
 
 
@@ -50,19 +49,6 @@ def bind(
     explainer = method if isinstance(method, Explainer) else registry.explainer(method)()
     bound_adapter = adapter if isinstance(adapter, Adapter) else registry.adapter(adapter)()
     return Bound(unwrapped(model), explainer, layer, bound_adapter, chunk, preprocess, labels)
-
-
-def explain(
-    model: nn.Module,
-    images: Tensor,
-    method: str | Explainer = "gradcam",
-    target: Any = None,
-    layer: str | Sequence[str] | None = None,
-    adapter: str | Adapter = "classification",
-    **options: Any,
-) -> Explanation:
-    """`bind` and call in one."""
-    return bind(model, method, layer, adapter, **options)(images, target)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

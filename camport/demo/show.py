@@ -207,8 +207,8 @@ def pooling(scenes: list[Sample]) -> Image:
             caption = f"map of {h} x {w}, above half on {hot:.1%} of the image"
             cells.append(Cell(overlay(scene.picture, heatmap, alpha=0.6), caption))
         rows.append(cells)
-    heads = ["scene", "with max-pooling", "without pooling"]
-    return grid(rows, title="Class activation maps: without pooling they need no upsampling and are sharper", columns=heads)
+    title = "Class activation maps: without pooling they need no upsampling and are sharper"
+    return grid(rows, title=title, columns=["scene", "with max-pooling", "without pooling"])
 
 
 def side_by_side(scenes: list[Sample], eager: list[np.ndarray], edge: np.ndarray) -> Image:
