@@ -1,6 +1,7 @@
 """Whether a graph is sound and made of operators that are imported; each doubt is one clear ModelError."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from camport.errors import ModelError
@@ -18,6 +19,10 @@ def check_graph(proto: Any, where: str) -> Any:
     """
     from onnx import checker, inliner, shape_inference
 
+    if any(not value.type.tensor_type.HasField("shape") for value in proto.graph.output):
+        # the checker wants shapes of the outputs, which many files leave out and every engine infers
+        with suppress(Exception):
+            proto = shape_inference.infer_shapes(proto)
     try:
         checker.check_model(proto)
     except Exception as error:  # onnx raises its own and protobuf's errors
