@@ -45,8 +45,8 @@ class BasicBlock(nn.Module):
 class DigitResNet(nn.Module):
     """A small ResNet of stride 8: maps are 16x16 at 128 pixels.
 
-    The receptive field of `layer3` (81 pixels) covers the largest digit and little more, so that what the
-    last map says of a place is about the digit there.
+    The receptive field of `layer3` is 81 pixels and the largest digit 54, so a digit answers in a halo around it:
+    where the hottest pixel is not on the digit asked about, it is most often a few pixels beside it.
     """
 
     def __init__(self, classes: int = len(LABELS)) -> None:
@@ -90,7 +90,8 @@ class PoolingCAMNet(nn.Module):
 class FullResolutionCAMNet(nn.Module):
     """`PoolingCAMNet` with its poolings taken out: convolutions dilated by 1, 2 and 4, maps of the input's size.
 
-    Its tensors have the names and shapes of the pooling network's, whose weights it starts training from.
+    Its tensors have the names and shapes of the pooling network's, whose weights it starts training from. Dilation
+    leaves a grid in its maps: neighbours four pixels apart share inputs, adjacent ones do not.
     """
 
     def __init__(self, classes: int = len(LABELS)) -> None:
