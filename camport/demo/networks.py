@@ -91,7 +91,7 @@ class FullResolutionCAMNet(nn.Module):
     """`PoolingCAMNet` with its poolings taken out: convolutions dilated by 1, 2 and 4, maps of the input's size.
 
     Its tensors have the names and shapes of the pooling network's, whose weights it starts training from. Dilation
-    leaves a grid in its maps: neighbours four pixels apart share inputs, adjacent ones do not.
+    leaves a grid in its maps: adjacent pixels share none of the last convolution's inputs.
     """
 
     def __init__(self, classes: int = len(LABELS)) -> None:
