@@ -237,6 +237,14 @@ PADDING = [
     case("Pad", X, ints(0, 0, 1, 2, 0, 0, 3, 0), mode="wrap", opset=19),
 ]
 
+TOKENS = real(2, 5, 12)
+ATTENTION = [
+    case("Attention", real(2, 3, 5, 4), real(2, 3, 6, 4, seed=1), real(2, 3, 6, 4, seed=2), opset=23),
+    case("Attention", real(2, 4, 5, 4), real(2, 2, 5, 4, seed=1), real(2, 2, 5, 4, seed=2), opset=23, is_causal=1),
+    case("Attention", TOKENS, TOKENS, TOKENS, opset=23, q_num_heads=3, kv_num_heads=3, scale=0.3),
+    case("Attention", TOKENS, TOKENS, TOKENS, Const(real(5, 5)), opset=23, q_num_heads=3, kv_num_heads=3),
+]
+
 QUANTIZATION = [
     case("DequantizeLinear", Const(np.arange(12).reshape(3, 4), np.int8), Const(real(3, low=0.1)), axis=0),
     case("DequantizeLinear", np.arange(12, dtype=np.uint8).reshape(3, 4), Const(0.1), Const(3, np.uint8)),
@@ -256,6 +264,7 @@ QUANTIZATION = [
         *SHAPE,
         *INDEXING,
         *PADDING,
+        *ATTENTION,
         *QUANTIZATION,
     ],
 )

@@ -9,6 +9,9 @@ from camport.models.onnx.file import FileNode, OnnxFile
 
 _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Split", "Cast", "Flatten", "Identity")
 
+_NORMALISES = ("LayerNormalization", "RMSNormalization", "BatchNormalization", "Add", "Mul")
+"""How a normalisation ends, as one operator or written out."""
+
 
 def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
     """The name of the tokens [b,n,c] that enter the last attention; None where the network does not end on tokens."""
@@ -35,7 +38,7 @@ def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
         elif node.op not in _MOVES:
             break
         found = source
-    if found is None:
+    if found is None or nodes[found].op not in _NORMALISES:
         return None
     name = nodes[found].outputs[0]
     shape = file.shapes.get(name)

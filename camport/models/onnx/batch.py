@@ -21,8 +21,8 @@ def free_batch(model: OnnxModel, batch: int) -> bool:
     """
     before: dict[str, Any] = {}
 
-    def note(name: str, module: Any, args: Any) -> None:
-        call = module.call
+    def note(name: str, args: Any, output: Any) -> None:
+        call = _node(model, name).call
         shape = call.slots[1].value if call.operator.name == "Reshape" and len(call.slots) > 1 else None
         sizes = shape.values if shape is not None else []
         leads = isinstance(args[0], Tensor) and args[0].dim() and args[0].shape[0] == batch

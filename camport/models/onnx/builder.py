@@ -167,7 +167,8 @@ class Builder:
         name = self.names.new(_wanted(node))
         self.modules[name] = kind(node.op)(call, held, facts_of(node.op, held, attributes))
         own = [node.name, *node.outputs]
-        self.names.also(name, [*own, *(readable(n) for n in own if n)])
+        self.names.also(name, own)
+        self.scopes.also(name, (readable(n) for n in own if n))
         self.scopes.also(name, enclosing(node.scope) + ([] if held else repeated(node.scope)), last=True)
         self._step(node, call, inputs, name)
 

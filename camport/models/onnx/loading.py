@@ -3,6 +3,9 @@
 import ast
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from camport.errors import InputError, ModelError
 from camport.models.loaded import Loaded
@@ -46,12 +49,17 @@ def load_onnx(path: str | Path, weights: Path | None = None) -> Loaded:
 def _model(file: OnnxFile) -> OnnxModel:
     """The model, tried out; where the file names one batch size, any size if that can be shown to work."""
     model = Builder(file).build()
+    ranks: dict[str, int] = {}
+
+    def note(name: str, args: Any, output: Any) -> None:
+        ranks[name] = output.dim() if isinstance(output, Tensor) else 0
+
+    trial(model, note=note)
+    if model.target_layer and ranks.get(model.target_layer, 3) != 3:
+        model.target_layer = None  # windows of maps, not a row of tokens
     sizes = file.inputs[0].sizes if file.inputs else ()
     batch = sizes[0] if sizes else None
-    if batch is None:
-        trial(model)
-        return model
-    if not free_batch(model, batch):
+    if batch is not None and not free_batch(model, batch):
         model.plan = replace(model.plan, batch=batch)
     return model
 

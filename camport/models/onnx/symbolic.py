@@ -66,18 +66,18 @@ _UNARY: dict[str, Callable[..., Any]] = {
 class _Elementwise:
     """One operator, element by element; a class, so that a model can be pickled."""
 
-    def __init__(self, function: Callable[..., Any], dtype: torch.dtype | None = None) -> None:
-        self.function, self.dtype = function, dtype
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __call__(self, *inputs: Small, fmod: int = 0) -> Small:
-        return _elementwise(self.function, *inputs, dtype=self.dtype)
+        if self.name in _COMPARE:
+            # a comparison of symbols is decided at once: sizes differ from -1, 0 and 1 whatever they are
+            return _elementwise(lambda *v: bool(_COMPARE[self.name](*v)), *inputs, dtype=torch.bool)
+        return _elementwise((_BINARY | _UNARY)[self.name], *inputs)
 
 
-for _name, _function in (_BINARY | _UNARY).items():
-    small_operator(_name)(_Elementwise(_function))
-for _name, _function in _COMPARE.items():
-    # a comparison of symbols is decided at once: sizes differ from -1, 0 and 1 whatever they are
-    small_operator(_name)(_Elementwise(lambda *v, f=_function: bool(f(*v)), torch.bool))
+for _name in _BINARY | _UNARY | _COMPARE:
+    small_operator(_name)(_Elementwise(_name))
 
 
 @small_operator("Identity")

@@ -17,12 +17,12 @@ LARGEST = 2**31
 
 
 def trial(
-    model: OnnxModel, batch: int | None = None, note: Callable[[str, nn.Module, Any], None] | None = None
+    model: OnnxModel, batch: int | None = None, note: Callable[[str, Any, Any], None] | None = None
 ) -> list[tuple[int, ...]] | None:
     """The sizes of the outputs for `batch` images; None where the file leaves sizes free or values decide them.
 
     Without `batch` each input has the first size that the file gives it, or 1. `note` is told of each node that ran:
-    its name, the module and what it was given.
+    its name, what it was given and what it put out.
 
     Raises:
         ModelError: a node does not fit its inputs, or makes a tensor beyond all measure.
@@ -52,12 +52,12 @@ def trial(
 
 
 class _Watch:
-    def __init__(self, file: str, name: str, note: Callable[[str, nn.Module, Any], None] | None) -> None:
+    def __init__(self, file: str, name: str, note: Callable[[str, Any, Any], None] | None) -> None:
         self.file, self.name, self.note = file, name, note
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         if self.note:
-            self.note(self.name, module, args)
+            self.note(self.name, args, output)
         for tensor in tree_leaves(output):
             if isinstance(tensor, Tensor) and tensor.numel() > LARGEST:
                 raise ModelError(

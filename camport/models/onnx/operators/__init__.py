@@ -1,6 +1,7 @@
 """The ONNX operators as torch functions, a family a file; importing this package registers all."""
 
 from camport.models.onnx.operators import activation as activation
+from camport.models.onnx.operators import attention as attention
 from camport.models.onnx.operators import blocks as blocks
 from camport.models.onnx.operators import comparison as comparison
 from camport.models.onnx.operators import convolution as convolution
