@@ -1,7 +1,7 @@
-"""Exporting an explanation - prediction, gradient and heatmap - as one file that needs no PyTorch.
+"""Exporting an explanation - prediction, gradient and heatmap - as one file that needs no camport.
 
-`to_onnx(bound, path, images)` takes what `camport.bind` returns. Importing this package is light; PyTorch and onnx are
-imported when a name is first used.
+`to_onnx(bound, path, images)` takes what `camport.bind` returns, and so do the others. Importing this package is light;
+PyTorch and onnx are imported when a name is first used.
 """
 
 from importlib import import_module
@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from camport.export.engine import to_onnx as to_onnx
+    from camport.export.pt2 import to_pt2 as to_pt2
     from camport.export.report import ExportReport as ExportReport
     from camport.export.report import OutputParity as OutputParity
+    from camport.export.torchscript import to_torchscript as to_torchscript
 
 _HOMES = {
     "to_onnx": "camport.export.engine",
+    "to_pt2": "camport.export.pt2",
+    "to_torchscript": "camport.export.torchscript",
     "ExportReport": "camport.export.report",
     "OutputParity": "camport.export.report",
 }
 
-__all__ = ["ExportReport", "OutputParity", "to_onnx"]
+__all__ = ["ExportReport", "OutputParity", "to_onnx", "to_pt2", "to_torchscript"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ A lowered program is a `torch.fx.GraphModule` with three invariants:
 - every constant is a buffer, read by `get_attr` under its dotted name, each tensor held once.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,3 +80,20 @@ def compile_graph(graph: GraphModule) -> GraphModule:
     graph.graph.lint()
     graph.recompile()
     return graph
+
+
+def sealed(graph: GraphModule) -> GraphModule:
+    """A graph to be saved: it holds the constants in use and no other, and returns a plain tuple."""
+    root = nn.Module()
+    for name, value in state_of(graph).items():
+        set_buffer(root, name, value)
+    (output,) = (node for node in graph.graph.nodes if node.op == "output")
+    results: Any = output.args[0]
+    output.args = (tuple(results),)
+    return GraphModule(root, graph.graph)
+
+
+def aten_histogram(graph: GraphModule) -> dict[str, int]:
+    """How often each operator is called, the most frequent first."""
+    names = (node.target._schema.name for node in graph.graph.nodes if hasattr(node.target, "_schema"))
+    return dict(Counter(name.removeprefix("aten::") for name in names).most_common())

@@ -1,7 +1,8 @@
 """From a program to a graph of forward operators alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +40,13 @@ AFTER = (
 """Passes over the lowered, functional graph."""
 
 
-def lower(function: Function, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], axes: DynamicAxes) -> Captured:
+def lower(
+    function: Function,
+    state: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    axes: DynamicAxes,
+    rules: Mapping[Any, Callable[..., Any]] = RULES,
+) -> Captured:
     """Captures `function`, folds and simplifies, and writes every backward operator with forward ones.
 
     The second capture replays the graph: rules are ordinary functions of tensors, so applying them is tracing through
@@ -48,7 +55,7 @@ def lower(function: Function, state: Mapping[str, Tensor], inputs: Mapping[str, 
     captured = capture(function, state, inputs, axes)
     run_passes(captured.graph, BEFORE)
     functional = torch.func.functionalize(replay(captured), remove="mutations")
-    lowered = capture(functional, state_of(captured.graph), inputs, axes, RULES)
+    lowered = capture(functional, state_of(captured.graph), inputs, axes, rules)
     run_passes(lowered.graph, AFTER)
     used = state_of(lowered.graph)
     exact = {k: v for k, v in captured.graph.meta.get(EXACT, {}).items() if k in used}

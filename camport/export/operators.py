@@ -13,18 +13,18 @@ from torch import Tensor
 _library = torch.library.Library("camport", "DEF")
 
 
-def _relu_grad(gradient: Tensor, result: Tensor) -> Tensor:
+def relu_grad(gradient: Tensor, result: Tensor) -> Tensor:
     """g · [y > 0], y the ReLU's result."""
     return gradient * (result > 0).to(gradient.dtype)
 
 
-def _silu_grad(gradient: Tensor, x: Tensor) -> Tensor:
+def silu_grad(gradient: Tensor, x: Tensor) -> Tensor:
     """g · σ(x) (1 + x (1 - σ(x)))."""
     s = torch.sigmoid(x)
     return gradient * (s * (1 + x * (1 - s)))
 
 
-def _hardswish_grad(gradient: Tensor, x: Tensor) -> Tensor:
+def hardswish_grad(gradient: Tensor, x: Tensor) -> Tensor:
     """g · (0 where x ≤ -3; x/3 + 1/2 between; 1 where x ≥ 3)."""
     return gradient * torch.where(x <= -3, 0.0, torch.where(x < 3, x / 3 + 0.5, 1.0)).to(x.dtype)
 
@@ -69,9 +69,9 @@ def _like(gradient: Tensor, other: Tensor) -> Tensor:
     return gradient.new_empty(gradient.shape)
 
 
-_define("relu_grad(Tensor gradient, Tensor result) -> Tensor", _relu_grad, _like)
-_define("silu_grad(Tensor gradient, Tensor x) -> Tensor", _silu_grad, _like)
-_define("hardswish_grad(Tensor gradient, Tensor x) -> Tensor", _hardswish_grad, _like)
+_define("relu_grad(Tensor gradient, Tensor result) -> Tensor", relu_grad, _like)
+_define("silu_grad(Tensor gradient, Tensor x) -> Tensor", silu_grad, _like)
+_define("hardswish_grad(Tensor gradient, Tensor x) -> Tensor", hardswish_grad, _like)
 _define(
     "zero_insert(Tensor gradient, int[] stride, SymInt[] size) -> Tensor",
     _zero_insert,

@@ -11,34 +11,11 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
-from programs import Bound, CamProgram, randomise
+from programs import IMAGES, Bound, CamProgram, small
 from torch import Tensor, nn
 
 from camport.errors import ExportError, OutputError, ParityError
 from camport.export import ExportReport, engine, to_onnx
-
-
-def small() -> nn.Sequential:
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 8, 3, 2, 1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(8, 8, 3, 2, 1, groups=8),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2, 1),
-        nn.Conv2d(8, 16, 3, 2, 1, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(inplace=True),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(16, 10),
-    )
-    return randomise(net)
-
-
-IMAGES = torch.randn(1, 3, 33, 40, generator=torch.Generator().manual_seed(1))
 
 
 def export(net: nn.Module, layer: str, path: Path, images: Tensor = IMAGES, **options: object) -> ExportReport:

@@ -9,5 +9,6 @@ from camport.export.rules import resize as resize
 from camport.export.rules import shape as shape
 from camport.export.rules import softmax as softmax
 from camport.export.rules import windows as windows
+from camport.export.rules.plain import PLAIN_RULES as PLAIN_RULES
 from camport.export.rules.registry import RULES as RULES
 from camport.export.rules.registry import lowers as lowers

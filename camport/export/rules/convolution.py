@@ -83,6 +83,11 @@ def zero_insert(g: Tensor, s: list[int], size: Sequence[Any]) -> Tensor:
     """g with s - 1 zeros between its elements, cut or padded to `size`."""
     if g.dim() == 4 and is_static(*g.shape[2:], *size):
         return torch.ops.camport.zero_insert(g, s, list(size))
+    return interleave(g, s, size)
+
+
+def interleave(g: Tensor, s: Sequence[int], size: Sequence[Any]) -> Tensor:
+    """`zero_insert` by padding a new axis behind each."""
     axes = len(s)
     spatial = g.shape[2:]
     interleaved = [n for m in spatial for n in (m, 1)]

@@ -1,0 +1,104 @@
+"""Exporting to .pt2, the format of torch.export."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from camport.errors import ExportError
+from camport.export.capture import Captured, DynamicAxes
+from camport.export.fresh import run_fresh
+from camport.export.graph import aten_histogram, sealed
+from camport.export.program_file import Exportable, Written, check_dynamic, checked_target, export_program
+from camport.export.quiet import quiet
+from camport.export.report import ExportReport
+from camport.export.rules import PLAIN_RULES
+
+
+def to_pt2(bound: Exportable, path: str | os.PathLike[str], images: Tensor, *, dynamic: str = "batch") -> ExportReport:
+    """Writes prediction, gradient and heatmap as one .pt2 file of ATen operators and proves it equal to eager PyTorch.
+
+    `torch.export.load(path).module()(images, target)` runs it, without camport, and returns a tuple; the names of its
+    elements are the extra file `camport.outputs`, a JSON list, beside the metadata of the ONNX format.
+
+    Args:
+        bound: what `camport.bind` returns.
+        path: the file to write; its directory must exist. Nothing is left there if the export fails.
+        images: [b,c,H,W], one example batch.
+        dynamic: "batch", or "batch+size" where height and width shall stay free too.
+
+    Raises:
+        OutputError: the file cannot be written there.
+        ExportError: the model cannot be captured, lowered or written in ATen operators.
+        ParityError: the file, in a fresh process, does not reproduce eager PyTorch.
+    """
+    target = checked_target(path)
+    check_dynamic(dynamic)
+    program = bound.program(images)
+    return export_program(program, target, images, bound.metadata(images), Pt2(), dynamic=dynamic)
+
+
+class Pt2:
+    """Files of `torch.export.save`, checked in a process without camport."""
+
+    name = "torch.export"
+    rules = PLAIN_RULES
+
+    def __init__(self) -> None:
+        self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+    def check(self, graph: GraphModule) -> None:
+        """Every operator must be PyTorch's own."""
+        check_aten(graph)
+
+    def write(
+        self,
+        lowered: Captured,
+        example: Mapping[str, Tensor],
+        axes: DynamicAxes,
+        metadata: Mapping[str, str],
+        path: Path,
+    ) -> Written:
+        """Exports the graph and saves it without the example."""
+        self._names = (lowered.inputs, lowered.outputs)
+        graph = sealed(lowered.graph)
+        shapes = tuple(dict.fromkeys(axes.get(name, {}), torch.export.Dim.DYNAMIC) for name in lowered.inputs)
+        arguments = tuple(example[name] for name in lowered.inputs)
+        extra = {**metadata, "camport.outputs": json.dumps(lowered.outputs)}
+        with quiet():
+            try:
+                program = torch.export.export(graph, arguments, dynamic_shapes=shapes, strict=False)
+                for node in program.graph.nodes:  # numbers of this process's graphs, different in each run
+                    node.meta.pop("from_node", None)
+                program.example_inputs = None  # would be saved, and be the larger part of a small model's file
+                torch.export.save(program, path, extra_files=extra)
+            except OSError:
+                raise
+            except Exception as error:  # torch.export has no base class of its own
+                first_line = (str(error).strip() or "no reason given").splitlines()[0][:200]
+                raise ExportError(
+                    f"torch.export refused the lowered graph: {type(error).__name__}: {first_line}"
+                ) from error
+        return Written(aten_histogram(program.graph_module))
+
+    def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
+        """In a fresh process."""
+        return run_fresh("export", path, samples, *self._names)
+
+
+def check_aten(graph: GraphModule) -> None:
+    """Refuses operators that a process with PyTorch alone does not have.
+
+    Raises:
+        ExportError: naming them.
+    """
+    called = {node.target for node in graph.graph.nodes if hasattr(node.target, "_schema")}
+    foreign = sorted(str(target) for target in called if target.namespace not in ("aten", "prim", "prims"))
+    if foreign:
+        raise ExportError(
+            f"{', '.join(foreign)} is not PyTorch's own, so the file would not run by PyTorch alone; replace the module"
+        )
