@@ -12,7 +12,8 @@ from camport.errors import InputError
 from camport.runtime.image_file import MAX_PIXELS
 from camport.view import check_writable
 
-FORMATS = (".onnx",)
+FORMATS = {".onnx": "to_onnx", ".pt2": "to_pt2", ".pt": "to_torchscript"}
+"""Suffix -> the function of `camport.export` that writes such a file."""
 
 
 def export(
@@ -28,14 +29,17 @@ def export(
         str | None, typer.Option(metavar="HxW", help="Image size to trace with, where the model names none.")
     ] = None,
 ) -> None:
-    """Export a model with its explainer as one graph of standard operators, proven equal to PyTorch."""
+    """Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.
+
+    The suffix of the output picks the format: .onnx, .pt2 (torch.export) or .pt (TorchScript).
+    """
     path = check_writable(output, FORMATS)
     with working(f"exporting {method} of {model}"):
         loaded = load(model, weights, labels, preprocess)
         import torch
 
         import camport
-        from camport.export import to_onnx
+        from camport import export as formats
 
         height, width = _size(size, loaded.preprocess.size)
         bound = camport.bind(
@@ -47,7 +51,7 @@ def export(
             labels=loaded.labels or None,
         )
         images = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
-        report = to_onnx(bound, path, images)
+        report = getattr(formats, FORMATS[path.suffix.lower()])(bound, path, images)
     typer.echo(str(report))
     typer.echo(f"wrote {path}")
 

@@ -115,6 +115,18 @@ def test_export_reports_and_fills_in_the_metadata(camport, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["small.onnx"]
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [(".pt2", "torch.export"), (".pt", "TorchScript")])
+def test_export_writes_what_the_suffix_says(camport, tmp_path, suffix, kind):
+    done = camport("export", "-m", "demo:gap-pool", "--size", "32x40", "-o", f"small{suffix}")
+    assert (done.status, done.err) == (0, "")
+    assert f"{kind}, dynamic b" in done.out
+    assert [f.name for f in tmp_path.iterdir()] == [f"small{suffix}"]
+
+
+def test_export_names_the_suffixes_it_knows(refused):
+    refused(r"what can be written is \.onnx, \.pt2, \.pt$", "export", "-m", "demo:gap-pool", "-o", "out.pth")
+
+
 def test_listings(camport):
     methods = camport("methods")
     assert methods.status == 0
