@@ -44,8 +44,8 @@ NOTES = """\
 - `gradcam`, `hirescam` and `xgradcam` are the same map where the layer is pooled and one linear layer follows, as in
   these networks. `cam` is that map too, with its sign: its maximum is the same, but stretching it to [0,1] lifts places
   without evidence above zero, which costs energy.
-- Most misses in the pointing game lie just beside the right box, as the column with a margin shows: the maps of `digits`
-  have one value for 8 x 8 pixels, those of `gap-pool` one for 4 x 4.
+- Most misses in the pointing game lie just beside the right box, as the column with a margin shows: the maps of
+  `digits` have one value for 8 x 8 pixels, those of `gap-pool` one for 4 x 4.
 - `gap-full` is `gap-pool` with its poolings taken out and trained on. Its maps are sharper, not better placed.
 """
 

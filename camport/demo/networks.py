@@ -45,8 +45,8 @@ class BasicBlock(nn.Module):
 class DigitResNet(nn.Module):
     """A small ResNet of stride 8: maps are 16x16 at 128 pixels.
 
-    The receptive field of `layer3` is 49 pixels and the largest digit 54: what the last map says of a place is about the
-    digit there.
+    The receptive field of `layer3` is 49 pixels and the largest digit 54: what the last map says of a place is about
+    the digit there.
     """
 
     def __init__(self, classes: int = len(LABELS)) -> None:

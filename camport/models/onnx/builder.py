@@ -101,7 +101,7 @@ class Builder:
         if unknown:
             raise ModelError(
                 f"{self.file.path.name}: {node.label} has the attribute {sorted(unknown)[0]!r}, which camport does not "
-                f"know at opset {self.file.opset}; methods that need no gradients work without importing"
+                f"know at opset {self.file.opset}; export the model again without it"
             )
         if not operator.variadic and len(inputs) > len(operator.inputs):
             raise ModelError(f"{self.file.path.name}: {node.label} has {len(inputs)} inputs; {node.op} takes fewer")

@@ -57,8 +57,7 @@ def check_known(nodes: Iterable[Any], opset: int, where: str) -> None:
         for op, names in missing.items()
     )
     raise ModelError(
-        f"{where} uses operators that camport does not import: {listed}. Methods that need gradients cannot be used; "
-        "gradient-free ones (RISE, Score-CAM, Eigen-CAM) need no import, or export the model again without them"
+        f"{where} uses operators that camport does not import: {listed}. Export the model again without them"
     )
 
 
