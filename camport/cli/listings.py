@@ -44,13 +44,13 @@ def layers(model: Model, weights: Weights = None, size: str | None = None) -> No
     from camport.core.layers import choose, record
     from camport.core.probe import called
     from camport.core.registry import adapter
-    from camport.core.replica import plain, replicate
+    from camport.core.replica import double_of
 
     loaded = load(model, weights or "none", None, None)  # values do not matter here
     if size is None and loaded.preprocess.size is None:
         raise InputError("the model names no image size; give one, e.g. --size 224x224")
     images = torch.zeros(1, 3, *_size(size, loaded.preprocess.size))
-    double = replicate(loaded.model, lambda _, tensor: plain(tensor))
+    double = double_of(loaded.model)
     runs = record(double, lambda: called(adapter("classification")(), double, images))
     try:
         chosen = loaded.layer or str(choose(runs))

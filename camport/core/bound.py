@@ -19,7 +19,7 @@ from camport.core.heatmap import minmax, upsample
 from camport.core.layers import LayerName, choose, parse_layers, record
 from camport.core.probe import Probe, Progress, called
 from camport.core.random_state import random_state_kept
-from camport.core.replica import plain, replicate, tensors, with_state
+from camport.core.replica import double_of, tensors, with_state
 from camport.errors import FlatMapWarning, MethodError
 
 
@@ -76,7 +76,7 @@ class Bound:
         given = self.adapter.prepare(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
-            double = replicate(self.model, lambda _, tensor: plain(tensor))
+            double = double_of(self.model)
             probe = self._probe(double, images, given, validate=True, progress=progress)
             self.explainer.check(probe)
             raw = self.explainer.saliency(probe).detach().float()
@@ -106,7 +106,7 @@ class Bound:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FlatMapWarning)
             self(images)  # refuses what does not fit, and chooses the layer
-        return BoundProgram(self, check_images(images, self.model))
+        return BoundProgram(self)
 
     def metadata(self, images: Tensor) -> dict[str, str]:
         """The `camport.*` properties of an exported file."""
@@ -156,11 +156,10 @@ class Bound:
 class BoundProgram:
     """A `Bound` as a pure function of the model's tensors and the graph's inputs (`camport.core.program.Program`)."""
 
-    def __init__(self, bound: Bound, images: Tensor) -> None:
+    def __init__(self, bound: Bound) -> None:
         self.bound = bound
         self.inputs = ("images", *bound.adapter.inputs)
         self.state = tensors(bound.model)
-        self._example = images
 
     def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
@@ -178,10 +177,6 @@ class BoundProgram:
             named.update(numbered("gradients", [g.detach() for g in probe.gradients]))
         return named
 
-    def example(self, batch: int = 2) -> dict[str, Tensor]:
-        """Inputs to trace with."""
-        return self.sample(self._example, batch, seed=0)
-
     def sample(self, images: Tensor, batch: int, seed: int) -> dict[str, Tensor]:
         """Inputs of `batch` images, mixed from the given ones and noise of their statistics, with other targets."""
         generator = torch.Generator().manual_seed(seed)
@@ -191,7 +186,7 @@ class BoundProgram:
         rows = torch.randint(like.shape[0], (batch,), generator=generator)
         drawn = (0.7 * like[rows] + 0.3 * mean + 0.5 * std * noise).to(images.dtype).to(images.device)
         with torch.no_grad():
-            double = replicate(self.bound.model, lambda _, tensor: plain(tensor))
+            double = double_of(self.bound.model)
             outputs = self.bound.adapter.call(double, images[:1])
         target = self.bound.adapter.sample(outputs, batch, generator)
         return {"images": drawn, **{k: v.to(images.device) for k, v in target.items()}}

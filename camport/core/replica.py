@@ -48,6 +48,11 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
     return doubles[id(model)]
 
 
+def double_of(model: nn.Module) -> nn.Module:
+    """The double of `model` with the model's own tensors, outside autograd."""
+    return replicate(model, lambda _, tensor: plain(tensor))
+
+
 def tensors(model: nn.Module) -> dict[str, Tensor]:
     """Every tensor of `model` by dotted name: parameters, buffers and plain attributes; shared ones once."""
     found: dict[str, Tensor] = {}

@@ -2,21 +2,19 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 
 from camport.errors import ExportError
+from camport.export.aten_file import AtenFile
 from camport.export.capture import Captured, DynamicAxes
-from camport.export.fresh import run_fresh
 from camport.export.graph import aten_histogram, sealed
 from camport.export.program_file import Exportable, Written, check_dynamic, checked_target, export_program
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
-from camport.export.rules import PLAIN_RULES
 
 
 def to_pt2(bound: Exportable, path: str | os.PathLike[str], images: Tensor, *, dynamic: str = "batch") -> ExportReport:
@@ -42,18 +40,11 @@ def to_pt2(bound: Exportable, path: str | os.PathLike[str], images: Tensor, *, d
     return export_program(program, target, images, bound.metadata(images), Pt2(), dynamic=dynamic)
 
 
-class Pt2:
+class Pt2(AtenFile):
     """Files of `torch.export.save`, checked in a process without camport."""
 
     name = "torch.export"
-    rules = PLAIN_RULES
-
-    def __init__(self) -> None:
-        self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-
-    def check(self, graph: GraphModule) -> None:
-        """Every operator must be PyTorch's own."""
-        check_aten(graph)
+    engine = "export"
 
     def write(
         self,
@@ -64,7 +55,7 @@ class Pt2:
         path: Path,
     ) -> Written:
         """Exports the graph and saves it without the example."""
-        self._names = (lowered.inputs, lowered.outputs)
+        self.remember(lowered)
         graph = sealed(lowered.graph)
         shapes = tuple(dict.fromkeys(axes.get(name, {}), torch.export.Dim.DYNAMIC) for name in lowered.inputs)
         arguments = tuple(example[name] for name in lowered.inputs)
@@ -84,21 +75,3 @@ class Pt2:
                     f"torch.export refused the lowered graph: {type(error).__name__}: {first_line}"
                 ) from error
         return Written(aten_histogram(program.graph_module))
-
-    def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
-        """In a fresh process."""
-        return run_fresh("export", path, samples, *self._names)
-
-
-def check_aten(graph: GraphModule) -> None:
-    """Refuses operators that a process with PyTorch alone does not have.
-
-    Raises:
-        ExportError: naming them.
-    """
-    called = {node.target for node in graph.graph.nodes if hasattr(node.target, "_schema")}
-    foreign = sorted(str(target) for target in called if target.namespace not in ("aten", "prim", "prims"))
-    if foreign:
-        raise ExportError(
-            f"{', '.join(foreign)} is not PyTorch's own, so the file would not run by PyTorch alone; replace the module"
-        )

@@ -2,23 +2,20 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 
 from camport.errors import ExportError, ParityError
+from camport.export.aten_file import AtenFile
 from camport.export.capture import Captured, DynamicAxes
-from camport.export.fresh import run_fresh
 from camport.export.graph import aten_histogram, sealed
 from camport.export.passes.traced_sizes import traced_sizes
 from camport.export.program_file import Exportable, Written, checked_target, export_program
-from camport.export.pt2 import check_aten
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
-from camport.export.rules import PLAIN_RULES
 
 
 def to_torchscript(bound: Exportable, path: str | os.PathLike[str], images: Tensor) -> ExportReport:
@@ -51,18 +48,11 @@ def to_torchscript(bound: Exportable, path: str | os.PathLike[str], images: Tens
         return export_program(program, target, images, metadata, TorchScript(), dynamic="none")
 
 
-class TorchScript:
+class TorchScript(AtenFile):
     """Files of `torch.jit.save`, checked in a process without camport."""
 
     name = "TorchScript"
-    rules = PLAIN_RULES
-
-    def __init__(self) -> None:
-        self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-
-    def check(self, graph: GraphModule) -> None:
-        """Every operator must be PyTorch's own."""
-        check_aten(graph)
+    engine = "jit"
 
     def write(
         self,
@@ -77,7 +67,7 @@ class TorchScript:
         Raises:
             ExportError: torch.jit refuses the graph, or baked in the batch that it shall keep free.
         """
-        self._names = (lowered.inputs, lowered.outputs)
+        self.remember(lowered)
         operators = aten_histogram(lowered.graph)
         graph = sealed(lowered.graph)
         graph.eval()
@@ -98,10 +88,6 @@ class TorchScript:
                     f"torch.jit refused the lowered graph: {type(error).__name__}: {last_line}"
                 ) from error
         return Written(operators)
-
-    def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
-        """In a fresh process."""
-        return run_fresh("jit", path, samples, *self._names)
 
 
 def _check_batches(traced: torch.jit.ScriptModule, arguments: tuple[Tensor, ...]) -> None:

@@ -17,7 +17,7 @@ from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.layers import parse_layers
 from camport.core.probe import Probe
-from camport.core.replica import plain, replicate
+from camport.core.replica import double_of
 from camport.errors import CamportWarning
 from camport.testing.conformance import Judge
 from camport.testing.networks import Network
@@ -66,7 +66,7 @@ class Case:
     def probe(self) -> Probe:
         """A fresh probe of the network, as `bind` makes it."""
         needs_layer = self.explainer.needs_layer
-        double = replicate(self.network.model, lambda _, tensor: plain(tensor))
+        double = double_of(self.network.model)
         layer = self.network.layer
         return Probe(
             double,

@@ -12,7 +12,7 @@ from camport.core.adapter import Adapter
 from camport.core.explainer import Explainer
 from camport.core.layers import choose, record
 from camport.core.registry import adapter as registered_adapter
-from camport.core.replica import plain, replicate
+from camport.core.replica import double_of
 from camport.errors import CamportError
 from camport.testing import exporting, maps, models
 from camport.testing.case import Case, quiet
@@ -152,7 +152,7 @@ def _layer(explainer: Explainer, adapter: Adapter, network: Network) -> str | No
     """The layer that `bind` would choose."""
     if not explainer.needs_layer:
         return None
-    double = replicate(network.model, lambda _, tensor: plain(tensor))
+    double = double_of(network.model)
     return str(choose(record(double, lambda: adapter.call(double, network.images[:1]))))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from camport.core.layers import record
-from camport.core.replica import plain, replicate
+from camport.core.replica import double_of
 from camport.errors import CamportError, InputError, LayerError, MethodError
 from camport.testing.case import Case, quiet, row
 
@@ -136,7 +136,7 @@ def several_layers(case: Case) -> None:
 
 def _earlier(case: Case, layer: str) -> str | None:
     """A layer before `layer` whose maps have another size."""
-    double = replicate(case.network.model, lambda _, tensor: plain(tensor))
+    double = double_of(case.network.model)
     runs = record(double, lambda: case.adapter.call(double, case.images[:1]))
     size = next((run.shape for run in runs if run.name == layer), ())
     for run in runs:

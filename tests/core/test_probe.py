@@ -7,7 +7,7 @@ import camport
 from camport.adapters import ClassificationAdapter
 from camport.core.layers import LayerName
 from camport.core.probe import Probe
-from camport.core.replica import plain, replicate
+from camport.core.replica import double_of
 from camport.errors import MethodError
 from tests.nets import Net, images, seeded
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 def probe(model, x, layer="features", target=1, **options):
     options.setdefault("needs_gradients", True)
     return Probe(
-        replicate(model, lambda _, t: plain(t)),
+        double_of(model),
         ClassificationAdapter(),
         [LayerName(layer)],
         x,

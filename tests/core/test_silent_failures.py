@@ -13,7 +13,7 @@ from torch import nn
 import camport
 from camport.adapters import ClassificationAdapter
 from camport.core.probe import Probe
-from camport.core.replica import plain, replicate
+from camport.core.replica import double_of
 from camport.errors import FlatMapWarning, LayerError, ReluRuleWarning, ReusedLayerWarning
 from tests.nets import Net, images, seeded
 
@@ -268,7 +268,7 @@ KINDS = ["module", "in-place module", "F", "torch", "method", "F.relu_"]
 def test_relu_rules_act_on_functions(kind, rule):
     model, x = seeded(FunctionalReLU(kind)), images(2)
     probe = Probe(
-        replicate(model, lambda _, t: plain(t)),
+        double_of(model),
         ClassificationAdapter(),
         [],
         x,

@@ -1,0 +1,49 @@
+"""What the two formats of PyTorch's own share: ATen operators alone, and a check in a process without camport."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+from torch.fx import GraphModule
+
+from camport.errors import ExportError
+from camport.export.capture import Captured
+from camport.export.fresh import run_fresh
+from camport.export.rules import PLAIN_RULES
+
+
+class AtenFile:
+    """The common half of a `camport.export.program_file.Format`; `write` is each format's own.
+
+    Attributes:
+        engine: which loader the fresh process uses, as `run_fresh` names it.
+    """
+
+    engine: ClassVar[str]
+    rules = PLAIN_RULES
+
+    def __init__(self) -> None:
+        self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+
+    def check(self, graph: GraphModule) -> None:
+        """Refuses operators that a process with PyTorch alone does not have.
+
+        Raises:
+            ExportError: naming them.
+        """
+        called = {node.target for node in graph.graph.nodes if hasattr(node.target, "_schema")}
+        foreign = sorted(str(target) for target in called if target.namespace not in ("aten", "prim", "prims"))
+        if foreign:
+            raise ExportError(
+                f"{', '.join(foreign)} is not PyTorch's own, so the file would not run by PyTorch alone; "
+                "replace the module"
+            )
+
+    def remember(self, lowered: Captured) -> None:
+        """Keeps the names of inputs and outputs, which the file's own engine does not know."""
+        self._names = (lowered.inputs, lowered.outputs)
+
+    def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
+        """In a fresh process."""
+        return run_fresh(self.engine, path, samples, *self._names)
