@@ -10,7 +10,9 @@ heatmap = placement.to_image(result.heatmap[0])     # [h,w] at the photograph's 
 ```
 """
 
+from camport.runtime.binding import Device as Device
 from camport.runtime.explainer import Explainer as Explainer
+from camport.runtime.explainer import Held as Held
 from camport.runtime.explainer import load as load
 from camport.runtime.image_file import open_image as open_image
 from camport.runtime.labels import class_index as class_index

@@ -1,11 +1,14 @@
 """An exported explainer at the edge: numpy in, numpy out, without PyTorch."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from camport.errors import ModelError
+import numpy as np
+
+from camport.errors import InputError, ModelError, UnknownNameError
+from camport.runtime.binding import BoundValue, Device, place, run_bound
 from camport.runtime.feeds import build_feeds
 from camport.runtime.metadata import parse_metadata
 from camport.runtime.ports import Port
@@ -55,6 +58,7 @@ class Explainer:
             height and width (or the image's own size where they are dynamic) and scaled to [0,1], not
             normalised.
         providers: the execution providers in use, in order.
+        device: whose memory inputs and outputs are bound to: each is copied there or back once.
     """
 
     def __init__(self, path: Path, session: Any) -> None:
@@ -63,6 +67,7 @@ class Explainer:
         self.inputs = tuple(Port.of(argument) for argument in session.get_inputs())
         self.outputs = tuple(Port.of(argument) for argument in session.get_outputs())
         self.providers = tuple(session.get_providers())
+        self.device = Device.of(session)
         self.metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, str(path))
         if "version" not in self.metadata:
             raise ModelError(
@@ -72,35 +77,77 @@ class Explainer:
         self.labels: tuple[str, ...] | None = self.metadata.get("labels")
         self.preprocess: Preprocess = self.metadata.get("preprocess") or self._default_preprocess()
 
-    def __call__(self, images: Any = None, target: Any = None, **inputs: Any) -> Result:
+    def __call__(
+        self, images: Any = None, target: Any = None, *, only: Sequence[str] | None = None, **inputs: Any
+    ) -> Result:
         """Runs the graph once.
 
         Args:
             images: float [b,3,H,W], as `preprocess` makes them; float64 is cast.
             target: class to explain: an int for all images, one an image, names where the graph carries
                 labels; -1 or None is the model's own choice.
+            only: names of the outputs that are wanted, e.g. ["heatmap"]; None: all. The others do not leave
+                the device.
             inputs: the graph's further inputs by name: `boxes` [b,4] and `class_ids` [b], `tokens` [b,t] and
                 `span` [b,2], ... A value without the batch axis holds for every image.
 
         Raises:
             InputError: an input that is missing or of the wrong dtype, rank, size, count or range, or not
-                finite.
-            UnknownNameError: an input the graph does not have, or an unknown class name.
+                finite; `only` empty or a text.
+            UnknownNameError: an input or output the graph does not have, or an unknown class name.
             ModelError: the engine failed.
         """
-        given = {"images": images, "target": target, **inputs}
-        feeds = build_feeds(
-            self.inputs,
-            {name: value for name, value in given.items() if value is not None},
-            self.labels,
-            self._classes(),
-        )
-        names = [port.name for port in self.outputs]
+        feeds = self._feeds(self.inputs, {"images": images, "target": target, **inputs}, {})
+        return self._run(self._place(feeds), only)
+
+    def hold(self, images: Any, **inputs: Any) -> "Held":
+        """Copies images, and further inputs where given, to the device once, to be explained many times.
+
+        ```python
+        held = explainer.hold(images)
+        maps = [held(target).heatmap for target in (281, 282)]
+        ```
+
+        Args:
+            images: float [b,3,H,W]; what becomes of the array afterwards does not matter.
+            inputs: as in a call. What is held here is left out there.
+
+        Raises:
+            InputError, UnknownNameError, ModelError: as a call.
+        """
+        given = {"images": images, **inputs}
+        names = [port.name for port in self.inputs]
+        for name in given:
+            if name not in names:
+                raise UnknownNameError("input", name, names)
+        sizes: dict[str, tuple[int, str]] = {}
+        feeds = self._feeds([port for port in self.inputs if port.name in given], given, sizes)
+        return Held(self, self._place({name: array.copy() for name, array in feeds.items()}), sizes)
+
+    def _feeds(
+        self, ports: Sequence[Port], given: Mapping[str, Any], sizes: dict[str, tuple[int, str]]
+    ) -> dict[str, np.ndarray]:
+        values = {name: value for name, value in given.items() if value is not None}
+        return build_feeds(ports, values, self.labels, self._classes(), sizes)
+
+    def _place(self, feeds: Mapping[str, np.ndarray]) -> dict[str, BoundValue]:
         try:
-            arrays = self._session.run(names, feeds)
+            return {name: place(array, self.device) for name, array in feeds.items()}
+        except Exception as error:
+            raise ModelError(f"{self.path}: inputs cannot be copied to {self.device.kind}: {short(error)}") from None
+
+    def _run(self, placed: Mapping[str, BoundValue], only: Sequence[str] | None) -> Result:
+        names = [port.name for port in self.outputs]
+        if isinstance(only, str) or (only is not None and not only):
+            raise InputError(f'only is {only!r}; give a list of outputs, e.g. ["heatmap"], or None for all')
+        wanted = list(dict.fromkeys(names if only is None else only))
+        for name in wanted:
+            if name not in names:
+                raise UnknownNameError("output", name, names)
+        try:
+            return Result(run_bound(self._session, self.device, placed, wanted))
         except Exception as error:
             raise ModelError(f"{self.path} failed to run: {short(error)}") from None
-        return Result(dict(zip(names, arrays, strict=True)))
 
     def __repr__(self) -> str:
         method, layer = (_name(self.metadata.get(key, "?")) for key in ("method", "layer"))
@@ -122,6 +169,24 @@ class Explainer:
             case (_, _, int(height), int(width)):
                 return Preprocess(size=(height, width))
         return Preprocess()
+
+
+class Held:
+    """Images that stay on the device, explained as often as asked. Made by `Explainer.hold`; safe to call from
+    several threads.
+    """
+
+    def __init__(
+        self, explainer: Explainer, placed: Mapping[str, BoundValue], sizes: Mapping[str, tuple[int, str]]
+    ) -> None:
+        self._explainer, self._placed, self._sizes = explainer, placed, sizes
+
+    def __call__(self, target: Any = None, *, only: Sequence[str] | None = None, **inputs: Any) -> Result:
+        """Runs the graph once on what is held; arguments, result and errors as `Explainer.__call__`."""
+        whole = self._explainer
+        rest = [port for port in whole.inputs if port.name not in self._placed]
+        feeds = whole._feeds(rest, {"target": target, **inputs}, dict(self._sizes))
+        return whole._run({**self._placed, **whole._place(feeds)}, only)
 
 
 def _name(value: Any) -> str:

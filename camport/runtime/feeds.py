@@ -24,6 +24,7 @@ def build_feeds(
     values: Mapping[str, Any],
     labels: tuple[str, ...] | None = None,
     classes: int | None = None,
+    sizes: dict[str, tuple[int, str]] | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays the graph takes, by input name.
 
@@ -35,6 +36,8 @@ def build_feeds(
         values: what was passed; None counts as left out.
         labels: class names by index, where known.
         classes: number of classes `target` may name, where known.
+        sizes: what the dynamic axes' names are bound to, as (size, input that set it); filled in. Inputs that are fed
+            in parts share one.
 
     Raises:
         UnknownNameError: an input the graph does not have, or an unknown class name.
@@ -45,7 +48,7 @@ def build_feeds(
         if name not in names:
             raise UnknownNameError("input", name, names)
     feeds: dict[str, np.ndarray] = {}
-    sizes: dict[str, tuple[int, str]] = {}
+    sizes = {} if sizes is None else sizes
     for port in ports:
         value = values.get(port.name)
         if value is None and port.name not in CLASS_INPUTS:
