@@ -17,10 +17,13 @@ from camport.export import operators as operators
 STEEP = 1e30
 """HardSigmoid's slope for a mask: max(0, min(1, 1e30 y)) is 0 or 1 for every y a network computes."""
 
+NEARLY_ZERO = -1e-30
+"""HardSigmoid's offset for a mask: no y tells it from 0, but OpenVINO reads a plain 0 as the default, 0.5."""
+
 
 def relu_grad(gradient: Any, result: Any) -> Any:
     """ḡ · min(1, max(0, 1e30 y))."""
-    return op.Mul(gradient, op.HardSigmoid(result, alpha=STEEP, beta=0.0))
+    return op.Mul(gradient, op.HardSigmoid(result, alpha=STEEP, beta=NEARLY_ZERO))
 
 
 def silu_grad(gradient: Any, x: Any) -> Any:
