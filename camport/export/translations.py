@@ -17,8 +17,9 @@ from camport.export import operators as operators
 STEEP = 1e30
 """HardSigmoid's slope for a mask: max(0, min(1, 1e30 y)) is 0 or 1 for every y a network computes."""
 
-NEARLY_ZERO = -1e-30
-"""HardSigmoid's offset for a mask: no y tells it from 0, but OpenVINO reads a plain 0 as the default, 0.5."""
+NEARLY_ZERO = -1e-3
+"""HardSigmoid's offset for a mask: nothing next to 1e30 y, and 0 where y is 0. A plain 0 is taken for unset by OpenVINO's
+kernel, which then adds 0.5; a smaller number would become 0 in half precision."""
 
 
 def relu_grad(gradient: Any, result: Any) -> Any:
