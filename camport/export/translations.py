@@ -18,8 +18,8 @@ STEEP = 1e30
 """HardSigmoid's slope for a mask: max(0, min(1, 1e30 y)) is 0 or 1 for every y a network computes."""
 
 NEARLY_ZERO = -1e-3
-"""HardSigmoid's offset for a mask: nothing next to 1e30 y, and 0 where y is 0. A plain 0 is taken for unset by OpenVINO's
-kernel, which then adds 0.5; a smaller number would become 0 in half precision."""
+"""HardSigmoid's offset for a mask: nothing next to 1e30 y, and 0 where y is 0. OpenVINO takes a plain 0 for unset and
+adds 0.5; a smaller number would become 0 in half precision."""
 
 
 def relu_grad(gradient: Any, result: Any) -> Any:
