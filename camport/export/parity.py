@@ -75,7 +75,7 @@ def check_exported(
     """
     worst: dict[str, OutputParity] = {}
     for inputs, reference in samples:
-        for name, parity in _compare(function, state, run, inputs, reference).items():
+        for name, parity in compare(function, state, run, inputs, reference).items():
             if not parity.holds:
                 raise ParityError(
                     f"output {name!r} of the exported graph is {parity.exported:.1e} off (relative l2 against "
@@ -87,13 +87,14 @@ def check_exported(
     return worst
 
 
-def _compare(
+def compare(
     function: Function,
     state: Mapping[str, Tensor],
     run: Callable[[Outputs], Outputs],
     inputs: Outputs,
     reference: Outputs,
 ) -> dict[str, OutputParity]:
+    """The parity of every output on one sample, whether it holds or not; arguments as `check_exported`."""
     exported = run(inputs)
     generator = torch.Generator().manual_seed(0)
     eager = dict.fromkeys(reference, 0.0)
