@@ -20,7 +20,7 @@ def bind(
     layer: str | Sequence[str] | None = None,
     adapter: str | Adapter = "classification",
     *,
-    chunk: int = 32,
+    chunk: int | None = None,
     preprocess: Mapping[str, Any] | None = None,
     labels: Sequence[str] | None = None,
 ) -> Bound:
@@ -32,7 +32,7 @@ def bind(
         layer: dotted module name, a list of names (fused), or None: chosen at the first call and reported.
             `name@0` is the first run of a module that runs several times.
         adapter: a name from `camport.adapters()`, or an Adapter instance with its options.
-        chunk: images in one pass of methods that run many variants of an image.
+        chunk: images in one pass of methods that run many variants of an image; None sizes it from the free memory.
         preprocess: how the model wants its pictures, for the metadata of an exported file: the fields of
             `camport.runtime.Preprocess`, e.g. {"size": [224, 224], "mean": [...], "std": [...]}.
         labels: the classes' names, for the same.
@@ -44,7 +44,7 @@ def bind(
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model is {type(model).__name__}, not a torch.nn.Module")
-    if chunk < 1:
+    if chunk is not None and chunk < 1:
         raise InputError(f"chunk is {chunk}; it is a number of images, at least 1")
     explainer = method if isinstance(method, Explainer) else registry.explainer(method)()
     bound_adapter = adapter if isinstance(adapter, Adapter) else registry.adapter(adapter)()

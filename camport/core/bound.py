@@ -17,7 +17,8 @@ from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.heatmap import minmax, upsample
 from camport.core.layers import LayerName, choose, parse_layers, record
-from camport.core.probe import Probe, Progress, called
+from camport.core.loop import Tick
+from camport.core.probe import Probe, called
 from camport.core.random_state import random_state_kept
 from camport.core.replica import double_of, tensors, with_state
 from camport.errors import FlatMapWarning, MethodError
@@ -39,7 +40,7 @@ class Bound:
         explainer: Explainer,
         layer: str | Sequence[str] | None,
         adapter: Adapter,
-        chunk: int,
+        chunk: int | None,
         preprocess: Mapping[str, Any] | None = None,
         labels: Sequence[str] | None = None,
     ) -> None:
@@ -58,7 +59,7 @@ class Bound:
         """Names of the target layers."""
         return None if self._layers is None else tuple(map(str, self._layers))
 
-    def __call__(self, images: Tensor, target: Any = None, *, progress: Progress | None = None) -> Explanation:
+    def __call__(self, images: Tensor, target: Any = None, *, progress: Tick | None = None) -> Explanation:
         """Explains what the model says about each image.
 
         Args:
@@ -133,7 +134,7 @@ class Bound:
         given: Mapping[str, Tensor],
         *,
         validate: bool = False,
-        progress: Progress | None = None,
+        progress: Tick | None = None,
     ) -> Probe:
         if self._layers is None:
             self._layers = [choose(record(double, lambda: called(self.adapter, double, images[:1])))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor, replace_first_tensor
+from camport.core.loop import Step, Tick, current_loop, traced
+from camport.core.memory import chunk_for
 from camport.core.relu import ReluMode, ReluRule
 from camport.core.replay import Tail
 from camport.core.replica import hook
@@ -20,9 +22,6 @@ from camport.errors import CamportError, LayerError, MethodError, ModelError
 
 HALF_SCALE = 256.0
 """Gradients of a half-precision model are computed for this multiple of the score, since they would underflow."""
-
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all) while many variants of an image are scored."""
 
 
 class Probe:
@@ -39,8 +38,8 @@ class Probe:
         target: the adapter's target tensors, not yet resolved.
         needs_gradients: record the tail in the first pass.
         validate: check outputs against the target; off while tracing.
-        chunk: images in one pass of `score` and `tail`.
-        progress: told how far `score` is.
+        chunk: images in one pass of a loop; None sizes it from the free memory.
+        progress: told how far a loop is.
     """
 
     def __init__(
@@ -53,12 +52,12 @@ class Probe:
         *,
         needs_gradients: bool,
         validate: bool = False,
-        chunk: int = 32,
-        progress: Progress | None = None,
+        chunk: int | None = None,
+        progress: Tick | None = None,
     ) -> None:
         self.double, self.adapter, self.layers = double, adapter, layers
         self.images, self._given = images, dict(target)
-        self.chunk, self.progress = chunk, progress
+        self.chunk, self.progress = chunk or chunk_for(images), progress
         self.used: set[str] = set()
         self.relus_met: int | None = None
         self.runs_seen: dict[str, int] = {}
@@ -111,68 +110,88 @@ class Probe:
             self._gradients = _differentiate(self._y, self._native, [f"layer {str(n)!r}" for n in self.layers])
         return [grid.to_maps(g) for g, grid in zip(self._gradients, self._grids, strict=True)]
 
-    def score(self, images: Float[Tensor, "n c H W"]) -> Float[Tensor, " n"]:
-        """y^c for other images, such as masked or noisy ones: n = b * r, the r variants of an image in a row.
+    def each(self, codes: Sequence[Tensor], step: Step, same: Tensor | None = None) -> Tensor:
+        """`step` for each of r variants: codes `[r,...]`, handed over in chunks `[m,...]`, give results `[r,...]`.
 
-        They are run in chunks, so memory is bounded. The target is the one of the clean images.
+        In PyTorch and in an exported file alike memory is that of one chunk. `step` calls `score`, `tail` or
+        `input_gradient` on m variants of the images, or none of them.
+
+        Args:
+            codes: what tells the variants apart.
+            step: `step(*codes)`, all of one chunk.
+            same: bool `[r]`, variants known to be alike (a constant mask): eagerly one of them stands for all.
+        """
+        if same is not None and not traced() and int(same.sum()) > 1:
+            other = (~same).nonzero()[:, 0]
+            order = torch.cat([other, same.nonzero()[:1, 0]])
+            distinct = self.each([code[order] for code in codes], step)
+            results = distinct.new_empty((same.shape[0], *distinct.shape[1:]))
+            results[other], results[same] = distinct[:-1], distinct[-1]
+            return results
+        return self._loop(codes, step, total=False)
+
+    def total(self, codes: Sequence[Tensor], step: Step) -> Tensor:
+        """The sum of what `each` gives, `[...]`, without ever holding more than a chunk of it."""
+        return self._loop(codes, step, total=True)
+
+    def score(self, images: Float[Tensor, "m b c H W"]) -> Float[Tensor, "m b"]:
+        """y^c for m variants of each image, masked or noisy ones, in one pass; many go through `each`.
+
+        The target is the one of the clean images.
         """
         self.used.add("score")
-        repeats = images.shape[0] // self.images.shape[0]
-        scores = []
-        for start in range(0, images.shape[0], self.chunk):
-            part = images[start : start + self.chunk]
-            index = torch.arange(start, start + part.shape[0], device=part.device) // repeats
-            with torch.no_grad():
-                outputs = self._call(part)
-                scores.append(self.adapter.score(outputs, {k: v[index] for k, v in self.target.items()}).float())
-            if self.progress:
-                self.progress(start + part.shape[0], images.shape[0])
-        return torch.cat(scores)
+        with torch.no_grad():
+            outputs = self._call(images.flatten(0, 1))
+            return self.adapter.score(outputs, self._repeated(images.shape[0])).float().unflatten(0, images.shape[:2])
 
-    def tail(self, activations: Float[Tensor, "b r c h w"]) -> Float[Tensor, "b r"]:
-        """y^c where the target layer puts out `activations`, r variants an image; runs only what lies behind it."""
+    def tail(self) -> Callable[[Float[Tensor, "m b c h w"]], Float[Tensor, "m b"]]:
+        """A function that gives y^c where the target layer puts out other maps; it runs only what lies behind.
+
+        It records one forward pass here and now; many variants go through `each`.
+        """
         self.used.update(("activations", "tail"))
         self._run()
         if len(self.layers) != 1:
             raise LayerError(f"a tail begins at one layer, {len(self.layers)} were given: {self.layers}")
         layer = LayerName(self.layers[0].module, self._run_index(self.layers[0]))
-        rows = []
-        for i in range(activations.shape[0]):
-            target = {k: v[i : i + 1] for k, v in self.target.items()}
-            run = Tail(self.double, layer, self.adapter.call, self.images[i : i + 1])
-            native = self._native[0][i : i + 1].detach()
-            parts = []
-            for maps in activations[i].to(native.dtype).split(self.chunk):
-                n = maps.shape[0]
-                inner = self._grids[0].from_maps(maps, native.expand(n, *native.shape[1:]))
+        native, grid = self._native[0].detach(), self._grids[0]
+        # eagerly image by image: what bypasses the layer need not have the batch on its first axis
+        parts = [self.images] if traced() else list(self.images.split(1))
+        tails = [Tail(self.double, layer, self.adapter.call, part) for part in parts]
+
+        def behind(activations: Tensor) -> Tensor:
+            m = activations.shape[0]
+            target, scores = self._repeated(m), []
+            for i, run in enumerate(tails):
+                rows = slice(None) if traced() else slice(i, i + 1)
+                maps = activations[:, rows].flatten(0, 1).to(native.dtype)
+                inner = grid.from_maps(maps, _repeat(native[rows], m))
+                wanted = {k: v.unflatten(0, (m, -1))[:, rows].flatten(0, 1) for k, v in target.items()}
                 with torch.no_grad():
-                    y = self.adapter.score(run(inner), {k: v.expand(n, *v.shape[1:]) for k, v in target.items()})
-                parts.append(y.float())
-            rows.append(torch.cat(parts))
-        return torch.stack(rows)
+                    scores.append(self.adapter.score(run(inner, m), wanted).float().unflatten(0, (m, -1)))
+            return torch.cat(scores, 1)
+
+        return behind
 
     def input_gradient(
-        self, images: Float[Tensor, "n c H W"] | None = None, relu: ReluRule | None = None
-    ) -> Float[Tensor, "n c H W"]:
-        """d y^c / d images, with another rule for ReLU where asked; n = b * r as in `score`.
+        self, images: Float[Tensor, "m b c H W"] | None = None, relu: ReluRule | None = None
+    ) -> Float[Tensor, "..."]:
+        """d y^c / d images `[b,c,H,W]`, or for m variants of each image `[m,b,c,H,W]`, in one pass.
 
         `relu=None` is the true gradient, "guided" guided backpropagation, "deconvnet" the deconvnet.
         """
         self.used.add("gradients")
-        clean = images is None
-        leaf = (self.images if images is None else images).detach().requires_grad_()
+        leaf = (self.images if images is None else images.flatten(0, 1)).detach().requires_grad_()
         mode = ReluMode(relu) if relu else None
         with torch.enable_grad(), _entered(mode):
             outputs = self._call(leaf.clone())
-            if clean and not self._passed:
+            if images is None and not self._passed:
                 self._note(outputs)
-            repeats = leaf.shape[0] // self.images.shape[0]
-            index = torch.arange(leaf.shape[0], device=leaf.device) // repeats
-            target = self.target if clean else {k: v[index] for k, v in self.target.items()}
-            y = self.adapter.score(outputs, target)
+            y = self.adapter.score(outputs, self.target if images is None else self._repeated(images.shape[0]))
         if mode:
             self.relus_met = mode.met
-        return _differentiate(y, [leaf], ["the images"])[0]
+        (gradient,) = _differentiate(y, [leaf], ["the images"])
+        return gradient if images is None else gradient.unflatten(0, images.shape[:2])
 
     def score_weights(self) -> list[Tensor]:
         """d y^c / d outputs for each floating-point tensor of the outputs: a one-hot for a logit."""
@@ -206,6 +225,18 @@ class Probe:
         for layer, native in zip(self.layers, self._native, strict=True):
             module = self.double.get_submodule(layer.module)
             self._grids.append(self.adapter.grid(native, size, self.double, module, str(layer)))
+
+    def _loop(self, codes: Sequence[Tensor], step: Step, total: bool) -> Tensor:
+        b = self.images.shape[0]
+        chunk = self.chunk if traced() else max(1, self.chunk // b)
+        progress = self.progress
+        tick = (lambda done, of: progress(done * b, of * b)) if progress else None
+        _ = self.target  # known before the loop, so that the clean images are not run in it
+        return current_loop()(step, codes, chunk, total, tick)
+
+    def _repeated(self, m: int) -> dict[str, Tensor]:
+        """The target of m variants of each image, variant by variant."""
+        return {k: _repeat(v, m) for k, v in self.target.items()}
 
     def _note(self, outputs: Any) -> None:
         detached = torch.utils._pytree.tree_map(lambda v: v.detach() if isinstance(v, Tensor) else v, outputs)
@@ -281,6 +312,10 @@ def _entered(mode: ReluMode | None) -> Iterator[None]:
     else:
         with mode:
             yield
+
+
+def _repeat(tensor: Tensor, m: int) -> Tensor:
+    return tensor.expand(m, *tensor.shape).flatten(0, 1)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -15,28 +15,35 @@ from camport.core.replica import hook, pre_hook
 
 
 class Tail:
-    """What a model computes behind one run of one module, for one image.
+    """What a model computes behind one run of one module, for a few images.
 
     Args:
         double: a private double of the model (`camport.core.replica`).
         layer: the module and the index of its run.
         call: `call(double, images)` calls the model.
-        image: [1,c,H,W].
+        images: [b,c,H,W].
     """
 
     def __init__(
-        self, double: nn.Module, layer: LayerName, call: Callable[[nn.Module, Tensor], Any], image: Tensor
+        self, double: nn.Module, layer: LayerName, call: Callable[[nn.Module, Tensor], Any], images: Tensor
     ) -> None:
-        self.double, self.layer, self.call, self.image = double, layer, call, image
+        self.double, self.layer, self.call, self.images = double, layer, call, images
         self.cached: dict[str, list[Any]] = {}
         self.output: Any = None
         self._record()
 
-    def __call__(self, activations: Tensor) -> Any:
-        """The model's outputs where the layer puts out `activations` [n,...], in the layer's own layout."""
-        n = activations.shape[0]
-        replaced = replace_first_tensor(tree_map(lambda v: _repeat(v, n), self.output), activations)
-        stubs = {name: [tree_map(lambda v: _repeat(v, n), out) for out in outs] for name, outs in self.cached.items()}
+    def __call__(self, activations: Tensor, m: int) -> Any:
+        """The model's outputs where the layer puts out `activations` [m*b,...], in the layer's own layout."""
+        b = self.images.shape[0]
+
+        def repeated(value: Any) -> Any:
+            # without copying where b is 1; the model may write into it, so what is live has to be cloned there
+            if isinstance(value, Tensor) and value.dim() and value.shape[0] == b:
+                return value.expand(m, *value.shape).flatten(0, 1)
+            return value
+
+        replaced = replace_first_tensor(tree_map(repeated, self.output), activations)
+        stubs = {name: [tree_map(repeated, out) for out in outs] for name, outs in self.cached.items()}
         stubs.setdefault(self.layer.module, []).append(replaced)
         stubbed = []
         try:
@@ -44,7 +51,7 @@ class Tail:
                 module = self.double.get_submodule(name)
                 stubbed.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = _Stub(outs, module.forward)
-            return self.call(self.double, self.image.expand(n, *self.image.shape[1:]))
+            return self.call(self.double, repeated(self.images))
         finally:
             for module, forward in stubbed:
                 if forward is None:
@@ -84,7 +91,7 @@ class Tail:
                     handles.append(pre_hook(module, before))
                     handles.append(hook(module, after(name)))
             with torch.no_grad():
-                self.call(self.double, self.image)
+                self.call(self.double, self.images)
         finally:
             for handle in handles:
                 handle.remove()
@@ -108,9 +115,3 @@ def _copy(value: Any) -> Any:
     # an in-place operation behind the module would change what was recorded
     return value.clone() if isinstance(value, Tensor) else value
 
-
-def _repeat(value: Any, n: int) -> Any:
-    """[1,...] as [n,...] without copying; the model may write into it, so what is live has to be cloned there."""
-    if isinstance(value, Tensor) and value.dim() and value.shape[0] == 1:
-        return value.expand(n, *value.shape[1:])
-    return value

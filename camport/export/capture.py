@@ -1,12 +1,4 @@
-"""Traces a function of tensors, autograd included, into one graph of ATen operators over fake tensors.
-
-Why by hand and not by torch.export: torch.export and torch.onnx cannot see through `torch.autograd.grad`. make_fx runs
-below autograd and records what it calls. Three contexts make what it records fit for every input:
-
-- the fake mode: no operator computes a value, so none can be baked in as a constant;
-- the python dispatcher: without it operators compute sizes in C++ and the batch becomes a number;
-- the plain attention kernel: the fused ones have no derivative that an exporter knows.
-"""
+"""Traces a function of tensors, autograd included, into one graph of ATen operators over fake tensors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,17 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.source import ConstantSource
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from camport.core.loop import looping
 from camport.errors import CamportError, ExportError, ModelError
-from camport.export.graph import compile_graph, free_name, set_buffer, state_of
-from camport.export.preserve import PreserveOperators
+from camport.export.graph import state_of
+from camport.export.loops import Body, GraphLoop, bodies
+from camport.export.record import SAMPLE_BATCH, record, restore_state
 
 Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
 """A program: `(state, inputs) -> outputs`, all tensors by name."""
@@ -32,22 +23,19 @@ Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tens
 DynamicAxes = Mapping[str, Mapping[int, str]]
 """Which axes of which inputs stay symbolic, and their names: `{"images": {0: "b"}, "target": {0: "b"}}`."""
 
-SAMPLE_BATCH = 13
-"""The batch size that stands behind the symbol `b` while tracing. 0 and 1 would specialise, and a small number
-could not be told from an axis of a constant that has nothing to do with the batch."""
-
-
 @dataclass(frozen=True)
 class Captured:
     """A traced program: its graph (see `camport.export.graph`) and the names of its inputs and outputs, in order.
 
-    `exact` has the float64 values of those constants that were computed by a pass and then rounded.
+    `exact` has the float64 values of those constants that were computed by a pass and then rounded; `bodies` those of
+    the graph's loops.
     """
 
     graph: GraphModule
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     exact: dict[str, Tensor] = field(default_factory=dict)
+    bodies: dict[int, Body] = field(default_factory=dict)
 
     @property
     def exact_state(self) -> dict[str, Tensor]:
@@ -75,18 +63,22 @@ def capture(
         ExportError: if it cannot be traced, a symbolic axis turns out fixed, or a tensor of the batch's size is
             baked in.
     """
-    names, tensors = _unique(state)
+    names, tensors = _unique({name: tensor.detach() for name, tensor in state.items()})
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     symbols = _symbols(mode, inputs, axes)
     outputs: list[str] = []
+    loops: list[GraphLoop] = []  # they keep the bodies until the graph is known
 
     def flat(values: list[Tensor], arguments: list[Tensor]) -> list[Tensor]:
         given = {name: values[names[name]] for name in state}
-        result = function(given, dict(zip(inputs, arguments, strict=True)))
+        known = [(value, name, tensor) for value, (name, tensor) in zip(values, tensors.items(), strict=True)]
+        loops[:] = [GraphLoop(arguments, known, mode)]
+        with looping(loops[0]):
+            result = function(given, dict(zip(inputs, arguments, strict=True)))
         outputs[:] = result
         return list(result.values())
 
-    constants = [mode.from_tensor(t.detach(), static_shapes=True) for t in tensors.values()]
+    constants = [mode.from_tensor(t, static_shapes=True) for t in tensors.values()]
     with mode:
         arguments = [
             torch.empty(
@@ -95,12 +87,8 @@ def capture(
             )
             for name, value in inputs.items()
         ]
-    preserve = PreserveOperators()
     try:
-        with mode, enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH), preserve:
-            graph = make_fx(flat, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(
-                constants, arguments
-            )
+        graph = record(mode, flat, (constants, arguments), rules)
     except Exception as error:  # what branches on values or leaves PyTorch fails with whatever it meets first
         if isinstance(error, CamportError) and not isinstance(error, ModelError):
             raise
@@ -111,9 +99,9 @@ def capture(
             f"the explained model cannot be traced: {type(cause).__name__}: {first_line}. Its forward pass and its "
             "method must be tensor operations without branches on values, .item() or numpy"
         ) from error
-    _restore_state(graph, list(tensors.items()), list(inputs))
+    restore_state(graph, list(tensors.items()), list(inputs))
     _verify_symbols(symbols, graph, tuple(outputs))
-    return Captured(graph, tuple(inputs), tuple(outputs))
+    return Captured(graph, tuple(inputs), tuple(outputs), bodies=bodies(graph))
 
 
 def _unique(state: Mapping[str, Tensor]) -> tuple[dict[str, int], dict[str, Tensor]]:
@@ -144,36 +132,6 @@ def _symbols(mode: FakeTensorMode, inputs: Mapping[str, Tensor], axes: DynamicAx
             symbol = env.create_symbol(hint, source=source, dynamic_dim=DimDynamic.DYNAMIC)
             symbols[label] = env.create_symintnode(symbol, hint=hint, source=source)
     return symbols
-
-
-def _restore_state(graph: GraphModule, tensors: list[tuple[str, Tensor]], inputs: list[str]) -> None:
-    """Turns the placeholders of lifted constants into reads of buffers, and names the others."""
-    nodes = graph.graph
-    nodes._codegen = torch.fx.graph.CodeGen()  # a plain signature instead of make_fx's nested one
-    placeholders = [node for node in nodes.nodes if node.op == "placeholder"]
-    baked = {str(node.target): getattr(graph, str(node.target)) for node in nodes.nodes if node.op == "get_attr"}
-    for name, value in baked.items():
-        if isinstance(value, Tensor):
-            if value.dim() and value.shape[0] == SAMPLE_BATCH:
-                raise ExportError(
-                    f"a tensor of shape {list(value.shape)} was computed outside of the traced program and "
-                    "would be baked into the graph with its batch size; compute it from the images"
-                )
-            del graph._buffers[name]
-            graph.register_buffer(name, value.detach())
-    for node, (name, tensor) in zip(placeholders, tensors, strict=False):
-        if node.users:
-            name = free_name(graph, name)
-            set_buffer(graph, name, tensor.detach())
-            with nodes.inserting_before(node):
-                read = nodes.get_attr(name)
-            read.meta = dict(node.meta)
-            node.replace_all_uses_with(read)
-        nodes.erase_node(node)
-    for node, name in zip(placeholders[len(tensors) :], inputs, strict=True):
-        node.name = name
-        node.target = name
-    compile_graph(graph)
 
 
 def _verify_symbols(symbols: Mapping[str, Any], graph: GraphModule, outputs: tuple[str, ...]) -> None:

@@ -60,7 +60,8 @@ def constant_of(graph: GraphModule, node: Any) -> Tensor | None:
 
 def state_of(graph: GraphModule) -> dict[str, Tensor]:
     """The constants in use, by dotted name."""
-    return {str(node.target): get_buffer(graph, str(node.target)) for node in constants(graph)}
+    read = {str(node.target): get_buffer(graph, str(node.target)) for node in constants(graph)}
+    return {name: value for name, value in read.items() if isinstance(value, Tensor)}
 
 
 def free_name(graph: nn.Module, name: str) -> str:
@@ -87,6 +88,9 @@ def sealed(graph: GraphModule) -> GraphModule:
     root = nn.Module()
     for name, value in state_of(graph).items():
         set_buffer(root, name, value)
+    for name, child in graph.named_children():
+        if isinstance(child, GraphModule):  # the body of a loop
+            root.add_module(name, child)
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     results: Any = output.args[0]
     output.args = (tuple(results),)

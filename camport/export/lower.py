@@ -9,35 +9,11 @@ from torch import Tensor
 
 from camport.export.capture import Captured, DynamicAxes, Function, capture
 from camport.export.graph import state_of
-from camport.export.passes import (
-    bare_matmul,
-    counts_to_products,
-    drop_copies,
-    drop_unit_factors,
-    expand_late,
-    fold_batch_norm,
-    onehot_to_rows,
-    plain_softmax,
-    run_passes,
-    selects_to_squeezes,
-    views_to_reshapes,
-)
+from camport.export.loops import Body
+from camport.export.passes import AFTER, BEFORE, run_passes
 from camport.export.passes.batch_norm import EXACT
+from camport.export.record import record, restore_state
 from camport.export.rules import RULES
-
-BEFORE = (plain_softmax, fold_batch_norm, bare_matmul, views_to_reshapes)
-"""Passes that must see backward operators as they were recorded."""
-
-AFTER = (
-    drop_copies,
-    views_to_reshapes,
-    drop_unit_factors,
-    expand_late,
-    onehot_to_rows,
-    selects_to_squeezes,
-    counts_to_products,
-)
-"""Passes over the lowered, functional graph."""
 
 
 def lower(
@@ -54,12 +30,34 @@ def lower(
     """
     captured = capture(function, state, inputs, axes)
     run_passes(captured.graph, BEFORE)
+    for body in captured.bodies.values():
+        lower_body(body, rules)
     functional = torch.func.functionalize(replay(captured), remove="mutations")
     lowered = capture(functional, state_of(captured.graph), inputs, axes, rules)
     run_passes(lowered.graph, AFTER)
     used = state_of(lowered.graph)
     exact = {k: v for k, v in captured.graph.meta.get(EXACT, {}).items() if k in used}
     return replace(lowered, exact=exact)
+
+
+def lower_body(body: Body, rules: Mapping[Any, Callable[..., Any]]) -> None:
+    """The same for the body of a loop, in place and with the symbols it was recorded with."""
+    run_passes(body.graph, BEFORE)
+    state = state_of(body.graph)
+    inputs = [node for node in body.graph.graph.nodes if node.op == "placeholder"]
+    constants = [body.mode.from_tensor(tensor, static_shapes=True) for tensor in state.values()]
+
+    def turn(values: list[Tensor], arguments: list[Tensor]) -> list[Tensor]:
+        given = dict(zip(state, values, strict=True))
+        return list(torch.func.functional_call(body.graph, given, tuple(arguments)))
+
+    functional = torch.func.functionalize(turn, remove="mutations")
+    lowered = record(body.mode, functional, (constants, [node.meta["val"] for node in inputs]), rules)
+    restore_state(lowered, list(state.items()), [node.name for node in inputs])
+    run_passes(lowered, AFTER)
+    used = state_of(lowered)
+    body.exact = {k: v for k, v in body.graph.meta.get(EXACT, {}).items() if k in used}
+    body.graph = lowered
 
 
 def replay(captured: Captured) -> Function:

@@ -12,9 +12,17 @@ from torch import Tensor
 from camport.errors import ExportError
 from camport.export import translations
 from camport.export.capture import Captured, DynamicAxes
+from camport.export.placing import data_file
 from camport.export.quiet import quiet
+from camport.export.scan import loops_to_scans
 
 OPSET = 20
+OPSETS = range(18, 24)
+"""Versions of the standard operators that can be asked for: below 18 torch.onnx has no forms, and 23 is the newest that
+it knows."""
+
+LARGEST = 1_900_000_000
+"""Bytes of weights that stay in the file itself; protobuf ends at 2 GB."""
 
 
 def to_model(
@@ -32,6 +40,7 @@ def to_model(
     Raises:
         ExportError: if torch.onnx refuses the graph.
     """
+    loops_to_scans(lowered.graph)
     free = torch.export.Dim.DYNAMIC
     shapes = tuple(dict.fromkeys(axes.get(name, {}), free) for name in lowered.inputs)
     arguments = tuple(inputs[name] for name in lowered.inputs)
@@ -42,7 +51,7 @@ def to_model(
                 program,
                 input_names=lowered.inputs,
                 output_names=lowered.outputs,
-                custom_translation_table=translations.table(),
+                custom_translation_table=translations.table(opset),
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,
@@ -61,15 +70,21 @@ def to_model(
     return model
 
 
+def check_opset(opset: int) -> None:
+    """Refuses a version that cannot be written, before anything long starts."""
+    if opset not in OPSETS:
+        raise ExportError(f"opset is {opset}; it can be {OPSETS.start} to {OPSETS[-1]}, and {OPSET} if left out")
+
+
 def save(model: Any, path: Path) -> None:
-    """Writes `model` to `path`; above 2 GB, protobuf's limit, the weights go to `path` + ".data"."""
+    """Writes `model` to `path`; weights above `LARGEST` go to `path` + ".data"."""
     import onnx_ir as ir
 
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
-    if size < 1_900_000_000:
+    if size <= LARGEST:
         ir.save(model, path)
     else:
-        ir.save(model, path, external_data=path.name + ".data")
+        ir.save(model, path, external_data=data_file(path).name)
 
 
 def histogram(model: Any) -> dict[str, int]:

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.export.capture import Function
+from camport.export.loops import LOOP, exact_loop
 
 aten = torch.ops.aten
 
@@ -34,6 +35,9 @@ class Float64(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by PyTorch for every operator."""
         args, kwargs = tree_map(_widen, (args, kwargs or {}))
+        if func is LOOP:
+            with self:
+                return exact_loop(*args)
         if func is aten.convolution.default and _is_depthwise(args[0], args[1], args[6], args[8]):
             return depthwise(*args[:6])
         if func is aten.convolution_backward.default and not any(args[10][1:]):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,12 +12,30 @@ from camport.errors import ExportError
 from camport.export.aten_file import AtenFile
 from camport.export.capture import Captured, DynamicAxes
 from camport.export.graph import aten_histogram, sealed
-from camport.export.program_file import Exportable, Written, check_dynamic, checked_target, export_program
+from camport.export.program_file import (
+    Exportable,
+    Written,
+    check_dynamic,
+    check_precision,
+    checked_target,
+    export_program,
+)
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
+from camport.export.scan import loops_to_scans
+from camport.export.selection import check_outputs
 
 
-def to_pt2(bound: Exportable, path: str | os.PathLike[str], images: Tensor, *, dynamic: str = "batch") -> ExportReport:
+def to_pt2(
+    bound: Exportable,
+    path: str | os.PathLike[str],
+    images: Tensor,
+    *,
+    dynamic: str = "batch",
+    outputs: Sequence[str] | None = None,
+    precision: str = "float32",
+    report: bool = False,
+) -> ExportReport:
     """Writes prediction, gradient and heatmap as one .pt2 file of ATen operators and proves it equal to eager PyTorch.
 
     `torch.export.load(path).module()(images, target)` runs it, without camport, and returns a tuple; the names of its
@@ -28,16 +46,31 @@ def to_pt2(bound: Exportable, path: str | os.PathLike[str], images: Tensor, *, d
         path: the file to write; its directory must exist. Nothing is left there if the export fails.
         images: [b,c,H,W], one example batch.
         dynamic: "batch", or "batch+size" where height and width shall stay free too.
+        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); None: all.
+        precision: "float32", or "float16" inside with float32 inputs and outputs: half the size.
+        report: whether the report is stored beside the file, as FILE.report.json.
 
     Raises:
         OutputError: the file cannot be written there.
+        InputError, UnknownNameError: an option that does not exist; the nearest is offered.
         ExportError: the model cannot be captured, lowered or written in ATen operators.
         ParityError: the file, in a fresh process, does not reproduce eager PyTorch.
     """
     target = checked_target(path)
     check_dynamic(dynamic)
-    program = bound.program(images)
-    return export_program(program, target, images, bound.metadata(images), Pt2(), dynamic=dynamic)
+    check_outputs(outputs)
+    check_precision(precision, ("float32", "float16"))
+    return export_program(
+        bound.program(images),
+        target,
+        images,
+        bound.metadata(images),
+        Pt2(),
+        dynamic=dynamic,
+        outputs=outputs,
+        precision=precision,
+        report=report,
+    )
 
 
 class Pt2(AtenFile):
@@ -56,6 +89,7 @@ class Pt2(AtenFile):
     ) -> Written:
         """Exports the graph and saves it without the example."""
         self.remember(lowered)
+        loops_to_scans(lowered.graph)
         graph = sealed(lowered.graph)
         shapes = tuple(dict.fromkeys(axes.get(name, {}), torch.export.Dim.DYNAMIC) for name in lowered.inputs)
         arguments = tuple(example[name] for name in lowered.inputs)

@@ -7,6 +7,8 @@ from torch.fx import GraphModule, Node
 
 from camport.errors import ExportError
 from camport.export import translations
+from camport.export.graph import is_call
+from camport.export.loops import LOOP, bodies
 from camport.export.quiet import quiet
 
 
@@ -18,7 +20,10 @@ def check_supported(graph: GraphModule) -> None:
     """
     known = _translatable()
     missing: dict[str, str] = {}
-    for node in graph.graph.nodes:
+    parts = (graph, *(body.graph for body in bodies(graph).values()))
+    for node in (node for part in parts for node in part.graph.nodes):
+        if is_call(node, LOOP):
+            continue
         if node.op == "call_function" and hasattr(node.target, "_schema") and not known(node.target):
             missing.setdefault(str(node.target), _origin(node))
     if missing:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,9 +16,18 @@ from camport.export.passes.traced_sizes import traced_sizes
 from camport.export.program_file import Exportable, Written, checked_target, export_program
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
+from camport.export.scan import unroll_loops
+from camport.export.selection import check_outputs
 
 
-def to_torchscript(bound: Exportable, path: str | os.PathLike[str], images: Tensor) -> ExportReport:
+def to_torchscript(
+    bound: Exportable,
+    path: str | os.PathLike[str],
+    images: Tensor,
+    *,
+    outputs: Sequence[str] | None = None,
+    report: bool = False,
+) -> ExportReport:
     """Writes prediction, gradient and heatmap as one TorchScript file and proves it equal to eager PyTorch.
 
     `torch.jit.load(path)(images, target)` runs it, without camport, in Python or C++, and returns a tuple; the names
@@ -32,20 +41,30 @@ def to_torchscript(bound: Exportable, path: str | os.PathLike[str], images: Tens
         bound: what `camport.bind` returns.
         path: the file to write; its directory must exist. Nothing is left there if the export fails.
         images: [b,c,H,W], one example batch.
+        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); None: all.
+        report: whether the report is stored beside the file, as FILE.report.json.
 
     Raises:
         OutputError: the file cannot be written there.
+        InputError, UnknownNameError: an output that does not exist; the nearest is offered.
         ExportError: the model cannot be captured, lowered or written in ATen operators.
         ParityError: the file, in a fresh process, does not reproduce eager PyTorch.
     """
     target = checked_target(path)
+    check_outputs(outputs)
     program, metadata = bound.program(images), bound.metadata(images)
+
+    def export(dynamic: str) -> ExportReport:
+        return export_program(
+            program, target, images, metadata, TorchScript(), dynamic=dynamic, outputs=outputs, report=report
+        )
+
     try:
-        return export_program(program, target, images, metadata, TorchScript())
+        return export("batch")
     except ParityError:
         raise
     except ExportError:  # what has no static form either fails again, with its own words
-        return export_program(program, target, images, metadata, TorchScript(), dynamic="none")
+        return export("none")
 
 
 class TorchScript(AtenFile):
@@ -68,6 +87,7 @@ class TorchScript(AtenFile):
             ExportError: torch.jit refuses the graph, or baked in the batch that it shall keep free.
         """
         self.remember(lowered)
+        unroll_loops(lowered.graph)
         operators = aten_histogram(lowered.graph)
         graph = sealed(lowered.graph)
         graph.eval()

@@ -80,14 +80,45 @@ def test_activations_alone_record_nothing():
     assert recorded == [False]
 
 
-def test_score_in_chunks_with_the_target_of_the_clean_image():
-    model, x, seen = seeded(Net()), images(2), []
-    p = probe(model, x, target=-1, chunk=3, progress=lambda done, total: seen.append((done, total)))
-    variants = images(10, seed=5)  # 5 of each
+def test_score_with_the_target_of_the_clean_image():
+    model, x = seeded(Net()), images(2)
+    p = probe(model, x, target=-1)
+    variants = images(10, seed=5).unflatten(0, (5, 2))
     top = model(x).argmax(1)
-    wanted = model(variants)[torch.arange(10), top.repeat_interleave(5)]
-    assert torch.allclose(p.score(variants), wanted.float())
-    assert seen == [(3, 10), (6, 10), (9, 10), (10, 10)]
+    wanted = torch.stack([model(v)[torch.arange(2), top] for v in variants])
+    assert torch.allclose(p.score(variants), wanted.float(), atol=1e-6)
+
+
+def test_loops_run_in_chunks_and_tell_how_far_they_are():
+    passes, seen = [], []
+
+    class Counted(Net):
+        def forward(self, x):
+            passes.append(len(x))
+            return super().forward(x)
+
+    model, x = seeded(Counted()), images(2)
+    p = probe(model, x, target=-1, chunk=4, progress=lambda done, total: seen.append((done, total)))
+    codes = torch.linspace(0, 1, 5)
+    got = p.each([codes], lambda c: p.score(x * c[:, None, None, None, None]))
+    assert passes == [2, 4, 4, 2]
+    assert seen == [(4, 10), (8, 10), (10, 10)]
+    assert torch.allclose(got[2], p.score(x[None] * codes[2])[0], atol=1e-6)
+    summed = p.total([codes], lambda c: p.score(x * c[:, None, None, None, None]))
+    assert torch.allclose(summed, got.sum(0), atol=1e-6)
+
+
+def test_variants_known_to_be_alike_run_once():
+    runs = []
+    p = probe(seeded(Net()), images(1))
+    codes = torch.tensor([0.0, 3.0, 0.0, 4.0, 0.0])
+
+    def step(c):
+        runs.append(len(c))
+        return c * 2
+
+    assert p.each([codes], step, same=codes == 0).tolist() == [0, 6, 0, 8, 0]
+    assert runs == [3]
 
 
 class UNet(nn.Module):
@@ -113,13 +144,13 @@ def test_tail_equals_the_whole_model(layer):
     model, x = seeded(UNet()), images(2)
     p = probe(model, x, layer, chunk=2)
     a = p.activations[0]
-    variants = torch.stack([a, a * 0.5, a.flip(2), a * 0], 1)
-    got = p.tail(variants)
+    variants = torch.stack([a, a * 0.5, a.flip(2), a * 0])
+    got = p.each([variants], p.tail())
     for r in range(4):
-        handle = model.get_submodule(layer).register_forward_hook(lambda m, i, o, r=r: variants[:, r].clone())
+        handle = model.get_submodule(layer).register_forward_hook(lambda m, i, o, r=r: variants[r].clone())
         wanted = model(x)[:, 1]
         handle.remove()
-        assert torch.allclose(got[:, r], wanted.float(), atol=1e-6)
+        assert torch.allclose(got[r], wanted.float(), atol=1e-6)
 
 
 def test_tail_does_not_run_what_lies_before():
@@ -136,7 +167,7 @@ def test_tail_does_not_run_what_lies_before():
     p = probe(model, x)
     a = p.activations[0]
     ran.clear()
-    p.tail(a[:, None].expand(-1, 50, -1, -1, -1))
+    p.tail()(a.expand(50, *a.shape))
     assert ran == [1]  # once, to record
 
 

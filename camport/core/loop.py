@@ -1,0 +1,68 @@
+"""One step over many codes, a chunk at a time, so that memory is bounded whatever their number.
+
+A code is what tells one variant of the images from another: a channel's map, a random grid, a noise's number. The
+loop is exchangeable: eagerly it is Python's, while a graph is traced it becomes a loop in the graph.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+from torch import Tensor
+
+Step = Callable[..., Tensor]
+"""Takes a chunk of each code, [m,...], and gives a result for each of the m variants, [m,...]."""
+
+Tick = Callable[[int, int], None]
+"""Told how many codes are done, of how many."""
+
+
+class Loop(Protocol):
+    """Runs a step over codes `[r,...]` in chunks: all results `[r,...]`, or with `total` their sum `[...]`."""
+
+    def __call__(self, step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
+        """Runs it."""
+        ...
+
+
+def in_chunks(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
+    """Python's own loop. Results are written in place, so that not even the parts lie about."""
+    r = codes[0].shape[0]
+    results: Tensor | None = None
+    for start in range(0, r, chunk):
+        part = step(*(code[start : start + chunk] for code in codes)).detach()
+        if total:
+            part = part.sum(0)
+            results = part if results is None else results.add_(part)
+        else:
+            if results is None:
+                results = part.new_empty((r, *part.shape[1:]))
+            results[start : start + chunk] = part
+        if tick:
+            tick(min(start + chunk, r), r)
+    assert results is not None, "a loop over no codes"
+    return results
+
+
+_current: ContextVar[Loop] = ContextVar("camport_loop", default=in_chunks)
+
+
+def current_loop() -> Loop:
+    """The loop in force in this thread."""
+    return _current.get()
+
+
+def traced() -> bool:
+    """Whether loops go into a graph, where nothing may depend on values."""
+    return _current.get() is not in_chunks
+
+
+@contextmanager
+def looping(loop: Loop) -> Iterator[None]:
+    """Puts `loop` in force for the body."""
+    token = _current.set(loop)
+    try:
+        yield
+    finally:
+        _current.reset(token)
