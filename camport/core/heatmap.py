@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def upsample(maps: Float[Tensor, "*n h w"], size: tuple[int, int]) -> Float[Tensor, "*n H W"]:
-    """Bilinear upsampling with align_corners=False, as pixel centres demand; any axes, or none but n, before the last two."""
+    """Bilinear upsampling with align_corners=False, as pixel centres demand; any axes before the last two."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     if maps.dim() == 3:

@@ -66,3 +66,24 @@ def looping(loop: Loop) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+_limit: ContextVar[int | None] = ContextVar("camport_limit", default=None)
+
+
+def variants_allowed() -> int | None:
+    """How many variants a loop may run; None for all."""
+    return _limit.get()
+
+
+@contextmanager
+def limited(variants: int | None) -> Iterator[None]:
+    """Loops of the body run their first `variants` alone, and take the others to be like them.
+
+    Checking a file against float64 needs every turn's arithmetic once, not a thousand times.
+    """
+    token = _limit.set(variants)
+    try:
+        yield
+    finally:
+        _limit.reset(token)

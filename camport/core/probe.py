@@ -11,24 +11,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
+from camport.core.derivative import differentiate, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor, replace_first_tensor
-from camport.core.loop import Step, Tick, current_loop, traced
+from camport.core.loop import Step, Tick, current_loop, traced, variants_allowed
 from camport.core.memory import chunk_for
 from camport.core.relu import ReluMode, ReluRule
 from camport.core.replay import Tail
 from camport.core.replica import hook
 from camport.errors import CamportError, LayerError, MethodError, ModelError
 
-HALF_SCALE = 256.0
-"""Gradients of a half-precision model are computed for this multiple of the score, since they would underflow."""
-
 
 class Probe:
-    """A model, its adapter, a target and target layers, evaluated once and on demand.
-
-    What is read decides what is run: `activations` alone needs a forward pass; `gradients` a forward pass whose tail
-    is recorded and a backward pass through that tail. The double belongs to this probe alone.
+    """A model, its adapter, a target and target layers, evaluated once and on demand: what is read decides what is run.
 
     Args:
         double: a private double of the model whose tensors do not require gradients.
@@ -94,7 +89,7 @@ class Probe:
         """A [b,c,h,w] a target layer, in float32 or wider."""
         self.used.add("activations")
         self._run()
-        return [grid.to_maps(_wide(a.detach())) for a, grid in zip(self._native, self._grids, strict=True)]
+        return [grid.to_maps(wide(a.detach())) for a, grid in zip(self._native, self._grids, strict=True)]
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -107,7 +102,7 @@ class Probe:
         self._run()
         if self._gradients is None:
             assert self._y is not None
-            self._gradients = _differentiate(self._y, self._native, [f"layer {str(n)!r}" for n in self.layers])
+            self._gradients = differentiate(self._y, self._native, self._layer_names())
         return [grid.to_maps(g) for g, grid in zip(self._gradients, self._grids, strict=True)]
 
     def each(self, codes: Sequence[Tensor], step: Step, same: Tensor | None = None) -> Tensor:
@@ -190,8 +185,36 @@ class Probe:
             y = self.adapter.score(outputs, self.target if images is None else self._repeated(images.shape[0]))
         if mode:
             self.relus_met = mode.met
-        (gradient,) = _differentiate(y, [leaf], ["the images"])
+        (gradient,) = differentiate(y, [leaf], ["the images"])
         return gradient if images is None else gradient.unflatten(0, images.shape[:2])
+
+    def hessian_product(self, vectors: Sequence[Tensor]) -> list[Tensor]:
+        """H v at each target layer for `vectors`, a `[b,c,h,w]` a layer; H the second derivative of y^c there.
+
+        Zero where the model is piecewise linear behind the layer.
+        """
+        self.used.add("gradients")
+        fresh = self.at()
+        fresh._run()
+        assert fresh._y is not None
+        pairs = zip(fresh._native, fresh._grids, vectors, strict=True)
+        native = [grid.from_maps(v.to(a.dtype), torch.zeros_like(a)) for a, grid, v in pairs]
+        products = hessian_products(fresh._y, fresh._native, native, self._layer_names())
+        return [grid.to_maps(h) for h, grid in zip(products, fresh._grids, strict=True)]
+
+    def at(self, images: Float[Tensor, "m b c H W"] | None = None, layers: Sequence[str] | None = None) -> Probe:
+        """A probe of the same model and target at other images, m variants of each as one batch, or other layers."""
+        new = Probe(
+            self.double,
+            self.adapter,
+            self.layers if layers is None else [LayerName(name) for name in layers],
+            self.images if images is None else images.flatten(0, 1),
+            self.target if images is None else self._repeated(images.shape[0]),
+            needs_gradients=True,
+            chunk=self.chunk,
+        )
+        new.used = self.used
+        return new
 
     def score_weights(self) -> list[Tensor]:
         """d y^c / d outputs for each floating-point tensor of the outputs: a one-hot for a logit."""
@@ -232,7 +255,11 @@ class Probe:
         progress = self.progress
         tick = (lambda done, of: progress(done * b, of * b)) if progress else None
         _ = self.target  # known before the loop, so that the clean images are not run in it
-        return current_loop()(step, codes, chunk, total, tick)
+        r, limit = codes[0].shape[0], variants_allowed()
+        if limit is None or r <= limit:
+            return current_loop()(step, codes, chunk, total, tick)
+        part = current_loop()(step, [code[:limit] for code in codes], chunk, total, tick)
+        return part if total else part[torch.arange(r, device=part.device) % limit]
 
     def _repeated(self, m: int) -> dict[str, Tensor]:
         """The target of m variants of each image, variant by variant."""
@@ -278,21 +305,12 @@ class Probe:
             )
         return tensors[run]
 
+    def _layer_names(self) -> list[str]:
+        return [f"layer {str(name)!r}" for name in self.layers]
+
     def _run_index(self, layer: LayerName) -> int:
         run = -1 if layer.run is None else layer.run
         return run % self.runs_seen[layer.module]
-
-
-def _differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
-    """dy/d each leaf, in float32 or wider; LayerError where no path leads from one to the score."""
-    if not y.requires_grad:
-        raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
-    scale = HALF_SCALE if any(leaf.dtype == torch.float16 for leaf in leaves) else 1.0
-    grads = torch.autograd.grad(y.sum() * scale if scale != 1 else y.sum(), leaves, allow_unused=True)
-    for name, grad in zip(names, grads, strict=True):
-        if grad is None:
-            raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
-    return [_wide(g) / scale if scale != 1 else _wide(g) for g in grads]
 
 
 def called(adapter: Adapter, double: nn.Module, images: Tensor) -> Any:
@@ -316,10 +334,6 @@ def _entered(mode: ReluMode | None) -> Iterator[None]:
 
 def _repeat(tensor: Tensor, m: int) -> Tensor:
     return tensor.expand(m, *tensor.shape).flatten(0, 1)
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _float_tensors(outputs: Any) -> list[Tensor]:

@@ -114,4 +114,3 @@ class _Stub:
 def _copy(value: Any) -> Any:
     # an in-place operation behind the module would change what was recorded
     return value.clone() if isinstance(value, Tensor) else value
-

@@ -119,7 +119,9 @@ class GraphLoop:
         with disable_proxy_modes_tracing():
             parts = [torch.empty(code.shape, dtype=code.dtype) for code in codes]
             graph = record(self.mode, flat, (*parts, *self.inputs))
-        restore_state(graph, [], [*(f"code_{i}" for i in range(len(codes))), *(f"value_{i}" for i in range(len(self.inputs)))])
+        restore_state(
+            graph, [], [*(f"code_{i}" for i in range(len(codes))), *(f"value_{i}" for i in range(len(self.inputs)))]
+        )
         placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
         values = list(self.inputs)
         last = placeholders[-1]

@@ -6,6 +6,7 @@ from torch import nn
 import camport
 from camport.adapters import ClassificationAdapter
 from camport.core.layers import LayerName
+from camport.core.loop import limited
 from camport.core.probe import Probe
 from camport.core.replica import double_of
 from camport.errors import MethodError
@@ -230,3 +231,37 @@ def test_weights_changed_after_binding_are_seen():
     assert not torch.allclose(before, bound(x, 1).raw)
     model.features[3] = nn.Conv2d(6, 8, 1).double()
     assert bound(x, 1).raw.shape[-1] == 18
+
+
+def test_a_probe_elsewhere_keeps_model_and_target():
+    model, x = seeded(Net()), images(2)
+    p = probe(model, x, target=-1)
+    noisy = images(6, seed=4).unflatten(0, (3, 2))
+    other = p.at(noisy)
+    assert other.y.shape == (6,)
+    assert torch.allclose(other.y, p.score(noisy).flatten(), atol=1e-6)
+    assert other.gradients[0].shape == (6, *p.activations[0].shape[1:])
+    assert p.at(layers=["features.0"]).activations[0].shape[0] == 2
+
+
+def test_hessian_product_is_the_derivative_of_the_gradient():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 2)).double()
+    x, v = torch.randn(2, 3, 8, 8).double(), torch.randn(2, 4, 6, 6).double()
+    p = probe(model, x, "0")
+    (a,) = p.activations
+    (got,) = p.hessian_product([v])
+    t = torch.tanh(a)
+    second = -2 * t * (1 - t**2) * model[3].weight[1].reshape(4, 6, 6)
+    assert torch.allclose(got, second * v, atol=1e-12)
+    linear = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)).double()
+    assert probe(linear, x, "0").hessian_product([v])[0].abs().max() == 0
+
+
+def test_limited_loops_repeat_what_they_ran():
+    p = probe(seeded(Net()), images(1))
+    codes = torch.arange(5.0)
+    with limited(2):
+        assert p.each([codes], lambda c: c).tolist() == [0, 1, 0, 1, 0]
+        assert p.total([codes], lambda c: c) == 1
+    assert p.total([codes], lambda c: c) == 10

@@ -1,0 +1,46 @@
+"""First and second derivatives of the score, with errors that name what the score does not depend on."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from camport.errors import LayerError
+
+HALF_SCALE = 256.0
+"""Gradients of a half-precision model are computed for this multiple of the score, since they would underflow."""
+
+
+def differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
+    """dy/d each leaf, in float32 or wider; LayerError where no path leads from one to the score."""
+    if not y.requires_grad:
+        raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
+    scale = HALF_SCALE if any(leaf.dtype == torch.float16 for leaf in leaves) else 1.0
+    grads = torch.autograd.grad(y.sum() * scale if scale != 1 else y.sum(), leaves, allow_unused=True)
+    for name, grad in zip(names, grads, strict=True):
+        if grad is None:
+            raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
+    return [wide(g) / scale if scale != 1 else wide(g) for g in grads]
+
+
+def hessian_products(
+    y: Tensor, leaves: Sequence[Tensor], vectors: Sequence[Tensor], names: Sequence[str]
+) -> list[Tensor]:
+    """H v for each leaf: the derivative of <dy/dA, v>, zero where dy/dA is constant."""
+    grads = torch.autograd.grad(y.sum(), leaves, create_graph=True, allow_unused=True)
+    for name, grad in zip(names, grads, strict=True):
+        if grad is None:
+            raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
+    along = [(g * v).sum() for g, v in zip(grads, vectors, strict=True) if g.requires_grad]
+    if not along:
+        return [torch.zeros_like(wide(leaf)) for leaf in leaves]
+    products = torch.autograd.grad(torch.stack(along).sum(), leaves, allow_unused=True)
+    return [
+        wide(torch.zeros_like(leaf) if product is None else product)
+        for leaf, product in zip(leaves, products, strict=True)
+    ]
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """`tensor` in float32 or wider."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
