@@ -27,7 +27,7 @@ ROOMS = {
     "plugins": ({"core", "errors"}, TORCH),
     "adapters": ({"core", "errors"}, TORCH),
     "metrics": ({"core", "errors"}, TORCH),
-    "export": ({"core", "errors"}, TORCH | {"numpy", "onnx", "onnxscript", "onnx_ir", "onnxruntime"}),
+    "export": ({"core", "errors", "runtime"}, TORCH | STANDARD | {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}),
     "runtime": ({"errors"}, STANDARD),
     "view": ({"errors"}, STANDARD),
     "testing": ({"core", "errors"}, TORCH | {"numpy"}),

@@ -36,7 +36,9 @@ class AtenFile:
             ExportError: naming them.
         """
         parts = (graph, *(body.graph for body in bodies(graph).values()))
-        called = {node.target for part in parts for node in part.graph.nodes if hasattr(node.target, "_schema")} - {LOOP}
+        called = {node.target for part in parts for node in part.graph.nodes if hasattr(node.target, "_schema")} - {
+            LOOP
+        }
         foreign = sorted(str(target) for target in called if target.namespace not in ("aten", "prim", "prims"))
         if foreign:
             raise ExportError(

@@ -1,49 +1,117 @@
 """Exporting to ONNX."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from camport.errors import ExportError, MissingDependencyError
 from camport.export import onnx as onnx_format
 from camport.export.capture import Captured, DynamicAxes
 from camport.export.lint import lint
-from camport.export.program_file import Exportable, Written, check_dynamic, checked_target, export_program
+from camport.export.onnx import OPSET, check_opset
+from camport.export.ort import runner
+from camport.export.placing import parts
+from camport.export.prepare import check_spliced, measure, preparation, splice, wanted
+from camport.export.program_file import (
+    Exportable,
+    Traceable,
+    Written,
+    check_dynamic,
+    check_precision,
+    checked_target,
+    export_program,
+)
+from camport.export.quantize import check_calibration, quantize
 from camport.export.report import ExportReport
 from camport.export.rules import RULES
+from camport.export.selection import check_outputs
 from camport.export.supported import check_supported
+from camport.runtime.preprocess import Preprocess
 
 
-def to_onnx(bound: Exportable, path: str | os.PathLike[str], images: Tensor, *, dynamic: str = "batch") -> ExportReport:
+def to_onnx(
+    bound: Exportable,
+    path: str | os.PathLike[str],
+    images: Tensor,
+    *,
+    dynamic: str = "batch",
+    outputs: Sequence[str] | None = None,
+    opset: int = OPSET,
+    precision: str = "float32",
+    calibration: Tensor | None = None,
+    preprocess: bool = False,
+    report: bool = False,
+) -> ExportReport:
     """Writes prediction, gradient and heatmap as one ONNX file and proves it equal to eager PyTorch.
+
+    Weights of more than 1.9 GB go to FILE.onnx.data beside the file.
 
     Args:
         bound: what `camport.bind` returns.
         path: the file to write; its directory must exist. Nothing is left there if the export fails.
         images: [b,c,H,W], one example batch.
         dynamic: "batch", or "batch+size" where height and width shall stay free too.
+        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); "feature_maps" stands for
+            those of all layers. None: all. What leads to the others alone is not in the file.
+        opset: version of the standard operators, 18 to 23.
+        precision: "float32"; "float16": half the size, computed in half precision, inputs and outputs float32, as near
+            to float64 as PyTorch in float16 is; or "int8": the forward pass in 8 bits, the gradient in float32. Of an
+            int8 file the float32 file it is made from passes the parity, and the report tells how well the two agree.
+        calibration: [n,c,H,W], for int8: images as the model will see them, prepared like `images`. A quarter of them
+            does not calibrate but compares.
+        preprocess: whether the file prepares its images itself: `images` are then uint8 [b,height,width,3] of any size,
+            RGB, and what `camport.bind` was told under `preprocess` happens in the graph. The heatmap has the network's
+            size; `camport.runtime` lays it over the photograph.
+        report: whether the report is stored beside the file, as FILE.report.json.
 
     Raises:
         OutputError: the file cannot be written there.
+        InputError, UnknownNameError: an option that does not exist or does not fit; the nearest is offered.
         ExportError: the model cannot be captured, lowered or written in standard operators.
-        ParityError: the file does not reproduce eager PyTorch.
+        ParityError: the file does not reproduce eager PyTorch, or int8 does not agree with float32.
     """
     target = checked_target(path)
     check_dynamic(dynamic)
-    program = bound.program(images)
-    return export_program(program, target, images, bound.metadata(images), Onnx(), dynamic=dynamic)
+    check_outputs(outputs)
+    check_opset(opset)
+    check_precision(precision, ("float32", "float16", "int8"))
+    check_calibration(calibration, images, precision)
+    program, metadata = bound.program(images), bound.metadata(images)
+    spec = wanted(metadata, (images.shape[-2], images.shape[-1]), dynamic) if preprocess else None
+    return export_program(
+        program,
+        target,
+        images,
+        metadata,
+        Onnx(opset, calibration, spec),
+        dynamic=dynamic,
+        outputs=outputs,
+        precision=precision,
+        report=report,
+    )
 
 
 class Onnx:
-    """ONNX files of standard operators, checked in ONNX Runtime."""
+    """ONNX files of standard operators, checked in ONNX Runtime.
+
+    Args:
+        opset: version of the standard operators.
+        calibration: [n,c,H,W] where the file shall be quantised once it is proven.
+        preprocess: what shall be put before the network once it is proven.
+    """
 
     name = "ONNX"
     rules = RULES
+
+    def __init__(
+        self, opset: int = OPSET, calibration: Tensor | None = None, preprocess: Preprocess | None = None
+    ) -> None:
+        self.opset, self.calibration, self.preprocess = opset, calibration, preprocess
+        self._model: Any = None
 
     def check(self, graph: GraphModule) -> None:
         """Every operator must have an ONNX form."""
@@ -58,34 +126,38 @@ class Onnx:
         path: Path,
     ) -> Written:
         """Translates, saves and lints."""
-        model = onnx_format.to_model(lowered, example, axes, metadata)
-        onnx_format.save(model, path)
-        lint(path)
-        return Written(onnx_format.histogram(model), onnx_format.OPSET)
+        self._model = onnx_format.to_model(lowered, example, axes, metadata, self.opset)
+        return self._save(path)
 
     def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
         """In one session of ONNX Runtime."""
         run = runner(path)
         return [run(inputs) for inputs in samples]
 
+    def finish(self, path: Path, program: Traceable, written: Written) -> Written:
+        """Quantises and puts the preprocessing before the network, as far as asked for, and proves each."""
+        if self.calibration is not None:
+            self._model, agreement = quantize(path, program, self.calibration)
+            written = replace(self._save(path), agreement=agreement)
+        if self.preprocess is not None:
+            front = preparation(self.preprocess)
+            preparation_parity = measure(front, self.preprocess)
+            plain = _aside(path)
+            splice(self._model, front, self.preprocess)
+            written = replace(self._save(path), agreement=written.agreement, preparation=preparation_parity)
+            check_spliced(plain, path, front, program)
+        return written
 
-def runner(path: Path) -> Callable[[Mapping[str, Tensor]], dict[str, Tensor]]:
-    """The file at `path` as a function of named tensors, in ONNX Runtime on the CPU."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependencyError('checking an export needs ONNX Runtime: pip install "camport[cpu]"') from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    try:
-        session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no base class of their own
-        raise ExportError(f"ONNX Runtime cannot load the exported graph: {error}") from error
-    names = [output.name for output in session.get_outputs()]
-    wanted = [value.name for value in session.get_inputs()]
+    def _save(self, path: Path) -> Written:
+        onnx_format.save(self._model, path)
+        lint(path)
+        return Written(onnx_format.histogram(self._model), self.opset)
 
-    def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        results = session.run(names, {name: inputs[name].numpy() for name in wanted})
-        return {name: torch.from_numpy(value) for name, value in zip(names, results, strict=True)}
 
-    return run
+def _aside(path: Path) -> Path:
+    """Moves the file at `path`, with its external data, into a folder beside it."""
+    folder = path.parent / "plain"
+    folder.mkdir()
+    for part in parts(path):
+        part.rename(folder / part.name)
+    return folder / path.name

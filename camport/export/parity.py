@@ -62,20 +62,22 @@ def check_exported(
     state: Mapping[str, Tensor],
     run: Callable[[Outputs], Outputs],
     samples: Iterable[tuple[Outputs, Outputs]],
+    precision: torch.dtype = torch.float32,
 ) -> dict[str, OutputParity]:
     """The parity of every output over all `samples`.
 
     Args:
-        function: the program, with its `state`, in float32.
+        function: the program, with its `state`, in the file's precision.
         run: the exported file.
         samples: inputs that were not traced, each with the program's outputs in float64.
+        precision: in which the file computes; half a unit of it is what the inputs are moved by.
 
     Raises:
         ParityError: naming output, error and bound.
     """
     worst: dict[str, OutputParity] = {}
     for inputs, reference in samples:
-        for name, parity in compare(function, state, run, inputs, reference).items():
+        for name, parity in compare(function, state, run, inputs, reference, precision).items():
             if not parity.holds:
                 raise ParityError(
                     f"output {name!r} of the exported graph is {parity.exported:.1e} off (relative l2 against "
@@ -93,6 +95,7 @@ def compare(
     run: Callable[[Outputs], Outputs],
     inputs: Outputs,
     reference: Outputs,
+    precision: torch.dtype = torch.float32,
 ) -> dict[str, OutputParity]:
     """The parity of every output on one sample, whether it holds or not; arguments as `check_exported`."""
     exported = run(inputs)
@@ -101,7 +104,7 @@ def compare(
     strayed: dict[str, Tensor] = {}
     result: dict[str, OutputParity] = {}
     for draw in range(DRAWS + MORE_DRAWS):
-        moved = inputs if draw == 0 else {k: _moved(v, generator) for k, v in inputs.items()}
+        moved = inputs if draw == 0 else {k: _moved(v, generator, precision) for k, v in inputs.items()}
         values = function(state, moved)
         for name, expected in reference.items():
             if expected.is_floating_point():
@@ -131,10 +134,10 @@ def _judge(value: Tensor, expected: Tensor, eager: float, strayed: Tensor | None
     return OutputParity(wrong, strayed.double().mean().item() if expected.numel() else 0.0, 0.0)
 
 
-def _moved(value: Tensor, generator: torch.Generator) -> Tensor:
-    """`value` with every element moved by up to half a unit in its last place; integers stay."""
+def _moved(value: Tensor, generator: torch.Generator, precision: torch.dtype) -> Tensor:
+    """`value` with every element moved by up to half a unit in its last place in `precision`; integers stay."""
     if not value.is_floating_point():
         return value
-    half_ulp = torch.finfo(value.dtype).eps / 2
+    half_ulp = torch.finfo(precision).eps / 2
     noise = torch.rand(value.shape, generator=generator, dtype=torch.float64) * 2 - 1
     return (value.double() * (1 + half_ulp * noise)).to(value.dtype)

@@ -1,34 +1,30 @@
 """Exporting, from the program to a checked file, whatever the format."""
 
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule
 from torch.nn import functional
 
-from camport.core.program import Program
-from camport.errors import ExportError, OutputError
+from camport.errors import ExportError, UnknownNameError
 from camport.export.capture import Captured, DynamicAxes
+from camport.export.half import HALF, Half, halve
 from camport.export.lower import lower, replay
 from camport.export.parity import check_exported, check_lowered
+from camport.export.placing import checked_target as checked_target
+from camport.export.placing import parts, placed, report_file
 from camport.export.precision import in_float64
-from camport.export.report import ExportReport
+from camport.export.report import Agreement, ExportReport, PreparationParity, sha256
+from camport.export.selection import select
+from camport.export.traceable import Traceable as Traceable
 
 CHECKED_BATCHES = (1, 3)
 """Batch sizes at which an exported file is compared with eager PyTorch; the traced one is neither."""
-
-
-@runtime_checkable
-class Traceable(Program, Protocol):
-    """A `Program`, in a form that a type checker can check at run time."""
 
 
 @runtime_checkable
@@ -46,10 +42,12 @@ class Exportable(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """What a format wrote: how often each operator occurs, and ONNX's operator set."""
+    """What a format wrote: how often each operator occurs, ONNX's operator set, and what `finish` measured."""
 
     operators: Mapping[str, int]
     opset: int | None = None
+    agreement: Agreement | None = None
+    preparation: PreparationParity | None = None
 
 
 @runtime_checkable
@@ -82,6 +80,10 @@ class Format(Protocol):
         """The outputs of the file at `path` for each sample, computed by its engine alone."""
         ...
 
+    def finish(self, path: Path, program: Traceable, written: Written) -> Written:
+        """Whatever is done to the file once it is proven, and proof of that."""
+        ...
+
 
 def export_program(
     program: Traceable,
@@ -91,6 +93,9 @@ def export_program(
     file_format: Format,
     *,
     dynamic: str = "batch",
+    outputs: Sequence[str] | None = None,
+    precision: str = "float32",
+    report: bool = False,
 ) -> ExportReport:
     """Writes any program as one file and proves it equal to eager PyTorch.
 
@@ -101,10 +106,14 @@ def export_program(
         metadata: the file's properties.
         file_format: the kind of file.
         dynamic: "batch", "batch+size" (height and width free too), or "none": everything as in `images`.
+        outputs: which outputs the file has, see `camport.export.selection.select`; None: all.
+        precision: "float32", "float16", or "int8", which is the format's own to make of a float32 file.
+        report: whether the report is stored beside the file, as FILE.report.json.
     """
     started = time.perf_counter()
     target = checked_target(path)
     images = images.detach().cpu()
+    program = select(program, images, outputs)
     state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
     traced, *checked = (2, *CHECKED_BATCHES) if dynamic != "none" else (len(images),) * 3
     example = program.sample(images, traced, 0)
@@ -119,23 +128,38 @@ def export_program(
     ]
     references = [in_float64(program, state, inputs) for inputs in samples]
     exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0])
+    judged: Traceable = program
+    if precision == "float16":
+        judged = Half(program)
+        state = {name: tensor.cpu() for name, tensor in judged.state.items()}
+        halve(lowered)
+    if precision != "float32":
+        metadata = {**metadata, "camport.precision": precision}
     with placed(target) as draft:
         written = file_format.write(lowered, example, axes, metadata, draft)
         results = iter(file_format.run(draft, samples))
-        parity = check_exported(program, state, lambda _: next(results), zip(samples, references, strict=True))
-        size = sum(file.stat().st_size for file in draft.parent.iterdir())
-    return ExportReport(
-        path=target,
-        bytes=size,
-        opset=written.opset,
-        nodes=sum(written.operators.values()),
-        operators=written.operators,
-        seconds=time.perf_counter() - started,
-        parity=parity,
-        lowered=exactness,
-        format=file_format.name,
-        dynamic=tuple(dict.fromkeys(label for named in axes.values() for label in named.values())),
-    )
+        kind = HALF if precision == "float16" else torch.float32
+        parity = check_exported(judged, state, lambda _: next(results), zip(samples, references, strict=True), kind)
+        written = file_format.finish(draft, program, written)
+        made = ExportReport(
+            path=target,
+            bytes=sum(part.stat().st_size for part in parts(draft)),
+            opset=written.opset,
+            nodes=sum(written.operators.values()),
+            operators=written.operators,
+            seconds=time.perf_counter() - started,
+            parity=parity,
+            lowered=exactness,
+            format=file_format.name,
+            dynamic=tuple(dict.fromkeys(label for named in axes.values() for label in named.values())),
+            precision=precision,
+            agreement=written.agreement,
+            preparation=written.preparation,
+            sha256=sha256(draft),
+        )
+        if report:
+            report_file(draft).write_text(made.to_json(), encoding="utf-8")
+    return made
 
 
 def dynamic_axes(program: Traceable, dynamic: str) -> DynamicAxes:
@@ -148,36 +172,13 @@ def dynamic_axes(program: Traceable, dynamic: str) -> DynamicAxes:
     return axes
 
 
+def check_precision(precision: str, known: Sequence[str]) -> None:
+    """Refuses a precision that the format does not have."""
+    if precision not in known:
+        raise UnknownNameError("precision", precision, known)
+
+
 def check_dynamic(dynamic: str) -> None:
     """Refuses any other word than the two that users may choose from."""
     if dynamic not in ("batch", "batch+size"):
         raise ExportError(f'dynamic must be "batch" or "batch+size", not {dynamic!r}')
-
-
-def checked_target(path: str | os.PathLike[str]) -> Path:
-    """`path`, after making sure that a file can be written there."""
-    target = Path(path)
-    if target.is_dir():
-        raise OutputError(f"{target} is a directory; name a file in it")
-    if not target.parent.is_dir():
-        raise OutputError(f"the directory {target.parent} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
-        raise OutputError(f"{target} cannot be written; choose another place or change its permissions")
-    return target
-
-
-@contextmanager
-def placed(target: Path) -> Iterator[Path]:
-    """A path to write to; what is there at the end moves to `target`, and nothing does if the body raises."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".camport-", dir=target.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write in {target.parent}: {error.strerror}") from error
-    try:
-        yield folder / target.name
-        for file in sorted(folder.iterdir(), reverse=True):  # external data before the file that names it
-            os.replace(file, target.parent / file.name)
-    except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,11 @@
 """What an export reports: the file, its operators, and how near it is to eager PyTorch."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,67 @@ class OutputParity:
 
 
 @dataclass(frozen=True)
+class OutputAgreement:
+    """How far one output of an int8 file is from that of the float32 file, over images that did not calibrate it.
+
+    Attributes:
+        error: ‖int8 - float32‖ / ‖float32‖ over all images.
+        correlation: Pearson's, of each image's values, averaged over the images.
+        worst: the lowest correlation of one image.
+    """
+
+    error: float
+    correlation: float
+    worst: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well an int8 file explains what the float32 file explains.
+
+    Attributes:
+        outputs: per output, its distance from the float32 file's, for the float32 file's targets.
+        images: how many were compared; none of them calibrated the file.
+        top1: the share of them with the same top class in both files; None where the outputs are no logits [b,k].
+    """
+
+    outputs: Mapping[str, OutputAgreement]
+    images: int
+    top1: float | None = None
+
+    def __str__(self) -> str:
+        width = max([len("output"), *map(len, self.outputs)])
+        top = "" if self.top1 is None else f", the same top class in {self.top1:.1%}"
+        rows = [f"int8 against float32 on {self.images} images that did not calibrate it{top}:"]
+        rows += [f"{'output':{width}}  {'error':>9}  {'correlation':>11}  {'worst':>9}"]
+        rows += [
+            f"{name:{width}}  {a.error:9.1e}  {a.correlation:11.4f}  {a.worst:9.4f}" for name, a in self.outputs.items()
+        ]
+        return "\n".join(rows)
+
+
+@dataclass(frozen=True)
+class PreparationParity:
+    """How the preprocessing in a graph differs from `camport.runtime`'s, which is Pillow's, on pictures of noise.
+
+    Attributes:
+        worst: the largest difference, in grey levels of 255.
+        share: of the values, how many differ.
+        sizes: (height, width) of the pictures.
+    """
+
+    worst: float
+    share: float
+    sizes: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        return (
+            f"preprocessing inside; of {len(self.sizes)} pictures {self.share:.2%} of the values differ from Pillow's, "
+            f"by {self.worst:.0f} of 255 at most"
+        )
+
+
+@dataclass(frozen=True)
 class ExportReport:
     """One exported file. Printing it gives a table.
 
@@ -36,11 +100,15 @@ class ExportReport:
         nodes: how many nodes its graph has.
         operators: how often each operator occurs, the most frequent first.
         seconds: how long the export took, parity included.
-        parity: per output, its distance from float64.
+        parity: per output, its distance from float64. Of an int8 file: the float32 file's that it was made from.
         lowered: the largest relative distance, over all outputs, between the lowered graph and the program, both in
             float64: it shows the backward rules right for this model.
         format: the kind of file.
         dynamic: the names of the axes that are free, "b" the batch; empty where all are as they were traced.
+        precision: what it computes in, "float32", "float16" or "int8".
+        agreement: of an int8 file, how near it is to the float32 one; None otherwise.
+        preparation: where the file prepares its images, how near it comes to Pillow; None otherwise.
+        sha256: of the file, which tells later whether a stored report is about it; external data is not in it.
     """
 
     path: Path
@@ -53,6 +121,10 @@ class ExportReport:
     lowered: float
     format: str = "ONNX"
     dynamic: tuple[str, ...] = ("b",)
+    precision: str = "float32"
+    agreement: Agreement | None = None
+    preparation: PreparationParity | None = None
+    sha256: str = ""
 
     def __str__(self) -> str:
         width = max([len("output"), *map(len, self.parity)])
@@ -62,12 +134,27 @@ class ExportReport:
         ]
         operators = ", ".join(f"{name} {count}" for name, count in list(self.operators.items())[:8])
         kind = self.format if self.opset is None else f"opset {self.opset}"
+        kind += "" if self.precision == "float32" else f", {self.precision}"
         free = f"dynamic {', '.join(self.dynamic)}" if self.dynamic else "static batch and size"
+        judged = "the float32 file it was made from" if self.precision == "int8" else "relative error"
         return "\n".join(
             [
                 f"{self.path}: {self.bytes / 1e6:.1f} MB, {kind}, {free}, {self.seconds:.1f} s",
                 f"{self.nodes} nodes: {operators}" + (", ..." if len(self.operators) > 8 else ""),
-                f"relative error against float64 (lowered graph {self.lowered:.0e}):",
+                *([] if self.preparation is None else [str(self.preparation)]),
+                f"{judged} against float64 (lowered graph {self.lowered:.0e}):",
                 *rows,
+                *([] if self.agreement is None else [str(self.agreement)]),
             ]
         )
+
+    def to_json(self) -> str:
+        """All of it as a JSON object; `path` is the file's name alone, since the report lies beside it."""
+        values: dict[str, Any] = {**asdict(self), "path": self.path.name}
+        return json.dumps(values, indent=1, allow_nan=False) + "\n"
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

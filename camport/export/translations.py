@@ -116,7 +116,7 @@ class Translations:
 def table(opset: int = 20) -> dict[Callable, Callable]:
     """Operator -> its ONNX form at that version of the standard operators, as torch.onnx takes it."""
     own, forms = torch.ops.camport, Translations(opset)
-    found = {
+    found: dict[Callable, Callable] = {
         own.relu_grad.default: forms.relu_grad,
         own.silu_grad.default: forms.silu_grad,
         own.hardswish_grad.default: forms.hardswish_grad,

@@ -35,6 +35,7 @@ class Preprocess:
         mean: subtracted from each channel, R, G, B.
         std: divides each channel.
         pad: grey of a letterbox's padding, 0 to 255.
+        in_graph: whether the graph does all this itself. What is left to do is nothing: it takes the pictures' pixels.
 
     Raises:
         InputError: a value of the wrong type or out of range.
@@ -49,6 +50,7 @@ class Preprocess:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     pad: int = 114
+    in_graph: bool = False
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
@@ -120,14 +122,19 @@ class Preprocess:
         return Placement(image_size, self.size, resized, (top, left))
 
     def apply(self, image: Image.Image) -> tuple[np.ndarray, Placement]:
-        """The network's input float32 [3,H,W] of one picture, and where the picture lies in it.
+        """The graph's input of one picture, and where the picture lies in the network's frame.
 
-        Stack the arrays of several pictures to images [b,3,H,W].
+        That is float32 [3,H,W]; stack the arrays of several pictures to images [b,3,H,W]. Where the graph does the
+        preprocessing, it is the picture itself, uint8 [h,w,3]: pictures of one size may share a batch.
         """
         image = image.convert("RGB")
         placement = self.place((image.height, image.width))
+        if self.in_graph:
+            return np.array(image), placement
         (height, width), (top, left) = placement.resized, placement.origin
         if (width, height) != image.size:
+            # one axis after the other, since versions of Pillow differ in which comes first, and so by a grey level
+            image = image.resize((width, image.height), FILTERS[self.interpolation])
             image = image.resize((width, height), FILTERS[self.interpolation])
         if placement.network != placement.resized:
             frame = Image.new("RGB", placement.network[::-1], (self.pad,) * 3)
@@ -138,6 +145,7 @@ class Preprocess:
         return np.ascontiguousarray(normal.transpose(2, 0, 1)), placement
 
 
+_BOOL: tuple[type, ...] = (bool,)
 _INT: tuple[type, ...] = (int,)
 _NUMBER: tuple[type, ...] = (int, float)
 # key -> element types, length of a list (0: no list), whether null is allowed
@@ -150,6 +158,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], int, bool]] = {
     "mean": (_NUMBER, 3, False),
     "std": (_NUMBER, 3, False),
     "pad": (_INT, 0, False),
+    "in_graph": (_BOOL, 0, False),
 }
 
 
@@ -161,9 +170,9 @@ def _checked(key: str, value: Any, types: tuple[type, ...], length: int, null: b
     if (
         not isinstance(items, list)
         or (length and len(items) != length)
-        or any(not isinstance(item, types) or isinstance(item, bool) for item in items)
+        or any(not isinstance(item, types) or (isinstance(item, bool) and types is not _BOOL) for item in items)
     ):
-        kind = {_INT: "integer", _NUMBER: "number"}.get(types, "text")
+        kind = {_INT: "integer", _NUMBER: "number", _BOOL: "truth value"}.get(types, "text")
         wanted = f"a list of {length} {kind}s" if length else f"one {kind}"
         raise InputError(f"preprocess: {key} is {value!r}; it must be {wanted}{' or null' if null else ''}")
     cast = [float(item) for item in items] if types is _NUMBER else items

@@ -1,0 +1,255 @@
+"""Preprocessing inside the graph: `images` are uint8 photographs [b,height,width,3] of any size.
+
+The twin of `camport.runtime.preprocess`, step by step: Pillow's antialiased resize works on one axis after the other
+and rounds to whole grey levels after each, so here are two Resize nodes, each followed by a rounding. What is left is
+the arithmetic inside Resize: where a sum falls between two levels, the one or the other may come out.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+from onnx import numpy_helper
+from PIL import Image
+
+from camport.errors import ExportError
+from camport.export.ort import session
+from camport.export.report import PreparationParity
+from camport.export.traceable import Traceable
+from camport.runtime.preprocess import Preprocess
+
+PREPARED = "prepared"
+"""The name of what the network takes, inside the graph."""
+
+WORST = 1.0
+"""How many of 255 grey levels a value may differ from Pillow's."""
+
+HEAD = """<ir_version: 8, opset_import: ["" : 18]>
+prepare (uint8[b, {height}, {width}, 3] images) => (float[b, 3, {frame_height}, {frame_width}] prepared) {{
+  planes_of_bytes = Transpose <perm = [0, 3, 1, 2]> (images)
+  planes = Cast <to = 1> (planes_of_bytes)
+"""
+
+STRETCH = """
+  resized = Identity (size)
+"""
+
+CROP = """
+  whole = Shape <start = 1, end = 3> (images)
+  side = ReduceMin <keepdims = 1> (whole)
+  lengthened = Mul (whole, short)
+  resized = Div (lengthened, side)
+"""
+
+LETTERBOX = """
+  whole = Shape <start = 1, end = 3> (images)
+  exact = Cast <to = 11> (whole)
+  ratios = Div (frame, exact)
+  ratio = ReduceMin <keepdims = 1> (ratios)
+  scaled = Mul (exact, ratio)
+  rounded = Round (scaled)
+  counted = Cast <to = 7> (rounded)
+  resized = Max (counted, one)
+"""
+
+RESIZE = """
+  new_height, new_width = Split <num_outputs = 2> (resized)
+  lead = Shape <start = 0, end = 3> (planes)
+  wide_size = Concat <axis = 0> (lead, new_width)
+  wide_exact = Resize <{options}> (planes, , , wide_size)
+  wide_up = Add (wide_exact, half)
+  wide_level = Floor (wide_up)
+  wide = Clip (wide_level, black, white)
+  channels = Shape <start = 0, end = 2> (planes)
+  high_size = Concat <axis = 0> (channels, resized)
+  high_exact = Resize <{options}> (wide, , , high_size)
+  high_up = Add (high_exact, half)
+  high_level = Floor (high_up)
+  high = Clip (high_level, black, white)
+"""
+
+ORIGIN = """
+  spare = Sub (size, resized)
+  spare_exact = Cast <to = 11> (spare)
+  centred = Mul (spare_exact, half_exact)
+  centred_whole = Round (centred)
+  origin = Cast <to = 7> (centred_whole)
+"""
+
+CUT = """
+  start = Neg (origin)
+  stop = Add (start, size)
+  framed = Slice (high, start, stop, axes)
+"""
+
+PAD = """
+  after = Sub (spare, origin)
+  pads = Concat <axis = 0> (nowhere, origin, nowhere, after)
+  framed = Pad (high, pads, grey)
+"""
+
+NORMALISE = """
+  scaled_levels = Mul ({levels}, scale)
+  centred_levels = Sub (scaled_levels, mean)
+  prepared = Div (centred_levels, std)
+}}
+"""
+
+MIDDLE = {"stretch": "", "crop": ORIGIN + CUT, "letterbox": ORIGIN + PAD}
+SIZES = {"stretch": STRETCH, "crop": CROP, "letterbox": LETTERBOX}
+OPTIONS = {
+    "bilinear": 'mode = "linear"',
+    "bicubic": 'mode = "cubic", cubic_coeff_a = -0.5',
+}
+
+
+def preparation(spec: Preprocess) -> onnx.ModelProto:
+    """The graph from `images` uint8 [b,height,width,3] to `prepared` float32 [b,3,H,W], as `spec` says.
+
+    Its operators are those of opset 18, and mean the same in the later ones.
+    """
+    sized = spec.size is not None
+    height, width = spec.size or ("H", "W")
+    axes = ("height", "width") if sized else ("H", "W")
+    text = HEAD.format(height=axes[0], width=axes[1], frame_height=height, frame_width=width)
+    levels = "planes"
+    if sized:
+        options = f"{OPTIONS[spec.interpolation]}, antialias = 1, exclude_outside = 1"
+        text += SIZES[spec.fit] + RESIZE.format(options=options) + MIDDLE[spec.fit]
+        text += "  levels = Reshape ({}, shape)\n".format("high" if spec.fit == "stretch" else "framed")
+        levels = "levels"
+    model = onnx.parser.parse_model(text + NORMALISE.format(levels=levels))
+    used = {name for node in model.graph.node for name in node.input}
+    for name, value in _constants(spec).items():
+        if name in used:
+            model.graph.initializer.append(numpy_helper.from_array(value, name))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _constants(spec: Preprocess) -> dict[str, np.ndarray]:
+    height, width = spec.size or (1, 1)
+    return {
+        "size": np.array([height, width], np.int64),
+        "short": np.array(spec.resize or max(height, width), np.int64),
+        "frame": np.array([height, width], np.float64),
+        "one": np.array([1], np.int64),
+        "half": np.array(0.5, np.float32),
+        "half_exact": np.array(0.5, np.float64),
+        "black": np.array(0, np.float32),
+        "white": np.array(255, np.float32),
+        "axes": np.array([2, 3], np.int64),
+        "nowhere": np.array([0, 0], np.int64),
+        "grey": np.array(spec.pad, np.float32),
+        "shape": np.array([0, 3, height, width], np.int64),
+        "scale": np.array(spec.scale, np.float32),
+        "mean": np.array(spec.mean, np.float32).reshape(1, 3, 1, 1),
+        "std": np.array(spec.std, np.float32).reshape(1, 3, 1, 1),
+    }
+
+
+def measure(front: onnx.ModelProto, spec: Preprocess) -> PreparationParity:
+    """Compares the graph with `spec.apply` on pictures of noise, larger, smaller, wider and higher than the network's.
+
+    Raises:
+        ExportError: a value is more than one grey level off.
+    """
+    run = session(front.SerializeToString())
+    height, width = spec.size or (96, 128)
+    sizes = (
+        (2 * height + 37, 3 * width + 11),
+        (3 * height, height // 2 + 9),
+        (height // 2 + 5, width // 2 + 3),
+        (height, width),
+    )
+    generator = np.random.default_rng(0)
+    worst, different, values = 0.0, 0, 0
+    for size in sizes:
+        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        expected, _ = replace(spec, in_graph=False).apply(Image.fromarray(pixels))
+        (got,) = run.run(None, {"images": pixels[None]})
+        std = np.asarray(spec.std, np.float64).reshape(3, 1, 1)
+        off = (
+            np.abs(got[0].astype(np.float64) - expected) * std / spec.scale if got[0].shape == expected.shape else None
+        )
+        worst = max(worst, float("inf") if off is None else float(off.max()))
+        if not worst <= WORST + 1e-3:
+            raise ExportError(
+                f"the preprocessing in the graph is {worst:.1f} of 255 grey levels off on {size[0]}x{size[1]} pixels"
+            )
+        assert off is not None
+        different, values = different + int((off > 0.5).sum()), values + off.size
+    return PreparationParity(worst=round(worst, 3), share=different / values, sizes=sizes)
+
+
+def splice(model: ir.Model, front: onnx.ModelProto, spec: Preprocess) -> None:
+    """Puts the preprocessing before the network, in place: `images` become bytes, and the metadata say so."""
+    own = onnx.ModelProto()
+    own.CopyFrom(front)  # names are written through
+    head = ir.from_proto(own)
+    old, (raw,), (prepared,) = model.graph.inputs[0], head.graph.inputs, head.graph.outputs
+    old.name = f"{old.name}.network"
+    head.graph.outputs.clear()
+    head.graph.inputs.clear()
+    for value in [*head.graph.initializers.values(), *(v for node in head.graph for v in node.outputs)]:
+        value.name = f"prepare.{value.name}"
+    constants = list(head.graph.initializers.values())
+    head.graph.initializers.clear()
+    for constant in constants:
+        model.graph.register_initializer(constant)
+    nodes = list(head.graph)
+    head.graph.remove(nodes)
+    for node in nodes:
+        node.name = f"prepare.{node.op_type}_{node.outputs[0].name}"
+    model.graph.insert_before(model.graph[0], nodes)
+    ir.convenience.replace_all_uses_with(old, prepared)
+    model.graph.inputs[0] = raw
+    model.metadata_props["camport.preprocess"] = replace(spec, in_graph=True).to_json()
+
+
+def wanted(metadata: Mapping[str, str], size: tuple[int, int], dynamic: str) -> Preprocess:
+    """The preprocessing that the file's metadata tell, where it can be written for images of that size.
+
+    Raises:
+        ExportError: the network was traced with another size, or the size is free on one side only.
+    """
+    spec = Preprocess.from_json(metadata.get("camport.preprocess") or json.dumps({"size": size}))
+    if spec.size is None and dynamic != "batch+size":
+        raise ExportError(
+            "the preprocessing keeps each image's own size, and the network would take one alone: export with "
+            'dynamic="batch+size", or give the preprocessing a size'
+        )
+    if spec.size is not None and dynamic != "batch+size" and spec.size != size:
+        raise ExportError(
+            f"the preprocessing makes images of {spec.size[0]}x{spec.size[1]}, and those given are "
+            f"{size[0]}x{size[1]}: give images as the preprocessing makes them"
+        )
+    return spec
+
+
+def check_spliced(plain: Path, spliced: Path, front: onnx.ModelProto, program: Traceable) -> None:
+    """The whole must give what its two parts give.
+
+    Args:
+        plain: the file without preprocessing, which is proven.
+        spliced: the same with it.
+        front: the preprocessing alone, which was measured.
+        program: makes what else the graph takes, besides photographs.
+
+    Raises:
+        ExportError: it does not.
+    """
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 150, 90, 3), dtype=np.uint8)
+    (prepared,) = session(front.SerializeToString()).run(None, {"images": pixels})
+    given = {name: value.numpy() for name, value in program.sample(torch.from_numpy(prepared), 2, 0).items()}
+    parts = session(plain).run(None, {**given, "images": prepared})
+    whole = session(spliced).run(None, {**given, "images": pixels})
+    for expected, got in zip(parts, whole, strict=True):
+        difference = np.abs(np.subtract(got, expected, dtype=np.float64)).max(initial=0)
+        if not difference <= 1e-4 * max(1.0, np.abs(expected).max(initial=0)):
+            raise ExportError(f"the graph with preprocessing is {difference:.1e} off from its two parts")
