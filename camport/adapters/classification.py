@@ -135,6 +135,15 @@ class ClassificationAdapter(Adapter):
                 chosen = chosen - sum(_one_hot(c, z) for c in others) / len(others)
         return (z * chosen).sum(1)
 
+    def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+        """softmax(z)_c, the logistic function of a binary logit; other scores as they are."""
+        if self.score_as == "binary":
+            return self.score(outputs, target).sigmoid()
+        if self.score_as not in ("logit", "log_probability"):
+            return self.score(outputs, target)
+        z = self._logits(outputs)
+        return (z.softmax(1) * _one_hot(target["target"], z)).sum(1)
+
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
         """The classes, or the weights."""
         return target["weights" if self.score_as == "weighted_sum" else "target"]

@@ -41,8 +41,8 @@ def layers(model: Model, weights: Weights = None, size: str | None = None) -> No
     import torch
 
     from camport.cli.export import _size
+    from camport.core.calling import called
     from camport.core.layers import choose, record
-    from camport.core.probe import called
     from camport.core.registry import adapter
     from camport.core.replica import double_of
 

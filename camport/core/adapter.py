@@ -53,6 +53,10 @@ class Adapter(ABC):
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """y^c of a resolved target, differentiable with respect to `outputs`."""
 
+    def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+        """The score as a probability, for methods that weigh by confidence; the score itself where there is none."""
+        return self.score(outputs, target)
+
     @abstractmethod
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
         """What `Explanation.target` shows of a resolved target."""

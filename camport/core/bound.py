@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
+from camport.core.calling import called
 from camport.core.checks import check_images
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.heatmap import minmax, upsample
 from camport.core.layers import LayerName, choose, parse_layers, record
-from camport.core.loop import Tick
-from camport.core.probe import Probe, called
+from camport.core.loop import Tick, limited
+from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.replica import double_of, tensors, with_state
 from camport.errors import FlatMapWarning, MethodError
@@ -86,13 +87,14 @@ class Bound:
             explanation = Explanation(
                 heatmap=heatmap,
                 raw=raw,
-                score=probe.y,
+                score=probe.y.float(),
                 target=self.adapter.explained(probe.target),
                 outputs=probe.outputs,
                 activations=probe.activations if self._shows("activations", probe) else None,
                 gradients=[g.detach() for g in probe.gradients] if self._shows("gradients", probe) else None,
                 method=self.explainer.name,
                 layers=self.layers or (),
+                figures=probe.figures,
                 images=images,
             )
         warn(explanation, probe)
@@ -104,7 +106,7 @@ class Bound:
             raise MethodError(
                 f"{self.explainer.name} cannot be exported: {self.explainer.not_exportable_because or 'it says so'}"
             )
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), limited(2):
             warnings.simplefilter("ignore", FlatMapWarning)
             self(images)  # refuses what does not fit, and chooses the layer
         return BoundProgram(self)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
+from camport.core.calling import called
 from camport.core.derivative import differentiate, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor, replace_first_tensor
@@ -19,7 +20,7 @@ from camport.core.memory import chunk_for
 from camport.core.relu import ReluMode, ReluRule
 from camport.core.replay import Tail
 from camport.core.replica import hook
-from camport.errors import CamportError, LayerError, MethodError, ModelError
+from camport.errors import LayerError, MethodError
 
 
 class Probe:
@@ -54,6 +55,7 @@ class Probe:
         self.images, self._given = images, dict(target)
         self.chunk, self.progress = chunk or chunk_for(images), progress
         self.used: set[str] = set()
+        self.figures: dict[str, Tensor] = {}
         self.relus_met: int | None = None
         self.runs_seen: dict[str, int] = {}
         self._records, self._validate = needs_gradients, validate
@@ -82,7 +84,7 @@ class Probe:
         """The score y^c that is explained."""
         self._run()
         assert self._y is not None
-        return self._y.detach().float()
+        return wide(self._y.detach())
 
     @property
     def activations(self) -> list[Tensor]:
@@ -129,15 +131,21 @@ class Probe:
         """The sum of what `each` gives, `[...]`, without ever holding more than a chunk of it."""
         return self._loop(codes, step, total=True)
 
-    def score(self, images: Float[Tensor, "m b c H W"]) -> Float[Tensor, "m b"]:
+    def score(self, images: Float[Tensor, "m b c H W"], *, probability: bool = False) -> Float[Tensor, "m b"]:
         """y^c for m variants of each image, masked or noisy ones, in one pass; many go through `each`.
 
-        The target is the one of the clean images.
+        The target is the one of the clean images. `probability` asks for it as a probability where the task has one.
         """
         self.used.add("score")
+        of = self.adapter.probability if probability else self.adapter.score
         with torch.no_grad():
-            outputs = self._call(images.flatten(0, 1))
-            return self.adapter.score(outputs, self._repeated(images.shape[0])).float().unflatten(0, images.shape[:2])
+            y = of(self._call(images.flatten(0, 1)), self._repeated(images.shape[0]))
+            return wide(y).unflatten(0, images.shape[:2])
+
+    def note(self, name: str, figure: Callable[[], Tensor]) -> None:
+        """Reports a figure beside the map, `Explanation.figures[name]`; what gives it is called eagerly only."""
+        if not traced():
+            self.figures[name] = figure().detach()
 
     def tail(self) -> Callable[[Float[Tensor, "m b c h w"]], Float[Tensor, "m b"]]:
         """A function that gives y^c where the target layer puts out other maps; it runs only what lies behind.
@@ -163,7 +171,7 @@ class Probe:
                 inner = grid.from_maps(maps, _repeat(native[rows], m))
                 wanted = {k: v.unflatten(0, (m, -1))[:, rows].flatten(0, 1) for k, v in target.items()}
                 with torch.no_grad():
-                    scores.append(self.adapter.score(run(inner, m), wanted).float().unflatten(0, (m, -1)))
+                    scores.append(wide(self.adapter.score(run(inner, m), wanted)).unflatten(0, (m, -1)))
             return torch.cat(scores, 1)
 
         return behind
@@ -313,16 +321,6 @@ class Probe:
         return run % self.runs_seen[layer.module]
 
 
-def called(adapter: Adapter, double: nn.Module, images: Tensor) -> Any:
-    """What the model says; ModelError where it fails, with what is wrong with the images where that can be told."""
-    try:
-        return adapter.call(double, images)
-    except CamportError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        raise ModelError(_diagnose(double, images, error)) from error
-
-
 @contextmanager
 def _entered(mode: ReluMode | None) -> Iterator[None]:
     if mode is None:
@@ -339,12 +337,3 @@ def _repeat(tensor: Tensor, m: int) -> Tensor:
 def _float_tensors(outputs: Any) -> list[Tensor]:
     leaves = torch.utils._pytree.tree_leaves(outputs)
     return [v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()]
-
-
-def _diagnose(model: nn.Module, images: Tensor, error: Exception) -> str:
-    shape = tuple(images.shape)
-    conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if conv is not None and conv.in_channels != images.shape[1]:
-        return f"images {shape} have {images.shape[1]} channels, the model's first convolution takes {conv.in_channels}"
-    first_line = str(error).strip().split("\n")[0]
-    return f"{type(model).__name__} could not be run on images {shape}: {type(error).__name__}: {first_line}"

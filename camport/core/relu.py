@@ -22,7 +22,8 @@ _RELU = {
     torch.relu_: True,
     Tensor.relu_: True,
 }
-_RELU6 = {F.relu6: False}
+_RELU6 = {F.relu6, F.hardtanh}
+"""nn.ReLU6 calls F.hardtanh(x, 0, 6)."""
 
 
 class ReluMode(TorchFunctionMode):
@@ -37,10 +38,17 @@ class ReluMode(TorchFunctionMode):
         kwargs = kwargs or {}
         if func not in _RELU and func not in _RELU6:
             return func(*args, **kwargs)
+        ceiling = None
+        if func is F.relu6:
+            ceiling = 6.0
+        elif func is F.hardtanh:
+            low, ceiling = kwargs.get("min_val", -1.0), kwargs.get("max_val", 1.0)
+            if low != 0:
+                return func(*args, **kwargs)
         self.met += 1
         x = args[0] if args else kwargs["input"]
         inplace = _RELU.get(func, False) or kwargs.get("inplace", args[1] if len(args) > 1 else False)
-        y = _RuledReLU.apply(x, self.rule, 6.0 if func in _RELU6 else None)
+        y = _RuledReLU.apply(x, self.rule, ceiling)
         return x.copy_(y) if inplace else y
 
 

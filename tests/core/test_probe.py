@@ -87,7 +87,7 @@ def test_score_with_the_target_of_the_clean_image():
     variants = images(10, seed=5).unflatten(0, (5, 2))
     top = model(x).argmax(1)
     wanted = torch.stack([model(v)[torch.arange(2), top] for v in variants])
-    assert torch.allclose(p.score(variants), wanted.float(), atol=1e-6)
+    assert torch.allclose(p.score(variants), wanted, rtol=1e-12)
 
 
 def test_loops_run_in_chunks_and_tell_how_far_they_are():
@@ -151,7 +151,7 @@ def test_tail_equals_the_whole_model(layer):
         handle = model.get_submodule(layer).register_forward_hook(lambda m, i, o, r=r: variants[r].clone())
         wanted = model(x)[:, 1]
         handle.remove()
-        assert torch.allclose(got[r], wanted.float(), atol=1e-6)
+        assert torch.allclose(got[r], wanted, rtol=1e-12)
 
 
 def test_tail_does_not_run_what_lies_before():
@@ -239,7 +239,7 @@ def test_a_probe_elsewhere_keeps_model_and_target():
     noisy = images(6, seed=4).unflatten(0, (3, 2))
     other = p.at(noisy)
     assert other.y.shape == (6,)
-    assert torch.allclose(other.y, p.score(noisy).flatten(), atol=1e-6)
+    assert torch.allclose(other.y, p.score(noisy).flatten(), rtol=1e-12)
     assert other.gradients[0].shape == (6, *p.activations[0].shape[1:])
     assert p.at(layers=["features.0"]).activations[0].shape[0] == 2
 
@@ -265,3 +265,34 @@ def test_limited_loops_repeat_what_they_ran():
         assert p.each([codes], lambda c: c).tolist() == [0, 1, 0, 1, 0]
         assert p.total([codes], lambda c: c) == 1
     assert p.total([codes], lambda c: c) == 10
+
+
+def test_a_score_as_a_probability():
+    model, x = seeded(Net()), images(2)
+    variants = images(4, seed=5).unflatten(0, (2, 2))
+    wanted = torch.stack([model(v).softmax(1)[:, 1] for v in variants])
+    assert torch.allclose(probe(model, x).score(variants, probability=True), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("score_as", ["logit", "log_probability", "probability", "binary", "regression"])
+def test_what_a_probability_is(score_as):
+    z = images(1).flatten()[:1, None] if score_as == "binary" else torch.randn(3, 4, dtype=torch.float64)
+    target = {"target": torch.zeros(len(z), dtype=torch.int64)}
+    found = ClassificationAdapter(score_as=score_as).probability(z, target)
+    wanted = {"binary": torch.sigmoid(-z[:, 0]), "regression": z[:, 0]}.get(score_as, z.softmax(1)[:, 0])
+    assert torch.allclose(found, wanted)
+
+
+def test_figures_are_eager():
+    class Noting(camport.Explainer):
+        name, title, paper, family, needs_gradients, needs_layer = "n", "n", "-", "input-gradient", True, False
+
+        def saliency(self, probe):
+            gradient = probe.input_gradient()
+            probe.note("norm", lambda: gradient.flatten(1).norm(dim=1))
+            return gradient.sum(1)
+
+    x = images(2)
+    explanation = camport.explain(seeded(Net()), x, Noting(), 1)
+    assert explanation.figures["norm"].shape == (2,)
+    assert not camport.explain(seeded(Net()), x, "saliency", 1).figures

@@ -365,3 +365,24 @@ def test_relu_rule_without_relu_is_said():
     model = seeded(nn.Sequential(nn.Conv2d(3, 2, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     with pytest.warns(ReluRuleWarning, match=r"no ReLU"):
         camport.explain(model, images(), Guided(), 1)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("rule", ["guided", "deconvnet"])
+def test_relu_rules_act_on_relu6(rule, inplace):
+    """nn.ReLU6 calls F.hardtanh; a hard tanh that is no ReLU is left alone."""
+    results = []
+    for act in (nn.ReLU6(inplace), nn.ReLU(), nn.Hardtanh()):
+        model = seeded(nn.Sequential(nn.Conv2d(3, 4, 3), act, nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+        p = Probe(
+            double_of(model),
+            ClassificationAdapter(),
+            [],
+            images(1),
+            {"target": torch.tensor([1])},
+            needs_gradients=False,
+        )
+        results.append((p.input_gradient(relu=rule), p.relus_met))
+    assert [met for _, met in results] == [1, 1, 0]
+    assert torch.equal(results[0][0], results[1][0])  # no value reaches 6 here
+    assert not torch.equal(results[0][0], results[2][0])
