@@ -1,19 +1,27 @@
 """`camport export`: model, gradient and heatmap as one file."""
 
 import dataclasses
-from typing import Annotated
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 
+from camport.cli import calibration as calibration_images
 from camport.cli.explain import load
 from camport.cli.options import Adapter, Labels, Layer, Method, Model, Output, Preprocessing, Weights
 from camport.cli.working import working
 from camport.errors import InputError
+from camport.runtime import Preprocess, open_image
 from camport.runtime.image_file import MAX_PIXELS
 from camport.view import check_writable
 
 FORMATS = {".onnx": "to_onnx", ".pt2": "to_pt2", ".pt": "to_torchscript"}
 """Suffix -> the function of `camport.export` that writes such a file."""
+
+ONNX_ALONE = ("opset", "with_preprocess", "calibration")
+NOT_TORCHSCRIPT = ("dynamic", "precision")
 
 
 def export(
@@ -28,12 +36,40 @@ def export(
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="Image size to trace with, where the model names none.")
     ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="Outputs of the file, e.g. score,heatmap; all if left out."),
+    ] = None,
+    dynamic: Annotated[
+        str | None, typer.Option(metavar="AXES", help="batch, or batch+size: height and width free too.")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="Version of the ONNX operators, 18 to 23; 20 if left out.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="float32, float16 or int8; int8 needs --calibration.")
+    ] = None,
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Image file or folder that calibrates int8; may be given several times."),
+    ] = None,
+    with_preprocess: Annotated[
+        bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 [b,h,w,3].")
+    ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
 ) -> None:
     """Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.
 
     The suffix of the output picks the format: .onnx, .pt2 (torch.export) or .pt (TorchScript).
     """
     path = check_writable(output, FORMATS)
+    asked = {
+        "dynamic": dynamic,
+        "opset": opset,
+        "precision": precision,
+        "calibration": calibration,
+        "with_preprocess": with_preprocess or None,
+    }
+    options: dict[str, Any] = _options(path, asked)
+    options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]
     with working(f"exporting {method} of {model}"):
         loaded = load(model, weights, labels, preprocess)
         import torch
@@ -42,18 +78,48 @@ def export(
         from camport import export as formats
 
         height, width = _size(size, loaded.preprocess.size)
+        spec = loaded.preprocess
+        if dynamic != "batch+size" or spec.size is not None:
+            spec = dataclasses.replace(spec, size=(height, width))
+        if calibration:
+            read = calibration_images.read(calibration, dataclasses.replace(spec, size=(height, width)))
+            options["calibration"] = torch.from_numpy(read)
         bound = camport.bind(
             loaded.model,
             method,
             layer or loaded.layer,
             adapter,
-            preprocess=dataclasses.asdict(dataclasses.replace(loaded.preprocess, size=(height, width))),
+            preprocess=dataclasses.asdict(spec),
             labels=loaded.labels or None,
         )
-        images = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
-        report = getattr(formats, FORMATS[path.suffix.lower()])(bound, path, images)
-    typer.echo(str(report))
-    typer.echo(f"wrote {path}")
+        images = torch.from_numpy(_examples(dataclasses.replace(spec, size=(height, width))))
+        made = getattr(formats, FORMATS[path.suffix.lower()])(bound, path, images, report=report, **options)
+    typer.echo(str(made))
+    typer.echo(f"wrote {path}" + (f" and {path}.report.json" if report else ""))
+
+
+def _examples(preprocess: Preprocess) -> np.ndarray:
+    """Pictures to trace and to compare with, float32 [2,3,H,W]: on noise a map is often flat, which proves little."""
+    with as_file(files("camport.demo") / "samples") as folder:
+        return np.stack([preprocess.apply(open_image(file))[0] for file in sorted(folder.glob("*.png"))[:2]])
+
+
+def _options(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, by the names that `camport.export` has; refused where the format has no such option."""
+    given = {name: value for name, value in asked.items() if value is not None}
+    suffix = path.suffix.lower()
+    for name in given:
+        if suffix != ".onnx" and name in ONNX_ALONE:
+            raise InputError(f"--{name.replace('_', '-')} is for .onnx files, and {path} is none")
+        if suffix == ".pt" and name in NOT_TORCHSCRIPT:
+            raise InputError(f"--{name} is for .onnx and .pt2 files, and {path} is none")
+    if given.get("precision") == "int8" and "calibration" not in given:
+        raise InputError("--precision int8 needs --calibration, image files or a folder of them, some dozens in all")
+    if given.get("precision") != "int8" and "calibration" in given:
+        raise InputError("--calibration is for --precision int8")
+    if given.pop("with_preprocess", False):
+        given["preprocess"] = True
+    return given
 
 
 def _size(given: str | None, own: tuple[int, int] | None) -> tuple[int, int]:

@@ -41,9 +41,10 @@ def _write_numbers(path: Path, results: Sequence[Mapping[str, np.ndarray]]) -> N
     save_arrays(path, named)
 
 
-def caption(target: int | None, score: float, labels: Sequence[str] | None) -> str:
-    """What was asked and its score, e.g. "seven (7), score 8.31"."""
-    if target is None:
-        return f"score {score:.2f}"
-    name = f"{labels[target]} ({target})" if labels and 0 <= target < len(labels) else f"class {target}"
-    return f"{name}, score {score:.2f}"
+def caption(target: int | None, score: float | None, labels: Sequence[str] | None) -> str:
+    """What was asked and its score, as far as they are known, e.g. "seven (7), score 8.31"."""
+    said = [] if score is None else [f"score {score:.2f}"]
+    if target is not None:
+        name = f"{labels[target]} ({target})" if labels and 0 <= target < len(labels) else f"class {target}"
+        said.insert(0, name)
+    return ", ".join(said) or "top class"

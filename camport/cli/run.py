@@ -9,6 +9,7 @@ import typer
 from camport.cli import figure
 from camport.cli.options import Alpha, Colormap, Images, Output, Target
 from camport.cli.working import working
+from camport.errors import InputError
 from camport.runtime import Result, class_index, load, open_image
 from camport.view import check_writable, colormap_table
 
@@ -31,10 +32,15 @@ def run(
     pictures = [open_image(image) for image in images]
     with working(f"running {file} on {len(pictures)} image{'s' * (len(pictures) != 1)}"):
         explainer = load(file, provider or None)
+        names = [port.name for port in explainer.outputs]
+        if "heatmap" not in names:
+            raise InputError(
+                f"{file} gives {', '.join(names)} and no heatmap to show; export it with heatmap among them"
+            )
         index = -1 if target is None else class_index(target, explainer.labels)
         prepared = [explainer.preprocess.apply(picture) for picture in pictures]
         results = [explainer(pixels[None], target=index) for pixels, _ in prepared]
-    captions = [figure.caption(_explained(r, index), float(r.score[0]), explainer.labels) for r in results]
+    captions = [figure.caption(_explained(r, index), _score(r), explainer.labels) for r in results]
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {file.name}"
     numbers = [dict(r) for r in results]
@@ -44,6 +50,12 @@ def run(
     typer.echo(f"wrote {path}")
 
 
-def _explained(result: Result, target: int) -> int:
-    """The class that was explained; -1 was the top one."""
-    return target if target >= 0 else int(np.argmax(result.outputs[0]))
+def _explained(result: Result, target: int) -> int | None:
+    """The class that was explained; -1 was the top one, which a file without `outputs` does not tell."""
+    if target >= 0:
+        return target
+    return int(np.argmax(result.outputs[0])) if "outputs" in result else None
+
+
+def _score(result: Result) -> float | None:
+    return float(result.score[0]) if "score" in result else None

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+FLAT = "the heatmap was flat wherever it was compared: export with images on which the method finds something"
+
 
 @dataclass(frozen=True)
 class OutputParity:
@@ -60,7 +62,8 @@ class Agreement:
     def __str__(self) -> str:
         width = max([len("output"), *map(len, self.outputs)])
         top = "" if self.top1 is None else f", the same top class in {self.top1:.1%}"
-        rows = [f"int8 against float32 on {self.images} images that did not calibrate it{top}:"]
+        many = f"{self.images} image{'s' * (self.images != 1)}"
+        rows = [f"int8 against float32 on {many} that did not calibrate it{top}:"]
         rows += [f"{'output':{width}}  {'error':>9}  {'correlation':>11}  {'worst':>9}"]
         rows += [
             f"{name:{width}}  {a.error:9.1e}  {a.correlation:11.4f}  {a.worst:9.4f}" for name, a in self.outputs.items()
@@ -108,6 +111,8 @@ class ExportReport:
         precision: what it computes in, "float32", "float16" or "int8".
         agreement: of an int8 file, how near it is to the float32 one; None otherwise.
         preparation: where the file prepares its images, how near it comes to Pillow; None otherwise.
+        flat: whether every heatmap that was compared was flat, so that its parity says little.
+        variants: how many variants of an image the loops were compared with, where they run more; None: all.
         sha256: of the file, which tells later whether a stored report is about it; external data is not in it.
     """
 
@@ -124,7 +129,9 @@ class ExportReport:
     precision: str = "float32"
     agreement: Agreement | None = None
     preparation: PreparationParity | None = None
+    variants: int | None = None
     sha256: str = ""
+    flat: bool = False
 
     def __str__(self) -> str:
         width = max([len("output"), *map(len, self.parity)])
@@ -139,11 +146,13 @@ class ExportReport:
         judged = "the float32 file it was made from" if self.precision == "int8" else "relative error"
         return "\n".join(
             [
-                f"{self.path}: {self.bytes / 1e6:.1f} MB, {kind}, {free}, {self.seconds:.1f} s",
+                f"{self.path}: {_size(self.bytes)}, {kind}, {free}, {self.seconds:.1f} s",
                 f"{self.nodes} nodes: {operators}" + (", ..." if len(self.operators) > 8 else ""),
                 *([] if self.preparation is None else [str(self.preparation)]),
-                f"{judged} against float64 (lowered graph {self.lowered:.0e}):",
+                f"{judged} against float64 (lowered graph {self.lowered:.0e})"
+                + (f", loops by their first {self.variants} variants:" if self.variants else ":"),
                 *rows,
+                *([FLAT] if self.flat else []),
                 *([] if self.agreement is None else [str(self.agreement)]),
             ]
         )
@@ -152,6 +161,10 @@ class ExportReport:
         """All of it as a JSON object; `path` is the file's name alone, since the report lies beside it."""
         values: dict[str, Any] = {**asdict(self), "path": self.path.name}
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
 
 
 def sha256(path: Path) -> str:

@@ -54,7 +54,8 @@ class Explainer:
         inputs: the graph's inputs, each with name, dtype and shape.
         outputs: the graph's outputs, likewise.
         labels: class names by index, or None.
-        preprocess: how the network wants its images. Without such metadata: stretched to the graph's static
+        preprocess: how the network wants its images; `preprocess.apply` makes of a picture what the file takes.
+            Without such metadata: stretched to the graph's static
             height and width (or the image's own size where they are dynamic) and scaled to [0,1], not
             normalised.
         providers: the execution providers in use, in order.
@@ -83,7 +84,8 @@ class Explainer:
         """Runs the graph once.
 
         Args:
-            images: float [b,3,H,W], as `preprocess` makes them; float64 is cast.
+            images: float [b,3,H,W], as `preprocess` makes them; float64 is cast. A file that prepares its images
+                itself (`preprocess.in_graph`) takes pictures as they are, uint8 [b,h,w,3] of any size.
             target: class to explain: an int for all images, one an image, names where the graph carries
                 labels; -1 or None is the model's own choice.
             only: names of the outputs that are wanted, e.g. ["heatmap"]; None: all. The others do not leave
@@ -109,7 +111,7 @@ class Explainer:
         ```
 
         Args:
-            images: float [b,3,H,W]; what becomes of the array afterwards does not matter.
+            images: as in a call; what becomes of the array afterwards does not matter.
             inputs: as in a call. What is held here is left out there.
 
         Raises:

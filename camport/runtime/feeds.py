@@ -86,6 +86,14 @@ def _to_array(port: Port, value: Any, labels: tuple[str, ...] | None) -> np.ndar
                 f"use {_PREPARE}, or scale to [0,1] and normalise as the model was trained"
             )
         fits = kind in "fiu"
+    elif port.is_pixels:
+        fits = kind in "iu"
+        if not fits or (array.size and not 0 <= array.min() <= array.max() <= 255):
+            seen = f" with values from {array.min():g} to {array.max():g}" if array.size and kind in "fiu" else ""
+            raise InputError(
+                f"{port.name} is {shape_of(array)}{seen}; the graph takes {port} and prepares them itself: "
+                "give it the pixels as they are, whole numbers from 0 to 255"
+            )
     else:
         fits = kind == "b" if port.dtype == "bool" else kind in "iu"
     if not fits:
@@ -104,7 +112,7 @@ def _with_batch(port: Port, array: np.ndarray, sizes: Mapping[str, tuple[int, st
         hint = ""
         if rank == 4 and array.ndim == 3:
             hint = f": give a batch, {port.name}[None] for one image"
-            if array.shape[-1] in (3, 4) and array.shape[0] not in (1, 3):
+            if port.is_float and array.shape[-1] in (3, 4) and array.shape[0] not in (1, 3):
                 hint = f": channels come first and the batch before them; {_PREPARE}[0][None] does both"
         raise InputError(f"{port.name} is {shape_of(array)}, rank {array.ndim}; the graph takes {port}{hint}")
     return array
@@ -136,6 +144,10 @@ def _check_sizes(port: Port, array: np.ndarray, sizes: dict[str, tuple[int, str]
 def _size_hint(port: Port, array: np.ndarray, axis: int) -> str:
     if len(port.shape) != 4 or axis == 0:
         return ""
+    if port.is_pixels:
+        hints = {1: "repeat the grey channel, images.repeat(3, axis=3)", 4: "drop what is no colour, images[..., :3]"}
+        first = ": channels come last, images.transpose(0, 2, 3, 1)" if array.shape[1] == port.shape[3] else ""
+        return f": {hints[array.shape[3]]}" if array.shape[3] in hints else first
     if axis == 1:
         channels = port.shape[1]
         if array.shape[3] == channels:

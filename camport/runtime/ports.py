@@ -41,6 +41,11 @@ class Port:
         """Whether it holds floating-point numbers."""
         return self.dtype.startswith("float")
 
+    @property
+    def is_pixels(self) -> bool:
+        """Whether it holds pictures as they are, uint8 [b,h,w,3], which the graph prepares itself."""
+        return self.dtype == "uint8" and len(self.shape) == 4
+
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} [{','.join(str(axis) for axis in self.shape)}]"
 

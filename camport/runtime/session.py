@@ -120,6 +120,10 @@ def _reason(file: Path, error: Exception) -> str:
         return "it is a web page, not a graph; the download went wrong"
     if head.startswith(b"PK"):
         return "it is a zip archive, such as .pt and .pt2 files are; export to .onnx for this runtime"
+    weights = file.with_name(file.name + ".data")
+    if "external" in str(error).lower() or weights.name in str(error):
+        lost = "is not beside it" if not weights.exists() else "is not the one that belongs to it"
+        return f"its weights, {weights.name}, {lost}; copy or export both files together"
     if type(error).__name__ == "InvalidProtobuf" or "No graph was found" in str(error):
         return "it is corrupt, truncated or not ONNX; export or copy it again"
     return short(error)
