@@ -37,7 +37,7 @@ def check(function, shape: tuple[int, ...], seed: int = 0, bound: float = 1e-12)
     assert expected.norm() > 0
 
 
-def weights(*shape: int) -> Tensor:
+def draw(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 
 
@@ -47,14 +47,14 @@ def weights(*shape: int) -> Tensor:
     ("kernel", "padding", "dilation"), [(1, 0, 1), (1, 1, 1), (2, 0, 1), (3, 1, 1), (3, 0, 2), (3, 3, 1), (5, 2, 2)]
 )
 def test_convolution_2d(stride: int, groups: int, kernel: int, padding: int, dilation: int) -> None:
-    weight = weights(8, 4 // groups, kernel, kernel)
+    weight = draw(8, 4 // groups, kernel, kernel)
     check(lambda x: F.conv2d(x, weight, None, stride, padding, dilation, groups), (2, 4, 12, 11))
 
 
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("stride", [(1, 2), (2, 1), (3, 2)])
 def test_convolution_uneven(groups: int, stride: tuple[int, int]) -> None:
-    weight = weights(4, 4 // groups, 3, 5)
+    weight = draw(4, 4 // groups, 3, 5)
     check(lambda x: F.conv2d(x, weight, None, stride, (2, 1), (1, 2), groups), (2, 4, 14, 15))
 
 
@@ -64,7 +64,7 @@ def test_convolution_uneven(groups: int, stride: tuple[int, int]) -> None:
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_convolution_1d_3d(rank: int, stride: int, groups: int, kernel: int) -> None:
     convolve = {1: F.conv1d, 3: F.conv3d}[rank]
-    weight = weights(4, 4 // groups, *[kernel] * rank)
+    weight = draw(4, 4 // groups, *[kernel] * rank)
     for size in (6, 7):
         check(lambda x: convolve(x, weight, None, stride, 1 if kernel > 1 else 0, 1, groups), (2, 4, *[size] * rank))
 
@@ -74,7 +74,7 @@ def test_convolution_1d_3d(rank: int, stride: int, groups: int, kernel: int) -> 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_transposed_convolution(rank: int, stride: int, groups: int) -> None:
     convolve = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}[rank]
-    weight = weights(4, 6 // groups, *[3] * rank)
+    weight = draw(4, 6 // groups, *[3] * rank)
     check(lambda x: convolve(x, weight, None, stride, 1, stride - 1, groups), (2, 4, *[5] * rank))
     check(lambda x: convolve(x, weight, None, stride, 2, 0, groups, 2), (2, 4, *[5] * rank))
 
@@ -270,3 +270,20 @@ def test_embedding() -> None:
     tokens = torch.tensor([[0, 3, 3], [2, 1, 0]])
     check(lambda x: F.embedding(tokens, x), (5, 4))
     check(lambda x: F.embedding(tokens, x, padding_idx=1), (5, 4))
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_grid_sample(mode: str, padding: str, align: bool) -> None:
+    """With respect to the image, and to the grid, which reaches outside of the image on every side."""
+    image = draw(2, 3, 5, 6)
+    grid = 1.5 * draw(2, 4, 7, 2)
+    check(lambda x: F.grid_sample(x, grid, mode, padding, align), (2, 3, 5, 6))
+    if mode == "bilinear":
+        check(lambda x: F.grid_sample(image, 1.5 * x, mode, padding, align), (2, 4, 7, 2))
+        theta = draw(2, 2, 3)
+        check(
+            lambda x: F.grid_sample(x, F.affine_grid(theta * x.mean(), [2, 3, 4, 4], align), mode, padding, align),
+            (2, 3, 5, 6),
+        )

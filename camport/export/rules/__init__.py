@@ -6,6 +6,7 @@ from camport.export.rules import normalization as normalization
 from camport.export.rules import padding as padding
 from camport.export.rules import pooling as pooling
 from camport.export.rules import resize as resize
+from camport.export.rules import sampling as sampling
 from camport.export.rules import shape as shape
 from camport.export.rules import softmax as softmax
 from camport.export.rules import windows as windows
