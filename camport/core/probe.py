@@ -14,7 +14,7 @@ from camport.core.adapter import Adapter
 from camport.core.calling import called
 from camport.core.derivative import differentiate, hessian_products, wide
 from camport.core.grid import Grid
-from camport.core.layers import LayerName, first_tensor, replace_first_tensor
+from camport.core.layers import LayerName, first_tensor, parse_layers, replace_first_tensor
 from camport.core.loop import Step, Tick, current_loop, traced, variants_allowed
 from camport.core.memory import chunk_for
 from camport.core.relu import ReluMode, ReluRule
@@ -215,7 +215,7 @@ class Probe:
         new = Probe(
             self.double,
             self.adapter,
-            self.layers if layers is None else [LayerName(name) for name in layers],
+            self.layers if layers is None else parse_layers(self.double, layers),
             self.images if images is None else images.flatten(0, 1),
             self.target if images is None else self._repeated(images.shape[0]),
             needs_gradients=True,
