@@ -7,6 +7,7 @@ loop is exchangeable: eagerly it is Python's, while a graph is traced it becomes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -68,22 +69,31 @@ def looping(loop: Loop) -> Iterator[None]:
         _current.reset(token)
 
 
-_limit: ContextVar[int | None] = ContextVar("camport_limit", default=None)
+@dataclass
+class Limit:
+    """How many variants a loop may run, None for all; and whether one had more."""
+
+    variants: int | None
+    cut: bool = False
 
 
-def variants_allowed() -> int | None:
-    """How many variants a loop may run; None for all."""
-    return _limit.get()
+_limit: ContextVar[Limit] = ContextVar("camport_limit")
+
+
+def current_limit() -> Limit:
+    """The limit in force in this thread."""
+    return _limit.get(Limit(None))
 
 
 @contextmanager
-def limited(variants: int | None) -> Iterator[None]:
+def limited(variants: int | None) -> Iterator[Limit]:
     """Loops of the body run their first `variants` alone, and take the others to be like them.
 
     Checking a file against float64 needs every turn's arithmetic once, not a thousand times.
     """
-    token = _limit.set(variants)
+    limit = Limit(variants)
+    token = _limit.set(limit)
     try:
-        yield
+        yield limit
     finally:
         _limit.reset(token)

@@ -15,7 +15,7 @@ from camport.core.calling import called
 from camport.core.derivative import differentiate, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor, parse_layers, replace_first_tensor
-from camport.core.loop import Step, Tick, current_loop, traced, variants_allowed
+from camport.core.loop import Step, Tick, current_limit, current_loop, traced
 from camport.core.memory import chunk_for
 from camport.core.relu import ReluMode, ReluRule
 from camport.core.replay import Tail
@@ -118,7 +118,7 @@ class Probe:
             step: `step(*codes)`, all of one chunk.
             same: bool `[r]`, variants known to be alike (a constant mask): eagerly one of them stands for all.
         """
-        if same is not None and not traced() and int(same.sum()) > 1:
+        if same is not None and not traced() and current_limit().variants is None and int(same.sum()) > 1:
             other = (~same).nonzero()[:, 0]
             order = torch.cat([other, same.nonzero()[:1, 0]])
             distinct = self.each([code[order] for code in codes], step)
@@ -263,11 +263,12 @@ class Probe:
         progress = self.progress
         tick = (lambda done, of: progress(done * b, of * b)) if progress else None
         _ = self.target  # known before the loop, so that the clean images are not run in it
-        r, limit = codes[0].shape[0], variants_allowed()
-        if limit is None or r <= limit:
+        r, limit = codes[0].shape[0], current_limit()
+        if limit.variants is None or r <= limit.variants:
             return current_loop()(step, codes, chunk, total, tick)
-        part = current_loop()(step, [code[:limit] for code in codes], chunk, total, tick)
-        return part if total else part[torch.arange(r, device=part.device) % limit]
+        limit.cut = True
+        part = current_loop()(step, [code[: limit.variants] for code in codes], chunk, total, tick)
+        return part if total else part[torch.arange(r, device=part.device) % limit.variants]
 
     def _repeated(self, m: int) -> dict[str, Tensor]:
         """The target of m variants of each image, variant by variant."""

@@ -23,6 +23,7 @@ Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tens
 DynamicAxes = Mapping[str, Mapping[int, str]]
 """Which axes of which inputs stay symbolic, and their names: `{"images": {0: "b"}, "target": {0: "b"}}`."""
 
+
 @dataclass(frozen=True)
 class Captured:
     """A traced program: its graph (see `camport.export.graph`) and the names of its inputs and outputs, in order.

@@ -38,8 +38,8 @@ def set_buffer(root: nn.Module, name: str, value: Tensor) -> None:
     module.register_buffer(leaf, value)
 
 
-def get_buffer(root: nn.Module, name: str) -> Tensor:
-    """The tensor stored under the dotted `name`."""
+def get_buffer(root: nn.Module, name: str) -> Any:
+    """What is stored under the dotted `name`: a tensor, or the body of a loop."""
     module: Any = root
     for part in name.split("."):
         module = getattr(module, part)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,8 +12,10 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.nn import functional
 
+from camport.core.loop import limited
 from camport.errors import ExportError, UnknownNameError
 from camport.export.capture import Captured, DynamicAxes
+from camport.export.graph import state_of
 from camport.export.half import HALF, Half, halve
 from camport.export.lower import lower, replay
 from camport.export.parity import check_exported, check_lowered
@@ -25,6 +28,9 @@ from camport.export.traceable import Traceable as Traceable
 
 CHECKED_BATCHES = (1, 3)
 """Batch sizes at which an exported file is compared with eager PyTorch; the traced one is neither."""
+
+CHECKED_VARIANTS = 48
+"""Loops are compared with eager PyTorch over this many variants of an image: RISE has 8000, each a forward pass."""
 
 
 @runtime_checkable
@@ -113,33 +119,40 @@ def export_program(
     started = time.perf_counter()
     target = checked_target(path)
     images = images.detach().cpu()
-    program = select(program, images, outputs)
-    state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
-    traced, *checked = (2, *CHECKED_BATCHES) if dynamic != "none" else (len(images),) * 3
-    example = program.sample(images, traced, 0)
-    axes = dynamic_axes(program, dynamic)
-    lowered = lower(program, state, example, axes, file_format.rules)
-    file_format.check(lowered.graph)
-    sizes = dynamic == "batch+size"
-    other = functional.interpolate(images, size=[n + 32 for n in images.shape[2:]]) if sizes else images
-    samples = [
-        program.sample(like, batch, seed)
-        for seed, (like, batch) in enumerate(zip((images, other), checked, strict=True), 2)
-    ]
-    references = [in_float64(program, state, inputs) for inputs in samples]
-    exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0])
-    judged: Traceable = program
-    if precision == "float16":
-        judged = Half(program)
-        state = {name: tensor.cpu() for name, tensor in judged.state.items()}
-        halve(lowered)
-    if precision != "float32":
-        metadata = {**metadata, "camport.precision": precision}
-    with placed(target) as draft:
-        written = file_format.write(lowered, example, axes, metadata, draft)
+    with limited(CHECKED_VARIANTS) as limit, placed(target) as draft:
+        program = select(program, images, outputs)
+        state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
+        traced, *checked = (2, *CHECKED_BATCHES) if dynamic != "none" else (len(images),) * 3
+        example = program.sample(images, traced, 0)
+        axes = dynamic_axes(program, dynamic)
+        lowered = lower(program, state, example, axes, file_format.rules)
+        file_format.check(lowered.graph)
+        sizes = dynamic == "batch+size"
+        other = functional.interpolate(images, size=[n + 32 for n in images.shape[2:]]) if sizes else images
+        samples = [
+            program.sample(like, batch, seed)
+            for seed, (like, batch) in enumerate(zip((images, other), checked, strict=True), 2)
+        ]
+        references = [in_float64(program, state, inputs) for inputs in samples]
+        exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0])
+        judged, kind = (Half(program), HALF) if precision == "float16" else (program, torch.float32)
+        judged_state = {name: tensor.cpu() for name, tensor in judged.state.items()}
+        if precision != "float32":
+            metadata = {**metadata, "camport.precision": precision}
+
+        def write(graph: Captured) -> Written:
+            if precision == "float16":
+                halve(graph)
+            return file_format.write(graph, example, axes, metadata, draft)
+
+        written = write(lowered)
         results = iter(file_format.run(draft, samples))
-        kind = HALF if precision == "float16" else torch.float32
-        parity = check_exported(judged, state, lambda _: next(results), zip(samples, references, strict=True), kind)
+        compared = zip(samples, references, strict=True)
+        twin = None if precision == "float16" else partial(replay(lowered), state_of(lowered.graph))
+        parity = check_exported(judged, judged_state, lambda _: next(results), compared, kind, twin)
+        if limit.cut:  # what was checked had fewer turns of the same loops
+            with limited(None):
+                written = write(lower(program, state, example, axes, file_format.rules))
         written = file_format.finish(draft, program, written)
         made = ExportReport(
             path=target,
@@ -156,6 +169,8 @@ def export_program(
             agreement=written.agreement,
             preparation=written.preparation,
             sha256=sha256(draft),
+            flat="heatmap" in references[0] and not any(reference["heatmap"].any() for reference in references),
+            variants=CHECKED_VARIANTS if limit.cut else None,
         )
         if report:
             report_file(draft).write_text(made.to_json(), encoding="utf-8")
