@@ -15,6 +15,7 @@ from camport.export.capture import Captured, DynamicAxes
 from camport.export.placing import data_file
 from camport.export.quiet import quiet
 from camport.export.scan import loops_to_scans
+from camport.export.square import part_square_matrices
 
 OPSET = 20
 OPSETS = range(18, 24)
@@ -63,6 +64,7 @@ def to_model(
         except Exception as error:
             raise ExportError(f"torch.onnx refused the lowered graph: {_first_line(error)}") from error
     model = exported.model
+    part_square_matrices(model)
     _name_axes(model, axes)
     model.producer_name, model.producer_version = "camport", metadata.get("camport.version", "")
     model.metadata_props.clear()
