@@ -15,7 +15,7 @@ def differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Ten
     """dy/d each leaf, in float32 or wider; LayerError where no path leads from one to the score."""
     if not y.requires_grad:
         raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
-    scale = HALF_SCALE if any(leaf.dtype == torch.float16 for leaf in leaves) else 1.0
+    scale = _scale(leaves)
     grads = torch.autograd.grad(y.sum() * scale if scale != 1 else y.sum(), leaves, allow_unused=True)
     for name, grad in zip(names, grads, strict=True):
         if grad is None:
@@ -25,18 +25,25 @@ def differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Ten
 
 def hessian_products(
     y: Tensor, leaves: Sequence[Tensor], vectors: Sequence[Tensor], names: Sequence[str]
-) -> list[Tensor]:
-    """H v for each leaf: the derivative of <dy/dA, v>, zero where dy/dA is constant."""
-    grads = torch.autograd.grad(y.sum(), leaves, create_graph=True, allow_unused=True)
+) -> tuple[list[Tensor], list[Tensor]]:
+    """dy/d each leaf, and H v for each: the derivative of <dy/dA, v>, zero where dy/dA is constant.
+
+    The graph of y is kept.
+    """
+    scale = _scale(leaves)
+    grads = torch.autograd.grad(
+        y.sum() * scale if scale != 1 else y.sum(), leaves, create_graph=True, allow_unused=True
+    )
     for name, grad in zip(names, grads, strict=True):
         if grad is None:
             raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
+    gradients = [wide(g.detach()) / scale for g in grads]
     along = [(g * v).sum() for g, v in zip(grads, vectors, strict=True) if g.requires_grad]
     if not along:
-        return [torch.zeros_like(wide(leaf)) for leaf in leaves]
-    products = torch.autograd.grad(torch.stack(along).sum(), leaves, allow_unused=True)
-    return [
-        wide(torch.zeros_like(leaf) if product is None else product)
+        return gradients, [torch.zeros_like(g) for g in gradients]
+    products = torch.autograd.grad(torch.stack(along).sum(), leaves, retain_graph=True, allow_unused=True)
+    return gradients, [
+        wide(torch.zeros_like(leaf) if product is None else product) / scale
         for leaf, product in zip(leaves, products, strict=True)
     ]
 
@@ -44,3 +51,7 @@ def hessian_products(
 def wide(tensor: Tensor) -> Tensor:
     """`tensor` in float32 or wider."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _scale(leaves: Sequence[Tensor]) -> float:
+    return HALF_SCALE if any(leaf.dtype == torch.float16 for leaf in leaves) else 1.0

@@ -59,7 +59,7 @@ class Probe:
         self.relus_met: int | None = None
         self.runs_seen: dict[str, int] = {}
         self._records, self._validate = needs_gradients, validate
-        self._passed = False
+        self._passed, self._recorded = False, needs_gradients
         self._outputs: Any = None
         self._target: dict[str, Tensor] = {}
         self._y: Tensor | None = None
@@ -105,6 +105,7 @@ class Probe:
         if self._gradients is None:
             assert self._y is not None
             self._gradients = differentiate(self._y, self._native, self._layer_names())
+            self._recorded = False
         return [grid.to_maps(g) for g, grid in zip(self._gradients, self._grids, strict=True)]
 
     def each(self, codes: Sequence[Tensor], step: Step, same: Tensor | None = None) -> Tensor:
@@ -199,16 +200,18 @@ class Probe:
     def hessian_product(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         """H v at each target layer for `vectors`, a `[b,c,h,w]` a layer; H the second derivative of y^c there.
 
-        Zero where the model is piecewise linear behind the layer.
+        Zero where the model is piecewise linear behind the layer. Before `gradients` is read it costs no further
+        forward pass, and brings the gradients along.
         """
         self.used.add("gradients")
-        fresh = self.at()
-        fresh._run()
-        assert fresh._y is not None
-        pairs = zip(fresh._native, fresh._grids, vectors, strict=True)
+        source = self if self._recorded else self.at()
+        source._run()
+        assert source._y is not None
+        pairs = zip(source._native, source._grids, vectors, strict=True)
         native = [grid.from_maps(v.to(a.dtype), torch.zeros_like(a)) for a, grid, v in pairs]
-        products = hessian_products(fresh._y, fresh._native, native, self._layer_names())
-        return [grid.to_maps(h) for h, grid in zip(products, fresh._grids, strict=True)]
+        gradients, products = hessian_products(source._y, source._native, native, self._layer_names())
+        self._gradients = self._gradients or gradients
+        return [grid.to_maps(h) for h, grid in zip(products, source._grids, strict=True)]
 
     def at(self, images: Float[Tensor, "m b c H W"] | None = None, layers: Sequence[str] | None = None) -> Probe:
         """A probe of the same model and target at other images, m variants of each as one batch, or other layers."""

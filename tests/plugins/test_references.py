@@ -3,6 +3,7 @@ import torch
 
 import camport
 from tests.nets import GapNet, Net, images, seeded
+from tests.plugins import references_algebra, references_input, references_perturbation  # noqa: F401 - fill REFERENCES
 from tests.plugins.references import REFERENCES
 
 
@@ -14,7 +15,7 @@ class Behind(Net):
         self.features.append(torch.nn.ReLU())
 
 
-NETS = {"cam": GapNet, "xgradcam": Behind}
+NETS = {"cam": GapNet, "xgradcam": Behind, "dff": Behind}
 
 
 def built_in():

@@ -1,0 +1,61 @@
+"""ODAM."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from camport.core.explainer import Explainer
+from camport.core.fusion import Fusion, over_layers
+from camport.core.probe import Probe
+from camport.errors import InputError
+
+
+@dataclass(frozen=True)
+class ODAM(Explainer):
+    r"""ODAM: the map of one instance, activations weighted place by place with smoothed gradients.
+
+    .. math:: H = \mathrm{ReLU}\Big(\sum_k \Phi\Big(\frac{\partial Y}{\partial A_k}\Big) \odot A_k\Big)
+
+    with Y what a detector says of one object (its class score, or an edge of its box) and :math:`\Phi` a local
+    smoothing, here a Gaussian. Zhao and Chan 2023, ICLR, arXiv 2304.06354, section 3.1. Maps are >= 0.
+
+    Channels' mean gradients, as Grad-CAM's, cannot tell one object from another of the same class: the places where
+    Y depends on A are what tells them apart. The width of the Gaussian is in cells of the layer; the code that the
+    authors published smooths nothing, which is `sigma=0` and HiResCAM's map.
+
+    Args:
+        sigma: standard deviation of the Gaussian in cells, cut off at three of them; 0 leaves gradients as they are.
+        fusion: how maps of several layers (the levels of a pyramid) are combined.
+    """
+
+    name: ClassVar[str] = "odam"
+    title: ClassVar[str] = "ODAM"
+    paper: ClassVar[str] = "2304.06354"
+    family: ClassVar[str] = "activation"
+    needs_gradients: ClassVar[bool] = True
+
+    sigma: float = 1.0
+    fusion: Fusion = "max"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma <= 64:
+            raise InputError(f"sigma is {self.sigma}; it is a number of cells, 0 to 64")
+
+    def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
+        """relu(sum_k smooth(G_k) A_k)."""
+        return over_layers(probe, lambda a, g: (self._smooth(g) * a).sum(1).relu(), self.fusion)
+
+    def _smooth(self, g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """A Gaussian that sums to one; outside the map gradients are 0."""
+        reach = math.ceil(3 * self.sigma)
+        if not reach:
+            return g
+        taps = torch.tensor([math.exp(-0.5 * (i / self.sigma) ** 2) for i in range(-reach, reach + 1)])
+        taps = (taps / taps.sum()).to(g)
+        rows = F.conv2d(g.flatten(0, 1)[:, None], taps.reshape(1, 1, -1, 1), padding=(reach, 0))
+        return F.conv2d(rows, taps.reshape(1, 1, 1, -1), padding=(0, reach)).reshape(g.shape)
