@@ -16,6 +16,7 @@ from camport.export.placing import data_file
 from camport.export.quiet import quiet
 from camport.export.scan import loops_to_scans
 from camport.export.square import part_square_matrices
+from camport.export.tiny_constants import exact_constants
 
 OPSET = 20
 OPSETS = range(18, 24)
@@ -60,7 +61,8 @@ def to_model(
             )
             if exported is None:
                 raise ExportError("torch.onnx gave no model")
-            exported.optimize()
+            with exact_constants():
+                exported.optimize()
         except Exception as error:
             raise ExportError(f"torch.onnx refused the lowered graph: {_first_line(error)}") from error
     model = exported.model
