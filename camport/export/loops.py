@@ -154,7 +154,7 @@ class GraphLoop:
         return Body(graph, self.mode), values, results[0]
 
 
-def _refuse_nested(*args: Any) -> Tensor:
+def _refuse_nested(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
     raise ExportError("a loop inside a loop cannot be exported; flatten the codes of both into one")
 
 

@@ -10,6 +10,7 @@ from camport.plugins.eigencam import EigenCAM
 from camport.plugins.eigengradcam import EigenGradCAM
 from camport.plugins.feature_maps import FeatureMaps
 from camport.plugins.fem import FEM
+from camport.plugins.finercam import FinerCAM
 from camport.plugins.fullgrad import FullGrad
 from camport.plugins.gradcam import GradCAM
 from camport.plugins.gradcam_elementwise import GradCAMElementWise
@@ -48,6 +49,7 @@ __all__ = [
     "EigenCAM",
     "EigenGradCAM",
     "FeatureMaps",
+    "FinerCAM",
     "FullGrad",
     "GradCAM",
     "GradCAMElementWise",
@@ -104,4 +106,5 @@ def camport_explainers() -> list[type[Explainer]]:
         SmoothGradCAMPlusPlus,
         FullGrad,
         DFF,
+        FinerCAM,
     ]

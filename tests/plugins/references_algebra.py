@@ -189,3 +189,18 @@ def dff(model, x, c):
     lengths = [math.sqrt(sum(v * v for v in concepts[f])) for f in range(n)]
     first = max(range(n), key=lambda f: lengths[f] * sum(where[i][f] for i in range(p)))
     return folded([where[i][first] * lengths[first] for i in range(p)], h, w)
+
+
+@reference("finercam")
+def finercam(model, x, c):
+    """Grad-CAM of each difference from one of the three nearest classes, of strength 0.6, averaged before the ReLU."""
+    with torch.no_grad():
+        y = model(x[None])[0].tolist()
+    near = sorted((d for d in range(len(y)) if d != c), key=lambda d: abs(y[d] - y[c]))[:3]
+    (a, own), others = parts(model, x, c), [parts(model, x, d)[1] for d in near]
+    k, h, w = shape(a)
+    weights = []
+    for n in range(k):
+        differences = [own[n][i][j] - 0.6 * g[n][i][j] for g in others for i in range(h) for j in range(w)]
+        weights.append(sum(differences) / (3 * h * w))
+    return weighted(weights, a)

@@ -1,0 +1,127 @@
+"""Group-CAM."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from camport.core.explainer import Explainer
+from camport.core.fusion import Fusion, fuse
+from camport.core.heatmap import minmax, upsample
+from camport.core.probe import Probe
+from camport.errors import InputError
+
+
+@dataclass(frozen=True)
+class GroupCAM(Explainer):
+    r"""Group-CAM: a few dozen masks, each a group of Grad-CAM's weighted channels, scored on a blurred background.
+
+    .. math:: L = \mathrm{ReLU}\Big(\sum_g w_g M_g\Big), \quad w_g = p^c(x_g) - p^c(\tilde x), \quad
+              x_g = x \odot \mathrm{up}(M_g) + \tilde x \odot (1 - \mathrm{up}(M_g)),
+
+    .. math:: M_g = s\Big(\phi_\theta\Big(\mathrm{ReLU}\sum_{k \in g} \alpha_k A_k\Big)\Big)
+
+    with Grad-CAM's weights alpha, the probability p, the blurred image x~, s the scaling to [0,1], and phi_theta
+    setting to 0 what is not above the theta-th percentile of the map. Zhang et al. 2021, arXiv 2103.13859, eq. 2 to 7.
+    Maps are >= 0. One run of the model a group, and one for the blurred image.
+
+    With one group and theta = 0 this is Grad-CAM scaled to [0,1], where the group speaks for the target at all.
+
+    Deviations: groups are consecutive channels, and where their number does not divide the channels', sizes differ by
+    one. A map that is flat is the mask 0 and weighs nothing; the authors' code divides 0 by 0 there. The kernel of the
+    blur is cut down to images smaller than itself.
+
+    Preset "official" is the newest of the authors' three programs: no de-noising; masks are scaled after upsampling;
+    negative weights are dropped, and the sum is of upsampled masks that are not scaled; groups of equal size but the
+    last, so that there may be fewer.
+
+    Args:
+        groups: G; fewer where there are fewer channels.
+        theta: percentile of the de-noising; 0 turns it off.
+        kernel: width of the blur's kernel in pixels, odd.
+        sigma: the blur's standard deviation in pixels.
+        preset: "paper", or "official".
+        fusion: how maps of several layers are combined.
+    """
+
+    name: ClassVar[str] = "groupcam"
+    title: ClassVar[str] = "Group-CAM"
+    paper: ClassVar[str] = "2103.13859"
+    family: ClassVar[str] = "perturbation"
+    needs_gradients: ClassVar[bool] = True
+
+    groups: int = 32
+    theta: float = 70.0
+    kernel: int = 51
+    sigma: float = 50.0
+    preset: Literal["paper", "official"] = "paper"
+    fusion: Fusion = "max"
+
+    def __post_init__(self) -> None:
+        if self.groups < 1:
+            raise InputError(f"groups is {self.groups}; give 1 or more")
+        if not 0 <= self.theta < 100:
+            raise InputError(f"theta is {self.theta}; it is a percentile, 0 up to 100")
+        if self.kernel < 1 or self.kernel % 2 == 0 or self.sigma <= 0:
+            raise InputError(
+                f"kernel is {self.kernel} and sigma {self.sigma}; wanted an odd width and a positive number"
+            )
+
+    def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
+        """relu(sum_g w_g M_g)."""
+        blurred = blur(probe.images, self.kernel, self.sigma)
+        baseline = probe.score(blurred[None], probability=True)
+        pairs = zip(probe.activations, probe.gradients, strict=True)
+        return fuse([self._layer_map(probe, a, g, blurred, baseline) for a, g in pairs], self.fusion)
+
+    def _layer_map(self, probe: Probe, a: Tensor, g: Tensor, blurred: Tensor, baseline: Tensor) -> Tensor:
+        size = (probe.images.shape[-2], probe.images.shape[-1])
+        official = self.preset == "official"
+        weighted = g.mean((2, 3), keepdim=True) * a
+        maps = torch.stack([part.sum(1).relu() for part in self._split(weighted)])  # [g,b,h,w]
+        masks = maps if official else minmax(denoised(maps, self.theta))
+
+        def score(chosen: Tensor) -> Tensor:
+            seen = (minmax(upsample(chosen, size)) if official else upsample(chosen, size))[:, :, None]
+            return probe.score(probe.images * seen + blurred * (1 - seen), probability=True)
+
+        flat = (masks.amax((2, 3)) == masks.amin((2, 3))).all(1)
+        weights = (probe.each([masks], score, same=flat) - baseline)[:, :, None, None]
+        if official:
+            return (weights.relu() * upsample(masks, size)).sum(0)
+        return (weights * masks).sum(0).relu()
+
+    def _split(self, weighted: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
+        if self.preset == "official":
+            return weighted.chunk(self.groups, 1)
+        return weighted.tensor_split(min(self.groups, weighted.shape[1]), 1)
+
+
+def denoised(maps: Float[Tensor, "*n h w"], theta: float) -> Float[Tensor, "*n h w"]:
+    """Maps with 0 where they are not above their theta-th percentile, linear between values; theta = 0 changes none."""
+    if theta == 0:
+        return maps
+    values = maps.flatten(-2)
+    place = theta / 100 * (values.shape[-1] - 1)
+    below = int(place)
+    highest = values.topk(values.shape[-1] - below, -1).values  # in falling order, down to the value below the place
+    low, high = highest[..., -1], highest[..., -min(2, values.shape[-1] - below)]
+    threshold = low + (high - low) * (place - below)
+    return torch.where(maps > threshold[..., None, None], maps, 0)
+
+
+def blur(images: Float[Tensor, "b c H W"], kernel: int, sigma: float) -> Float[Tensor, "b c H W"]:
+    """A Gaussian blur, the image mirrored at its edges; the kernel no wider than that allows."""
+    for axis in (2, 3):
+        radius = min(kernel // 2, images.shape[axis] - 1)
+        places = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+        weights = torch.exp(-(places**2) / (2 * sigma**2))
+        weights = (weights / weights.sum()).reshape(1, 1, *((-1, 1) if axis == 2 else (1, -1)))
+        room = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
+        b, c = images.shape[:2]
+        padded = F.pad(images, room, mode="reflect")
+        images = F.conv2d(padded.flatten(0, 1)[:, None], weights)[:, 0].unflatten(0, (b, c))
+    return images
