@@ -14,8 +14,8 @@ from camport.core.adapter import Adapter
 from camport.core.grid import Grid, find_grid
 from camport.errors import InputError, ModelError
 
-Score = Literal["logit", "probability", "log_probability", "binary", "contrast", "weighted_sum", "regression"]
-SCORES = ("logit", "probability", "log_probability", "binary", "contrast", "weighted_sum", "regression")
+Score = Literal["logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression"]
+SCORES = ("logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression")
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,14 @@ class ClassificationAdapter(Adapter):
     Args:
         score_as: what y^c is:
             "logit": z_c. "probability": softmax(z)_c. "log_probability": log softmax(z)_c.
+            "rest": z_c + log softmax(z)_c (ReST, 2501.06261).
             "binary": one logit z [b] or [b,1]; +z for target 1, -z for target 0.
-            "contrast": z_c minus the mean logit of `against` (Finer-CAM, 2501.11309).
+            "contrast": z_c minus `strength` times the mean logit of other classes (Finer-CAM, 2501.11309).
             "weighted_sum": sum_k w_k z_k; the target is the weights, float [k] or [b,k], the graph input `weights`.
             "regression": sign * z_c, for outputs [b], [b,1] or [b,k].
-        against: classes to contrast with; None is the runner-up of each image.
+        against: classes to contrast with; None is the runner-up of each image, or the `nearest`.
+        nearest: contrast with so many classes whose logits are nearest to the target's; at most all others.
+        strength: of the contrast.
         sign: +1 explains what raises a regression's value, -1 what lowers it.
         patch_grid: (h, w) of the tokens of a transformer whose grid cannot be read from the model.
     """
@@ -41,6 +44,8 @@ class ClassificationAdapter(Adapter):
 
     score_as: Score = "logit"
     against: int | tuple[int, ...] | None = None
+    nearest: int | None = None
+    strength: float = 1.0
     sign: int = 1
     patch_grid: tuple[int, int] | None = None
 
@@ -49,6 +54,8 @@ class ClassificationAdapter(Adapter):
             raise InputError(f"score_as is {self.score_as!r}; it is one of {', '.join(SCORES)}")
         if self.sign not in (-1, 1):
             raise InputError(f"sign is {self.sign}; it is +1 or -1")
+        if self.nearest is not None and (self.nearest < 1 or self.against is not None):
+            raise InputError(f"nearest is {self.nearest} and against {self.against}; give one of them, 1 class or more")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -95,6 +102,8 @@ class ClassificationAdapter(Adapter):
             if k != 1:
                 raise ModelError(f"a binary score needs one logit an image, the model gives {k}; use score_as='logit'")
             k = 2
+        if self.score_as == "contrast" and k < 2:
+            raise ModelError(f"a contrast needs a second class, the model gives {k} output; use score_as='binary'")
         for value in (int(classes.max()), *self._against()):
             if not -1 <= value < k:
                 raise InputError(f"class {value} is out of range: the model has {k} classes (0..{k - 1})")
@@ -108,8 +117,7 @@ class ClassificationAdapter(Adapter):
         classes = torch.where(target["target"] < 0, top, target["target"])
         resolved = {"target": classes}
         if self.score_as == "contrast" and self.against is None:
-            rest = torch.where(_one_hot(classes, z) > 0, torch.full_like(z, -torch.inf), z)
-            resolved["against"] = rest.argmax(1)
+            resolved["against"] = _similar(z, classes, self.nearest)
         return resolved
 
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
@@ -125,21 +133,23 @@ class ClassificationAdapter(Adapter):
             z = z.softmax(1)
         elif self.score_as == "log_probability":
             z = z.log_softmax(1)
+        elif self.score_as == "rest":
+            z = z + z.log_softmax(1)
         elif self.score_as == "regression":
             chosen = chosen * self.sign
         elif self.score_as == "contrast":
             if self.against is None:
-                chosen = chosen - _one_hot(target["against"], z)
+                others = list(target["against"].unbind(1))
             else:
                 others = [torch.full_like(classes, c) for c in self._against()]
-                chosen = chosen - sum(_one_hot(c, z) for c in others) / len(others)
+            chosen = chosen - self.strength / len(others) * sum(_one_hot(c, z) for c in others)
         return (z * chosen).sum(1)
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """softmax(z)_c, the logistic function of a binary logit; other scores as they are."""
         if self.score_as == "binary":
             return self.score(outputs, target).sigmoid()
-        if self.score_as not in ("logit", "log_probability"):
+        if self.score_as not in ("logit", "log_probability", "rest"):
             return self.score(outputs, target)
         z = self._logits(outputs)
         return (z.softmax(1) * _one_hot(target["target"], z)).sum(1)
@@ -199,3 +209,14 @@ class ClassificationAdapter(Adapter):
 
 def _one_hot(classes: Tensor, like: Tensor) -> Tensor:
     return (torch.arange(like.shape[1], device=like.device)[None] == classes[:, None]).to(like.dtype)
+
+
+def _similar(z: Float[Tensor, "b k"], classes: Tensor, nearest: int | None) -> Tensor:
+    """The runner-up [b,1] of each image, or the classes [b,m] whose logits are nearest to that of `classes`."""
+    own = _one_hot(classes, z)
+    likeness = z if nearest is None else -(z - (z * own).sum(1, keepdim=True)).abs()
+    found: list[Tensor] = []
+    for _ in range(min(nearest or 1, z.shape[1] - 1)):
+        taken = sum((_one_hot(c, z) for c in found), own)
+        found.append(torch.where(taken > 0, torch.full_like(z, -torch.inf), likeness).argmax(1))
+    return torch.stack(found, 1)

@@ -47,7 +47,7 @@ def bind(
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk is {chunk}; it is a number of images, at least 1")
     explainer = method if isinstance(method, Explainer) else registry.explainer(method)()
-    bound_adapter = adapter if isinstance(adapter, Adapter) else registry.adapter(adapter)()
+    bound_adapter = explainer.scored(adapter if isinstance(adapter, Adapter) else registry.adapter(adapter)())
     return Bound(unwrapped(model), explainer, layer, bound_adapter, chunk, preprocess, labels)
 
 

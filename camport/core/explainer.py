@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from camport.core.adapter import Adapter
     from camport.core.probe import Probe
 
 
@@ -49,6 +50,10 @@ class Explainer(ABC):
 
     def check(self, probe: Probe) -> None:  # noqa: B027 - most methods fit every model
         """Raises MethodError where the method does not fit the probed model. Called eagerly, never traced."""
+
+    def scored(self, adapter: Adapter) -> Adapter:
+        """What scores the model where this method explains it: the user's adapter, unless the method is a score."""
+        return adapter
 
     def options(self) -> dict[str, Any]:
         """The options of this instance by name."""

@@ -70,7 +70,7 @@ class Case:
         layer = self.network.layer
         return Probe(
             double,
-            self.adapter,
+            self.explainer.scored(self.adapter),
             parse_layers(double, layer) if needs_layer and layer else [],
             self.images.clone(),
             self.adapter.prepare(self.target, self.images),

@@ -25,6 +25,12 @@ def gradient(y_of):
 ROWS = torch.arange(2)
 
 
+def nearest(z, c, m):
+    """The mean of the m other logits that are nearest to that of class c."""
+    order = (z - z[:, c : c + 1]).abs().argsort(1)[:, 1 : m + 1]
+    return z.gather(1, order).mean(1)
+
+
 @pytest.mark.parametrize(
     ("options", "target", "y_of"),
     [
@@ -36,6 +42,9 @@ ROWS = torch.arange(2)
         ({"score_as": "contrast", "against": 1}, 3, lambda z: z[:, 3] - z[:, 1]),
         ({"score_as": "contrast", "against": (0, 1)}, 3, lambda z: z[:, 3] - z[:, :2].mean(1)),
         ({"score_as": "contrast"}, None, lambda z: z.topk(2).values @ z.new_tensor([1.0, -1.0])),
+        ({"score_as": "contrast", "nearest": 2, "strength": 0.6}, 3, lambda z: z[:, 3] - 0.6 * nearest(z, 3, 2)),
+        ({"score_as": "contrast", "nearest": 9}, 3, lambda z: z[:, 3] - nearest(z, 3, 4)),
+        ({"score_as": "rest"}, 3, lambda z: z[:, 3] + z.log_softmax(1)[:, 3]),
         ({"score_as": "weighted_sum"}, [1.0, 0, -2, 0, 0.5], lambda z: z @ z.new_tensor([1, 0, -2, 0, 0.5])),
         ({"score_as": "regression"}, None, lambda z: z[:, 0]),
         ({"score_as": "regression", "sign": -1}, 2, lambda z: -z[:, 2]),
@@ -85,8 +94,17 @@ def test_what_does_not_fit_is_said():
         score(ClassificationAdapter("weighted_sum"))
     with pytest.raises(InputError, match="class 9 is out of range"):
         score(ClassificationAdapter("contrast", against=9), 1)
+    with pytest.raises(InputError, match="nearest is 0 and against None; give one of them"):
+        ClassificationAdapter("contrast", nearest=0)
+    with pytest.raises(InputError, match="nearest is 2 and against 1"):
+        ClassificationAdapter("contrast", against=1, nearest=2)
 
 
 def test_spatial_logits_of_one_pixel():
     model = seeded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 3, 1)))
     assert camport.explain(model, X, target=2, layer="1").target.tolist() == [2, 2]
+
+
+def test_a_contrast_needs_two_classes():
+    with pytest.raises(ModelError, match="a contrast needs a second class, the model gives 1"):
+        score(ClassificationAdapter("contrast"), model=seeded(Net(1)))

@@ -5,11 +5,14 @@ import pytest
 import torch
 
 import camport
-from camport.plugins import DFF, FEM, KPCACAM, ODAM, EigenCAM
+from camport.adapters import ClassificationAdapter
+from camport.plugins import DFF, FEM, KPCACAM, ODAM, EigenCAM, FinerCAM
 from camport.plugins.dff import factorised
+from tests.nets import GapNet, seeded
 from tests.plugins.test_oracles import TARGET, X, behind, close, from_grad_cam, raw
 
-pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam")
+pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason='pip install "camport[oracles]"')
+torchcam = pytest.importorskip("torchcam.methods")
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -71,6 +74,65 @@ def test_shapleycam_equals_grad_cam():
     close(raw(model, "shapleycam"), theirs)
     plain = raw(model, "gradcam")
     assert (theirs - plain).norm() > 1e-2 * theirs.norm()  # the curvature counts in this network
+
+
+def test_rest_score_equals_grad_cam():
+    """Behind a linear head the logit has no curvature, and the paper's own score has."""
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputReST
+
+    model = seeded(GapNet())
+    with pytorch_grad_cam.ShapleyCAM(model=model, target_layers=[model.features]) as cam:
+        x = X.clone().requires_grad_()
+        outputs = cam.activations_and_grads(x)
+        y = sum(ClassifierOutputReST(int(c))(o) for c, o in zip(TARGET, outputs, strict=True))
+        torch.autograd.grad(y, x, create_graph=True)
+        a, g = cam.activations_and_grads.activations[0], cam.activations_and_grads.gradients[0]
+        weights = torch.from_numpy(cam.get_cam_weights(x, None, None, a, g))
+    theirs = (weights[:, :, None, None] * a.detach()).sum(1).relu()
+    rest = ClassificationAdapter(score_as="rest")
+    close(camport.explain(model, X, "shapleycam", TARGET, "features", rest).raw, theirs)
+    assert torch.equal(raw(model, "shapleycam"), raw(model, "gradcam"))
+
+
+def from_torchcam_finer(base, **options):
+    model = behind()
+    with torchcam.FinerCAM(model, "features", base_method=base, enable_hooks=True, **options) as extractor:
+        return extractor(TARGET.tolist(), model(X), normalized=False)[0]
+
+
+def test_finercam_equals_torchcam():
+    close(raw(behind(), "finercam"), from_torchcam_finer(torchcam.GradCAM))
+    close(raw(behind(), FinerCAM(2, 1.0)), from_torchcam_finer(torchcam.GradCAM, gamma=1.0, num_references=2))
+
+
+def test_any_method_explains_finercams_contrast():
+    adapter = ClassificationAdapter(score_as="contrast", nearest=3, strength=0.6)
+    ours = camport.explain(behind(), X, "layercam", TARGET, "features", adapter).raw
+    close(ours, from_torchcam_finer(torchcam.LayerCAM))
+
+
+def test_finercam_keeps_a_contrast_that_was_given():
+    """grad-cam's target weighs the classes by their probabilities, so one class is compared."""
+    from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
+
+    def library(**options):
+        return pytorch_grad_cam.GradCAM(**options)
+
+    model = behind()
+    with library(model=model, target_layers=[model.features]) as cam:
+        cam(input_tensor=X, targets=[FinerWeightedTarget(int(c), [0], 1.0) for c in TARGET])
+        a = cam.activations_and_grads.activations[0].double()
+        g = cam.activations_and_grads.gradients[0].double()
+    theirs = (g.mean((2, 3), keepdim=True) * a).sum(1).relu()
+    adapter = ClassificationAdapter(score_as="contrast", against=0)
+    close(camport.explain(model, X, "finercam", TARGET, "features", adapter).raw, theirs)
+
+
+def test_finercam_refuses_a_score_without_classes():
+    with pytest.raises(
+        camport.errors.MethodError, match=r"finercam contrasts logits of classes.*scores by probability"
+    ):
+        camport.bind(behind(), "finercam", adapter=ClassificationAdapter(score_as="probability"))
 
 
 def test_dff_is_as_good_as_scikit_learn():
