@@ -37,8 +37,8 @@ def agreement(reference: Any, quantised: Any, feeds: Iterable[dict[str, np.ndarr
         feed = _own_choice(reference, names, feed)
         one, other = reference.run(names, feed), quantised.run(names, feed)
         for name, expected, got in zip(names, one, other, strict=True):
-            pairs[name] += zip(expected, got, strict=True)
-    if all(expected.ndim == 1 for expected, _ in pairs.get("outputs", [])):
+            pairs[name] += [(np.atleast_1d(a), np.atleast_1d(b)) for a, b in zip(expected, got, strict=True)]
+    if all(expected.ndim == 1 and expected.size > 1 for expected, _ in pairs.get("outputs", [])):
         same = [int(expected.argmax()) == int(got.argmax()) for expected, got in pairs.get("outputs", [])]
     outputs = {name: _measured(pair) for name, pair in pairs.items() if pair[0][0].dtype.kind == "f"}
     for name, found in outputs.items():

@@ -76,7 +76,7 @@ def _move(draft: Path, target: Path) -> None:
         for name in begun:
             if (kept / name).exists():
                 os.replace(kept / name, target.parent / name)
-            elif not (draft.parent / name).exists():
+            elif name in names and not (draft.parent / name).exists():
                 (target.parent / name).unlink(missing_ok=True)
         raise
 
@@ -87,7 +87,9 @@ def _keep(old: Path, kept: Path, copy: bool) -> None:
         try:
             os.link(old, kept)
         except OSError:  # not every file system has second names
-            shutil.copy2(old, kept)
+            part = kept.with_name(kept.name + ".part")
+            shutil.copy2(old, part)
+            os.replace(part, kept)
     else:
         os.replace(old, kept)
 
