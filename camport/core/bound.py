@@ -14,6 +14,7 @@ from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
 from camport.core.calling import called
 from camport.core.checks import check_images
+from camport.core.derivative import wide
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.heatmap import minmax, upsample
@@ -81,12 +82,12 @@ class Bound:
             double = double_of(self.model)
             probe = self._probe(double, images, given, validate=True, progress=progress)
             self.explainer.check(probe)
-            raw = self.explainer.saliency(probe).detach().float()
+            raw = wide(self.explainer.saliency(probe).detach())
             check_traits(self.explainer, probe, raw, images)
-            heatmap = minmax(upsample(raw, (images.shape[-2], images.shape[-1])))
+            heatmap = minmax(upsample(raw, (images.shape[-2], images.shape[-1]))).float()
             explanation = Explanation(
                 heatmap=heatmap,
-                raw=raw,
+                raw=raw.float(),
                 score=probe.y.float(),
                 target=self.adapter.explained(probe.target),
                 outputs=probe.outputs,
