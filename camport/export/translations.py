@@ -14,7 +14,6 @@ import torch
 from onnxscript.values import Opset
 
 from camport.export import operators as operators
-from camport.export import pool_forms
 
 STEEP = 1e30
 """HardSigmoid's slope for a mask: max(0, min(1, 1e30 y)) is 0 or 1 for every y a network computes."""
@@ -55,34 +54,6 @@ class Translations:
         half = self._scalar(0.5, x)
         ends = self.op.CastLike(self.op.Cast(q, to=ir.DataType.INT32), x)
         return self.op.Mul(gradient, self.op.Add(self.op.Sub(q, self.op.Mul(ends, half)), half))
-
-    def window_grad(self, gradient: Any, x: Any, low: float, high: float) -> Any:
-        """ḡ · min(1, max(0, 1e30 (x - low))) · min(1, max(0, 1e30 (high - x)))."""
-        above = self.op.HardSigmoid(x, alpha=STEEP, beta=-STEEP * low if low else NEARLY_ZERO)
-        below = self.op.HardSigmoid(x, alpha=-STEEP, beta=STEEP * high if high else NEARLY_ZERO)
-        return self.op.Mul(self.op.Mul(gradient, above), below)
-
-    def blocked(self, x: Any, factor: float) -> Any:
-        """A depthwise 1 x 1 convolution."""
-        channels = int(x.shape[1])
-        weight = pool_forms.one_tap(self.op, channels, (1, 1), 0, factor, x)
-        return self.op.Conv(x, weight, group=channels, kernel_shape=[1, 1])
-
-    def spread(self, x: Any, size: Sequence[int]) -> Any:
-        """Nearest resampling of a single element."""
-        scales = self.op.Constant(value_floats=[1.0, 1.0, *map(float, size)])
-        return self.op.Resize(
-            x, None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-        )
-
-    def max_pool_grad(self, gradient: Any, x: Any, indices: Any, *geometry: Any) -> Any:
-        """See `camport.export.pool_forms`."""
-        kernel, stride, padding, dilation, _ = geometry
-        channels = x.shape[1] if x.shape is not None else None
-        blocks = isinstance(channels, int) and channels % pool_forms.BLOCK == 0
-        if blocks and pool_forms.overlapping(kernel, stride, padding, dilation):
-            return pool_forms.by_maxima(self.op, gradient, x, int(channels), kernel)
-        return pool_forms.by_indices(self.op, gradient, x, *geometry)
 
     def zero_insert(self, gradient: Any, stride: Sequence[int], size: Sequence[int]) -> Any:
         """Nearest resampling by the stride times a constant mask of ones at its multiples."""
@@ -153,10 +124,6 @@ def table(opset: int = 20) -> dict[Callable, Callable]:
         own.relu_grad.default: forms.relu_grad,
         own.silu_grad.default: forms.silu_grad,
         own.hardswish_grad.default: forms.hardswish_grad,
-        own.window_grad.default: forms.window_grad,
-        own.blocked.default: forms.blocked,
-        own.spread.default: forms.spread,
-        own.max_pool_grad.default: forms.max_pool_grad,
         own.zero_insert.default: forms.zero_insert,
         own.resize.default: forms.resize,
     }
