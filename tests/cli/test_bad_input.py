@@ -28,7 +28,7 @@ RESNET = ("-m", "torchvision:resnet18", "-o", "out.png", "--weights")
     ("match", "arguments"),
     [
         (r"unknown method 'grad-cam'; did you mean 'gradcam'", ("--method", "grad-cam")),
-        (r"unknown method 'zzz'; there is: cam, ", ("--method", "zzz")),
+        (r"unknown method 'zzz'; there is: ablationcam, cam, ", ("--method", "zzz")),
         (r"no layer 'feature' in PoolingCAMNet; nearest: features", ("--layer", "feature")),
         (r"layer 'features@x': what follows '@' is the number of a run", ("--layer", "features@x")),
         (r"ran 1 times in the forward pass; run 3 does not exist", ("--layer", "features@3")),
