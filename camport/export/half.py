@@ -4,7 +4,9 @@ The graph is halved after lowering and not traced from a halved model, so that e
 is folded in float32 before. What it is compared with is eager PyTorch in float16.
 """
 
+import operator
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +15,9 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_map
 
 from camport.errors import ExportError, ModelError
+from camport.export import operators as operators
 from camport.export.capture import Captured
-from camport.export.graph import compile_graph, set_buffer, state_of
+from camport.export.graph import compile_graph, is_call, set_buffer, state_of
 from camport.export.traceable import Traceable
 
 HALF = torch.float16
@@ -27,8 +30,12 @@ IN_SINGLE = (
     aten.scatter_reduce.two,
     aten.index_put.default,
     aten.index_add.default,
+    aten.native_layer_norm.default,
+    aten.native_group_norm.default,
+    torch.ops.camport.max_pool_grad.default,
 )
-"""Operators that add many values up in one place: ONNX Runtime does it in float32 alone, and it rounds less."""
+"""Operators that stay in float32, between casts: ONNX Runtime adds up what is scattered in float32 alone, ONNX tells a
+normalisation's statistics in float32, and a mask made from 1e30 (x - y) has no float16 form. They also round less."""
 
 
 class Half:
@@ -93,24 +100,23 @@ def narrow(value: Tensor) -> Tensor:
 
 def _halve_part(graph: GraphModule) -> None:
     for name, value in state_of(graph).items():
-        narrowed = narrow(value)
-        if narrowed is not value:
+        if narrow(value) is not value:
             _check_range(name, value)
             set_buffer(graph, name, _clamped(value))
-    for node in list(graph.graph.nodes):
+    for node in graph.graph.nodes:
         if node.op == "call_function":
             node.args, node.kwargs = tree_map(_narrow_argument, (node.args, node.kwargs))
             if _is_made_single(node):
                 node.kwargs = {**node.kwargs, "dtype": HALF}
         if node.op in ("call_function", "get_attr") and "val" in node.meta:
             node.meta["val"] = tree_map(lambda v: narrow(v) if isinstance(v, Tensor) else v, node.meta["val"])
-        if node.op == "call_function" and node.target in IN_SINGLE and node.meta["val"].dtype == HALF:
-            _in_single(graph, node)
+    for node in [n for n in graph.graph.nodes if is_call(n, *IN_SINGLE)]:
+        _in_single(graph, node)
     compile_graph(graph)
 
 
 def _in_single(graph: GraphModule, node: Node) -> None:
-    """Casts what the node takes to float32 and its result back."""
+    """Casts what the node takes to float32 and its results back."""
 
     def cast(source: Node, kind: torch.dtype) -> Node:
         made = graph.graph.call_function(aten._to_copy.default, (source,), {"dtype": kind})
@@ -118,13 +124,19 @@ def _in_single(graph: GraphModule, node: Node) -> None:
         return made
 
     with graph.graph.inserting_before(node):
-        for source in node.all_input_nodes:
-            if source.meta["val"].dtype == HALF:
-                node.replace_input_with(source, cast(source, torch.float32))
-    node.meta["val"] = node.meta["val"].float()
-    with graph.graph.inserting_after(node):
-        result = cast(node, HALF)
-    node.replace_all_uses_with(result, delete_user_cb=lambda user: user is not result)
+        for source in [n for n in node.all_input_nodes if _dtype(n) == HALF]:
+            node.replace_input_with(source, cast(source, torch.float32))
+    results = [node] if isinstance(node.meta.get("val"), Tensor) else list(node.users)  # the others are getitems
+    for result in [n for n in results if _dtype(n) == HALF]:
+        result.meta["val"] = result.meta["val"].float()
+        with graph.graph.inserting_after(result):
+            back = cast(result, HALF)
+        result.replace_all_uses_with(back, delete_user_cb=partial(operator.is_not, back))
+
+
+def _dtype(node: Node) -> torch.dtype | None:
+    value = node.meta.get("val")
+    return value.dtype if isinstance(value, Tensor) else None
 
 
 def _check_range(name: str, value: Tensor) -> None:
@@ -150,7 +162,7 @@ def _narrow_argument(value: Any) -> Any:
 
 
 def _is_single(node: Node) -> bool:
-    return bool(node.meta["val"].dtype == torch.float32)
+    return _dtype(node) == torch.float32
 
 
 def _is_made_single(node: Node) -> bool:

@@ -29,6 +29,29 @@ def hardswish_grad(gradient: Tensor, x: Tensor) -> Tensor:
     return gradient * torch.where(x <= -3, 0.0, torch.where(x < 3, x / 3 + 0.5, 1.0)).to(x.dtype)
 
 
+def window_grad(gradient: Tensor, x: Tensor, low: float, high: float) -> Tensor:
+    """g · [low < x < high]."""
+    return gradient * torch.logical_and(x > low, x < high).to(gradient.dtype)
+
+
+def max_pool_grad(
+    gradient: Tensor,
+    x: Tensor,
+    indices: Tensor,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+) -> Tensor:
+    """x̄[i] = Σ g[o] over the windows o whose maximum, the first of equal ones, stands at i; two spatial axes.
+
+    The indices say where, but the maxima themselves do as well.
+    """
+    geometry = (kernel, stride, padding, dilation, ceil_mode)
+    return torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *geometry, indices)
+
+
 def _zero_insert(gradient: Tensor, stride: list[int], size: list[int]) -> Tensor:
     """z[..., i·s] = g[..., i], zero elsewhere, cut or padded with zeros to `size`."""
     spatial = gradient.shape[2:]
@@ -65,13 +88,20 @@ def _define(signature: str, implementation: object, fake: object) -> None:
     torch.library.register_fake(f"camport::{name}", fake, lib=_library)  # type: ignore[arg-type]
 
 
-def _like(gradient: Tensor, other: Tensor) -> Tensor:
+def _like(gradient: Tensor, *others: Any) -> Tensor:
     return gradient.new_empty(gradient.shape)
 
 
 _define("relu_grad(Tensor gradient, Tensor result) -> Tensor", relu_grad, _like)
 _define("silu_grad(Tensor gradient, Tensor x) -> Tensor", silu_grad, _like)
 _define("hardswish_grad(Tensor gradient, Tensor x) -> Tensor", hardswish_grad, _like)
+_define("window_grad(Tensor gradient, Tensor x, float low, float high) -> Tensor", window_grad, _like)
+_define(
+    "max_pool_grad(Tensor gradient, Tensor x, Tensor indices, int[] kernel, int[] stride, int[] padding, "
+    "int[] dilation, bool ceil_mode) -> Tensor",
+    max_pool_grad,
+    lambda gradient, x, *rest: x.new_empty(x.shape),
+)
 _define(
     "zero_insert(Tensor gradient, int[] stride, SymInt[] size) -> Tensor",
     _zero_insert,

@@ -14,6 +14,7 @@ import torch
 from onnxscript.values import Opset
 
 from camport.export import operators as operators
+from camport.export import pool_forms
 
 STEEP = 1e30
 """HardSigmoid's slope for a mask: max(0, min(1, 1e30 y)) is 0 or 1 for every y a network computes."""
@@ -21,9 +22,6 @@ STEEP = 1e30
 NEARLY_ZERO = -1e-3
 """HardSigmoid's offset for a mask: nothing next to 1e30 y, and 0 where y is 0. OpenVINO takes a plain 0 for unset and
 adds 0.5; a smaller number would become 0 in half precision."""
-
-STEEP_IN_HALF = 6e4
-"""The slope in float16, which ends at 65504: OpenVINO reads no attribute beyond its type. Short of 2e-5 it fades."""
 
 
 class Translations:
@@ -37,9 +35,10 @@ class Translations:
         self.op: Any = Opset("", opset)
 
     def relu_grad(self, gradient: Any, result: Any) -> Any:
-        """ḡ · min(1, max(0, 1e30 y))."""
-        steep = STEEP_IN_HALF if result.dtype == ir.DataType.FLOAT16 else STEEP
-        return self.op.Mul(gradient, self.op.HardSigmoid(result, alpha=steep, beta=NEARLY_ZERO))
+        """ḡ · min(1, max(0, 1e30 y)); in float16, which ends at 65504, ḡ · sign(max(0, y))."""
+        if result.dtype == ir.DataType.FLOAT16:
+            return self.op.Mul(gradient, self.op.Sign(self.op.Relu(result)))
+        return self.op.Mul(gradient, self.op.HardSigmoid(result, alpha=STEEP, beta=NEARLY_ZERO))
 
     def silu_grad(self, gradient: Any, x: Any) -> Any:
         """ḡ · (σ + x σ (1 - σ)); 1 - σ as HardSigmoid with slope -1."""
@@ -54,6 +53,22 @@ class Translations:
         half = self._scalar(0.5, x)
         ends = self.op.CastLike(self.op.Cast(q, to=ir.DataType.INT32), x)
         return self.op.Mul(gradient, self.op.Add(self.op.Sub(q, self.op.Mul(ends, half)), half))
+
+    def window_grad(self, gradient: Any, x: Any, low: float, high: float) -> Any:
+        """ḡ · min(1, max(0, 1e30 (x - low))) · min(1, max(0, 1e30 (high - x))); in float16 as `relu_grad`."""
+        if x.dtype == ir.DataType.FLOAT16:
+            below, above = self.op.Sub(self._scalar(high, x), x), self.op.Sub(x, self._scalar(low, x))
+            return self.relu_grad(self.relu_grad(gradient, above), below)
+        above = self.op.HardSigmoid(x, alpha=STEEP, beta=-STEEP * low if low else NEARLY_ZERO)
+        below = self.op.HardSigmoid(x, alpha=-STEEP, beta=STEEP * high if high else NEARLY_ZERO)
+        return self.op.Mul(self.op.Mul(gradient, above), below)
+
+    def max_pool_grad(self, gradient: Any, x: Any, indices: Any, *geometry: Any) -> Any:
+        """See `camport.export.pool_forms`."""
+        channels = x.shape[1] if x.shape is not None else None
+        if isinstance(channels, int) and not channels % pool_forms.BLOCK and pool_forms.overlapping(*geometry[:4]):
+            return pool_forms.by_maxima(self.op, gradient, x, channels, geometry[0])
+        return pool_forms.by_indices(self.op, gradient, x, *geometry)
 
     def zero_insert(self, gradient: Any, stride: Sequence[int], size: Sequence[int]) -> Any:
         """Nearest resampling by the stride times a constant mask of ones at its multiples."""
@@ -124,6 +139,8 @@ def table(opset: int = 20) -> dict[Callable, Callable]:
         own.relu_grad.default: forms.relu_grad,
         own.silu_grad.default: forms.silu_grad,
         own.hardswish_grad.default: forms.hardswish_grad,
+        own.window_grad.default: forms.window_grad,
+        own.max_pool_grad.default: forms.max_pool_grad,
         own.zero_insert.default: forms.zero_insert,
         own.resize.default: forms.resize,
     }

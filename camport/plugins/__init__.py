@@ -34,6 +34,7 @@ from camport.plugins.smoothgrad import SmoothGrad
 from camport.plugins.smoothgradcam_plus_plus import SmoothGradCAMPlusPlus
 from camport.plugins.sscam import SSCAM
 from camport.plugins.xgradcam import XGradCAM
+from camport.plugins.xrai import XRAI
 
 __all__ = [
     "CAM",
@@ -44,6 +45,7 @@ __all__ = [
     "ODAM",
     "RISE",
     "SSCAM",
+    "XRAI",
     "AblationCAM",
     "Deconvnet",
     "EigenCAM",
@@ -105,6 +107,7 @@ def camport_explainers() -> list[type[Explainer]]:
         SSCAM,
         SmoothGradCAMPlusPlus,
         FullGrad,
+        XRAI,
         DFF,
         FinerCAM,
     ]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from camport.plugins.xrai import segments
 from tests.plugins.references import parts, reference, weighted
 from tests.plugins.references_perturbation import resized, scaled, score, seen
 
@@ -175,11 +176,11 @@ def sscam(model, x, c):
 
 @reference("rise")
 def rise(model, x, c):
-    """4000 grids of 7 x 7, each upsampled to 8 x 8 cells and cut out at a random place."""
+    """200 grids of 7 x 7, each upsampled to 8 x 8 cells and cut out at a random place."""
     _, height, width = x.shape
     ch, cw = math.ceil(height / 7), math.ceil(width / 7)
     total = [[0.0] * width for _ in range(height)]
-    for n in range(4000):
+    for n in range(200):
         u = uniform(0, n, 51)
         grid = [[float(u[7 * i + j] < 0.5) for j in range(7)] for i in range(7)]
         large = resized(grid, 8 * ch, 8 * cw)
@@ -188,7 +189,7 @@ def rise(model, x, c):
         p = score(model, seen(x, mask), c, True)
         for i in range(height):
             for j in range(width):
-                total[i][j] += p * mask[i][j] / (4000 * 0.5)
+                total[i][j] += p * mask[i][j] / (200 * 0.5)
     return total
 
 
@@ -285,3 +286,29 @@ def fullgrad(model, x, c):
                 for j in range(width):
                     total[i][j] += m[i][j]
     return total
+
+
+@reference("xrai")
+def xrai(model, x, c):
+    """Black and white ways of a hundred points, both ends among them; segments are taken as they are given."""
+    _, height, width = x.shape
+    ways = torch.zeros_like(x)
+    for end in (x.min(), x.max()):
+        total = sum(gradient(model, end + i / 99 * (x - end), c) for i in range(100)) / 100
+        ways += (x - end) * total / 2
+    values = ways.amax(0).tolist()
+    masks = [{(i, j) for i in range(height) for j in range(width) if m[i][j]} for m in segments(x).tolist()]
+    free, result = {(i, j) for i in range(height) for j in range(width)}, [[0.0] * width for _ in range(height)]
+
+    def mean(places):
+        return math.fsum(values[i][j] for i, j in places) / len(places)
+
+    while masks := [mask for mask in masks if len(mask & free) >= 50]:
+        best = max(masks, key=lambda mask: mean(mask & free))
+        density = mean(best & free)
+        for i, j in best & free:
+            result[i][j] = density
+        free -= best
+    for i, j in free:
+        result[i][j] = mean(free)
+    return result

@@ -25,13 +25,13 @@ def threshold_backward(g: Tensor, y: Tensor, threshold: Number) -> Tensor:
 @lowers("hardtanh_backward.default")
 def hardtanh_backward(g: Tensor, x: Tensor, low: Number, high: Number) -> Tensor:
     """ḡ · [low < x < high]; ReLU6 is hardtanh from 0 to 6."""
-    return own.relu_grad(own.relu_grad(g, x - low if low else x), high - x)
+    return own.window_grad(g, x, low, high)
 
 
 @lowers("hardsigmoid_backward.default")
 def hardsigmoid_backward(g: Tensor, x: Tensor) -> Tensor:
     """ḡ/6 · [-3 < x < 3]."""
-    return own.relu_grad(own.relu_grad(g, x + 3), 3 - x) * (1 / 6)
+    return own.window_grad(g * (1 / 6), x, -3, 3)
 
 
 @lowers("silu_backward.default")

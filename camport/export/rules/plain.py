@@ -9,6 +9,7 @@ from torch import Tensor
 from camport.errors import ExportError
 from camport.export import operators
 from camport.export.rules.convolution import interleave
+from camport.export.rules.pooling import plain_max_pool_grad
 from camport.export.rules.registry import RULES
 
 aten = torch.ops.aten
@@ -45,6 +46,8 @@ PLAIN_RULES: dict[Any, Callable[..., Any]] = {
     own.relu_grad.default: operators.relu_grad,
     own.silu_grad.default: operators.silu_grad,
     own.hardswish_grad.default: operators.hardswish_grad,
+    own.window_grad.default: operators.window_grad,
+    own.max_pool_grad.default: plain_max_pool_grad,
     own.zero_insert.default: interleave,
     own.resize.default: resize,
 }

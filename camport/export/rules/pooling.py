@@ -7,15 +7,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camport.export import operators as operators
 from camport.export.rules.geometry import adjoint, is_static, per_axis, positions, window_matrix
 from camport.export.rules.registry import lowers
 
+own = torch.ops.camport
 
-@lowers(
-    "max_pool2d_with_indices_backward.default",
-    "max_pool3d_with_indices_backward.default",
-)
-def max_pool_backward(
+
+@lowers("max_pool2d_with_indices_backward.default")
+def max_pool2d_backward(
+    g: Tensor,
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    indices: Tensor,
+) -> Tensor:
+    """x̄[i] = Σ ḡ[o] over the outputs o whose maximum stood at i. It keeps an operator of its own."""
+    k, p, d = (per_axis(value, 2) for value in (kernel, padding, dilation))
+    s = k if not isinstance(stride, int) and not stride else per_axis(stride, 2)
+    if x.dim() == 3:
+        return own.max_pool_grad(g[None], x[None], indices[None], k, s, p, d, ceil_mode)[0]
+    return own.max_pool_grad(g, x, indices, k, s, p, d, ceil_mode)
+
+
+@lowers("max_pool3d_with_indices_backward.default")
+def max_pool3d_backward(
     g: Tensor,
     x: Tensor,
     kernel: Sequence[int],
@@ -26,7 +45,7 @@ def max_pool_backward(
     indices: Tensor,
 ) -> Tensor:
     """x̄[i] = Σ ḡ[o] over the outputs o whose maximum stood at i."""
-    return _scatter(g, x, indices, len(kernel))
+    return _scatter(g, x, indices, 3)
 
 
 @lowers("adaptive_max_pool2d_backward.default")
@@ -39,6 +58,11 @@ def adaptive_max_pool2d_backward(g: Tensor, x: Tensor, indices: Tensor) -> Tenso
 def adaptive_max_pool3d_backward(g: Tensor, x: Tensor, indices: Tensor) -> Tensor:
     """As max pooling: the indices tell where each maximum stood."""
     return _scatter(g, x, indices, 3)
+
+
+def plain_max_pool_grad(g: Tensor, x: Tensor, indices: Tensor, *geometry: Any) -> Tensor:
+    """`camport::max_pool_grad` as a scatter to the forward pass's indices."""
+    return _scatter(g, x, indices, 2)
 
 
 def _scatter(g: Tensor, x: Tensor, indices: Tensor, axes: int) -> Tensor:
