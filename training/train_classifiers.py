@@ -43,7 +43,7 @@ class Recipe:
 
 RECIPES = {
     "digits": Recipe(scenes=12_000, epochs=8),
-    "gap-pool": Recipe(scenes=20_000, epochs=16),
+    "gap-pool": Recipe(scenes=14_000, epochs=16, rate=8e-3, weight_decay=3e-2),
     "gap-full": Recipe(scenes=6_000, epochs=2, rate=2e-3, start="gap-pool"),
 }
 
