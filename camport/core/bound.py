@@ -23,7 +23,7 @@ from camport.core.loop import Tick, limited
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.replica import double_of, tensors, with_state
-from camport.errors import FlatMapWarning, MethodError
+from camport.errors import ExportError, FlatMapWarning, MethodError
 
 
 class Bound:
@@ -107,6 +107,10 @@ class Bound:
             raise MethodError(
                 f"{self.explainer.name} cannot be exported: {self.explainer.not_exportable_because or 'it says so'}"
             )
+        for name, module in self.model.named_modules():
+            reason = getattr(module, "not_exportable_because", None)
+            if reason:
+                raise ExportError(f"layer {name!r} ({type(module).__name__}) cannot be exported: {reason}")
         with warnings.catch_warnings(), limited(2):
             warnings.simplefilter("ignore", FlatMapWarning)
             self(images)  # refuses what does not fit, and chooses the layer

@@ -11,6 +11,7 @@ from camport.errors import ModelError
 from camport.models.onnx.attention import token_layer
 from camport.models.onnx.call import Call, Slot
 from camport.models.onnx.constants import Constants, folded
+from camport.models.onnx.engine import engine_operator
 from camport.models.onnx.file import FileNode, OnnxFile
 from camport.models.onnx.kinds import kind
 from camport.models.onnx.model import OnnxModel, Plan, Step
@@ -62,7 +63,8 @@ class Builder:
         return OnnxModel(plan, self.modules, stored, self.names.aliases, target)
 
     def _add(self, node: FileNode) -> None:
-        operator = find(node.op, self.file.opset)
+        label = f"{self.file.path.name}: {node.label}"
+        operator = engine_operator(node.engine, label) if node.engine else find(node.op, self.file.opset)
         assert operator is not None  # checked when the file was read
         inputs = [self._source(name) if name else "" for name in node.inputs]
         while inputs and not inputs[-1]:
@@ -126,6 +128,8 @@ class Builder:
     def _is_shape_arithmetic(self, node: FileNode, present: list[str]) -> bool:
         if node.op in SHAPES:
             return True
+        if node.engine:
+            return False
         if find_small(node.op) is None or not all(n in self.symbolic or self._is_small(n) for n in present):
             return False
         # what is repeated by a size of the image is no shape but a tensor
@@ -195,7 +199,7 @@ def _needed(file: OnnxFile) -> list[FileNode]:
     for node in reversed(file.nodes):
         if wanted.intersection(node.outputs):
             outputs = tuple(name if name in wanted else "" for name in node.outputs)
-            while len(outputs) > 1 and not outputs[-1] and node.op != "Split":
+            while len(outputs) > 1 and not outputs[-1] and node.op != "Split" and not node.engine:
                 outputs = outputs[:-1]
             kept.append(replace(node, outputs=outputs))
             wanted.update(filter(None, node.inputs))

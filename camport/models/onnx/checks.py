@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from camport.errors import ModelError
+from camport.models.onnx.engine import can_run
 from camport.models.onnx.registry import find
 
 DEEPEST = 32
@@ -42,22 +44,32 @@ def check_graph(proto: Any, where: str) -> Any:
         raise ModelError(f"{where}: types or shapes do not fit: {_first_line(error)}") from None
 
 
-def check_known(nodes: Iterable[Any], opset: int, where: str) -> None:
-    """ModelError that names every operator which is not imported, where it stands, and what still works."""
+def unknown(node: Any, opset: int) -> str | None:
+    """The full name of an operator that is not imported; None where it is."""
+    standard = node.domain in ("", "ai.onnx")
+    if standard and find(node.op_type, opset) is not None:
+        return None
+    return node.op_type if standard else f"{node.domain}.{node.op_type}"
+
+
+def check_known(nodes: Iterable[Any], opset: int, path: Path) -> None:
+    """ModelError where operators are neither imported nor run by ONNX Runtime; each is named, and where it stands."""
     missing: dict[str, list[str]] = {}
+    nested = False
     for node in nodes:
-        standard = node.domain in ("", "ai.onnx")
-        if not standard or find(node.op_type, opset) is None:
-            full = node.op_type if standard else f"{node.domain}.{node.op_type}"
+        full = unknown(node, opset)
+        if full is not None:
             missing.setdefault(full, []).append(node.name or (node.output[0] if node.output else "unnamed"))
-    if not missing:
+            nested = nested or any(a.HasField("g") or len(a.graphs) for a in node.attribute)
+    if not missing or (not nested and can_run(path)):
         return
     listed = "; ".join(
         f"{op} (node {names[0]!r}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
         for op, names in missing.items()
     )
+    why = "which hold graphs of their own" if nested else "and ONNX Runtime does not run the file either"
     raise ModelError(
-        f"{where} uses operators that camport does not import: {listed}. Export the model again without them"
+        f"{path.name} uses operators that camport does not import: {listed}, {why}. Export the model again without them"
     )
 
 

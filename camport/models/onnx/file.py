@@ -1,10 +1,45 @@
 """What an .onnx file holds, free of onnx's own types: all that the builder reads."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EngineNode:
+    """A node that is not imported, as ONNX stores it.
+
+    Attributes:
+        full_name: of the operator, with its domain.
+        stored: the node, serialised.
+        versions: of the operator sets, by domain.
+        inputs: names of values, empty where an optional one is left out.
+        outputs: likewise.
+    """
+
+    full_name: str
+    stored: bytes
+    versions: Mapping[str, int]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def model(self, types: Mapping[str, str]) -> bytes:
+        """A model of this node alone; `types` are numpy's names for those of its inputs."""
+        import numpy as np
+        from onnx import NodeProto, ValueInfoProto, helper
+
+        node = NodeProto.FromString(self.stored)
+        inputs = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), None)
+            for name, kind in types.items()
+        ]
+        outputs = [ValueInfoProto(name=name) for name in node.output if name]
+        sets = [helper.make_opsetid(domain, version) for domain, version in self.versions.items()]
+        graph = helper.make_graph([node], "node", inputs, outputs)
+        return helper.make_model(graph, opset_imports=sets, ir_version=10).SerializeToString()
 
 
 @dataclass(frozen=True)
@@ -18,6 +53,7 @@ class FileNode:
         outputs: likewise.
         attributes: numbers, text, lists of them and tensors by name.
         scope: dotted name of the module that it was exported from, where the file tells.
+        engine: set where the operator is not imported: what ONNX Runtime runs.
     """
 
     op: str
@@ -26,6 +62,7 @@ class FileNode:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     scope: str = ""
+    engine: EngineNode | None = None
 
     @property
     def label(self) -> str:

@@ -37,6 +37,11 @@ class Node(nn.Module):
         """The node's output, or a tuple of them."""
         return self.call(live, self._held, self._device(live))
 
+    @property
+    def not_exportable_because(self) -> str | None:
+        """Why no exported file can hold it; None where one can."""
+        return getattr(self.call.operator.function, "not_exportable_because", None)
+
     def extra_repr(self) -> str:
         """The attributes."""
         return ", ".join(f"{k}={v}" for k, v in self.call.attributes.items())

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from camport.errors import MissingDependencyError, ModelError
-from camport.models.onnx.checks import check_graph, check_known
-from camport.models.onnx.file import FileNode, OnnxFile, Port
+from camport.models.onnx.checks import check_graph, check_known, unknown
+from camport.models.onnx.file import EngineNode, FileNode, OnnxFile, Port
 from camport.models.onnx.scopes import scope_of
 from camport.models.onnx.tensors import check_tensor, read_tensor
 
@@ -21,7 +21,7 @@ def read_file(path: Path) -> OnnxFile:
     """Reads and checks a file; nothing is allocated that the file does not hold.
 
     Raises:
-        ModelError: no such file, no ONNX, damaged, hostile, or with operators that are not imported.
+        ModelError: no such file, no ONNX, damaged, hostile, or with operators that nothing here runs.
         MissingDependencyError: onnx is not installed.
     """
     proto = _parse(path)
@@ -35,8 +35,12 @@ def read_file(path: Path) -> OnnxFile:
     opset = _opset(proto, where)
     proto = check_graph(_set_aside(proto), where)
     graph = proto.graph
-    check_known(graph.node, opset, where)
-    nodes = [_node(node, folder, where) for node in graph.node]
+    check_known(graph.node, opset, path)
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    nodes = [
+        _node(node, folder, where) if (name := unknown(node, opset)) is None else _engine_node(node, name, versions)
+        for node in graph.node
+    ]
     given = [value for value in graph.input if value.name not in stored]
     return OnnxFile(
         path=path,
@@ -121,6 +125,12 @@ def _node(node: Any, folder: Path, where: str) -> FileNode:
         value = value.decode(errors="replace") if isinstance(value, bytes) else value
         attributes[attribute.name] = value if isinstance(value, (int, float, str)) else list(value)
     return FileNode(node.op_type, node.name, tuple(node.input), tuple(node.output), attributes, scope_of(node))
+
+
+def _engine_node(node: Any, name: str, versions: dict[str, int]) -> FileNode:
+    inputs, outputs = tuple(node.input), tuple(node.output)
+    engine = EngineNode(name, node.SerializeToString(), versions, inputs, outputs)
+    return FileNode(node.op_type, node.name, inputs, outputs, {}, scope_of(node), engine)
 
 
 def _sizes(value: Any) -> tuple[int | None, ...] | None:
