@@ -4,6 +4,7 @@ import argparse
 import datetime
 import platform
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 import camport
 from benchmarks.machine import versions
+from camport.core import registry
 from camport.demo.networks import NETWORKS, WEIGHTS, Network, load
 from camport.demo.scenes import Scene, make_scene
 from camport.errors import MethodError
@@ -27,10 +29,18 @@ METRICS = {
 MARGIN = 32
 """The margin is the image's side divided by this: 4 of 128 pixels, half a cell of the coarsest map."""
 
+SLOW = ("perturbation", "integrated_gradients", "smoothgrad", "smoothgradcam++", "xrai")
+"""Families and methods that run the network often: they explain fewer scenes."""
+
+SETTINGS: dict[str, dict[str, int]] = {"rise": {"samples": 500}, "sscam": {"samples": 5}, "xrai": {"steps": 20}}
+"""Options other than the defaults, for the table's time."""
+
 METHOD = """\
-Held-out scenes (seeds 0 to {last}; their digits and photographs were not trained on), each explained once for every
-digit class that is in it: {images} explanations a row. The region is the union of that class's boxes. *Pointing game*:
-share of heatmaps whose maximum lies in the region; *with margin*, in it or beside it by 1/32 of the image's side (4 of
+Held-out scenes (seeds 0 and up; their digits and photographs were not trained on), each explained once for every
+digit class that is in it; *explained* is how many explanations that were. Methods with many passes see the first
+{slow} scenes, the others {scenes}. Options other than the defaults: {settings}.
+
+The region is the union of that class's boxes. *Pointing game*: share of heatmaps whose maximum lies in the region; *with margin*, in it or beside it by 1/32 of the image's side (4 of
 128 pixels, 2 of 64). *Energy in boxes*: share of the heatmap's sum in it. *Chance* is the
 region's share of the area, which a map that knows nothing reaches in both. *Flat* counts maps without any contrast,
 which score 0. Layers: {layers}.
@@ -54,12 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--scenes", type=int, default=300, help="how many held-out scenes")
+    parser.add_argument("--slow-scenes", type=int, default=20, help="how many for methods of many passes")
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=None, help="those that are there")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
-    if given.scenes < 1:
-        parser.error(f"--scenes {given.scenes}: at least 1")
+    for option in ("scenes", "slow_scenes"):
+        if getattr(given, option) < 1:
+            parser.error(f"--{option.replace('_', '-')} {getattr(given, option)}: at least 1")
     if given.output and not given.output.parent.is_dir():
         parser.error(f"the directory {given.output.parent} does not exist")
     torch.set_num_threads(given.threads)
@@ -67,14 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = given.networks or shipped
     if missing := [name for name in chosen if name not in shipped]:
         parser.error(f"no weights of {', '.join(missing)}; there are those of {', '.join(shipped) or 'none'}")
-    text = markdown({name: measure(name, given.scenes) for name in chosen}, given.scenes)
+    counts = given.scenes, min(given.slow_scenes, given.scenes)
+    text = markdown({name: measure(name, *counts) for name in chosen}, *counts)
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     print(text)
     return 0
 
 
-def measure(name: str, scenes: int) -> dict[str, Evaluation | str]:
+def measure(name: str, scenes: int, slow_scenes: int) -> dict[str, Evaluation | str]:
     """Every registered method on one network: what it reached, or why it does not fit."""
     network, model = NETWORKS[name], load(name)
     drawn = [make_scene(seed, split="held-out", size=network.input_size) for seed in range(scenes)]
@@ -84,10 +97,14 @@ def measure(name: str, scenes: int) -> dict[str, Evaluation | str]:
         "energy_in_region": EnergyInRegion(),
     }
     found: dict[str, Evaluation | str] = {}
-    for method in camport.methods():
-        bound = camport.bind(model, method, layer=network.layer)
+    for method, info in camport.methods().items():
+        explainer = registry.explainer(method)(**SETTINGS.get(method, {}))
+        bound = camport.bind(model, explainer, layer=network.layer)
+        shown = drawn[:slow_scenes] if {info.family, method} & {*SLOW} else drawn
         try:
-            found[method] = reached = evaluate(bound, batches(drawn, network), metrics)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", camport.CamportWarning)
+                found[method] = reached = evaluate(bound, batches(shown, network), metrics)
         except MethodError as error:
             found[method] = str(error)
             line = f"does not fit: {error}"
@@ -125,9 +142,9 @@ def region(scene: Scene, label: int) -> Tensor:
     return inside
 
 
-def markdown(found: dict[str, dict[str, Evaluation | str]], scenes: int) -> str:
+def markdown(found: dict[str, dict[str, Evaluation | str]], scenes: int, slow_scenes: int) -> str:
     """The tables."""
-    evaluations = [e for rows in found.values() for e in rows.values() if isinstance(e, Evaluation)]
+    settings = "; ".join(f"{m} {k}={v}" for m, options in SETTINGS.items() for k, v in options.items())
     used = {name: version for name, version in versions().items() if name in ("camport", "torch")}
     parts = [
         "# How well the methods point",
@@ -135,8 +152,9 @@ def markdown(found: dict[str, dict[str, Evaluation | str]], scenes: int) -> str:
         + ", ".join(f"{name} {version}" for name, version in used.items())
         + ", CPU.",
         METHOD.format(
-            last=scenes - 1,
-            images=evaluations[0].images,
+            scenes=scenes,
+            slow=slow_scenes,
+            settings=settings,
             layers=", ".join(f"`{NETWORKS[name].layer}` of {name}" for name in found),
         ),
         "`python -m benchmarks.quality -o benchmarks/QUALITY.md` makes this file.",
@@ -148,16 +166,18 @@ def markdown(found: dict[str, dict[str, Evaluation | str]], scenes: int) -> str:
 
 def _table(rows: dict[str, Evaluation | str]) -> Iterator[str]:
     metrics = next(list(e.scores) for e in rows.values() if isinstance(e, Evaluation))
-    yield "| method | " + " | ".join(METRICS.get(metric, metric) for metric in metrics) + " | flat |"
-    yield "| :--- |" + " ---: |" * (len(metrics) + 1)
+    yield "| method | " + " | ".join(METRICS.get(metric, metric) for metric in metrics) + " | flat | explained |"
+    yield "| :--- |" + " ---: |" * (len(metrics) + 2)
     chance = 0.0
     for method, found in rows.items():
         if isinstance(found, str):
-            yield f"| {method} |" + " - |" * (len(metrics) + 1)
+            yield f"| {method} |" + " - |" * (len(metrics) + 2)
             continue
-        chance = found.chance
-        yield f"| {method} | " + " | ".join(f"{found.scores[metric]:.3f}" for metric in metrics) + f" | {found.flat} |"
-    yield "| *chance* | " + " | ".join(f"{chance:.3f}" if metric in METRICS else "-" for metric in metrics) + " | |"
+        chance = chance or found.chance  # the first row's is that of the most scenes
+        scores = " | ".join(f"{found.scores[metric]:.3f}" for metric in metrics)
+        yield f"| {method} | {scores} | {found.flat} | {found.images} |"
+    chances = " | ".join(f"{chance:.3f}" if metric in METRICS else "-" for metric in metrics)
+    yield f"| *chance* | {chances} | | |"
 
 
 if __name__ == "__main__":
