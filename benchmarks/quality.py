@@ -40,10 +40,10 @@ Held-out scenes (seeds 0 and up; their digits and photographs were not trained o
 digit class that is in it; *explained* is how many explanations that were. Methods with many passes see the first
 {slow} scenes, the others {scenes}. Options other than the defaults: {settings}.
 
-The region is the union of that class's boxes. *Pointing game*: share of heatmaps whose maximum lies in the region; *with margin*, in it or beside it by 1/32 of the image's side (4 of
-128 pixels, 2 of 64). *Energy in boxes*: share of the heatmap's sum in it. *Chance* is the
-region's share of the area, which a map that knows nothing reaches in both. *Flat* counts maps without any contrast,
-which score 0. Layers: {layers}.
+The region is the union of that class's boxes. *Pointing game*: share of heatmaps whose maximum lies in the region;
+*with margin*, in it or beside it by 1/32 of the image's side (4 of 128 pixels, 2 of 64). *Energy in boxes*: share of
+the heatmap's sum in it. *Chance* is the region's share of the area, which a map that knows nothing reaches in both.
+*Flat* counts maps without any contrast, which score 0. Layers: {layers}.
 """
 
 NOTES = """\
