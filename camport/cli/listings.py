@@ -51,7 +51,7 @@ def layers(model: Model, weights: Weights = None, size: str | None = None) -> No
         raise InputError("the model names no image size; give one, e.g. --size 224x224")
     images = torch.zeros(1, 3, *_size(size, loaded.preprocess.size))
     double = double_of(loaded.model)
-    runs = record(double, lambda: called(adapter("classification")(), double, images))
+    runs = record(double, lambda: called(adapter("classification")(), double, images, {}))
     try:
         chosen = loaded.layer or str(choose(runs))
     except LayerError:

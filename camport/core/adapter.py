@@ -37,9 +37,17 @@ class Adapter(ABC):
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
         """The user's target as tensors on the device of `images`, named as `inputs`; InputError where it is wrong."""
 
+    def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+        """As `prepare`, with the model at hand where it says what the user left out: the caption it would write."""
+        return self.prepare(target, images)
+
     def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
         """Calls the model."""
         return model(images)
+
+    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
+        """Calls the model about a target, where that is a further input of it: tokens, a question, a box."""
+        return self.call(model, images)
 
     @abstractmethod
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:

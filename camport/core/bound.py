@@ -76,7 +76,7 @@ class Bound:
             MethodError: the method does not fit the model.
         """
         images = check_images(images, self.model)
-        given = self.adapter.prepare(target, images)
+        given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
             double = double_of(self.model)
@@ -101,8 +101,13 @@ class Bound:
         warn(explanation, probe)
         return explanation
 
-    def program(self, images: Tensor) -> BoundProgram:
-        """The explanation as a pure function of tensors, for export; `images` [b,c,H,W] is one example batch."""
+    def program(self, images: Tensor, target: Any = None) -> BoundProgram:
+        """The explanation as a pure function of tensors, for export.
+
+        Args:
+            images: [b,c,H,W], one example batch.
+            target: an example target, for adapters without a default.
+        """
         if not self.explainer.exportable:
             raise MethodError(
                 f"{self.explainer.name} cannot be exported: {self.explainer.not_exportable_because or 'it says so'}"
@@ -113,8 +118,8 @@ class Bound:
                 raise ExportError(f"layer {name!r} ({type(module).__name__}) cannot be exported: {reason}")
         with warnings.catch_warnings(), limited(2):
             warnings.simplefilter("ignore", FlatMapWarning)
-            self(images)  # refuses what does not fit, and chooses the layer
-        return BoundProgram(self)
+            self(images, target)  # refuses what does not fit, and chooses the layer
+        return BoundProgram(self, rows(self._prepared(target, images), 1))
 
     def metadata(self, images: Tensor) -> dict[str, str]:
         """The `camport.*` properties of an exported file."""
@@ -134,6 +139,10 @@ class Bound:
             found["camport.labels"] = json.dumps(list(self.labels))
         return found
 
+    def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad(), random_state_kept(images.device):
+            return self.adapter.prepare_for(double_of(self.model), target, images)
+
     def _probe(
         self,
         double: nn.Module,
@@ -144,7 +153,7 @@ class Bound:
         progress: Tick | None = None,
     ) -> Probe:
         if self._layers is None:
-            self._layers = [choose(record(double, lambda: called(self.adapter, double, images[:1])))]
+            self._layers = [choose(record(double, lambda: called(self.adapter, double, images[:1], rows(given, 1))))]
         return Probe(
             double,
             self.adapter,
@@ -164,8 +173,8 @@ class Bound:
 class BoundProgram:
     """A `Bound` as a pure function of the model's tensors and the graph's inputs (`camport.core.program.Program`)."""
 
-    def __init__(self, bound: Bound) -> None:
-        self.bound = bound
+    def __init__(self, bound: Bound, example: Mapping[str, Tensor]) -> None:
+        self.bound, self.example = bound, example
         self.inputs = ("images", *bound.adapter.inputs)
         self.state = tensors(bound.model)
 
@@ -195,9 +204,14 @@ class BoundProgram:
         drawn = (0.7 * like[rows] + 0.3 * mean + 0.5 * std * noise).to(images.dtype).to(images.device)
         with torch.no_grad():
             double = double_of(self.bound.model)
-            outputs = self.bound.adapter.call(double, images[:1])
+            outputs = self.bound.adapter.ask(double, images[:1], self.example)
         target = self.bound.adapter.sample(outputs, batch, generator)
         return {"images": drawn, **{k: v.to(images.device) for k, v in target.items()}}
+
+
+def rows(target: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+    """The target of the first n images."""
+    return {name: value[:n] for name, value in target.items()}
 
 
 def numbered(name: str, values: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:

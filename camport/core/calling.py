@@ -1,5 +1,6 @@
 """Calling a model, with errors that say what is wrong with the images where that can be told."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -8,10 +9,10 @@ from camport.core.adapter import Adapter
 from camport.errors import CamportError, ModelError
 
 
-def called(adapter: Adapter, double: nn.Module, images: Tensor) -> Any:
-    """What the model says; ModelError where it fails, with what is wrong with the images where that can be told."""
+def called(adapter: Adapter, double: nn.Module, images: Tensor, target: Mapping[str, Tensor]) -> Any:
+    """What the model says about a target; ModelError where it fails, with what is wrong with the images if it is they."""
     try:
-        return adapter.call(double, images)
+        return adapter.ask(double, images, target)
     except CamportError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:

@@ -140,7 +140,7 @@ class Probe:
         self.used.add("score")
         of = self.adapter.probability if probability else self.adapter.score
         with torch.no_grad():
-            y = of(self._call(images.flatten(0, 1)), self._repeated(images.shape[0]))
+            y = of(self._call(images.flatten(0, 1), images.shape[0]), self._repeated(images.shape[0]))
             return wide(y).unflatten(0, images.shape[:2])
 
     def note(self, name: str, figure: Callable[[], Tensor]) -> None:
@@ -160,14 +160,14 @@ class Probe:
         layer = LayerName(self.layers[0].module, self._run_index(self.layers[0]))
         native, grid = self._native[0].detach(), self._grids[0]
         # eagerly image by image: what bypasses the layer need not have the batch on its first axis
-        parts = [self.images] if traced() else list(self.images.split(1))
-        tails = [Tail(self.double, layer, self.adapter.call, part) for part in parts]
+        parts = [slice(None)] if traced() else [slice(i, i + 1) for i in range(self.images.shape[0])]
+        ask, given = self.adapter.ask, self.target
+        tails = [Tail(self.double, layer, ask, self.images[p], {k: v[p] for k, v in given.items()}) for p in parts]
 
         def behind(activations: Tensor) -> Tensor:
             m = activations.shape[0]
             target, scores = self._repeated(m), []
-            for i, run in enumerate(tails):
-                rows = slice(None) if traced() else slice(i, i + 1)
+            for rows, run in zip(parts, tails, strict=True):
                 maps = activations[:, rows].flatten(0, 1).to(native.dtype)
                 inner = grid.from_maps(maps, _repeat(native[rows], m))
                 wanted = {k: v.unflatten(0, (m, -1))[:, rows].flatten(0, 1) for k, v in target.items()}
@@ -188,7 +188,7 @@ class Probe:
         leaf = (self.images if images is None else images.flatten(0, 1)).detach().requires_grad_()
         mode = ReluMode(relu) if relu else None
         with torch.enable_grad(), _entered(mode):
-            outputs = self._call(leaf.clone())
+            outputs = self._call(leaf.clone(), None if images is None else images.shape[0])
             if images is None and not self._passed:
                 self._note(outputs)
             y = self.adapter.score(outputs, self.target if images is None else self._repeated(images.shape[0]))
@@ -286,8 +286,10 @@ class Probe:
         self._y = self.adapter.score(outputs, self._target)
         self._outputs, self._passed = detached, True
 
-    def _call(self, images: Tensor) -> Any:
-        return called(self.adapter, self.double, images)
+    def _call(self, images: Tensor, m: int | None = None) -> Any:
+        """What the model says about the target, of the clean images or of m variants of each."""
+        target = self._given if m is None else self._repeated(m)
+        return called(self.adapter, self.double, images, target)
 
     def _take(self, layer: LayerName, tensors: list[Tensor]) -> Callable[[nn.Module, Any, Any], Any]:
         """The hook that makes the layer's output a leaf, so that the backward pass ends there."""

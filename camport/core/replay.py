@@ -3,7 +3,7 @@
 This needs no graph of the model and stays right where values bypass the layer: they come from the recording.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,14 +20,20 @@ class Tail:
     Args:
         double: a private double of the model (`camport.core.replica`).
         layer: the module and the index of its run.
-        call: `call(double, images)` calls the model.
+        call: `call(double, images, target)` calls the model.
         images: [b,c,H,W].
+        target: of these images.
     """
 
     def __init__(
-        self, double: nn.Module, layer: LayerName, call: Callable[[nn.Module, Tensor], Any], images: Tensor
+        self,
+        double: nn.Module,
+        layer: LayerName,
+        call: Callable[[nn.Module, Tensor, Mapping[str, Tensor]], Any],
+        images: Tensor,
+        target: Mapping[str, Tensor],
     ) -> None:
-        self.double, self.layer, self.call, self.images = double, layer, call, images
+        self.double, self.layer, self.call, self.images, self.target = double, layer, call, images, target
         self.cached: dict[str, list[Any]] = {}
         self.output: Any = None
         self._record()
@@ -51,7 +57,7 @@ class Tail:
                 module = self.double.get_submodule(name)
                 stubbed.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = _Stub(outs, module.forward)
-            return self.call(self.double, repeated(self.images))
+            return self.call(self.double, repeated(self.images), {k: repeated(v) for k, v in self.target.items()})
         finally:
             for module, forward in stubbed:
                 if forward is None:
@@ -91,7 +97,7 @@ class Tail:
                     handles.append(pre_hook(module, before))
                     handles.append(hook(module, after(name)))
             with torch.no_grad():
-                self.call(self.double, self.images)
+                self.call(self.double, self.images, self.target)
         finally:
             for handle in handles:
                 handle.remove()

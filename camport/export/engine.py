@@ -37,6 +37,7 @@ def to_onnx(
     bound: Exportable,
     path: str | os.PathLike[str],
     images: Tensor,
+    target: Any = None,
     *,
     dynamic: str = "batch",
     outputs: Sequence[str] | None = None,
@@ -54,6 +55,7 @@ def to_onnx(
         bound: what `camport.bind` returns.
         path: the file to write; its directory must exist. Nothing is left there if the export fails.
         images: [b,c,H,W], one example batch.
+        target: for these images, as an example, where the adapter has no default; any other can be given to the file.
         dynamic: "batch", or "batch+size" where height and width shall stay free too.
         outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); "feature_maps" stands for
             those of all layers. None: all. What leads to the others alone is not in the file.
@@ -74,17 +76,17 @@ def to_onnx(
         ExportError: the model cannot be captured, lowered or written in standard operators.
         ParityError: the file does not reproduce eager PyTorch, or int8 does not agree with float32.
     """
-    target = checked_target(path)
+    file = checked_target(path)
     check_dynamic(dynamic)
     check_outputs(outputs)
     check_opset(opset)
     check_precision(precision, ("float32", "float16", "int8"))
     check_calibration(calibration, images, precision)
-    program, metadata = bound.program(images), bound.metadata(images)
+    program, metadata = bound.program(images, target), bound.metadata(images)
     spec = wanted(metadata, (images.shape[-2], images.shape[-1]), dynamic) if preprocess else None
     return export_program(
         program,
-        target,
+        file,
         images,
         metadata,
         Onnx(opset, calibration, spec),

@@ -37,7 +37,7 @@ CHECKED_VARIANTS = 48
 class Exportable(Protocol):
     """A bound explainer, as `camport.bind` makes it."""
 
-    def program(self, images: Tensor) -> Traceable:
+    def program(self, images: Tensor, target: Any = None) -> Traceable:
         """The explanation as a pure function."""
         ...
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ def to_pt2(
     bound: Exportable,
     path: str | os.PathLike[str],
     images: Tensor,
+    target: Any = None,
     *,
     dynamic: str = "batch",
     outputs: Sequence[str] | None = None,
@@ -45,6 +47,7 @@ def to_pt2(
         bound: what `camport.bind` returns.
         path: the file to write; its directory must exist. Nothing is left there if the export fails.
         images: [b,c,H,W], one example batch.
+        target: for these images, as an example, where the adapter has no default; any other can be given to the file.
         dynamic: "batch", or "batch+size" where height and width shall stay free too.
         outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); None: all.
         precision: "float32", or "float16" inside with float32 inputs and outputs: half the size.
@@ -56,13 +59,13 @@ def to_pt2(
         ExportError: the model cannot be captured, lowered or written in ATen operators.
         ParityError: the file, in a fresh process, does not reproduce eager PyTorch.
     """
-    target = checked_target(path)
+    file = checked_target(path)
     check_dynamic(dynamic)
     check_outputs(outputs)
     check_precision(precision, ("float32", "float16"))
     return export_program(
-        bound.program(images),
-        target,
+        bound.program(images, target),
+        file,
         images,
         bound.metadata(images),
         Pt2(),

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ def to_torchscript(
     bound: Exportable,
     path: str | os.PathLike[str],
     images: Tensor,
+    target: Any = None,
     *,
     outputs: Sequence[str] | None = None,
     report: bool = False,
@@ -41,6 +43,7 @@ def to_torchscript(
         bound: what `camport.bind` returns.
         path: the file to write; its directory must exist. Nothing is left there if the export fails.
         images: [b,c,H,W], one example batch.
+        target: for these images, as an example, where the adapter has no default; any other can be given to the file.
         outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); None: all.
         report: whether the report is stored beside the file, as FILE.report.json.
 
@@ -50,13 +53,13 @@ def to_torchscript(
         ExportError: the model cannot be captured, lowered or written in ATen operators.
         ParityError: the file, in a fresh process, does not reproduce eager PyTorch.
     """
-    target = checked_target(path)
+    file = checked_target(path)
     check_outputs(outputs)
-    program, metadata = bound.program(images), bound.metadata(images)
+    program, metadata = bound.program(images, target), bound.metadata(images)
 
     def export(dynamic: str) -> ExportReport:
         return export_program(
-            program, target, images, metadata, TorchScript(), dynamic=dynamic, outputs=outputs, report=report
+            program, file, images, metadata, TorchScript(), dynamic=dynamic, outputs=outputs, report=report
         )
 
     try:

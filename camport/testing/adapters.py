@@ -87,7 +87,7 @@ def check_adapter(
 def sample(scored: Scored) -> None:
     """`sample` draws a target a batch, by its generator alone, also for more images than the outputs are of."""
     adapter, judge, b = scored.adapter, scored.judge, scored.batch + 1
-    outputs = _of_one(scored, 0)
+    outputs = _of_one(scored, 0, scored.given)
     first, second = (adapter.sample(outputs, b, torch.Generator().manual_seed(5)) for _ in range(2))
     _fits(judge, adapter, first, b, "sample")
     same = all(torch.equal(first[k], second[k]) for k in first)
@@ -98,12 +98,14 @@ def prepare(scored: Scored) -> None:
     """`prepare` gives the tensors that `inputs` names, a row an image."""
     images = scored.network.images
     try:
-        default = scored.adapter.prepare(None, images)
+        default = scored.adapter.prepare_for(scored.network.model, None, images)
     except InputError:
         default = None  # there is no default: a target has to be given
     if default is not None:
         _fits(scored.judge, scored.adapter, default, scored.batch, "prepare")
-        scored.adapter.check(scored.outputs, default)
+        with torch.no_grad():
+            outputs = scored.adapter.ask(scored.network.model, images, default)
+        scored.adapter.check(outputs, default)
 
 
 def refuses_nonsense(scored: Scored) -> None:
@@ -163,7 +165,8 @@ def independent_of_batch(scored: Scored) -> None:
     with torch.no_grad():
         together = adapter.score(scored.outputs, adapter.resolve(scored.outputs, scored.given))
         for i in range(scored.batch):
-            outputs, given = _of_one(scored, i), {k: v[i : i + 1] for k, v in scored.given.items()}
+            given = {k: v[i : i + 1] for k, v in scored.given.items()}
+            outputs = _of_one(scored, i, scored.given)
             alone = adapter.score(outputs, adapter.resolve(outputs, given))
             judge.demand(
                 torch.allclose(together[i], alone[0], rtol=1e-4, atol=1e-6),
@@ -179,7 +182,7 @@ def pure(scored: Scored) -> None:
     held = {**outputs, **{f"the target's {k}": v for k, v in scored.given.items()}, "images": network.images}
     before = fingerprint(network.model, **held)
     with torch.no_grad():
-        adapter.call(network.model, network.images)
+        adapter.ask(network.model, network.images, scored.given)
         adapter.check(scored.outputs, scored.given)
         adapter.explained(adapter.resolve(scored.outputs, scored.given))
         adapter.score(scored.outputs, adapter.resolve(scored.outputs, scored.given))
@@ -254,12 +257,13 @@ def _scored(
     for network in own or networks():
         try:
             with torch.no_grad():
-                outputs = adapter.call(network.model, network.images)
+                given = _first(adapter, network, target)
+                outputs = adapter.ask(network.model, network.images, given)
                 if target is None:
                     given = adapter.sample(outputs, network.images.shape[0], torch.Generator().manual_seed(3))
-                else:
-                    given = adapter.prepare(target, network.images)
             _fits(judge, adapter, given, network.images.shape[0], "sample" if target is None else "prepare")
+            with torch.no_grad():
+                outputs = adapter.ask(network.model, network.images, given)
             adapter.check(outputs, given)
         except CamportError as error:
             if isinstance(error, AssertionError):
@@ -283,10 +287,21 @@ def _fits(judge: Judge, adapter: Adapter, given: Any, batch: int, source: str) -
         )
 
 
-def _of_one(scored: Scored, i: int) -> Any:
+def _first(adapter: Adapter, network: Network, target: Any) -> Target:
+    """The user's target, or the adapter's own; nothing where there is neither."""
+    try:
+        return adapter.prepare_for(network.model, target, network.images)
+    except InputError:
+        if target is not None:
+            raise
+        return {}
+
+
+def _of_one(scored: Scored, i: int, given: Target) -> Any:
     """What the network says about one image."""
     with torch.no_grad():
-        return scored.adapter.call(scored.network.model, scored.network.images[i : i + 1])
+        about = {k: v[i : i + 1] for k, v in given.items()}
+        return scored.adapter.ask(scored.network.model, scored.network.images[i : i + 1], about)
 
 
 def _differentiable(scored: Scored) -> tuple[list[Tensor], Any]:
