@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from camport.core.heatmap import Scaling, scaled_as
 from camport.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ class Explanation:
         layers = f" at {', '.join(self.layers)}" if self.layers else ""
         shape, target = tuple(self.heatmap.shape), self.target.tolist()
         return f"<Explanation by {self.method}{layers}, heatmap {shape}, target {target}>"
+
+    def heatmap_as(self, library: Scaling) -> Float[Tensor, "b y x"]:
+        """The map as another library scales it, for figures that were made there: "grad-cam" or "torchcam"."""
+        if library not in get_args(Scaling):
+            raise InputError(f"heatmap_as({library!r}); it is one of {', '.join(get_args(Scaling))}")
+        return scaled_as(self.raw, (self.heatmap.shape[-2], self.heatmap.shape[-1]), library)
 
     def overlay(self, images: Any = None, *, alpha: float = 0.5, colormap: str = "turbo") -> list[Image]:
         """The heatmap over each image, as PIL images.

@@ -1,9 +1,14 @@
 """From a method's raw map to the heatmap: upsampling, then scale-free min-max for each image."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+Scaling = Literal["grad-cam", "torchcam"]
+"""How other libraries scale a map; see `scaled_as`."""
 
 
 def upsample(maps: Float[Tensor, "*n h w"], size: tuple[int, int]) -> Float[Tensor, "*n H W"]:
@@ -25,3 +30,19 @@ def minmax(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low
     return (maps - low) / torch.where(span > 0, span, torch.ones_like(span))
+
+
+def scaled_as(raw: Float[Tensor, "b h w"], size: tuple[int, int], library: Scaling) -> Float[Tensor, "b y x"]:
+    """A raw map as another library puts it out, for figures that were made there.
+
+    "grad-cam": negative values cut off, min-max with 1e-7 beside the range before and after upsampling to `size`.
+    "torchcam": min-max with 1e-8 beside the range, at the layer's resolution.
+    """
+    if library == "torchcam":
+        return _with_epsilon(raw, 1e-8)
+    return _with_epsilon(upsample(_with_epsilon(raw.relu(), 1e-7), size), 1e-7)
+
+
+def _with_epsilon(maps: Float[Tensor, "b h w"], epsilon: float) -> Float[Tensor, "b h w"]:
+    maps = maps - maps.amin((-2, -1), keepdim=True)
+    return maps / (maps.amax((-2, -1), keepdim=True) + epsilon)
