@@ -71,7 +71,7 @@ class GroupCAM(Explainer):
             )
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
-        """relu(sum_g w_g M_g)."""
+        """relu(sum_g w_g M_g), of "official" at the images' resolution."""
         blurred = blur(probe.images, self.kernel, self.sigma)
         baseline = probe.score(blurred[None], probability=True)
         pairs = zip(probe.activations, probe.gradients, strict=True)

@@ -28,7 +28,7 @@ class ScoreCAM(Explainer):
 
     The paper's equations leave open what its text and the implementations decide differently:
 
-    - "paper": as above. The baseline f(X_b) of eq. 6 is left out: it is the same for all channels.
+    - "paper": as above. The baseline f(X_b) of eq. 6 is left out, as in the authors' code.
     - "official", the authors' code: constant channels are skipped, the sum is of upsampled channels.
     - "grad-cam": w is the softmax over channels of the score y^c (a logit), masks are upsampled with aligned corners.
     - "torchcam": w is the softmax over channels of y^c, masks are scaled before they are upsampled.
@@ -48,10 +48,10 @@ class ScoreCAM(Explainer):
     fusion: Fusion = "max"
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
-        """relu(sum_k w_k A_k)."""
+        """relu(sum_k w_k A_k), of "official" at the images' resolution."""
         return fuse([self._layer_map(probe, a) for a in probe.activations], self.fusion)
 
-    def _layer_map(self, probe: Probe, a: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
+    def _layer_map(self, probe: Probe, a: Float[Tensor, "b c h w"]) -> Float[Tensor, "b y x"]:
         size = (probe.images.shape[-2], probe.images.shape[-1])
         flat = a.amax((2, 3)) == a.amin((2, 3))
         by_probability = self.preset in ("paper", "official")

@@ -35,7 +35,8 @@ class SmoothGradCAMPlusPlus(Explainer):
     not vanish.
 
     Preset "torchcam": n = 4, noise of standard deviation 0.3 whatever the image's range, the gradient of the last noisy
-    image in place of D^1, sum_ab A D^3 in place of the product, and 1e-8 beside the denominator.
+    image in place of D^1, sum_ab A D^3 in place of the product, 1e-8 beside the denominator, and a sum over the
+    activations of the last noisy image.
 
     Args:
         samples: n; None is the preset's, 25 or 4.
@@ -80,9 +81,11 @@ class SmoothGradCAMPlusPlus(Explainer):
         means = probe.total([torch.arange(samples, device=probe.images.device)], step) / samples
         sizes = [a.shape[1:].numel() for a in probe.activations]
         maps = []
-        for a, unit, part in zip(probe.activations, units, means.split(sizes, 2), strict=True):
+        weighed = self._last(probe) if self.preset == "torchcam" else probe.activations
+        parts = zip(probe.activations, weighed, units, means.split(sizes, 2), strict=True)
+        for a, summed, unit, part in parts:
             weights = self._weights(a, unit, *part.unflatten(2, tuple(a.shape[1:])))
-            maps.append((weights[:, :, None, None] * a).sum(1).relu())
+            maps.append((weights[:, :, None, None] * summed).sum(1).relu())
         return fuse(maps, self.fusion)
 
     def _weights(self, a: Tensor, unit: Tensor, d1: Tensor, d2: Tensor, d3: Tensor) -> Float[Tensor, "b c"]:
@@ -94,6 +97,10 @@ class SmoothGradCAMPlusPlus(Explainer):
             defined = denominator != 0
             alpha = torch.where(defined, d2 / torch.where(defined, denominator, 1), 0)
         return (alpha * (d1 * unit).relu()).sum((2, 3))
+
+    def _last(self, probe: Probe) -> list[Tensor]:
+        number = torch.tensor([self._numbers()[0] - 1], device=probe.images.device)
+        return probe.at(self._noisy(probe.images, number)).activations
 
     def _unit(self, g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
         largest = g.abs().amax((1, 2, 3), keepdim=True)

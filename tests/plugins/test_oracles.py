@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import camport
+from camport.plugins import GradCAMPlusPlus, XGradCAM
 from tests.nets import GapNet, Net, images, seeded
 from tests.plugins.test_references import Behind
 
@@ -114,11 +115,53 @@ def test_torchcam_gradcam_plus_plus_is_not_the_papers():
 def test_grad_cam_plus_plus_of_grad_cam_drowns_small_gradients():
     """It adds 1e-6 to the denominator 2 G^2 + ...; for gradients of 1e-4 that is most of it."""
 
-    class Small(Behind):
-        def forward(self, x):
-            return super().forward(x) * 1e-4
-
     model = seeded(Small())
     theirs = from_grad_cam(pytorch_grad_cam.GradCAMPlusPlus, model)
     ours = raw(model, "gradcam++")
     assert (ours / ours.norm() - theirs / theirs.norm()).norm() > 1e-3
+
+
+class Small(Behind):
+    """Gradients of 1e-4."""
+
+    def forward(self, x):
+        return super().forward(x) * 1e-4
+
+
+@pytest.mark.parametrize("make", [Behind, Small, Net])
+def test_gradcam_plus_plus_as_the_libraries_have_it(make):
+    """Their figures can be made here, too, by name."""
+    model = seeded(make())
+    close(raw(model, GradCAMPlusPlus("grad-cam")), from_grad_cam(pytorch_grad_cam.GradCAMPlusPlus, seeded(make())))
+    theirs = from_torchcam(torchcam.GradCAMpp, seeded(make())).relu()
+    close(raw(model, GradCAMPlusPlus("torchcam")), theirs)
+
+
+@pytest.mark.parametrize("make", [Behind, Net])
+def test_xgradcam_as_the_libraries_have_it(make):
+    """Also where channels sum to little or to a negative number."""
+    model = seeded(make())
+    close(raw(model, XGradCAM("grad-cam")), from_grad_cam(pytorch_grad_cam.XGradCAM, seeded(make())))
+    close(raw(model, XGradCAM("torchcam")), from_torchcam(torchcam.XGradCAM, seeded(make())).relu())
+
+
+def test_heatmaps_as_grad_cam_scales_them():
+    """Two min-max, each with 1e-7 beside the range, and OpenCV's bilinear upsampling in between."""
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    for make in (Behind, Small):
+        model = seeded(make())
+        with pytorch_grad_cam.GradCAM(model=model, target_layers=[model.features]) as cam:
+            theirs = cam(input_tensor=X, targets=[ClassifierOutputTarget(int(c)) for c in TARGET])
+        ours = camport.explain(model, X, "gradcam", TARGET, "features")
+        assert torch.allclose(ours.heatmap_as("grad-cam"), torch.from_numpy(theirs), atol=1e-5)
+
+
+def test_heatmaps_as_torchcam_scales_them():
+    model = behind()
+    with torchcam.GradCAM(model, "features", enable_hooks=True) as extractor:
+        theirs = extractor(TARGET.tolist(), model(X))[0]
+    ours = camport.explain(model, X, "gradcam", TARGET, "features")
+    assert torch.allclose(ours.heatmap_as("torchcam").double(), theirs, atol=1e-6)
+    with pytest.raises(camport.errors.InputError, match=r"heatmap_as\('captum'\); it is one of grad-cam, torchcam"):
+        ours.heatmap_as("captum")
