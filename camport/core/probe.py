@@ -138,6 +138,7 @@ class Probe:
         The target is the one of the clean images. `probability` asks for it as a probability where the task has one.
         """
         self.used.add("score")
+        images = images.to(self.images.dtype)  # activations, and so masks of them, are wide
         of = self.adapter.probability if probability else self.adapter.score
         with torch.no_grad():
             y = of(self._call(images.flatten(0, 1), images.shape[0]), self._repeated(images.shape[0]))
