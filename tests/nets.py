@@ -60,5 +60,41 @@ class GapNet(nn.Module):
         return self.head(self.features(x))
 
 
+class TokenNet(nn.Module):
+    """A vision transformer with a class token, written out."""
+
+    def __init__(self, classes: int = 5, width: int = 6, depth: int = 2) -> None:
+        super().__init__()
+        self.patches, self.class_token = nn.Conv2d(3, width, 2, 2), nn.Parameter(torch.zeros(1, 1, width))
+        self.blocks = nn.ModuleList(TokenBlock(width) for _ in range(depth))
+        self.norm, self.fc = nn.LayerNorm(width), nn.Linear(width, classes)
+
+    def embed(self, x):
+        patches = self.patches(x).flatten(2).transpose(1, 2)
+        return torch.cat([self.class_token.expand(len(x), -1, -1), patches], 1)
+
+    def head(self, tokens):
+        return self.fc(self.norm(tokens)[:, 0])
+
+    def forward(self, x):
+        tokens = self.embed(x)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.head(tokens)
+
+
+class TokenBlock(nn.Module):
+    def __init__(self, width: int, heads: int = 2) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.qkv, self.proj = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.norm2, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x):
+        q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).movedim(1, 3).unbind(1)
+        x = x + self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.down(F.gelu(self.up(self.norm2(x))))
+
+
 def images(b: int = 3, size: tuple[int, int] = (14, 18), dtype: torch.dtype = torch.float64, seed: int = 1):
     return torch.randn(b, 3, *size, dtype=dtype, generator=torch.Generator().manual_seed(seed))

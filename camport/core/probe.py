@@ -189,14 +189,19 @@ class Probe:
         leaf = (self.images if images is None else images.flatten(0, 1)).detach().requires_grad_()
         mode = ReluMode(relu) if relu else None
         with torch.enable_grad(), _entered(mode):
-            outputs = self._call(leaf.clone(), None if images is None else images.shape[0])
-            if images is None and not self._passed:
-                self._note(outputs)
+            outputs = self.run_with(leaf.clone()) if images is None else self._call(leaf.clone(), images.shape[0])
             y = self.adapter.score(outputs, self.target if images is None else self._repeated(images.shape[0]))
         if mode:
             self.relus_met = mode.met
         (gradient,) = differentiate(y, [leaf], ["the images"])
         return gradient if images is None else gradient.unflatten(0, images.shape[:2])
+
+    def run_with(self, images: Float[Tensor, "b c H W"]) -> Any:
+        """What the model says of the clean images, in a pass of its own; without layers it is the probe's only one."""
+        outputs = self._call(images)
+        if not (self._passed or self.layers):
+            self._note(outputs)
+        return outputs
 
     def hessian_product(self, vectors: Sequence[Tensor]) -> list[Tensor]:
         """H v at each target layer for `vectors`, a `[b,c,h,w]` a layer; H the second derivative of y^c there.

@@ -3,6 +3,7 @@
 from camport.core.explainer import Explainer
 from camport.core.markers import hookimpl
 from camport.plugins.ablationcam import AblationCAM
+from camport.plugins.attention_rollout import AttentionRollout
 from camport.plugins.cam import CAM
 from camport.plugins.deconvnet import Deconvnet
 from camport.plugins.dff import DFF
@@ -23,6 +24,7 @@ from camport.plugins.integrated_gradients import IntegratedGradients
 from camport.plugins.iscam import ISCAM
 from camport.plugins.kpcacam import KPCACAM
 from camport.plugins.layercam import LayerCAM
+from camport.plugins.legrad import LeGrad
 from camport.plugins.occlusion import Occlusion
 from camport.plugins.odam import ODAM
 from camport.plugins.reciprocam import ReciproCAM
@@ -47,6 +49,7 @@ __all__ = [
     "SSCAM",
     "XRAI",
     "AblationCAM",
+    "AttentionRollout",
     "Deconvnet",
     "EigenCAM",
     "EigenGradCAM",
@@ -62,6 +65,7 @@ __all__ = [
     "HiResCAM",
     "IntegratedGradients",
     "LayerCAM",
+    "LeGrad",
     "Occlusion",
     "ReciproCAM",
     "Saliency",
@@ -110,4 +114,6 @@ def camport_explainers() -> list[type[Explainer]]:
         XRAI,
         DFF,
         FinerCAM,
+        AttentionRollout,
+        LeGrad,
     ]

@@ -20,7 +20,7 @@ from camport.testing.conformance import ConformanceError, Judge
 from camport.testing.networks import Network, networks
 from camport.testing.values import check_texts, check_values
 
-FAMILIES = ("activation", "input-gradient", "perturbation")
+FAMILIES = ("activation", "input-gradient", "perturbation", "attention")
 
 RULES: tuple[Callable[[Case], None], ...] = (
     maps.raw_map,

@@ -61,6 +61,37 @@ class PixelNet(nn.Module):
         return F.interpolate(self.head(self.features(images)), size=size, mode="bilinear")
 
 
+class TokenNet(nn.Module):
+    """A vision transformer with a class token, for methods that read its attention."""
+
+    def __init__(self, width: int = 8, depth: int = 3) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, 2, 2)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.blocks = nn.Sequential(*(_Block(width) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, CLASSES)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """One logit a class."""
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_token.expand(patches.shape[0], -1, -1), patches], 1)
+        return self.head(self.norm(self.blocks(tokens))[:, 0])
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+
+    def forward(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        seen = self.norm1(tokens)
+        tokens = tokens + self.attention(seen, seen, seen, need_weights=False)[0]
+        return tokens + self.mlp(self.norm2(tokens))
+
+
 @dataclass(frozen=True)
 class Network:
     """A network to check with.
@@ -80,7 +111,8 @@ def networks() -> list[Network]:
     """The kit's own, the most demanding first."""
     images = torch.randn(3, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with random_state_kept(images.device):  # modules draw their first weights from it
-        return [Network(seeded(make()), "features", images) for make in (ConvNet, GapNet, PixelNet)]
+        found = [Network(seeded(make()), "features", images) for make in (ConvNet, GapNet, PixelNet)]
+        return [*found, Network(seeded(TokenNet()), "blocks.1", images)]
 
 
 def seeded(model: nn.Module, seed: int = 0) -> nn.Module:

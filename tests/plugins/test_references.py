@@ -3,8 +3,13 @@ import torch
 
 import camport
 from camport.plugins import RISE
-from tests.nets import GapNet, Net, images, seeded
-from tests.plugins import references_algebra, references_input, references_perturbation  # noqa: F401 - fill REFERENCES
+from tests.nets import GapNet, Net, TokenNet, images, seeded
+from tests.plugins import (  # noqa: F401 - fill REFERENCES
+    references_algebra,
+    references_attention,
+    references_input,
+    references_perturbation,
+)
 from tests.plugins.references import REFERENCES
 
 
@@ -18,7 +23,7 @@ class Behind(Net):
 
 # fewer turns than by default, where the reference is slow
 WITH = {"rise": RISE(samples=200)}
-NETS = {"cam": GapNet, "xgradcam": Behind, "dff": Behind}
+NETS = {"cam": GapNet, "xgradcam": Behind, "dff": Behind, "attention_rollout": TokenNet, "legrad": TokenNet}
 
 
 def built_in():

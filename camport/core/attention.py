@@ -1,0 +1,197 @@
+"""What the tokens of a vision transformer attend to, and how its score depends on that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camport.core.attention_mode import AttentionMode
+from camport.core.derivative import differentiate, wide
+from camport.core.grid import Grid
+from camport.core.layers import LayerName, first_tensor
+from camport.core.replay import Tail
+from camport.core.replica import hook, pre_hook
+from camport.errors import MethodError
+
+if TYPE_CHECKING:
+    from camport.core.probe import Probe
+
+_INSTEAD = "Explain it by gradcam, or another method that needs no attention"
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The self-attentions over the image's patches, first to last.
+
+    Attributes:
+        maps: a [b,heads,n,n] each, a row for each token that looks and a column for each that is looked at.
+        grid: which of the n tokens lie where on the image.
+    """
+
+    maps: list[Tensor]
+    grid: Grid
+
+    def on_image(self, tokens: Float[Tensor, "b n"]) -> Float[Tensor, "b h w"]:
+        """One number a token as a map; class and register tokens are left out."""
+        return self.grid.to_maps(tokens.unsqueeze(2))[:, 0]
+
+
+def attention(probe: Probe) -> Attention:
+    """The probabilities A of one forward pass; attention from a single query, a head that pools, is left out.
+
+    Raises:
+        MethodError: the model attends to nothing, within windows, to a part of the tokens, or over several grids.
+        LayerError: the tokens fit no grid.
+    """
+    maps: list[Tensor] = []
+
+    def keep(p: Tensor) -> Tensor:
+        if p.shape[-2] != 1:
+            maps.append(p)
+        return p
+
+    with torch.no_grad(), AttentionMode(keep):
+        probe.run_with(probe.images)
+    return Attention([wide(p) for p in maps], _grid(probe, maps))
+
+
+def sensitivity(probe: Probe, last: int | None = None) -> Attention:
+    """ds/dA of each attention A, with s the score of what A's own block puts out.
+
+    That is y^c where the mean over the block's tokens takes the place of what the last block puts out.
+
+    Args:
+        probe: the model.
+        last: only so many of the last blocks; None is all.
+
+    Raises:
+        MethodError: as `attention`; or attention that is in no block of its own.
+    """
+    probe.used.add("gradients")
+    with torch.enable_grad():
+        maps, blocks = _in_blocks(probe)
+        grid = _grid(probe, maps)
+        end = LayerName(blocks[-1].name, blocks[-1].run)
+        tail = Tail(probe.double, end, probe.adapter.ask, probe.images, probe.target)
+        found = []
+        for p, block in list(zip(maps, blocks, strict=True))[-(last or len(maps)) :]:
+            mean = block.tokens.mean(_axis(block.tokens, p), keepdim=True).expand_as(block.tokens)
+            score = probe.adapter.score(tail(mean.clone(), 1), probe.target)
+            found += differentiate(score, [p], [f"the attention in {block.name!r}"])
+    return Attention(found, grid)
+
+
+@dataclass
+class _Block:
+    """One run of a module that puts out tokens, and which attentions were computed in it."""
+
+    name: str
+    run: int
+    tokens: Tensor
+    attentions: range
+
+
+def _in_blocks(probe: Probe) -> tuple[list[Tensor], list[_Block]]:
+    """The attentions as leaves, and for each the largest module around it that has no other in it."""
+    maps: list[Tensor] = []
+
+    def keep(p: Tensor) -> Tensor:
+        if p.shape[-2] != 1:
+            p = p.detach().requires_grad_()
+            maps.append(p)
+        return p
+
+    with _watched(probe.double, lambda: len(maps)) as runs, AttentionMode(keep):
+        probe.run_with(probe.images)
+    _check(probe, maps)
+    blocks: dict[int, _Block] = {}
+    for run in runs:  # a module ends behind those in it
+        i = run.attentions[0]
+        if len(run.attentions) == 1 and _axis(run.tokens, maps[i]) is not None:
+            blocks[i] = run
+    without = next((i for i in range(len(maps)) if i not in blocks), None)
+    if without is not None:
+        raise MethodError(
+            f"attention {without + 1} of {len(maps)} is in no module of its own that puts out tokens [b,n,c], so there "
+            "is no score behind it; attention_rollout needs none"
+        )
+    return maps, [blocks[i] for i in range(len(maps))]
+
+
+@contextmanager
+def _watched(double: nn.Module, count: Callable[[], int]) -> Iterator[list[_Block]]:
+    """While open, every run of a module in which something was attended to is appended to the list."""
+    runs: list[_Block] = []
+    starts: list[int] = []
+    times: dict[str, int] = {}
+    handles = []
+
+    def before(module: nn.Module, args: Any) -> None:
+        starts.append(count())
+
+    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def ended(module: nn.Module, args: Any, output: Any) -> None:
+            within = range(starts.pop(), count())
+            times[name] = times.get(name, -1) + 1
+            tokens = first_tensor(output)
+            if within and tokens is not None and tokens.dim() == 3:
+                runs.append(_Block(name, times[name], tokens, within))
+
+        return ended
+
+    try:
+        for name, module in double.named_modules():
+            if name:
+                handles.append(pre_hook(module, before))
+                handles.append(hook(module, after(name)))
+        yield runs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _axis(tokens: Tensor, p: Tensor) -> int | None:
+    """The axis of the tokens in a module's output [b,n,c] or [n,b,c]."""
+    b, n = p.shape[0], p.shape[-1]
+    if tokens.shape[:2] == (b, n):
+        return 1
+    return 0 if tokens.shape[:2] == (n, b) else None
+
+
+def _grid(probe: Probe, maps: Sequence[Tensor]) -> Grid:
+    """Where the tokens lie, as the adapter reads it from tokens of any width, [b,n,...]."""
+    _check(probe, maps)
+    size = (probe.images.shape[-2], probe.images.shape[-1])
+    return probe.adapter.grid(maps[-1][:, 0], size, probe.double, probe.double, "attention")
+
+
+def _check(probe: Probe, maps: Sequence[Tensor]) -> None:
+    who, b = type(probe.double).__name__, probe.images.shape[0]
+    if not maps:
+        raise MethodError(
+            f"{who} has no attention over the image's patches: no scaled_dot_product_attention, MultiheadAttention or "
+            f"softmax of [b,heads,n,n] ran. {_INSTEAD}"
+        )
+    for p in maps:
+        if p.shape[0] != b:
+            raise MethodError(
+                f"{who} attends within windows: {tuple(p.shape)} for {b} images, so no attention is over the whole "
+                f"image. {_INSTEAD}"
+            )
+        if p.shape[-1] != p.shape[-2]:
+            raise MethodError(
+                f"{who} attends from {p.shape[-2]} tokens to {p.shape[-1]}, not among the same ones, which cannot be "
+                f"followed from layer to layer. {_INSTEAD}"
+            )
+    sizes = sorted({p.shape[-1] for p in maps})
+    if len(sizes) > 1:
+        raise MethodError(
+            f"{who} attends over {len(sizes)} numbers of tokens ({', '.join(map(str, sizes))}), which cannot be "
+            f"followed from layer to layer. {_INSTEAD}"
+        )
