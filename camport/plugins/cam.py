@@ -11,8 +11,8 @@ from camport.core.explainer import Explainer
 from camport.core.probe import Probe
 from camport.errors import MethodError
 
-TOLERANCE = 1e-3
-"""Relative difference up to which the head counts as pooling and a linear layer; half precision gives 1e-3."""
+TOLERANCE, ROUNDINGS = 1e-3, 4
+"""Up to this relative difference, or so many roundings of the logits, the head counts as pooling and a linear layer."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class CAM(Explainer):
         if fits and logits is not None:
             weight, bias = linear.weight.to(a.dtype), linear.bias
             again = a.mean((2, 3)) @ weight.T + (0 if bias is None else bias.to(a.dtype))
-            fits = bool((again - logits).norm() <= TOLERANCE * logits.norm().clamp_min(1e-12))
+            tolerance = max(TOLERANCE, ROUNDINGS * torch.finfo(logits.dtype).eps)
+            fits = bool((again - logits).norm() <= tolerance * logits.norm().clamp_min(1e-12))
         if not fits:
             raise MethodError(
                 f"cam needs global average pooling and one linear layer behind the target layer; behind "

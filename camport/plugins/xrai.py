@@ -77,10 +77,11 @@ def segments(image: Float[Tensor, "c H W"]) -> Bool[Tensor, "n H W"]:
     """Felzenszwalb's segments at all scales, widened."""
     skimage = _skimage()
     height, width = image.shape[1:]
+    image = image.detach().cpu().double()
     low, high = image.amin(), image.amax()
     unit = (image - low) / torch.where(high > low, high - low, 1) * 2 - 1
     pixels = skimage.transform.resize(
-        unit.permute(1, 2, 0).double().cpu().numpy(), (SIDE, SIDE), order=3, mode="constant", anti_aliasing=True
+        unit.permute(1, 2, 0).numpy(), (SIDE, SIDE), order=3, mode="constant", anti_aliasing=True
     )
     found = []
     for scale in SCALES:
