@@ -8,18 +8,21 @@ import sys
 from types import ModuleType
 
 from camport.adapters.classification import ClassificationAdapter
+from camport.adapters.function import FunctionAdapter
+from camport.adapters.segmentation import SegmentationAdapter
+from camport.adapters.similarity import SimilarityAdapter
 from camport.core.adapter import Adapter
 from camport.core.markers import hookimpl
 from camport.core.registry import AdapterInfo
 from camport.core.registry import adapters as _registered
 
-__all__ = ["ClassificationAdapter"]
+__all__ = ["ClassificationAdapter", "FunctionAdapter", "SegmentationAdapter", "SimilarityAdapter"]
 
 
 @hookimpl
 def camport_adapters() -> list[type[Adapter]]:
     """All of them."""
-    return [ClassificationAdapter]
+    return [ClassificationAdapter, FunctionAdapter, SegmentationAdapter, SimilarityAdapter]
 
 
 class _Callable(ModuleType):

@@ -207,7 +207,7 @@ def onnx_file(scored: Scored) -> None:
     """A Grad-CAM with it, as an ONNX file, gives what eager PyTorch gives."""
     network = scored.network
     bound = bind(single_precision(network.model), "gradcam", network.layer, scored.adapter)
-    check_onnx(scored.judge, bound, network.images.float())
+    check_onnx(scored.judge, bound, network.images.float(), _example(scored))
 
 
 RULES: tuple[Callable[[Scored], None], ...] = (
@@ -295,6 +295,17 @@ def _first(adapter: Adapter, network: Network, target: Any) -> Target:
         if target is not None:
             raise
         return {}
+
+
+def _example(scored: Scored) -> Any:
+    """A target as a user passes it, for an adapter that has none of its own."""
+    adapter = scored.adapter
+    try:
+        adapter.prepare_for(scored.network.model, None, scored.network.images)
+    except InputError:
+        given = {k: v.float() if v.is_floating_point() else v for k, v in scored.given.items()}
+        return given if len(given) != 1 else next(iter(given.values()))
+    return None
 
 
 def _of_one(scored: Scored, i: int, given: Target) -> Any:

@@ -3,6 +3,7 @@
 import copy
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,14 +38,14 @@ def onnx_file(case: Case) -> None:
     check_onnx(case.judge, case.bound(single_precision(case.network.model)), case.images.float())
 
 
-def check_onnx(judge: Judge, bound: Bound, images: torch.Tensor) -> None:
+def check_onnx(judge: Judge, bound: Bound, images: torch.Tensor, target: Any = None) -> None:
     """Exports and lets the export's own comparison judge."""
     from camport.export.engine import to_onnx
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder) / "explainer.onnx"
         try:
-            to_onnx(bound, path, images)
+            to_onnx(bound, path, images, target)
         except ExportError as error:
             judge.fail(
                 f"{type(error).__name__}: {error}. saliency is out-of-place tensor maths without .item(), numpy or "

@@ -67,7 +67,8 @@ def _part(node: Node, user: Node) -> Part | None:
         return None
     if is_call(user, aten.select.int):
         start = numbers[0] % length
-        return Part(axis, start, start + 1)
+        # an axis of one is whole already, and may be all that a sum left of it
+        return Part(axis, start, start + 1) if length > 1 else None
     whole = [0, length, 1]
     start, stop, step = numbers + whole[len(numbers) :]
     start, stop = (min(max(n + length if n < 0 else n, 0), length) for n in (start, stop))

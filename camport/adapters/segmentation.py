@@ -1,0 +1,170 @@
+"""Semantic segmentation: one row of class logits a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole
+from camport.core.adapter import Adapter
+from camport.errors import InputError
+
+PREDICTED = -1.0
+"""In a mask: wherever the model predicts the class."""
+
+EXAMPLE = '{"class": 12, "box": (x0, y0, x1, y1)}'
+
+
+@dataclass(frozen=True)
+class SegmentationAdapter(Adapter):
+    """Explains a class in a region: y^c = sum(mask * z_c) / sum(mask) (Seg-Grad-CAM, 2002.11434, equation 2).
+
+    The model gives logits z [b,k,h,w]: a tensor, "out" of a dictionary as torchvision's, or `.logits`. Logits coarser
+    than the mask are stretched to it.
+
+    `target` is None, a class (int or int64 [b]), or a dictionary of "class" and one of
+        "mask": float or bool [H,W] or [b,H,W], at the size of the images;
+        "box": (x0, y0, x1, y1), or [b,4], in their pixels; "pixel": (x, y), or [b,2].
+    Without a region it is where the model predicts the class; without a class (-1) the one that covers most of the
+    region, or of the image but for the background.
+
+    Args:
+        background: the class that is not chosen by itself; None where there is no such class.
+    """
+
+    name: ClassVar[str] = "segmentation"
+    title: ClassVar[str] = "One class of a semantic segmentation in a region"
+
+    background: int | None = 0
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """`target` int64 [b] and `mask` [b,H,W], which is -1 everywhere for the predicted region."""
+        return ("target", "mask")
+
+    def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+        """Classes [b], and masks [b,H,W] of any region."""
+        b, device = images.shape[0], images.device
+        if target is None or not isinstance(target, Mapping):
+            target = {"class": -1 if target is None else target}
+        parts = parts_of(target, ("class", "target", "mask", "box", "pixel"), EXAMPLE)
+        given = parts.get("class", parts.get("target", -1))
+        classes = a_row_each(whole(given, "class", "one class or int64 [b]", device), 1, b, "class", "[b]")
+        if bool((classes < -1).any()):
+            raise InputError(f"class {int(classes.min())} is out of range; classes are 0 and up, -1 is the model's own")
+        regions = [name for name in ("mask", "box", "pixel") if name in parts]
+        if len(regions) > 1:
+            raise InputError(f"target has {' and '.join(regions)}; give one region")
+        if not regions:
+            mask = torch.full((b, *images.shape[2:]), PREDICTED, dtype=images.dtype, device=device)
+        else:
+            mask = self._mask(regions[0], parts[regions[0]], images)
+        return {"target": classes, "mask": mask}
+
+    def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
+        """InputError for a class the model does not have, or one that it predicts nowhere."""
+        z = _logits(outputs)
+        k = max(z.shape[1], 2) if self._binary(z) else z.shape[1]
+        for value in (int(target["target"].max()), self.background or 0):
+            if not -1 <= value < k:
+                raise InputError(f"class {value} is out of range: the model has {k} classes (0..{k - 1})")
+        resolved = self.resolve(outputs, target)
+        for i, covered in enumerate(resolved["mask"].flatten(1).sum(1).tolist()):
+            if covered <= 0:
+                raise InputError(
+                    f"the model predicts class {int(resolved['target'][i])} nowhere in image {i}; name another class, "
+                    'or a region: "mask", "box" or "pixel"'
+                )
+
+    def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """-1 becomes the class that covers most, and a mask of -1 the region where it is predicted."""
+        mask = target["mask"]
+        z = _stretched(_logits(outputs), mask)
+        asked = mask < 0
+        if self._binary(z):
+            here = (z > 0).to(z.dtype)
+            classes = torch.where(target["target"] < 0, torch.zeros_like(target["target"]), target["target"])
+        else:
+            winner = z.argmax(1, keepdim=True)
+            each = (torch.arange(z.shape[1], device=z.device)[None, :, None, None] == winner).to(z.dtype)
+            covered = (each * torch.where(asked, torch.ones_like(mask), mask)[:, None]).sum((2, 3))
+            if self.background is not None:
+                nothing = torch.arange(z.shape[1], device=z.device)[None] == self.background
+                covered = torch.where(nothing & asked.flatten(1).any(1)[:, None], -torch.ones_like(covered), covered)
+            classes = torch.where(target["target"] < 0, covered.argmax(1), target["target"])
+            here = (each * one_hot(classes, z)).sum(1, keepdim=True)
+        return {"target": classes, "mask": torch.where(asked, here[:, 0], mask)}
+
+    def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+        """sum(mask * z_c) / sum(mask)."""
+        mask = target["mask"]
+        z = _logits(outputs)
+        own = z if self._binary(z) else (z * one_hot(target["target"], z)).sum(1, keepdim=True)
+        own = _stretched(own, mask)[:, 0]
+        weight = mask.to(own.dtype)
+        return (own * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-6)
+
+    def explained(self, target: Mapping[str, Tensor]) -> Tensor:
+        """The classes."""
+        return target["target"]
+
+    def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Random classes in random boxes, every second the model's own class and region, at the logits' size."""
+        z = _logits(outputs)
+        h, w = z.shape[2:]
+        mask = torch.zeros(batch, h, w, dtype=z.dtype)
+        for row in mask:
+            y, x = (int(torch.randint(0, max(n // 2, 1), (1,), generator=generator)) for n in (h, w))
+            row[y : y + h // 2 + 1, x : x + w // 2 + 1] = 1
+        classes = torch.randint(z.shape[1], (batch,), generator=generator)
+        classes[1::2], mask[1::2] = -1, PREDICTED
+        return {"target": classes, "mask": mask}
+
+    def _binary(self, z: Tensor) -> bool:
+        return z.shape[1] == 1
+
+    def _mask(self, kind: str, value: Any, images: Tensor) -> Tensor:
+        b, (h, w), device = images.shape[0], images.shape[2:], images.device
+        if kind == "mask":
+            mask = torch.as_tensor(value, device=device) if isinstance(value, Tensor) else value
+            given = numbers(mask, "mask", "[H,W] or [b,H,W]", images.dtype, device)
+            mask = a_row_each(given, 3, b, "mask", "[H,W] or [b,H,W]")
+            own = bool((mask == PREDICTED).flatten(1).all(1).all())
+            if not own and bool((mask < 0).any()):
+                raise InputError(f"mask has values down to {float(mask.min()):g}; weights of pixels are 0 and more")
+            empty = [i for i, covered in enumerate(mask.flatten(1).any(1).tolist()) if not covered]
+            if empty:
+                raise InputError(f"mask of image {empty[0]} is empty; mark at least one pixel")
+            return mask
+        rank = 4 if kind == "box" else 2
+        shape = "(x0, y0, x1, y1) or [b,4]" if kind == "box" else "(x, y) or [b,2]"
+        rows = a_row_each(numbers(value, kind, shape, torch.float64, device), 2, b, kind, shape)
+        if rows.shape[1] != rank:
+            raise InputError(f"{kind} has {rows.shape[1]} numbers; wanted {shape}")
+        corners = rows if kind == "box" else torch.cat([rows.floor(), rows.floor() + 1], 1)
+        x0, y0, x1, y1 = corners.unbind(1)
+        outside = (x0 < 0) | (y0 < 0) | (x1 > w) | (y1 > h) | (x1 <= x0) | (y1 <= y0)
+        if bool(outside.any()):
+            shown = [round(v, 1) for v in rows[int(outside.nonzero()[0])].tolist()]
+            raise InputError(f"{kind} {shown} is empty or outside the image of {w}x{h} pixels (width x height)")
+        y, x = (torch.arange(n, device=device, dtype=torch.float64) + 0.5 for n in (h, w))
+        inside = (x >= x0[:, None]) & (x <= x1[:, None]), (y >= y0[:, None]) & (y <= y1[:, None])
+        mask = (inside[1][:, :, None] & inside[0][:, None, :]).to(images.dtype)
+        if not bool(mask.flatten(1).any(1).all()):
+            raise InputError(f"{kind} {rows.tolist()} holds no pixel's centre; make it larger")
+        return mask
+
+
+def _logits(outputs: Any) -> Float[Tensor, "b k h w"]:
+    return found(outputs, ("out", "logits"), 4, "logits [b,k,h,w]")
+
+
+def _stretched(z: Tensor, mask: Tensor) -> Tensor:
+    if z.shape[2:] == mask.shape[1:]:
+        return z
+    return nn.functional.interpolate(z, size=mask.shape[1:], mode="bilinear", align_corners=False)
