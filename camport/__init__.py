@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from camport.core.metric import Metric
     from camport.core.probe import Probe
     from camport.core.registry import AdapterInfo, MethodInfo, PluginInfo, adapters, methods
+    from camport.core.sweep import sweep
 
 try:
     __version__ = _version("camport")
@@ -40,6 +41,7 @@ _LAZY = {
     "bind": "camport.binding",
     "explain": "camport.binding",
     "methods": "camport.core.registry",
+    "sweep": "camport.core.sweep",
 }
 
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "explain",
     "hookimpl",
     "methods",
+    "sweep",
 ]
 
 

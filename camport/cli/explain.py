@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from camport.cli import figure
+from camport.cli import figure, layers
 from camport.cli.options import (
     Adapter,
     Alpha,
@@ -16,15 +16,20 @@ from camport.cli.options import (
     Model,
     Output,
     Preprocessing,
+    Sweep,
     Target,
+    Views,
     Weights,
 )
 from camport.cli.working import working
-from camport.errors import MissingDependencyError
+from camport.errors import InputError, MissingDependencyError
 from camport.runtime import class_index, open_image
 from camport.view import check_writable, colormap_table
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from camport.core.explanation import Explanation
     from camport.models import Loaded
 
 
@@ -41,31 +46,60 @@ def explain(
     preprocess: Preprocessing = None,
     colormap: Colormap = "turbo",
     alpha: Alpha = 0.6,
+    view: Views = None,
+    sweep: Sweep = False,
 ) -> None:
     """Explain what a model sees in images, in PyTorch."""
     path = check_writable(output)
     colormap_table(colormap)
+    views = view or []
+    figure.check_views(views, path, len(images), len(layer or []))
+    if "all" in (layer or []):
+        raise InputError("--layer all: a picture of every layer, one by one, is made by --sweep")
+    if sweep and (views or len(images) > 1):
+        raise InputError(f"--sweep draws overlays of one image; given are {len(images)} and {len(views)} views")
     pictures = [open_image(image) for image in images]
-    with working(f"explaining {len(pictures)} image{'s' * (len(pictures) != 1)} by {method} with {model}") as progress:
+    what = f"{len(pictures)} image{'s' * (len(pictures) != 1)} by {method} with {model}"
+    with working(f"explaining {what}{' at many layers' * sweep}") as progress:
         loaded = load(model, weights, labels, preprocess)
         import torch
 
         import camport
 
-        bound = camport.bind(loaded.model, method, layer or loaded.layer, adapter)
+        bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, adapter)
+        figure.check_method(views, type(bound.explainer))
         index = None if target is None else class_index(target, loaded.labels or None)
         prepared = [loaded.preprocess.apply(picture) for picture in pictures]
-        explanations = [bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared]
+        if sweep:
+            found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, adapter, progress)
+        else:
+            explanations = [bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared]
+    title = f"{bound.explainer.title} of {model}"
+    placements = [placement for _, placement in prepared]
+    if sweep:
+        last = list(found.values())[-1]
+        text = figure.caption(last.target, last.score, loaded.labels)
+        layers.write(path, pictures[0], placements[0], found, f"{title}: {text}", colormap, alpha)
+        typer.echo(f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to {list(found)[-1]}")
+        typer.echo(f"wrote {path}")
+        return
     captions = [
         figure.caption(int(e.target[0]) if e.target.dim() == 1 else None, float(e.score[0]), loaded.labels)
         for e in explanations
     ]
-    title = f"{bound.explainer.title} of {model}" + (f" at {', '.join(bound.layers)}" if bound.layers else "")
-    numbers = [e.numbers() for e in explanations]
-    figure.write(path, pictures, [p for _, p in prepared], numbers, title, captions, colormap, alpha)
+    where = f" at {', '.join(bound.layers)}" if bound.layers else ""
+    numbers = [{**e.numbers(), **_signed(e)} for e in explanations]
+    title = f"Feature maps of {model}" if "grid" in views else title
+    figure.write(path, pictures, placements, numbers, title + where, captions, colormap, alpha, views)
     for image, text in zip(images, captions, strict=True):
         typer.echo(f"{image}: {text}" + (f", layer {', '.join(bound.layers)}" if bound.layers else ""))
     typer.echo(f"wrote {path}")
+
+
+def _signed(explanation: "Explanation") -> dict[str, "np.ndarray"]:
+    """The signed image that a method gives beside its map, [1,c,H,W]."""
+    gradient = explanation.figures.get("gradient")
+    return {} if gradient is None else {"gradient": gradient.cpu().numpy()}
 
 
 def load(spec: str, weights: str | None, labels: Labels, preprocess: str | None) -> "Loaded":
@@ -87,8 +121,6 @@ def load(spec: str, weights: str | None, labels: Labels, preprocess: str | None)
 
 
 def _read_labels(path: Labels) -> tuple[str, ...]:
-    from camport.errors import InputError
-
     assert path is not None
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -2,13 +2,60 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 
+from camport.errors import InputError, UnknownNameError
 from camport.runtime import Placement
-from camport.view import Cell, grid, overlay, save_arrays, save_image
+from camport.view import (
+    GRADIENT_VIEWS,
+    Cell,
+    apply_colormap,
+    channel_grid,
+    gradient_picture,
+    grid,
+    overlay,
+    save_arrays,
+    save_image,
+)
 from camport.view.save import ARRAYS
+
+HEADS = {
+    "overlay": "explanation",
+    "map": "map",
+    "colour": "gradient, colour",
+    "grey": "gradient, grey",
+    "positive": "positive gradient",
+    "negative": "negative gradient",
+}
+VIEWS = (*HEADS, "grid")
+"""The names that --view takes."""
+
+
+def check_views(views: Sequence[str], path: Path, images: int, layers: int) -> None:
+    """Refuses views that cannot be drawn, as far as that is known before anything is explained."""
+    for view in views:
+        if view not in VIEWS:
+            raise UnknownNameError("view", view, VIEWS)
+    if views and path.suffix.lower() in ARRAYS:
+        raise InputError(f"--view is for pictures (.png, .jpg), and {path} is written with numbers")
+    if "grid" in views and (len(views) > 1 or images > 1 or layers > 1):
+        what = "is given with others" if len(views) > 1 else f"has {images} images and {max(1, layers)} layers"
+        raise InputError(f"view 'grid' is a figure of its own, of one image at one layer; here it {what}")
+
+
+def check_method(views: Sequence[str], method: Any) -> None:
+    """Refuses views of what the method, a class of explainers, does not give."""
+    signed = next((view for view in views if view in GRADIENT_VIEWS), None)
+    if signed and method.family != "input-gradient":
+        raise InputError(f"view {signed!r} draws the gradient of the image; {method.name} gives none, {_WITH_GRADIENT}")
+    if "grid" in views and not method.needs_layer:
+        raise InputError(f"view 'grid' draws a layer's feature maps, and {method.name} reads none; feature_maps does")
+
+
+_WITH_GRADIENT = "but saliency, guided_backprop, deconvnet, guided_gradcam, smoothgrad and integrated_gradients do"
 
 
 def write(
@@ -20,16 +67,41 @@ def write(
     captions: Sequence[str],
     colormap: str,
     alpha: float,
+    views: Sequence[str] = (),
 ) -> None:
-    """Writes overlays at the pictures' own size (.png, .jpg) or the graph's outputs (.npy: heatmaps, .npz: all)."""
+    """Writes pictures at the pictures' own size (.png, .jpg) or the graph's outputs (.npy: heatmaps, .npz: all).
+
+    `results` hold "heatmap" [1,H,W]; for views of them "gradient" [1,c,H,W] or "feature_maps" [1,c,h,w].
+    """
     if path.suffix.lower() in ARRAYS:
         _write_numbers(path, results)
         return
+    if "grid" in views:
+        save_image(path, channel_grid(results[0]["feature_maps"][0], pictures[0], title=title))
+        return
+    views = views or ("overlay",)
     rows = []
     for picture, placement, result, caption in zip(pictures, placements, results, captions, strict=True):
+        cells = [_drawn(view, picture, placement, result, colormap, alpha) for view in views]
+        rows.append([Cell(picture), Cell(cells[0], caption), *cells[1:]])
+    heads = [HEADS[view] for view in views]
+    bar = colormap if {"overlay", "map"} & set(views) else None
+    save_image(path, grid(rows, title=title, columns=["image", *heads], colorbar=bar))
+
+
+def _drawn(
+    view: str, picture: Image, placement: Placement, result: Mapping[str, np.ndarray], colormap: str, alpha: float
+) -> Image | np.ndarray:
+    if view not in GRADIENT_VIEWS:
         heatmap = placement.to_image(result["heatmap"][0])
-        rows.append([Cell(picture), Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), caption)])
-    save_image(path, grid(rows, title=title, columns=["image", "explanation"], colorbar=colormap))
+        return (
+            overlay(picture, heatmap, alpha=alpha, colormap=colormap)
+            if view == "overlay"
+            else apply_colormap(heatmap, colormap)
+        )
+    if "gradient" not in result:
+        raise InputError(f"view {view!r} draws the gradient of the image; this method gives none, {_WITH_GRADIENT}")
+    return gradient_picture(np.stack([placement.to_image(channel) for channel in result["gradient"][0]]), view)
 
 
 def _write_numbers(path: Path, results: Sequence[Mapping[str, np.ndarray]]) -> None:

@@ -28,6 +28,22 @@ Layer = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Target layer; several are fused. Chosen if left out (`camport layers`)."),
 ]
+Views = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--view",
+        metavar="NAME",
+        help="What is drawn: overlay, or the map alone; for gradients of the image colour, grey, positive or negative; "
+        "for feature maps grid. Several are drawn side by side.",
+    ),
+]
+Sweep = Annotated[
+    bool,
+    typer.Option(
+        "--sweep",
+        help="One image at every layer, one by one; or at those of --layer, which may then be patterns: 'layer?.*'.",
+    ),
+]
 Adapter = Annotated[str, typer.Option(help="The task; `camport adapters` lists them.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="File to write.")]
 Colormap = Annotated[str, typer.Option(help="Colours of the heatmap: turbo, jet, viridis, inferno or coolwarm.")]

@@ -25,7 +25,8 @@ class IntegratedGradients(Explainer):
     gradient a step.
 
     Complete: the map sums up to y(x) - y(x'). `Explanation.figures` has that "difference" [b], and in
-    "completeness_gap" [b] how much of it the map misses: where that is not small, take more steps.
+    "completeness_gap" [b] how much of it the map misses: where that is not small, take more steps. "gradient"
+    [b,c,H,W] is the map before channels are summed; `camport.view.gradient_picture` draws it.
 
     Args:
         steps: points on the way.
@@ -54,6 +55,7 @@ class IntegratedGradients(Explainer):
         """sum over channels of (x - x') times the mean gradient."""
         start = torch.full_like(probe.images, self.baseline)
         attributions = integrated(probe, start, *quadrature(self.steps, self.rule))
+        probe.note("gradient", lambda: attributions)
         probe.note("difference", lambda: probe.y - probe.score(start[None])[0])
         probe.note("completeness_gap", lambda: probe.figures["difference"] - attributions.sum((1, 2, 3)))
         return attributions.sum(1)

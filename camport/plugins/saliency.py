@@ -17,6 +17,8 @@ class Saliency(Explainer):
     .. math:: M_{ij} = \max_c \Big| \frac{\partial y^c}{\partial x_{cij}} \Big|
 
     Simonyan et al. 2014, arXiv 1312.6034, section 3.1. Maps are >= 0, at image resolution.
+
+    `Explanation.figures["gradient"]` [b,c,H,W] is the signed gradient; `camport.view.gradient_picture` draws it.
     """
 
     name: ClassVar[str] = "saliency"
@@ -28,4 +30,6 @@ class Saliency(Explainer):
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """max over channels of abs(dy/dx)."""
-        return probe.input_gradient().abs().amax(1)
+        gradient = probe.input_gradient()
+        probe.note("gradient", lambda: gradient)
+        return gradient.abs().amax(1)

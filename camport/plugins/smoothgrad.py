@@ -28,6 +28,8 @@ class SmoothGrad(Explainer):
     Smilkov et al. 2017, arXiv 1706.03825, section 2.2. Maps are >= 0, at image resolution. One run of the model and
     its gradient a noisy image.
 
+    `Explanation.figures["gradient"]` [b,c,H,W] is the signed mean; `camport.view.gradient_picture` draws it.
+
     Forms: "mean" as above; "squared", the mean of the squared gradient (SmoothGrad-Squared, Hooker et al. 2019, arXiv
     1806.10758); "variance", the gradient's variance (VarGrad, Adebayo et al. 2018, arXiv 1810.03307). Noise is relative
     to each image's own range, and the same for all images of a batch.
@@ -75,6 +77,8 @@ class SmoothGrad(Explainer):
         means = probe.total([torch.arange(samples, device=images.device)], step) / samples
         if form == "variance":
             return (means[1] - means[0] ** 2).relu().amax(1)
+        if form == "mean":
+            probe.note("gradient", lambda: means[0])
         return means[0].abs().amax(1)
 
     def _chosen(self) -> tuple[int, Form]:

@@ -28,7 +28,7 @@ RESNET = ("-m", "torchvision:resnet18", "-o", "out.png", "--weights")
     ("match", "arguments"),
     [
         (r"unknown method 'grad-cam'; did you mean 'gradcam'", ("--method", "grad-cam")),
-        (r"unknown method 'zzz'; there is: ablationcam, cam, ", ("--method", "zzz")),
+        (r"unknown method 'zzz'; there is: ablationcam, attention_rollout, cam, ", ("--method", "zzz")),
         (r"no layer 'feature' in PoolingCAMNet; nearest: features", ("--layer", "feature")),
         (r"layer 'features@x': what follows '@' is the number of a run", ("--layer", "features@x")),
         (r"ran 1 times in the forward pass; run 3 does not exist", ("--layer", "features@3")),
@@ -54,6 +54,40 @@ RESNET = ("-m", "torchvision:resnet18", "-o", "out.png", "--weights")
 )
 def test_options_of_explain(refused, photo, match, arguments):
     refused(match, "explain", photo, *DIGITS, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("match", "arguments"),
+    [
+        (r"unknown view 'color'; did you mean 'colour'", ("--view", "color")),
+        (r"view 'grey' draws the gradient of the image; gradcam gives none, but saliency", ("--view", "grey")),
+        (r"view 'grey' .*this method gives none, but saliency", ("--view", "grey", "--method", "fullgrad")),
+        (r"view 'grid' draws a layer's feature maps, and rise reads none", ("--view", "grid", "--method", "rise")),
+        (r"view 'grid' is a figure of its own.*is given with others", ("--view", "grid", "--view", "map")),
+        (
+            r"view 'grid' is a figure of its own.*has 1 images and 2 layers",
+            ("--view", "grid", "--layer", "features", "--layer", "features.0"),
+        ),
+        (r"--layer all: a picture of every layer, one by one, is made by --sweep", ("--layer", "all")),
+        (r"--sweep draws overlays of one image; given are 1 and 1 views", ("--sweep", "--view", "map")),
+        (r"saliency has no target layer to sweep over", ("--sweep", "--method", "saliency")),
+        (r"no layer with maps over the image is like 'x\*'; there is: features", ("--sweep", "--layer", "x*")),
+        (r"no layer 'feature' in PoolingCAMNet; nearest: features", ("--sweep", "--layer", "feature")),
+    ],
+)
+def test_views_and_sweeps(refused, photo, match, arguments):
+    refused(match, "explain", photo, *DIGITS, *arguments)
+
+
+def test_what_is_drawn_is_for_pictures(refused, photo):
+    refused(
+        r"--view is for pictures \(.png, .jpg\), and out.npz is written with numbers",
+        *("explain", photo, "-m", "demo:gap-pool", "--method", "saliency", "--view", "grey", "-o", "out.npz"),
+    )
+    refused(
+        r"--sweep draws overlays of one image; given are 2",
+        *("explain", photo, photo, "-m", "demo:gap-pool", "--sweep", "-o", "out.png"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,59 @@ def test_explain_at_several_layers(camport, photo):
     assert "layer layer2, layer3" in done.out
 
 
+def test_views_of_a_gradient_stand_side_by_side(camport, photo, tmp_path):
+    widths = []
+    for views in (["colour"], ["overlay", "colour", "grey", "positive", "negative", "map"]):
+        options = [part for view in views for part in ("--view", view)]
+        done = camport("explain", photo, "-m", "demo:digits", "--method", "guided_backprop", *options, "-o", "out.png")
+        assert (done.status, done.err) == (0, "")
+        with Image.open(tmp_path / "out.png") as picture:
+            widths.append(picture.width)
+            middle = np.asarray(picture).astype(int)[picture.height // 2]
+        assert (abs(middle - 128).max(1) < 32).sum() > 20  # where nothing is, colour is grey
+    assert widths[1] > 3 * widths[0]
+
+
+@pytest.mark.parametrize(
+    "method", ["saliency", "deconvnet", "guided_gradcam", "smoothgrad", "integrated_gradients", "guided_backprop"]
+)
+def test_every_signed_image_is_drawn_and_saved(camport, photo, tmp_path, method):
+    arguments = ("explain", photo, "-m", "demo:gap-pool", "--method", method)
+    done = camport(*arguments, "--view", "negative", "-o", "out.png")
+    assert (done.status, done.err) == (0, "")
+    assert camport(*arguments, "-o", "out.npz").status == 0
+    gradient = np.load(tmp_path / "out.npz")["gradient"]
+    assert gradient.shape == (1, 3, 64, 64)
+    assert gradient.min() < 0 < gradient.max()
+
+
+def test_feature_maps_as_a_grid(camport, photo, tmp_path):
+    arguments = ("explain", photo, "-m", "demo:digits", "--method", "feature_maps", "--layer", "layer2", "--view")
+    assert camport(*arguments, "map", "-o", "map.png").status == 0
+    done = camport(*arguments, "grid", "-o", "grid.png")
+    assert (done.status, done.err) == (0, "")
+    with Image.open(tmp_path / "map.png") as one, Image.open(tmp_path / "grid.png") as many:
+        assert many.height > 2 * one.height
+
+
+def test_a_sweep_is_one_picture_of_all_layers(camport, photo, tmp_path):
+    arguments = ("explain", photo, "-m", "demo:digits", "--target", "seven", "--sweep")
+    done = camport(*arguments, "-o", "out.png")
+    assert (done.status, done.err) == (0, "")
+    assert re.search(r"photo.png: seven \(7\), score -?\d+\.\d\d, 25 layers from conv1 to layer3\n", done.out)
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.width > 6 * 176
+    assert camport(*arguments, "--layer", "layer?", "--layer", "conv1", "-o", "out.npz").status == 0
+    found = np.load(tmp_path / "out.npz")
+    assert list(found) == ["conv1", "layer1", "layer2", "layer3"]
+    assert (
+        camport("explain", photo, "-m", "demo:digits", "--target", 7, "--layer", "layer2", "-o", "one.npy").status == 0
+    )
+    assert np.array_equal(found["layer2"], np.load(tmp_path / "one.npy")[0])
+    assert camport(*arguments, "--layer", "layer?", "-o", "out.npy").status == 0
+    assert np.load(tmp_path / "out.npy").shape == (3, *found["layer2"].shape)
+
+
 def test_explain_by_labels_and_preprocessing_of_ones_own(camport, photo, tmp_path):
     (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
     done = camport(
