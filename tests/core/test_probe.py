@@ -5,6 +5,7 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter
+from camport.core.fusion import over_layers
 from camport.core.layers import LayerName
 from camport.core.loop import limited
 from camport.core.probe import Probe
@@ -295,4 +296,21 @@ def test_figures_are_eager():
     x = images(2)
     explanation = camport.explain(seeded(Net()), x, Noting(), 1)
     assert explanation.figures["norm"].shape == (2,)
-    assert not camport.explain(seeded(Net()), x, "saliency", 1).figures
+    assert not camport.explain(seeded(Net()), x, "gradcam", 1).figures
+
+
+def test_activations_are_there_after_the_images_gradient():
+    """The pass for the gradient with respect to the images runs no hook of a layer, so it stands for no other."""
+
+    class GradientFirst(camport.Explainer):
+        name, title, paper, family, needs_gradients = "f", "f", "-", "activation", True
+
+        def saliency(self, probe):
+            steep = probe.input_gradient().abs().amax((1, 2, 3))
+            return steep[:, None, None] * over_layers(probe, lambda a, g: (a * g).sum(1), "max")
+
+    model, x = seeded(Net()), images()
+    found = camport.explain(model, x, GradientFirst(), 1, "features")
+    (a,), (g,) = found.activations, found.gradients
+    steep = camport.explain(model, x, "saliency", 1).raw.amax((1, 2))
+    assert torch.allclose(found.raw, steep[:, None, None] * (a * g).sum(1).float(), rtol=1e-5)
