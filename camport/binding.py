@@ -18,7 +18,7 @@ from camport.core.explanation import Explanation
 
 def bind(
     model: nn.Module | str | os.PathLike[str],
-    method: str | Explainer = "gradcam",
+    method: str | Explainer | None = None,
     layer: str | Sequence[str] | None = None,
     adapter: str | Adapter = "classification",
     **options: Any,
@@ -28,7 +28,8 @@ def bind(
     Args:
         model: any nn.Module, left exactly as found; or the path of an .onnx file, whose nodes are rebuilt as PyTorch
             operations. It is always explained in evaluation mode.
-        method: a name from `camport.methods()`, or an Explainer instance with its options.
+        method: a name from `camport.methods()`, or an Explainer instance with its options; None is the adapter's
+            (gradcam, for detection odam).
         layer: dotted module name, a list of names (fused), or None: chosen at the first call and reported.
             `name@0` is the first run of a module that runs several times. In an .onnx file, a node or a tensor.
         adapter: a name from `camport.adapters()`, or an Adapter instance with its options.
@@ -52,7 +53,7 @@ def bind(
 def explain(
     model: nn.Module | str | os.PathLike[str],
     images: Tensor,
-    method: str | Explainer = "gradcam",
+    method: str | Explainer | None = None,
     target: Any = None,
     layer: str | Sequence[str] | None = None,
     adapter: str | Adapter = "classification",

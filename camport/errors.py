@@ -95,6 +95,12 @@ class ReluRuleWarning(CamportWarning):
     """A ReLU rule (guided backpropagation, deconvnet) met no ReLU, so the plain gradient was returned."""
 
 
+class DoubtWarning(CamportWarning):
+    """What was explained is not quite what was asked: a box that no detection matches well, or a method that cannot
+    tell one object from another.
+    """
+
+
 class GuardWarning(CamportWarning):
     """A numerically undefined step was guarded; the message says which and on what share of channels."""
 

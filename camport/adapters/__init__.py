@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 
 from camport.adapters.classification import ClassificationAdapter
+from camport.adapters.detection import DetectionAdapter
 from camport.adapters.function import FunctionAdapter
 from camport.adapters.segmentation import SegmentationAdapter
 from camport.adapters.similarity import SimilarityAdapter
@@ -16,13 +17,13 @@ from camport.core.markers import hookimpl
 from camport.core.registry import AdapterInfo
 from camport.core.registry import adapters as _registered
 
-__all__ = ["ClassificationAdapter", "FunctionAdapter", "SegmentationAdapter", "SimilarityAdapter"]
+__all__ = ["ClassificationAdapter", "DetectionAdapter", "FunctionAdapter", "SegmentationAdapter", "SimilarityAdapter"]
 
 
 @hookimpl
 def camport_adapters() -> list[type[Adapter]]:
     """All of them."""
-    return [ClassificationAdapter, FunctionAdapter, SegmentationAdapter, SimilarityAdapter]
+    return [ClassificationAdapter, DetectionAdapter, FunctionAdapter, SegmentationAdapter, SimilarityAdapter]
 
 
 class _Callable(ModuleType):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.grid import Grid, find_grid
+from camport.core.heatmap import upsample
+from camport.core.layers import LayerName, Run, choose
 
 
 class Adapter(ABC):
@@ -23,10 +25,14 @@ class Adapter(ABC):
     Attributes:
         name: the registry name, e.g. "classification".
         title: one line for people.
+        method: the method that is used where none is named.
+        lists: without a target, `listed` finds several in an image, each explained for itself.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
+    method: ClassVar[str] = "gradcam"
+    lists: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -72,6 +78,41 @@ class Adapter(ABC):
     @abstractmethod
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """A target for `batch` images as a user might give it, to compare an exported graph with eager PyTorch."""
+
+    def unwrap(self, model: nn.Module) -> nn.Module:
+        """The network itself, where the user's object is a wrapper that keeps gradients from it."""
+        return model
+
+    def settled(self, model: nn.Module, outputs: Any) -> Adapter:
+        """This adapter with everything fixed that is told by the values of the model's outputs for one image.
+
+        Asked once, before anything is explained or traced.
+        """
+        return self
+
+    def layers(self, runs: Sequence[Run]) -> list[LayerName]:
+        """The target layers where the user names none, from the runs of the modules in one forward pass."""
+        return [choose(runs)]
+
+    def listed(self, outputs: Any) -> dict[str, Tensor]:
+        """For adapters that list: the targets in one image, a row each, as `resolve` takes them."""
+        raise NotImplementedError(f"{type(self).__name__} declares lists = True and does not list")
+
+    def said(self, outputs: Any) -> Any:
+        """The model's own output, where `call` puts something around it."""
+        return outputs
+
+    def figures(self, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `Explanation.figures` tells of a resolved target."""
+        return {}
+
+    def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
+        """Sentences that warn of what was explained, or of a method that does not fit it."""
+        return iter(())
+
+    def lay(self, maps: Float[Tensor, "b h w"], size: tuple[int, int], model: nn.Module) -> Float[Tensor, "b H W"]:
+        """A method's maps at the images' size, where they lie on the images."""
+        return upsample(maps, size)
 
     def grid(
         self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str

@@ -9,7 +9,7 @@ from torch import Tensor
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.probe import Probe
-from camport.errors import FlatMapWarning, MethodError, ReluRuleWarning, ReusedLayerWarning
+from camport.errors import DoubtWarning, FlatMapWarning, MethodError, ReluRuleWarning, ReusedLayerWarning
 
 
 def check_traits(explainer: Explainer, probe: Probe, raw: Tensor, images: Tensor) -> None:
@@ -37,6 +37,8 @@ def warn(explanation: Explanation, probe: Probe) -> None:
                 ReusedLayerWarning,
                 stacklevel=3,
             )
+    for doubt in probe.adapter.doubts(probe.target, explanation.method):
+        warnings.warn(doubt, DoubtWarning, stacklevel=3)
     if probe.relus_met == 0:
         warnings.warn(
             "the ReLU rule met no ReLU in this model: this is the plain gradient",

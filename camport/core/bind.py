@@ -16,7 +16,7 @@ from camport.errors import InputError
 
 def bind(
     model: nn.Module,
-    method: str | Explainer = "gradcam",
+    method: str | Explainer | None = None,
     layer: str | Sequence[str] | None = None,
     adapter: str | Adapter = "classification",
     *,
@@ -28,7 +28,8 @@ def bind(
 
     Args:
         model: any nn.Module; left exactly as found. It is always explained in evaluation mode.
-        method: a name from `camport.methods()`, or an Explainer instance with its options.
+        method: a name from `camport.methods()`, or an Explainer instance with its options; None is the adapter's
+            (gradcam, for detection odam).
         layer: dotted module name, a list of names (fused), or None: chosen at the first call and reported.
             `name@0` is the first run of a module that runs several times.
         adapter: a name from `camport.adapters()`, or an Adapter instance with its options.
@@ -46,9 +47,10 @@ def bind(
         raise InputError(f"model is {type(model).__name__}, not a torch.nn.Module")
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk is {chunk}; it is a number of images, at least 1")
-    explainer = method if isinstance(method, Explainer) else registry.explainer(method)()
-    bound_adapter = explainer.scored(adapter if isinstance(adapter, Adapter) else registry.adapter(adapter)())
-    return Bound(unwrapped(model), explainer, layer, bound_adapter, chunk, preprocess, labels)
+    given = adapter if isinstance(adapter, Adapter) else registry.adapter(adapter)()
+    explainer = method if isinstance(method, Explainer) else registry.explainer(method or given.method)()
+    bound_adapter = explainer.scored(given)
+    return Bound(bound_adapter.unwrap(unwrapped(model)), explainer, layer, bound_adapter, chunk, preprocess, labels)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -16,9 +16,9 @@ from camport.core.calling import called
 from camport.core.checks import check_images
 from camport.core.derivative import wide
 from camport.core.explainer import Explainer
-from camport.core.explanation import Explanation
-from camport.core.heatmap import minmax, upsample
-from camport.core.layers import LayerName, choose, parse_layers, record
+from camport.core.explanation import Explanation, joined
+from camport.core.heatmap import minmax
+from camport.core.layers import LayerName, parse_layers, record
 from camport.core.loop import Tick, limited
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
@@ -48,6 +48,7 @@ class Bound:
     ) -> None:
         self.model, self.explainer, self.adapter, self.chunk = model, explainer, adapter, chunk
         self.preprocess, self.labels = preprocess, labels
+        self._settled = False
         self._layers: list[LayerName] | None = [] if not explainer.needs_layer else None
         if layer is not None and explainer.needs_layer:
             self._layers = parse_layers(model, layer)
@@ -76,27 +77,30 @@ class Bound:
             MethodError: the method does not fit the model.
         """
         images = check_images(images, self.model)
+        lists = target is None and self.adapter.lists
+        if lists and images.shape[0] > 1:
+            return joined([self(image[None], progress=progress) for image in images])
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
             double = double_of(self.model)
-            probe = self._probe(double, images, given, validate=True, progress=progress)
+            probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
             self.explainer.check(probe)
             raw = wide(self.explainer.saliency(probe).detach())
-            check_traits(self.explainer, probe, raw, images)
-            heatmap = minmax(upsample(raw, (images.shape[-2], images.shape[-1]))).float()
+            check_traits(self.explainer, probe, raw, probe.images)
+            heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
             explanation = Explanation(
                 heatmap=heatmap,
                 raw=raw.float(),
                 score=probe.y.float(),
                 target=self.adapter.explained(probe.target),
-                outputs=probe.outputs,
+                outputs=self.adapter.said(probe.outputs),
                 activations=probe.activations if self._shows("activations", probe) else None,
                 gradients=[g.detach() for g in probe.gradients] if self._shows("gradients", probe) else None,
                 method=self.explainer.name,
                 layers=self.layers or (),
-                figures=probe.figures,
-                images=images,
+                figures={**self.adapter.figures(probe.target), **probe.figures},
+                images=probe.images,
             )
         warn(explanation, probe)
         return explanation
@@ -151,20 +155,30 @@ class Bound:
         *,
         validate: bool = False,
         progress: Tick | None = None,
+        lists: bool = False,
     ) -> Probe:
-        if self._layers is None:
-            self._layers = [choose(record(double, lambda: called(self.adapter, double, images[:1], rows(given, 1))))]
+        if self._layers is None or (not self._settled and type(self.adapter).settled is not Adapter.settled):
+            self._settle(double, images, given)
         return Probe(
             double,
             self.adapter,
-            self._layers,
+            self._layers or [],
             images,
             given,
             needs_gradients=self.explainer.needs_gradients and self.explainer.needs_layer,
             validate=validate,
             chunk=self.chunk,
             progress=progress,
+            lists=lists,
         )
+
+    def _settle(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> None:
+        """Fixes what one forward pass tells: how the adapter reads the outputs, and the layers that nobody named."""
+        said: list[Any] = []
+        runs = record(double, lambda: said.append(called(self.adapter, double, images[:1], rows(given, 1))))
+        self.adapter, self._settled = self.adapter.settled(double, said[0]), True
+        if self._layers is None:
+            self._layers = self.adapter.layers(runs)
 
     def _shows(self, what: str, probe: Probe) -> bool:
         return self.explainer.needs_layer and what in probe.used
@@ -184,7 +198,7 @@ class BoundProgram:
         given = {name: inputs[name] for name in bound.adapter.inputs}
         probe = bound._probe(with_state(bound.model, state), images, given)
         raw = bound.explainer.saliency(probe).detach()
-        heatmap = minmax(upsample(raw, (images.shape[-2], images.shape[-1])))
+        heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))
         leaves = [v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)]
         named = dict(numbered("outputs", leaves))
         named.update(score=probe.y, heatmap=heatmap)

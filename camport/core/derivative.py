@@ -23,6 +23,21 @@ def differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Ten
     return [wide(g) / scale if scale != 1 else wide(g) for g in grads]
 
 
+def differentiate_rows(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
+    """d y_r / d each leaf for every row r of y, where all rows come from one image: [r,...] for leaves [1,...]."""
+    scale = _scale(leaves)
+    if not y.requires_grad:
+        raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
+    found = [torch.autograd.grad(row * scale, leaves, retain_graph=True, allow_unused=True) for row in y.unbind(0)]
+    for name, grads in zip(names, zip(*found, strict=True), strict=True):
+        if all(grad is None for grad in grads):
+            raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
+    return [
+        torch.cat([torch.zeros_like(leaf) if grad is None else wide(grad) / scale for grad in grads])
+        for leaf, grads in zip(leaves, zip(*found, strict=True), strict=True)
+    ]
+
+
 def hessian_products(
     y: Tensor, leaves: Sequence[Tensor], vectors: Sequence[Tensor], names: Sequence[str]
 ) -> tuple[list[Tensor], list[Tensor]]:

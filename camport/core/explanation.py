@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -103,6 +105,32 @@ class Explanation:
         buffer = io.BytesIO()
         (overlays[0] if len(overlays) == 1 else grid([overlays])).save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def joined(parts: Sequence[Explanation]) -> Explanation:
+    """The explanations of several images as one: rows one after the other, the model's outputs as a list."""
+    first = parts[0]
+
+    def lists(name: str) -> list[Tensor] | None:
+        found = [getattr(part, name) for part in parts]
+        return None if found[0] is None else [torch.cat(rows) for rows in zip(*found, strict=True)]
+
+    numbers = [torch.full((len(part.score),), i) for i, part in enumerate(parts)]
+    return replace(
+        first,
+        heatmap=torch.cat([part.heatmap for part in parts]),
+        raw=torch.cat([part.raw for part in parts]),
+        score=torch.cat([part.score for part in parts]),
+        target=torch.cat([part.target for part in parts]),
+        outputs=[part.outputs for part in parts],
+        activations=lists("activations"),
+        gradients=lists("gradients"),
+        figures={
+            **{k: torch.cat([torch.atleast_1d(part.figures[k]) for part in parts]) for k in first.figures},
+            "image": torch.cat(numbers),
+        },
+        images=None if first.images is None else torch.cat([p.images for p in parts if p.images is not None]),
+    )
 
 
 def displayable(images: Any) -> list[Any]:

@@ -90,6 +90,7 @@ class Run:
         plain: the module puts out this tensor and nothing else; of a structure, the model may read another part.
         features: False for what only moves features about: pooling, dropout, identity, flatten, permute.
         preferred: the model itself names this module as its `target_layer`.
+        inputs: identity and (height, width) of each map among the module's arguments, those in lists too.
     """
 
     name: str
@@ -101,24 +102,28 @@ class Run:
     features: bool
     plain: bool
     preferred: bool = False
+    inputs: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 @contextmanager
 def recorded(double: nn.Module) -> Iterator[list[Run]]:
     """While open, every run of a module inside the double (not the double itself) is appended to the list."""
     runs: list[Run] = []
-    starts: list[int] = []
+    starts: list[tuple[int, tuple[tuple[int, tuple[int, ...]], ...]]] = []
     kept: list[Tensor] = []  # keeps identities unique while recording
     calls: dict[str, int] = {}
     target_layer = getattr(double, "target_layer", None)
     handles = []
 
     def before(module: nn.Module, args: Any) -> None:
-        starts.append(len(runs))
+        # taken down before the module runs, since some write into the list they are given
+        maps = [v for v in tree_flatten(args)[0] if isinstance(v, Tensor) and v.dim() == 4]
+        kept.extend(maps)
+        starts.append((len(runs), tuple((id(v), tuple(v.shape[2:])) for v in maps)))
 
     def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def ended(module: nn.Module, args: Any, output: Any) -> None:
-            start, tensor = starts.pop(), first_tensor(output)
+            (start, inputs), tensor = starts.pop(), first_tensor(output)
             call = calls.get(name, 0)
             calls[name] = call + 1
             if tensor is not None:
@@ -128,7 +133,8 @@ def recorded(double: nn.Module) -> Iterator[list[Run]]:
                 features = features and not getattr(module, "moves_features", False)
                 shape, kind = tuple(tensor.shape), type(module).__name__
                 plain = tensor is output
-                runs.append(Run(name, kind, call, start, id(tensor), shape, features, plain, name == target_layer))
+                preferred = name == target_layer
+                runs.append(Run(name, kind, call, start, id(tensor), shape, features, plain, preferred, inputs))
 
         return ended
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.calling import called
-from camport.core.derivative import differentiate, hessian_products, wide
+from camport.core.derivative import differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
-from camport.core.layers import LayerName, first_tensor, parse_layers, replace_first_tensor
+from camport.core.layers import LayerName, parse_layers
+from camport.core.leaves import leaf_taker, run_of
 from camport.core.loop import Step, Tick, current_limit, current_loop, traced
 from camport.core.memory import chunk_for
 from camport.core.relu import ReluMode, ReluRule
@@ -36,6 +37,7 @@ class Probe:
         validate: check outputs against the target; off while tracing.
         chunk: images in one pass of a loop; None sizes it from the free memory.
         progress: told how far a loop is.
+        lists: the target is whatever the adapter finds in the outputs, several rows for one image.
     """
 
     def __init__(
@@ -50,9 +52,10 @@ class Probe:
         validate: bool = False,
         chunk: int | None = None,
         progress: Tick | None = None,
+        lists: bool = False,
     ) -> None:
         self.double, self.adapter, self.layers = double, adapter, layers
-        self.images, self._given = images, dict(target)
+        self._images, self._given, self._lists = images, dict(target), lists
         self.chunk, self.progress = chunk or chunk_for(images), progress
         self.used: set[str] = set()
         self.figures: dict[str, Tensor] = {}
@@ -66,6 +69,21 @@ class Probe:
         self._native: list[Tensor] = []
         self._grids: list[Grid] = []
         self._gradients: list[Tensor] | None = None
+
+    @property
+    def images(self) -> Float[Tensor, "b c H W"]:
+        """The images, one for each row of the target: one image that is asked about several times is repeated."""
+        if self._lists:
+            self._run()
+        if not self.adapter.lists or self._images.shape[0] != 1:
+            return self._images
+        target = self._target if self._passed else self._given
+        return self._images.expand(next(iter(target.values())).shape[0], -1, -1, -1)
+
+    @property
+    def _shared(self) -> bool:
+        """Whether one image serves several rows of the target."""
+        return self._images.shape[0] < self.images.shape[0]
 
     @property
     def outputs(self) -> Any:
@@ -91,7 +109,7 @@ class Probe:
         """A [b,c,h,w] a target layer, in float32 or wider."""
         self.used.add("activations")
         self._run()
-        return [grid.to_maps(wide(a.detach())) for a, grid in zip(self._native, self._grids, strict=True)]
+        return [grid.to_maps(wide(self._row_each(a))) for a, grid in zip(self._native, self._grids, strict=True)]
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -104,7 +122,8 @@ class Probe:
         self._run()
         if self._gradients is None:
             assert self._y is not None
-            self._gradients = differentiate(self._y, self._native, self._layer_names())
+            derive = differentiate_rows if self._shared else differentiate
+            self._gradients = derive(self._y, self._native, self._layer_names())
             self._recorded = False
         return [grid.to_maps(g) for g, grid in zip(self._gradients, self._grids, strict=True)]
 
@@ -132,15 +151,20 @@ class Probe:
         """The sum of what `each` gives, `[...]`, without ever holding more than a chunk of it."""
         return self._loop(codes, step, total=True)
 
-    def score(self, images: Float[Tensor, "m b c H W"], *, probability: bool = False) -> Float[Tensor, "m b"]:
+    def score(self, images: Float[Tensor, "m r c H W"], *, probability: bool = False) -> Float[Tensor, "m b"]:
         """y^c for m variants of each image, masked or noisy ones, in one pass; many go through `each`.
 
         The target is the one of the clean images. `probability` asks for it as a probability where the task has one.
+        Where one image serves several rows of the target, variants [m,1,c,H,W] of it may serve all rows as well.
         """
         self.used.add("score")
         images = images.to(self.images.dtype)  # activations, and so masks of them, are wide
         of = self.adapter.probability if probability else self.adapter.score
         with torch.no_grad():
+            if images.shape[1] == 1 and self._shared:
+                m, outputs = images.shape[0], self._call(images[:, 0], 1)
+                rows = [{k: _repeat(v[r : r + 1], m) for k, v in self.target.items()} for r in range(self.y.shape[0])]
+                return torch.stack([wide(of(outputs, row)) for row in rows], 1)
             y = of(self._call(images.flatten(0, 1), images.shape[0]), self._repeated(images.shape[0]))
             return wide(y).unflatten(0, images.shape[:2])
 
@@ -159,7 +183,7 @@ class Probe:
         if len(self.layers) != 1:
             raise LayerError(f"a tail begins at one layer, {len(self.layers)} were given: {self.layers}")
         layer = LayerName(self.layers[0].module, self._run_index(self.layers[0]))
-        native, grid = self._native[0].detach(), self._grids[0]
+        native, grid = self._row_each(self._native[0]), self._grids[0]
         # eagerly image by image: what bypasses the layer need not have the batch on its first axis
         parts = [slice(None)] if traced() else [slice(i, i + 1) for i in range(self.images.shape[0])]
         ask, given = self.adapter.ask, self.target
@@ -188,7 +212,7 @@ class Probe:
         self.used.add("gradients")
         leaf = (self.images if images is None else images.flatten(0, 1)).detach().requires_grad_()
         mode = ReluMode(relu) if relu else None
-        with torch.enable_grad(), _entered(mode):
+        with torch.enable_grad(), mode or nullcontext():
             outputs = self.run_with(leaf.clone()) if images is None else self._call(leaf.clone(), images.shape[0])
             y = self.adapter.score(outputs, self.target if images is None else self._repeated(images.shape[0]))
         if mode:
@@ -210,7 +234,7 @@ class Probe:
         forward pass, and brings the gradients along.
         """
         self.used.add("gradients")
-        source = self if self._recorded else self.at()
+        source = self if self._recorded and not self._shared else self.at()
         source._run()
         assert source._y is not None
         pairs = zip(source._native, source._grids, vectors, strict=True)
@@ -253,14 +277,15 @@ class Probe:
             with torch.set_grad_enabled(self._records):
                 for layer, tensors in zip(self.layers, taken, strict=True):
                     module = self.double.get_submodule(layer.module)
-                    handles.append(hook(module, self._take(layer, tensors)))
-                outputs = self._call(self.images)
-                self._native = [self._pick(layer, t) for layer, t in zip(self.layers, taken, strict=True)]
+                    handles.append(hook(module, leaf_taker(layer, tensors, self._records)))
+                outputs = self._call(self._images)
+                self.runs_seen.update({n.module: len(t) for n, t in zip(self.layers, taken, strict=True)})
+                self._native = [run_of(layer, t) for layer, t in zip(self.layers, taken, strict=True)]
                 self._note(outputs)
         finally:
             for handle in handles:
                 handle.remove()
-        size = (self.images.shape[-2], self.images.shape[-1])
+        size = (self._images.shape[-2], self._images.shape[-1])
         self._grids = []
         for layer, native in zip(self.layers, self._native, strict=True):
             module = self.double.get_submodule(layer.module)
@@ -288,42 +313,22 @@ class Probe:
         if self._validate:
             self.adapter.check(detached, self._given)
         with torch.no_grad():
-            self._target = self.adapter.resolve(detached, self._given)
+            given = self.adapter.listed(detached) if self._lists else self._given
+            self._target = self.adapter.resolve(detached, given)
         self._y = self.adapter.score(outputs, self._target)
         self._outputs, self._passed = detached, True
 
     def _call(self, images: Tensor, m: int | None = None) -> Any:
         """What the model says about the target, of the clean images or of m variants of each."""
-        target = self._given if m is None else self._repeated(m)
+        first = self._given if not self._passed else self.target
+        target = first if m is None else self._repeated(m)
         return called(self.adapter, self.double, images, target)
 
-    def _take(self, layer: LayerName, tensors: list[Tensor]) -> Callable[[nn.Module, Any, Any], Any]:
-        """The hook that makes the layer's output a leaf, so that the backward pass ends there."""
-
-        def take(module: nn.Module, args: Any, output: Any) -> Any:
-            tensor = first_tensor(output)
-            if tensor is None:
-                raise LayerError(f"layer {str(layer)!r} ({type(module).__name__}) puts out no floating-point tensor")
-            if not self._records:
-                tensors.append(tensor.clone() if layer.run is None or layer.run == len(tensors) else tensor)
-                return None
-            leaf = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
-            tensors.append(leaf)
-            # the clone keeps an in-place operation behind the layer from changing the activations
-            return replace_first_tensor(output, leaf.clone())
-
-        return take
-
-    def _pick(self, layer: LayerName, tensors: list[Tensor]) -> Tensor:
-        self.runs_seen[layer.module] = len(tensors)
-        if not tensors:
-            raise LayerError(f"layer {str(layer)!r} did not run in the forward pass; choose one that does")
-        run = -1 if layer.run is None else layer.run
-        if not -len(tensors) <= run < len(tensors):
-            raise LayerError(
-                f"layer {layer.module!r} ran {len(tensors)} times in the forward pass; run {run} does not exist"
-            )
-        return tensors[run]
+    def _row_each(self, activation: Tensor) -> Tensor:
+        """Activations, detached, with a row for each row of the target."""
+        shared = activation.shape[0] == 1 and self._shared
+        activation = activation.detach()
+        return activation.expand(self.images.shape[0], *activation.shape[1:]) if shared else activation
 
     def _layer_names(self) -> list[str]:
         return [f"layer {str(name)!r}" for name in self.layers]
@@ -331,15 +336,6 @@ class Probe:
     def _run_index(self, layer: LayerName) -> int:
         run = -1 if layer.run is None else layer.run
         return run % self.runs_seen[layer.module]
-
-
-@contextmanager
-def _entered(mode: ReluMode | None) -> Iterator[None]:
-    if mode is None:
-        yield
-    else:
-        with mode:
-            yield
 
 
 def _repeat(tensor: Tensor, m: int) -> Tensor:

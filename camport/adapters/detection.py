@@ -1,0 +1,270 @@
+"""Object detection: one box and its class."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camport.adapters import detection_target
+from camport.adapters.detection_boxes import area, overlap, suppressed
+from camport.adapters.detection_calls import Seen, caller, inner_model
+from camport.adapters.detection_candidates import SMALLEST, Candidates, one_hot, picked
+from camport.adapters.detection_formats import Form, read
+from camport.adapters.detection_forms import recognised
+from camport.adapters.detection_layers import head_inputs
+from camport.adapters.detection_torchvision import placed
+from camport.core.adapter import Adapter
+from camport.core.heatmap import upsample
+from camport.core.layers import LayerName, Run
+from camport.errors import InputError, MethodError
+
+Score = Literal["class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom"]
+SCORES = ("class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom")
+SIDES = ("left", "top", "right", "bottom")
+Similarity = Literal["match", "drise"]
+
+
+@dataclass(frozen=True)
+class DetectionAdapter(Adapter):
+    r"""Explains one detection: the candidate that matches a box and a class, or each of the best detections.
+
+    A detector scores thousands of candidates. The one that is explained is
+
+    .. math:: \arg\max_n \mathrm{IoU}(\text{box}, \text{box}_n)\; p_n(\text{class})
+
+    found without a gradient; y^c is then what the detector says of this candidate alone. `target` is None (every
+    detection of an image that is left after non-maximum suppression, the best `most` of them, a map each);
+    {"boxes": [b,4], "class_ids": [b]} with boxes (left, top, right, bottom) in pixels of `images` and classes as the
+    model numbers them, -1 or left out for whatever class the matched candidate has; {"index": [b]}, the number of a
+    candidate. One image may be asked about any number of boxes. In an exported graph a box of no area stands for the
+    image's best detection.
+
+    `Explanation.figures` tells for each map: `boxes`, `class_ids`, `confidence`, `index` and `iou` of the candidate
+    that was explained. A match below an IoU of a half is warned of.
+
+    Args:
+        score_as: what y^c is. "class": the class logit. "objectness": the logit of there being an object.
+            "confidence": the logarithm of the confidence, class and objectness together. "left", "top", "right",
+            "bottom": a side of the box in pixels. "class_sum": the class's confidence summed over all candidates,
+            which is no explanation of any one of them.
+        format: one of `camport.adapters.detection_formats.FORMATS`, where outputs do not tell it.
+        classes: the number of classes, where the model does not tell it.
+        threshold: confidence below which a candidate is no detection.
+        iou: overlap above which the weaker of two detections of a class is suppressed.
+        most: detections explained where none is named.
+        similarity: what methods that mask the image ask for: "match", the largest IoU x confidence over the masked
+            image's candidates, or D-RISE's, which multiplies IoU, cosine of the class probabilities, and objectness.
+        form: how outputs are read; recognised at the first call.
+    """
+
+    name: ClassVar[str] = "detection"
+    title: ClassVar[str] = "One object of a detector: YOLO, DETR, SSD, R-CNN families"
+    method: ClassVar[str] = "odam"
+    lists: ClassVar[bool] = True
+
+    score_as: Score = "class"
+    format: str | None = None
+    classes: int | None = None
+    threshold: float = 0.25
+    iou: float = 0.45
+    most: int = 10
+    similarity: Similarity = "match"
+    form: Form | None = None
+
+    def __post_init__(self) -> None:
+        if self.score_as not in SCORES:
+            raise InputError(f"score_as is {self.score_as!r}; it is one of {', '.join(SCORES)}")
+        if not (0 <= self.threshold <= 1 and 0 <= self.iou <= 1 and self.most >= 1):
+            raise InputError(
+                f"threshold {self.threshold}, iou {self.iou}, most {self.most}; wanted 0 to 1, 0 to 1, 1 or more"
+            )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """`boxes` float [b,4] and `class_ids` int64 [b]."""
+        return ("boxes", "class_ids")
+
+    def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+        """Boxes [r,4] and classes [r]; of one image any number of rows."""
+        return detection_target.prepared(target, images)
+
+    def unwrap(self, model: nn.Module) -> nn.Module:
+        """The network inside a predictor, which may not let a gradient through."""
+        return inner_model(model)
+
+    def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
+        """The model's outputs, with the size of the images."""
+        return Seen(caller(model)(model, images, None), (images.shape[-2], images.shape[-1]))
+
+    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
+        """The same; a two-stage detector is asked about the boxes themselves."""
+        return Seen(caller(model)(model, images, target), (images.shape[-2], images.shape[-1]))
+
+    def said(self, outputs: Any) -> Any:
+        """The model's own output."""
+        return outputs.outputs if isinstance(outputs, Seen) else outputs
+
+    def settled(self, model: nn.Module, outputs: Any) -> Adapter:
+        """This adapter with the form of the model's outputs fixed: told from values, which a graph does not have."""
+        if self.form is not None:
+            return self
+        found = recognised(outputs.outputs, model, outputs.size, self.format, self.classes)
+        return dataclasses.replace(self, form=found)
+
+    def layers(self, runs: Sequence[Run]) -> list[LayerName]:
+        """The inputs of the detector's head."""
+        return head_inputs(runs)
+
+    def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
+        """InputError for a class or candidate the model does not have."""
+        found = self._candidates(outputs)
+        n, k = found.boxes.shape[1], found.logits.shape[2]
+        if found.labels is None and int(target["class_ids"].max()) >= k:
+            raise InputError(
+                f"class {int(target['class_ids'].max())} is out of range: the model has {k} classes (0..{k - 1})"
+            )
+        if "index" in target and not 0 <= int(target["index"].min()) <= int(target["index"].max()) < n:
+            raise InputError(f"candidate {target['index'].tolist()} is out of range: there are {n} (0..{n - 1})")
+        if self.score_as == "objectness" and found.objectness is None:
+            raise MethodError("this detector scores no objectness; use score_as='class'")
+
+    def listed(self, outputs: Any) -> dict[str, Tensor]:
+        """The detections of one image, best first; InputError where there is none."""
+        found = self._candidates(outputs)
+        scores, classes = found.objects()[0].max(1)
+        classes = classes if found.labels is None else found.labels[0]
+        likely = (scores >= self.threshold).nonzero()[:, 0]
+        if not len(likely):
+            raise InputError(
+                f"no detection reaches a confidence of {self.threshold:g}, the best has {float(scores.max()):.2g}; "
+                "lower the threshold, or name a box"
+            )
+        likely = likely[scores[likely].argsort(descending=True, stable=True)][:1000]
+        kept = likely[suppressed(found.boxes[0, likely], scores[likely], classes[likely], self.iou)[: self.most]]
+        return {"boxes": found.boxes[0, kept], "class_ids": classes[kept], "index": kept}
+
+    def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The matched candidate: its number, box, class, confidence and overlap with the box that was asked about."""
+        found = self._candidates(outputs)
+        asked, classes = target["boxes"].to(found.boxes.dtype), target["class_ids"]
+        confident = found.confident(classes)
+        reached = overlap(asked[:, None], found.boxes)
+        blank = area(asked) <= 0
+        index = target.get("index")
+        if index is None and self.form and self.form.asked and found.boxes.shape[1] == asked.shape[0]:
+            index = torch.arange(asked.shape[0], device=asked.device)
+        elif index is None:
+            index = torch.where(blank[:, None], confident, reached * confident).argmax(1)
+        box = picked(found.boxes, index)
+        own = found.best_class(index)
+        named = torch.where(classes < 0, own, classes)
+        resolved = {
+            "boxes": torch.where(blank[:, None], box, asked),
+            "class_ids": named,
+            "index": index,
+            "matched": box,
+            "iou": torch.where(blank, torch.ones_like(asked[:, 0]), overlap(asked, box)),
+            "confidence": found.confident(named).gather(1, index[:, None])[:, 0],
+        }
+        if self.similarity == "drise":
+            resolved["probabilities"] = self._probabilities(found, index)
+        return resolved
+
+    def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " r"]:
+        """y^c of the matched candidate."""
+        found = self._candidates(outputs)
+        index, classes = target["index"], target["class_ids"]
+        if self.score_as == "class":
+            return found.logit(index, classes)
+        if self.score_as == "class_sum":
+            return found.confident(classes).sum(1)
+        if self.score_as == "objectness":
+            assert found.objectness is not None
+            return picked(found.objectness[:, :, None], index)[:, 0]
+        if self.score_as == "confidence":
+            confident = found.confident(classes)
+            return (confident.clamp_min(SMALLEST).log() * one_hot(index, confident.shape[1])).sum(1)
+        return picked(found.boxes, index)[:, SIDES.index(self.score_as)]
+
+    def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " r"]:
+        """How far a detection like the explained one is found: the largest similarity over all candidates, in [0,1].
+
+        Matched anew, so that an object which is not found any more scores 0.
+        """
+        found = self._candidates(outputs)
+        reached = overlap(target["matched"][:, None], found.boxes)
+        if self.similarity == "match":
+            return (reached * found.confident(target["class_ids"])).amax(1)
+        said = target["probabilities"]
+        if found.labels is not None:
+            likeness = found.confident(target["class_ids"])
+        else:
+            unit = said / _nonzero(said.norm(dim=1, keepdim=True))
+            p = found.logits.softmax(2) if found.background is not None else found.logits.sigmoid()
+            cosine = torch.matmul(p, unit[:, :, None])[..., 0] / _nonzero(p.norm(dim=2))
+            sure = found.objects().amax(2) if found.objectness is None else found.objectness.sigmoid()
+            likeness = cosine * sure
+        return (reached * likeness).amax(1)
+
+    def explained(self, target: Mapping[str, Tensor]) -> Tensor:
+        """The classes."""
+        return target["class_ids"]
+
+    def figures(self, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Box, confidence, number and overlap of what was explained."""
+        shown = {"boxes": "matched", "confidence": "confidence", "index": "index", "iou": "iou"}
+        return {"class_ids": target["class_ids"], **{name: target[key] for name, key in shown.items()}}
+
+    def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
+        """Boxes that no candidate matches well, and a method that cannot tell objects apart."""
+        weak = (target["iou"] < 0.5).nonzero()[:, 0]
+        if len(weak):
+            i = int(weak[0])
+            yield (
+                f"box {i} matches no candidate well: the best, number {int(target['index'][i])}, overlaps it by an "
+                f"IoU of {float(target['iou'][i]):.2f}, and that one is explained"
+            )
+        if method in ("gradcam", "gradcam++", "xgradcam") and self.score_as != "class_sum":
+            yield (
+                f"{method} averages gradients over all places, so its map cannot tell the asked object from others "
+                "of its kind; odam, layercam and hirescam can"
+            )
+
+    def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Boxes of candidates that are likely to be objects, moved a little; every third of any class."""
+        found = self._candidates(outputs)
+        scores = found.objects().amax(2)[0]
+        best = scores.topk(min(len(scores), 4 * batch + 8)).indices
+        rows = best[torch.randint(len(best), (batch,), generator=generator)]
+        boxes = found.boxes[0, rows]
+        moved = (torch.rand(batch, 4, generator=generator) - 0.5).to(boxes) * 0.1
+        boxes = boxes + moved * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+        classes = found.best_class(rows) if found.labels is None else found.labels[0, rows]
+        classes = classes.clone()
+        classes[::3] = -1
+        return {"boxes": boxes.float(), "class_ids": classes}
+
+    def lay(self, maps: Float[Tensor, "b h w"], size: tuple[int, int], model: nn.Module) -> Float[Tensor, "b H W"]:
+        """Maps of the layers at the size of the images: a detector that resizes and pads inside has them elsewhere."""
+        frame = placed(model, size)
+        return upsample(maps, size) if frame is None else frame.to_image(maps)
+
+    def _candidates(self, outputs: Any) -> Candidates:
+        seen: Seen = outputs
+        form = self.form or recognised(seen.outputs, nn.Identity(), seen.size, self.format, self.classes)
+        return read(seen.outputs, form, seen.size)
+
+    @staticmethod
+    def _probabilities(found: Candidates, index: Tensor) -> Tensor:
+        row = picked(found.logits, index)
+        return row.softmax(1) if found.background is not None else row.sigmoid()
+
+
+def _nonzero(length: Tensor) -> Tensor:
+    return torch.where(length > 0, length, torch.ones_like(length))

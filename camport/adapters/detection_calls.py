@@ -1,0 +1,68 @@
+"""How a detector is called so that what it says keeps its gradient, and the wrappers it may stand in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camport.adapters import detection_rcnn, detection_torchvision
+from camport.errors import ModelError
+
+WRAPPERS = ("predictor", "dmb", "pt")
+"""Attributes of the classes in which YOLO packages hold a network for prediction: they prepare images, run without
+gradients and suppress overlapping boxes."""
+
+Caller = Callable[[nn.Module, Tensor, Mapping[str, Tensor] | None], Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a detector said, and of images of which size, (height, width); a container to torch's tree functions."""
+
+    outputs: Any
+    size: tuple[int, int]
+
+
+torch.utils._pytree.register_pytree_node(
+    Seen,
+    lambda seen: ([seen.outputs], seen.size),
+    lambda children, size: Seen(next(iter(children)), size),
+)
+
+
+def inner_model(model: nn.Module) -> nn.Module:
+    """The network inside predictors and other wrappers; the model itself where it is none.
+
+    A wrapper holds a network as `model` and has one of WRAPPERS; a network's own `model` is a sequence of layers.
+
+    Raises:
+        ModelError: the wrapper holds a network that is no torch module (an exported file).
+    """
+    for _ in range(4):
+        held = getattr(model, "model", None)
+        if isinstance(held, nn.Sequential | nn.ModuleList) or not any(hasattr(model, name) for name in WRAPPERS):
+            return model
+        if not isinstance(held, nn.Module):
+            raise ModelError(
+                f"{type(model).__name__} holds {type(held).__name__} as its network, not a torch.nn.Module; load the "
+                "weights in PyTorch, or give the path of an .onnx file"
+            )
+        model = held
+    return model
+
+
+def caller(model: nn.Module) -> Caller:
+    """The function that calls this model."""
+    if detection_torchvision.is_one_stage(model):
+        return detection_torchvision.call
+    if detection_rcnn.is_two_stage(model):
+        return detection_rcnn.call
+    return _plain
+
+
+def _plain(model: nn.Module, images: Tensor, target: Mapping[str, Tensor] | None) -> Any:
+    return model(images)

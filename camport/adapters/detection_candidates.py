@@ -1,0 +1,83 @@
+"""What every detector says, whatever its form: candidates, each with a box and a number for every class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+SMALLEST, NEAREST_TO_ONE = 1e-30, 2.0**-24
+"""Where logarithms of probabilities are cut off."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All candidates of a batch, before anything is suppressed.
+
+    Attributes:
+        boxes: [b,n,4], (left, top, right, bottom) in pixels of the images.
+        logits: [b,n,k], the class scores before the logistic function or the softmax.
+        confidence: [b,n,k] in [0,1], what the detector reports: class probability, times objectness where there is one.
+        objectness: [b,n], the logit of there being any object; None for detectors without.
+        labels: [b,n], the class of each candidate where the detector names but one; k is 1 then.
+        background: the class that means "no object"; None where there is none.
+    """
+
+    boxes: Float[Tensor, "b n 4"]
+    logits: Float[Tensor, "b n k"]
+    confidence: Float[Tensor, "b n k"]
+    objectness: Float[Tensor, "b n"] | None = None
+    labels: Int[Tensor, "b n"] | None = None
+    background: int | None = None
+
+    def objects(self) -> Float[Tensor, "b n k"]:
+        """The confidence, 0 in the background's column."""
+        if self.background is None:
+            return self.confidence
+        k = self.confidence.shape[2]
+        column = torch.arange(k, device=self.confidence.device) != self.background % k
+        return self.confidence * column.to(self.confidence.dtype)
+
+    def confident(self, classes: Int[Tensor, " r"]) -> Float[Tensor, "r n"]:
+        """Each candidate's confidence in the class of each row; of -1, in its best class."""
+        found = self.objects()
+        best = found.amax(2)
+        if self.labels is not None:
+            same = (self.labels == classes[:, None]).to(best.dtype)
+            return torch.where((classes < 0)[:, None], best, best * same)
+        wanted = one_hot(classes, found.shape[2]).to(found.dtype)
+        return torch.where((classes < 0)[:, None], best, torch.matmul(found, wanted[:, :, None])[..., 0])
+
+    def best_class(self, index: Int[Tensor, " r"]) -> Int[Tensor, " r"]:
+        """The class of the candidate `index` of each row."""
+        if self.labels is not None:
+            return self.labels.expand(index.shape[0], -1).gather(1, index[:, None])[:, 0]
+        return picked(self.objects(), index).argmax(1)
+
+    def logit(self, index: Int[Tensor, " r"], classes: Int[Tensor, " r"]) -> Float[Tensor, " r"]:
+        """The class logit of the candidate `index` of each row, differentiable."""
+        row = picked(self.logits, index)
+        if self.labels is not None:
+            return row[:, 0]
+        return (row * one_hot(classes, row.shape[1]).to(row.dtype)).sum(1)
+
+
+def one_hot(classes: Int[Tensor, " r"], size: int) -> Tensor:
+    """bool [r,size], 1 where the column is the row's class."""
+    return torch.arange(size, device=classes.device)[None] == classes[:, None]
+
+
+def picked(values: Float[Tensor, "b n c"], index: Int[Tensor, " r"]) -> Float[Tensor, "r c"]:
+    """`values` of one candidate a row; one image may serve all rows. A product with a one-hot, whose gradient exports.
+
+    Candidates that are not picked must be finite.
+    """
+    chosen = one_hot(index, values.shape[1]).to(values.dtype)
+    return torch.matmul(chosen[:, None], values)[:, 0]
+
+
+def inverse_sigmoid(p: Tensor) -> Tensor:
+    """log p - log(1 - p), finite for every p in [0,1], with its true gradient wherever p is neither 0 nor 1."""
+    return p.clamp_min(SMALLEST).log() - (1 - p).clamp_min(NEAREST_TO_ONE).log()

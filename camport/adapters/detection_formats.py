@@ -1,0 +1,166 @@
+"""The forms in which detectors answer, each read as candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camport.adapters.detection_boxes import corners
+from camport.adapters.detection_candidates import Candidates, inverse_sigmoid
+from camport.errors import ModelError
+
+FORMATS: dict[str, str] = {
+    "yolov5": "[b,n,5+k]: centre, size, objectness, probabilities; raw maps [b,a,h,w,5+k] may stand beside it",
+    "yolov8": "[b,4+k,n]: centre, size, probabilities; logits or raw maps may stand beside it",
+    "rows": "[b,n,4+k]: the same, a candidate a row; boxes in pixels or in [0,1]",
+    "end2end": "[b,n,6]: left, top, right, bottom, score, class",
+    "detr": "logits [b,n,k] and pred_boxes [b,n,4]: centre and size in [0,1]",
+    "candidates": "a dictionary of boxes [b,n,4] in pixels, logits [b,n,k] and confidence [b,n,k]",
+}
+"""Each form by the name that `format=` takes."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How to read a detector's outputs; made by `camport.adapters.detection_forms.recognised`.
+
+    Attributes:
+        format: a name in FORMATS.
+        classes: how many columns are classes; None: all behind the box. Those behind (mask coefficients, key points,
+            an angle) are not read.
+        softmax: probabilities of the form "detr" are a softmax, and the last class is "no object".
+        relative: boxes of the form "rows" are in [0,1] of the image.
+        background: the class of the form "candidates" that means "no object".
+        asked: candidates are the boxes that were asked about, in their order: a second stage's.
+    """
+
+    format: str
+    classes: int | None = None
+    softmax: bool = False
+    relative: bool = False
+    background: int | None = None
+    asked: bool = False
+
+
+def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
+    """The candidates in `outputs` for images of `size`, (height, width); ModelError where they are not of the form."""
+    if form.format == "candidates":
+        names = ("boxes", "logits", "confidence", "objectness")
+        return Candidates(**{name: part(outputs, name) for name in names}, background=form.background)
+    if form.format == "detr":
+        return _detr(outputs, form, size)
+    if form.format == "yolov8":
+        return _yolov8(outputs, form)
+    if form.format == "yolov5":
+        return _yolov5(outputs, form)
+    rows = table(outputs)
+    if form.format == "end2end":
+        score = rows[:, :, 4:5]
+        return Candidates(rows[:, :, :4], inverse_sigmoid(score), score, labels=rows[:, :, 5].round().to(torch.int64))
+    boxes = corners(rows[:, :, :4])
+    if form.relative:
+        boxes = boxes * _frame(size, boxes)
+    confidence = rows[:, :, 4:][:, :, : form.classes]
+    return Candidates(boxes, inverse_sigmoid(confidence), confidence)
+
+
+def table(outputs: Any) -> Tensor:
+    """The first tensor of three axes in the outputs."""
+    for leaf in torch.utils._pytree.tree_leaves(outputs):
+        if isinstance(leaf, Tensor) and leaf.dim() == 3 and leaf.is_floating_point():
+            return leaf
+    raise ModelError(f"the model returned {described(outputs)}; the detection adapter finds no candidates in it")
+
+
+def part(outputs: Any, name: str) -> Any:
+    """The entry or attribute of this name, None where there is none."""
+    if isinstance(outputs, Mapping):
+        return outputs.get(name)
+    return getattr(outputs, name, None)
+
+
+def logits_beside(outputs: Any, k: int, n: int) -> Tensor | None:
+    """Class logits [b,k,n] that stand beside a table: in a dictionary as `scores`, or in the head's raw maps."""
+    for node in parts(outputs):
+        scores = node.get("scores") if isinstance(node, Mapping) else None
+        if isinstance(scores, Tensor) and scores.dim() == 3 and tuple(scores.shape[1:]) == (k, n):
+            return scores
+    for node in parts(outputs):
+        if isinstance(node, list | tuple) and len(node) > 1 and all(_is_map(v) for v in node):
+            channels = {v.shape[1] for v in node}
+            if len(channels) == 1 and channels.pop() > k and sum(v.shape[2] * v.shape[3] for v in node) == n:
+                return torch.cat([v.flatten(2) for v in node], 2)[:, -k:]
+    return None
+
+
+def raw_maps(outputs: Any, columns: int) -> list[Tensor]:
+    """The head's raw maps [b,a,h,w,columns] of the classic form, in order; none where they are not given."""
+    leaves = torch.utils._pytree.tree_leaves(outputs)
+    return [v for v in leaves if isinstance(v, Tensor) and v.dim() == 5 and v.shape[4] == columns]
+
+
+def parts(outputs: Any) -> Iterator[Any]:
+    """`outputs` and all containers and tensors in it, from the outside in."""
+    yield outputs
+    if isinstance(outputs, Mapping):
+        for value in outputs.values():
+            yield from parts(value)
+    elif isinstance(outputs, list | tuple):
+        for value in outputs:
+            yield from parts(value)
+
+
+def described(outputs: Any) -> str:
+    """The outputs' structure in a few words."""
+    leaves = [v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor)]
+    shapes = ", ".join(str(list(v.shape)) for v in leaves[:5]) + (", ..." if len(leaves) > 5 else "")
+    return f"{type(outputs).__name__} of {shapes or 'no tensor'}"
+
+
+def _yolov5(outputs: Any, form: Form) -> Candidates:
+    rows = table(outputs)
+    k = form.classes if form.classes is not None else rows.shape[2] - 5
+    confidence = rows[:, :, 4:5] * rows[:, :, 5 : 5 + k]
+    raw = raw_maps(outputs, rows.shape[2])
+    if raw:
+        numbers = torch.cat([v.flatten(1, 3) for v in raw], 1)
+        logits, objectness = numbers[:, :, 5 : 5 + k], numbers[:, :, 4]
+    else:
+        logits, objectness = inverse_sigmoid(rows[:, :, 5 : 5 + k]), inverse_sigmoid(rows[:, :, 4])
+    return Candidates(corners(rows[:, :, :4]), logits, confidence, objectness)
+
+
+def _yolov8(outputs: Any, form: Form) -> Candidates:
+    columns = table(outputs)
+    k = form.classes if form.classes is not None else columns.shape[1] - 4
+    confidence = columns[:, 4 : 4 + k]
+    beside = logits_beside(outputs, k, columns.shape[2])
+    logits = inverse_sigmoid(confidence) if beside is None else beside
+    boxes = corners(columns[:, :4].transpose(1, 2))
+    return Candidates(boxes, logits.transpose(1, 2), confidence.transpose(1, 2))
+
+
+def _detr(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
+    found = part(outputs, "logits")
+    logits = part(outputs, "pred_logits") if found is None else found
+    boxes = part(outputs, "pred_boxes")
+    if logits is None or boxes is None:
+        raise ModelError(f"the model returned {described(outputs)} without logits and pred_boxes")
+    confidence = logits.softmax(2) if form.softmax else logits.sigmoid()
+    scaled = corners(boxes)
+    return Candidates(scaled * _frame(size, scaled), logits, confidence, background=-1 if form.softmax else None)
+
+
+def _frame(size: tuple[int, int], like: Tensor) -> Tensor:
+    """(width, height, width, height), to be multiplied with boxes."""
+    height, width = size
+    ones = torch.ones_like(like[:1, :1, :1])
+    return torch.cat([ones * width, ones * height, ones * width, ones * height], 2)
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 4

@@ -1,0 +1,134 @@
+"""Which form a detector's outputs have: told from their structure and the model's own numbers, never from its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camport.adapters.detection_formats import FORMATS, Form, described, logits_beside, part, raw_maps, table
+from camport.adapters.detection_rcnn import is_two_stage
+from camport.adapters.detection_torchvision import has_background
+from camport.errors import InputError, ModelError, UnknownNameError
+
+FEW = 1000
+"""More rows than this are no end-to-end detector's final choice."""
+
+STRIDES = ((8, 16, 32), (8, 16, 32, 64), (16, 32))
+
+
+def recognised(outputs: Any, model: nn.Module, size: tuple[int, int], format: str | None, classes: int | None) -> Form:
+    """The form of `outputs`, for images of `size`.
+
+    Args:
+        outputs: of one image; their values are looked at, so this is not for tracing.
+        model: may know its number of classes.
+        size: (height, width) of the images.
+        format: the user's word for it, a name in FORMATS.
+        classes: the user's word for the number of classes.
+
+    Raises:
+        ModelError: no form, or several are possible; the message says which `format=` settles it.
+        UnknownNameError: no such format.
+    """
+    if format is not None and format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
+    if format is None:
+        format = _named(outputs)
+    if format == "detr":
+        return _detr(outputs, model, classes)
+    if format == "candidates":
+        second = is_two_stage(model)
+        return Form("candidates", classes, background=0 if second or has_background(model) else None, asked=second)
+    found = table(outputs)
+    known = classes if classes is not None else _known_classes(model)
+    format = format or _of_table(outputs, found, size, known)
+    columns = found.shape[1] - 4 if format == "yolov8" else found.shape[2] - (5 if format == "yolov5" else 4)
+    if format == "end2end":
+        if found.shape[2] < 6:
+            raise ModelError(f"{described(outputs)} has {found.shape[2]} columns; the form end2end has 6")
+        return Form(format)
+    k = columns - _mask_channels(outputs) if known is None or known > columns else known
+    if classes is not None and classes > columns:
+        raise InputError(f"classes is {classes}; {described(outputs)} has room for {columns} in the form {format}")
+    if k < 1:
+        raise ModelError(f"{described(outputs)} has no class columns in the form {format}; see format= and classes=")
+    relative = format == "rows" and float(found[:, :, :4].max()) <= 2
+    return Form(format, k, relative=relative)
+
+
+def _named(outputs: Any) -> str | None:
+    """Forms that have their parts named."""
+    if part(outputs, "pred_boxes") is not None:
+        return "detr"
+    named = all(isinstance(part(outputs, name), Tensor) for name in ("boxes", "logits", "confidence"))
+    return "candidates" if named else None
+
+
+def _of_table(outputs: Any, found: Tensor, size: tuple[int, int], known: int | None) -> str:
+    """The form of a table, told from what stands beside it, from the number of rows, or that of columns."""
+    _, p, q = found.shape
+    if raw_maps(outputs, q):
+        return "yolov5"
+    if q == 6 and p <= FEW and _is_final(found):
+        return "end2end"
+    if known is not None and p >= 4 + known and logits_beside(outputs, known, q) is not None:
+        return "yolov8"
+    cells = [_cells(size, strides) for strides in STRIDES]
+    if q in cells:
+        return "yolov8"
+    if p in [3 * c for c in cells]:
+        return "yolov5"
+    if p in cells:
+        return "rows"
+    if known is not None:
+        fitting = {"yolov8": p == 4 + known, "yolov5": q == 5 + known, "rows": q == 4 + known}
+        if sum(fitting.values()) == 1:
+            return next(name for name, fits in fitting.items() if fits)
+    if q > p > 4:
+        return "yolov8"
+    listed = "; ".join(f"format={name!r} is {meaning}" for name, meaning in FORMATS.items() if name in _TABLES)
+    raise ModelError(f"the model returned {described(outputs)}, which may be one of several forms; say which: {listed}")
+
+
+_TABLES = ("yolov5", "yolov8", "rows", "end2end")
+
+
+def _is_final(found: Tensor) -> bool:
+    """Whether rows may be (box, score, class): scores in [0,1] and whole numbers behind them."""
+    scores, labels = found[:, :, 4], found[:, :, 5]
+    return bool(((scores >= 0) & (scores <= 1) & (labels == labels.round()) & (labels >= 0)).all())
+
+
+def _cells(size: tuple[int, int], strides: tuple[int, ...]) -> int:
+    """How many cells the levels of a pyramid have together."""
+    return sum(-(-size[0] // stride) * -(-size[1] // stride) for stride in strides)
+
+
+def _known_classes(model: nn.Module) -> int | None:
+    """The number of classes that the model's last module that knows it tells."""
+    for module in reversed(list(model.modules())):
+        count = getattr(module, "nc", getattr(module, "num_classes", None))
+        if isinstance(count, int) and not isinstance(count, bool) and count > 0:
+            return count
+    return None
+
+
+def _mask_channels(outputs: Any) -> int:
+    """Mask coefficients a candidate: as many as the prototypes [b,m,h,w] beside the table have channels."""
+    leaves = [v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor) and v.dim() == 4]
+    return int(leaves[-1].shape[1]) if len(leaves) == 1 else 0
+
+
+def _detr(outputs: Any, model: nn.Module, classes: int | None) -> Form:
+    if part(outputs, "logits") is None:
+        return Form("detr", softmax=True)  # pred_logits: the authors' own program
+    columns = part(outputs, "logits").shape[2]
+    known = classes if classes is not None else getattr(getattr(model, "config", None), "num_labels", None)
+    if known not in (columns, columns - 1):
+        raise ModelError(
+            f"the model returned {columns} logits a candidate, and whether the last one means 'no object' is not "
+            f"told; give the adapter classes={columns - 1} if so, classes={columns} if not"
+        )
+    return Form("detr", softmax=known == columns - 1)
