@@ -1,7 +1,9 @@
 """`camport methods | adapters | plugins | layers`."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -9,16 +11,52 @@ from camport.cli.explain import load
 from camport.cli.options import Model, Weights
 from camport.errors import InputError, LayerError
 
+if TYPE_CHECKING:
+    from camport.core.describe import Description
 
-def methods() -> None:
-    """List the explainers."""
+
+def methods(name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None) -> None:
+    """List the explainers, or tell all about one."""
     import camport
+    from camport.core import registry
+    from camport.core.describe import describe
 
-    rows = [
-        (i.name, i.title, i.family, _yes(i.needs_gradients), _yes(i.exportable), i.paper, i.distribution)
-        for i in camport.methods().values()
-    ]
-    _table(("name", "method", "family", "gradients", "exports", "paper", "from"), rows)
+    if name is not None:
+        typer.echo(_page(describe(registry.explainer(name))))
+        return
+    rows = []
+    for i in camport.methods().values():
+        told = describe(registry.explainer(i.name))
+        kind = ("signed" if told.signed else ">= 0") if told.map else "?"
+        rows.append(
+            (
+                *(i.name, i.title, i.family, kind, _yes(i.needs_gradients), told.passes or "?"),
+                *(_yes(i.exportable), i.paper, i.distribution),
+            )
+        )
+    _table(("name", "method", "family", "map", "gradients", "passes", "exports", "paper", "from"), rows)
+
+
+def _page(told: "Description") -> str:
+    """A method in full, as plain text."""
+    cls = told.cls
+    parts = [f"{cls.title} ({cls.name})", told.summary, *(f"    {e}" for e in told.equations), *told.text]
+    exports = "yes" if cls.exportable else f"no: {cls.not_exportable_because}"
+    paper = told.link + (f", {told.places}" if told.places else "") if told.link else "none"
+    facts = {
+        "family": cls.family,
+        "paper": paper,
+        "deviations": told.deviations or "none",
+        "map": told.map or "not said",
+        "cost": told.cost or "not said",
+        "gradients": "needed" if cls.needs_gradients else "not needed",
+        "layer": "needed" if cls.needs_layer else "none",
+        "exports": exports,
+    }
+    parts.append("\n".join(f"{key + ':':<12}{text}" for key, text in facts.items()))
+    if told.options:
+        parts.append("\n".join(["options:", *(f"  {o.name} = {o.default}: {o.text}" for o in told.options)]))
+    return "\n\n".join(part.replace("\n", "\n    ") if part.startswith("    ") else part for part in parts)
 
 
 def adapters() -> None:

@@ -19,10 +19,12 @@ class AblationCAM(Explainer):
 
     .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad w_k = \frac{y^c - y^c|_{A_k = 0}}{y^c}
 
-    Desai and Ramaswamy 2020, WACV, doi 10.1109/WACV45572.2020.9093360, eq. 5 and 6. Maps are >= 0. One run of what
-    lies behind the layer a channel; nothing before it runs again.
+    Desai and Ramaswamy 2020, WACV, doi 10.1109/WACV45572.2020.9093360, eq. 5 and 6.
 
     Where y is negative the quotient turns the weights around, which GuardWarning says; where y is 0 it is left out.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `2` forward passes, and `c` behind the layer, one a channel.
     """
 
     name: ClassVar[str] = "ablationcam"

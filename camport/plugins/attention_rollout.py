@@ -28,6 +28,9 @@ class AttentionRollout(Explainer):
 
     Deviation: a model without a class token has no row to read, and the mean over all rows takes its place.
 
+    Map: [b,h,w] of the patches, >= 0, at most 1.
+    Cost: `1` forward pass.
+
     Args:
         heads: "mean"; or the "max" or "min" over heads, whose rows are then scaled to sum to 1.
         read: the row that is the map: of the "class" token, the first one, or the "mean" of all; None is the class

@@ -21,10 +21,12 @@ class CAM(Explainer):
 
     .. math:: M_c = \sum_k w_k^c A_k
 
-    for networks whose head is global average pooling and one linear layer w. Zhou et al. 2016, arXiv 1512.04150,
-    eq. 2. Signed; `mean(M_c)` plus the bias is the logit. No gradient is needed.
+    for networks whose head is global average pooling and one linear layer w. Zhou et al. 2016, arXiv 1512.04150, eq. 2.
 
     The target layer is the one that is pooled. Any other head is refused with what was found.
+
+    Map: [b,h,w] of the layer, signed; `mean(M_c)` plus the bias is the logit.
+    Cost: `1` forward pass.
     """
 
     name: ClassVar[str] = "cam"

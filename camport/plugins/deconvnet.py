@@ -18,10 +18,12 @@ class Deconvnet(Explainer):
     .. math:: R^l = \mathrm{ReLU}(R^{l+1}), \quad M_{ij} = \max_c \big| R^0_{cij} \big|
 
     Zeiler and Fergus 2014, arXiv 1311.2901, section 2.1. The rule acts on the function, so that modules, functional,
-    in-place and reused ReLUs and ReLU6s all follow it; ReluRuleWarning where the network has none. Maps are >= 0, at
-    image resolution.
+    in-place and reused ReLUs and ReLU6s all follow it; ReluRuleWarning where the network has none.
 
     `Explanation.figures["gradient"]` [b,c,H,W] is the signed image R^0; `camport.view.gradient_picture` draws it.
+
+    Map: [b,H,W] of the images, >= 0.
+    Cost: `1` forward pass and its backward pass.
 
     Args:
         view: "all", or only the "positive" or "negative" part.

@@ -24,7 +24,7 @@ class DFF(Explainer):
     .. math:: \min_{H, W \ge 0} \|A - H W\|_F^2, \quad A\;(hw \times c),\; H\;(hw \times n),\; W\;(n \times c),
               \quad L = H_{\cdot f} \|W_f\|
 
-    Collins, Achanta and Süsstrunk 2018, arXiv 1806.10206, eq. 1. Maps are >= 0, and of the activations' scale.
+    Collins, Achanta and Süsstrunk 2018, arXiv 1806.10206, eq. 1.
 
     Deviations: the paper factorises many images at once to find what they share; here each image is factorised for
     itself, so that its map does not depend on its batch. Negative activations, which have no non-negative factors,
@@ -32,6 +32,9 @@ class DFF(Explainer):
 
     The factors are found by coordinate descent from a start that is read off the activations (the places that are
     least alike), so nothing is random. Of all concepts the maps are `concepts`.
+
+    Map: [b,h,w] of the layer, >= 0, of the activations' scale.
+    Cost: `1` forward pass, and the factorisation.
 
     Args:
         concepts: how many, n.

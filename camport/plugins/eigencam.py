@@ -18,10 +18,13 @@ class EigenCAM(Explainer):
 
     .. math:: A = U \Sigma V^\top \;(hw \times c), \quad L = A v_1
 
-    Muhammad and Yeasin 2020, arXiv 2008.00299, section III. Signed; >= 0 behind a ReLU.
+    Muhammad and Yeasin 2020, arXiv 2008.00299, section III.
 
     Deviation: a graph has no decomposition, so v_1 is found by squaring the Gram matrix (`camport.core.principal`),
     and its sign, which a decomposition leaves open, is that of the mean activation.
+
+    Map: [b,h,w] of the layer, signed; >= 0 behind a ReLU.
+    Cost: `1` forward pass.
 
     Args:
         centre: subtract each channel's mean first, as the grad-cam library does and the paper does not.

@@ -18,7 +18,10 @@ class FeatureMaps(Explainer):
 
     .. math:: L = \frac{1}{c} \sum_k A_k
 
-    Any layer of any model. The channels one by one are `Explanation.activations`. Signed where the layer is.
+    Any layer of any model. The channels one by one are `Explanation.activations`.
+
+    Map: [b,h,w] of the layer, signed where the layer is.
+    Cost: `1` forward pass.
 
     Args:
         channel: index of the channel to show; None is the mean over all.

@@ -17,10 +17,13 @@ class FEM(Explainer):
 
     .. math:: L = \sum_k \mu_k\, [A_k > \mu_k + \kappa \sigma_k]
 
-    with mean and standard deviation of each channel over its places. Fuad et al. 2020, IPTA,
-    doi 10.1109/IPTA50016.2020.9286629, the k-sigma rule of section III. Signed where channels' means are.
+    with mean and standard deviation of each channel over its places. Fuad et al. 2020, IPTA, doi
+    10.1109/IPTA50016.2020.9286629, the k-sigma rule of section III.
 
     Deviation: strictly above the threshold, so that a constant channel, which has no strong place, counts nowhere.
+
+    Map: [b,h,w] of the layer, signed where channels' means are.
+    Cost: `1` forward pass.
 
     Args:
         k: how many standard deviations above its mean a channel is strong.

@@ -22,12 +22,15 @@ class FinerCAM(Explainer):
               \alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial}{\partial A_{kij}}
               \Big(y^c - \frac{\gamma}{n} \sum_{d} y^d\Big)
 
-    with d the n classes whose logits are nearest to that of c. Zhang et al. 2025, arXiv 2501.11309, section 3: the
-    mean of the maps against one class each is the map against the mean. Maps are >= 0.
+    with d the n classes whose logits are nearest to that of c. Zhang et al. 2025, arXiv 2501.11309, section 3: the mean
+    of the maps against one class each is the map against the mean.
 
     It is a score more than a method: any other explains the same contrast with
     `ClassificationAdapter(score_as="contrast", nearest=3, strength=0.6)`, and `Explanation.score` is the contrast. An
     adapter that contrasts already is used as it is.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
         classes: how many similar classes, n; at most all others.

@@ -24,10 +24,13 @@ class FullGrad(Explainer):
               \psi = \mathrm{up} \circ s \circ |\cdot|
 
     with a^l what layer l puts out, b^l its bias, and s the scaling of each map to [0,1]. Srinivas and Fleuret 2019,
-    arXiv 1905.00780, eq. 3 and 6. Maps are >= 0, at image resolution. The layers are the convolutions and the
-    batch-norms, in every run, whose bias is beta - mean gamma / sqrt(var + eps); linear layers have no map.
+    arXiv 1905.00780, eq. 3 and 6. The layers are the convolutions and the batch-norms, in every run, whose bias is beta
+    - mean gamma / sqrt(var + eps); linear layers have no map.
 
     Preset "official", the authors' program, scales all channels of a layer together and upsamples with aligned corners.
+
+    Map: [b,H,W] of the images, >= 0.
+    Cost: `2` forward passes and a backward pass.
 
     Args:
         preset: "paper", or "official".

@@ -18,7 +18,10 @@ class GradCAM(Explainer):
     .. math:: L = \mathrm{ReLU}\Big(\sum_k \alpha_k A_k\Big), \quad
               \alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial y^c}{\partial A_{kij}}
 
-    Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2. Maps are >= 0.
+    Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
         fusion: how maps of several layers are combined.

@@ -17,7 +17,10 @@ class GradCAMElementWise(Explainer):
 
     .. math:: L = \sum_k \mathrm{ReLU}(G_k \odot A_k)
 
-    As in the grad-cam library, which has no paper for it. Maps are >= 0.
+    As in the grad-cam library, which has no paper for it.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
         fusion: how maps of several layers are combined.

@@ -26,7 +26,6 @@ class GroupCAM(Explainer):
 
     with Grad-CAM's weights alpha, the probability p, the blurred image x~, s the scaling to [0,1], and phi_theta
     setting to 0 what is not above the theta-th percentile of the map. Zhang et al. 2021, arXiv 2103.13859, eq. 2 to 7.
-    Maps are >= 0. One run of the model a group, and one for the blurred image.
 
     With one group and theta = 0 this is Grad-CAM scaled to [0,1], where the group speaks for the target at all.
 
@@ -37,6 +36,9 @@ class GroupCAM(Explainer):
     Preset "official" is the newest of the authors' three programs: no de-noising; masks are scaled after upsampling;
     negative weights are dropped, and the sum is of upsampled masks that are not scaled; groups of equal size but the
     last, so that there may be fewer.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `2 + G` forward passes, one a group and one of the blurred image, and the backward pass behind the layer.
 
     Args:
         groups: G; fewer where there are fewer channels.

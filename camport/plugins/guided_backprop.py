@@ -20,11 +20,13 @@ class GuidedBackprop(Explainer):
     .. math:: R^l = \mathbb{1}[x^l > 0] \, \mathrm{ReLU}(R^{l+1}), \quad M_{ij} = \max_c \big| R^0_{cij} \big|
 
     Springenberg et al. 2015, arXiv 1412.6806, section 3.4. The rule acts on the function, so that modules, functional,
-    in-place and reused ReLUs and ReLU6s all follow it; ReluRuleWarning where the network has none. Maps are >= 0, at
-    image resolution.
+    in-place and reused ReLUs and ReLU6s all follow it; ReluRuleWarning where the network has none.
 
     `Explanation.figures["gradient"]` [b,c,H,W] is the signed image R^0; `camport.view.gradient_picture` draws it in
     colour, in grey, and its positive and negative parts.
+
+    Map: [b,H,W] of the images, >= 0.
+    Cost: `1` forward pass and its backward pass.
 
     Args:
         view: "all", or only the "positive" or "negative" part.

@@ -20,9 +20,12 @@ class GuidedGradCAM(Explainer):
 
     .. math:: M_{ij} = \max_c \big| \mathrm{up}(L_\text{Grad-CAM})_{ij} \, R^0_{cij} \big|
 
-    Selvaraju et al. 2017, arXiv 1610.02391, section 3.2, upsampled bilinearly. Maps are >= 0, at image resolution.
+    Selvaraju et al. 2017, arXiv 1610.02391, section 3.2, upsampled bilinearly.
 
     `Explanation.figures["gradient"]` [b,c,H,W] is the signed product; `camport.view.gradient_picture` draws it.
+
+    Map: [b,H,W] of the images, >= 0.
+    Cost: `2` forward passes, a backward pass, and one behind the layer.
 
     Args:
         view: "all", or only the "positive" or "negative" part of guided backpropagation.

@@ -17,8 +17,10 @@ class HiResCAM(Explainer):
 
     .. math:: L = \mathrm{ReLU}\Big(\sum_k G_k \odot A_k\Big), \quad G = \partial y^c / \partial A
 
-    Draelos and Carin 2020, arXiv 2011.08891, eq. 3. Maps are >= 0; without the ReLU of the display (`relu=False`)
-    they are signed.
+    Draelos and Carin 2020, arXiv 2011.08891, eq. 3.
+
+    Map: [b,h,w] of the layer, >= 0; signed without the ReLU of the display, `relu=False`.
+    Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
         relu: keep positive evidence only.

@@ -21,12 +21,14 @@ class IntegratedGradients(Explainer):
     .. math:: M_{ij} = \sum_c (x - x')_{cij} \int_0^1
               \frac{\partial y^c(x' + \alpha (x - x'))}{\partial x_{cij}} d\alpha
 
-    Sundararajan et al. 2017, arXiv 1703.01365, eq. 1. Signed, at image resolution. One run of the model and its
-    gradient a step.
+    Sundararajan et al. 2017, arXiv 1703.01365, eq. 1.
 
     Complete: the map sums up to y(x) - y(x'). `Explanation.figures` has that "difference" [b], and in
     "completeness_gap" [b] how much of it the map misses: where that is not small, take more steps. "gradient"
     [b,c,H,W] is the map before channels are summed; `camport.view.gradient_picture` draws it.
+
+    Map: [b,H,W] of the images, signed.
+    Cost: `2 + steps` forward passes, and a backward pass a step.
 
     Args:
         steps: points on the way.

@@ -22,12 +22,14 @@ class ISCAM(Explainer):
     .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad
               w_k = \frac{1}{N} \sum_{i=1}^{N} p^c(x \odot s_i M_k), \quad s_i = \sum_{j=0}^{i-1} \frac{j}{N}
 
-    with M_k as in Score-CAM. Naidu et al. 2020, arXiv 2010.03023, section 3. Maps are >= 0. N runs of the model a
-    channel; those of black images are made once.
+    with M_k as in Score-CAM. Naidu et al. 2020, arXiv 2010.03023, section 3.
 
     The paper's scales are running sums, which go beyond 1. Preset "linear" integrates from the black image to
     Score-CAM's masked one instead, s_i = i / N. Preset "torchcam": s_i is the sum of j/N for j = 1 to i, w the softmax
     over channels of the mean score y^c (a logit), and masks are scaled before they are upsampled.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `2 + c * (N - 1)` forward passes, N a channel, but those of black images are made once.
 
     Args:
         samples: N.

@@ -26,11 +26,13 @@ class KPCACAM(Explainer):
               L = \sqrt{\lambda_1}\, u, \quad H = I - \tfrac{1}{hw} 1 1^\top
 
     with x_i the activations at place i, less the mean over places. Karmani et al. 2024, arXiv 2410.00267, section III.
-    Signed, and sums to 0 over the places.
 
     Deviation: u is found by squaring the matrix and has the sign of the mean activation, as Eigen-CAM's. The sigmoid
     kernel has negative eigenvalues too; a multiple of the identity lifts them, so that the largest one is found and
     not the largest in magnitude.
+
+    Map: [b,h,w] of the layer, signed, and sums to 0 over the places.
+    Cost: `1` forward pass.
 
     Args:
         kernel: "sigmoid" tanh(gamma x.y + 1), "rbf" exp(-gamma |x - y|^2), "poly" (gamma x.y + 1)^3, "linear" x.y.

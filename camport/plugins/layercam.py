@@ -18,11 +18,14 @@ class LayerCAM(Explainer):
 
     .. math:: M = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(G_k) \odot A_k\Big)
 
-    and for several layers, each scaled, :math:`\hat M = \tanh(\gamma M / \max M)`, then the elementwise maximum.
-    Jiang et al. 2021, IEEE TIP, doi 10.1109/TIP.2021.3089943, eq. 6, 7 and 9. Maps are >= 0.
+    and for several layers, each scaled, :math:`\hat M = \tanh(\gamma M / \max M)`, then the elementwise maximum. Jiang
+    et al. 2021, IEEE TIP, doi 10.1109/TIP.2021.3089943, eq. 6, 7 and 9.
 
-    The paper scales the shallow layers; the deepest one of the list is divided by its maximum only, so that all are
-    of one range.
+    Deviation: the paper scales the shallow layers; the deepest one of the list is divided by its maximum only, so that
+    all are of one range.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
         gamma: the paper's scale factor.

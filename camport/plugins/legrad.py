@@ -22,10 +22,13 @@ class LeGrad(Explainer):
               s^l = y^c\Big(\frac{1}{n} \sum_i Z^l_i\Big)
 
     with the attention A^l of h heads and n tokens, and s^l the score that the model's head gives the mean of the tokens
-    Z^l behind block l; A itself is no factor. Bousselham et al. 2024, arXiv 2404.03214, section 3. Maps are >= 0.
+    Z^l behind block l; A itself is no factor. Bousselham et al. 2024, arXiv 2404.03214, section 3.
 
     For transformers whose attentions are all among the same tokens of the whole image (ViT, DeiT), fused or not, each
     in a block of its own; others are refused.
+
+    Map: [b,h,w] of the patches, >= 0.
+    Cost: `2` forward passes, and a backward pass through each block.
 
     Args:
         last: only so many of the last blocks; None is all.

@@ -22,11 +22,14 @@ class ODAM(Explainer):
     .. math:: H = \mathrm{ReLU}\Big(\sum_k \Phi\Big(\frac{\partial Y}{\partial A_k}\Big) \odot A_k\Big)
 
     with Y what a detector says of one object (its class score, or an edge of its box) and :math:`\Phi` a local
-    smoothing, here a Gaussian. Zhao and Chan 2023, ICLR, arXiv 2304.06354, section 3.1. Maps are >= 0.
+    smoothing, here a Gaussian. Zhao and Chan 2023, ICLR, arXiv 2304.06354, section 3.1.
 
     Channels' mean gradients, as Grad-CAM's, cannot tell one object from another of the same class: the places where
     Y depends on A are what tells them apart. The width of the Gaussian is in cells of the layer; the code that the
     authors published smooths nothing, which is `sigma=0` and HiResCAM's map.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
         sigma: standard deviation of the Gaussian in cells, cut off at three of them; 0 leaves gradients as they are.

@@ -19,8 +19,10 @@ class ReciproCAM(Explainer):
     .. math:: L_{ij} = y^c\big|_{A \to A_{ij} \, g(\cdot - i, \cdot - j)}
 
     with g the 3x3 binomial kernel, 1/4 in its middle: the features of the place, and less of them around it. Byun and
-    Lee 2022, arXiv 2209.14074, section 3. Signed where the score is. One run of what lies behind the layer a place;
-    neither gradients nor what lies before the layer.
+    Lee 2022, arXiv 2209.14074, section 3.
+
+    Map: [b,h,w] of the layer, signed where the score is.
+    Cost: `2` forward passes, and `h * w` behind the layer, one a place.
 
     Args:
         gaussian: spread the features over the neighbourhood; without it the place stands alone.

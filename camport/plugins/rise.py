@@ -25,9 +25,8 @@ class RISE(Explainer):
     .. math:: S = \frac{1}{N\,p} \sum_{i=1}^{N} p^c(x \odot M_i)\, M_i
 
     Petsiuk et al. 2018, arXiv 1806.07421, eq. 6. A mask is a grid of s x s cells, each 1 with probability p, upsampled
-    bilinearly to (s+1) x (s+1) cells of H/s x W/s pixels and cut out at a random place. Maps are >= 0, at image
-    resolution. The model is seen from outside: no layer, no gradient. One run a mask; masks are made from the seed as
-    they are needed, and never held together.
+    bilinearly to (s+1) x (s+1) cells of H/s x W/s pixels and cut out at a random place. The model is seen from outside:
+    no layer, no gradient. Masks are made from the seed as they are needed, and never held together.
 
     `Explanation.figures["monte_carlo_error"]` [b] is the map's standard error over its norm: how far another seed's
     map is from the one of infinitely many masks.
@@ -38,6 +37,9 @@ class RISE(Explainer):
     Presets: "paper" takes 4000 masks (the paper's number for VGG-16; it has 8000 for ResNet-50), s = 7 and p = 0.5;
     "official", the authors' program, 6000, s = 8 and p = 0.1, and mirrors the grid at its edges instead of repeating
     its last value.
+
+    Map: [b,H,W] of the images, >= 0.
+    Cost: `1 + N` forward passes, one a mask.
 
     Args:
         samples: N; None is the preset's.

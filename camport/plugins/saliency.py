@@ -16,9 +16,12 @@ class Saliency(Explainer):
 
     .. math:: M_{ij} = \max_c \Big| \frac{\partial y^c}{\partial x_{cij}} \Big|
 
-    Simonyan et al. 2014, arXiv 1312.6034, section 3.1. Maps are >= 0, at image resolution.
+    Simonyan et al. 2014, arXiv 1312.6034, section 3.1.
 
     `Explanation.figures["gradient"]` [b,c,H,W] is the signed gradient; `camport.view.gradient_picture` draws it.
+
+    Map: [b,H,W] of the images, >= 0.
+    Cost: `1` forward pass and its backward pass.
     """
 
     name: ClassVar[str] = "saliency"

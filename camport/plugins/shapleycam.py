@@ -21,10 +21,13 @@ class ShapleyCAM(Explainer):
 
     with G the gradient and H the Hessian of y^c by the activations: the Shapley values of a game in which activations
     are taken away, its payoff expanded to second order. Cai 2025, arXiv 2501.06261, the closed form of its section on
-    ShapleyCAM. Maps are >= 0.
+    ShapleyCAM.
 
     Where the model is piecewise linear behind the layer, as with a logit behind pooling, H is 0 and this is Grad-CAM;
     the paper scores by more than the logit, for which see `score_as="rest"` of the classification adapter.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1` forward pass, the backward pass behind the layer, and the derivative of that.
 
     Args:
         fusion: how maps of several layers are combined.

@@ -25,8 +25,7 @@ class SmoothGrad(Explainer):
               \frac{\partial y^c(x + \epsilon_k)}{\partial x_{cij}} \Big|, \quad
               \epsilon_k \sim N(0, \sigma^2), \quad \sigma = \text{noise} \cdot (\max x - \min x)
 
-    Smilkov et al. 2017, arXiv 1706.03825, section 2.2. Maps are >= 0, at image resolution. One run of the model and
-    its gradient a noisy image.
+    Smilkov et al. 2017, arXiv 1706.03825, section 2.2.
 
     `Explanation.figures["gradient"]` [b,c,H,W] is the signed mean; `camport.view.gradient_picture` draws it.
 
@@ -35,6 +34,9 @@ class SmoothGrad(Explainer):
     to each image's own range, and the same for all images of a batch.
 
     Presets: "paper" takes 50 noisy images and the mean; "official", the authors' program, 25 and the square.
+
+    Map: [b,H,W] of the images, >= 0.
+    Cost: `1 + n` forward passes, and a backward pass a noisy image.
 
     Args:
         samples: n; None is the preset's.

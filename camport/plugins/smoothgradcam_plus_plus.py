@@ -27,8 +27,7 @@ class SmoothGradCAMPlusPlus(Explainer):
               \alpha_{kij} = \frac{D^2_{kij}}{2 D^2_{kij} + \big(\sum_{ab} A_{kab}\big) D^3_{kij}}, \quad
               D^p = \frac{1}{n} \sum_{m=1}^{n} G(x + \epsilon_m)^p
 
-    with G = dy/dA and A of the clean image. Omeiza et al. 2019, arXiv 1908.01224, section 3.2. Maps are >= 0. One run
-    of the model and the gradient behind the layer a noisy image.
+    with G = dy/dA and A of the clean image. Omeiza et al. 2019, arXiv 1908.01224, section 3.2.
 
     Deviations: D^2 stands in the numerator, as in Grad-CAM++, where the paper prints D^1; alpha is 0 where the
     denominator is; gradients are divided by their largest value before they are raised to powers, so that small ones do
@@ -37,6 +36,9 @@ class SmoothGradCAMPlusPlus(Explainer):
     Preset "torchcam": n = 4, noise of standard deviation 0.3 whatever the image's range, the gradient of the last noisy
     image in place of D^1, sum_ab A D^3 in place of the product, 1e-8 beside the denominator, and a sum over the
     activations of the last noisy image.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1 + n` forward passes, and the backward pass behind the layer for each noisy image.
 
     Args:
         samples: n; None is the preset's, 25 or 4.

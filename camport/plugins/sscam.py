@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from camport.core.explainer import Explainer
 from camport.core.fusion import Fusion, fuse
+from camport.core.loop import traced
 from camport.core.noise import normal
 from camport.core.probe import Probe
 from camport.errors import InputError
@@ -20,14 +21,17 @@ class SSCAM(Explainer):
     r"""SS-CAM, smoothed Score-CAM: channels weighted by the mean score over noisy versions of their masks.
 
     .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad
-              w_k = \frac{1}{N} \sum_{i=1}^{N} p^c\big(x \odot (M_k + \delta_{ki})\big), \quad
-              \delta_{ki} \sim N(0, \sigma^2)
+              w_k = \frac{1}{N} \sum_{i=1}^{N} p^c\big(x \odot (M_k + \delta_i)\big), \quad
+              \delta_i \sim N(0, \sigma^2)
 
     with M_k as in Score-CAM. Wang et al. 2020, arXiv 2006.14255, section 3; smoothing of the input, the paper's second
-    variant, is p(x M_k + delta). Maps are >= 0. N runs of the model a channel.
+    variant, is p(x M_k + delta).
 
     Preset "torchcam": w is the softmax over channels of the mean score y^c (a logit), masks are scaled before they are
     upsampled.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1 + c * N` forward passes, N a channel.
 
     Args:
         samples: N.
@@ -61,17 +65,26 @@ class SSCAM(Explainer):
 
     def _layer_map(self, probe: Probe, a: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
         images, channels = probe.images, a.movedim(1, 0)
-        size, one = (images.shape[-2], images.shape[-1]), images[:1]
+        size, one, c = (images.shape[-2], images.shape[-1]), images[:1], channels.shape[0]
         paper = self.preset == "paper"
 
         def score(numbers: Tensor) -> Tensor:
-            masks = channel_masks(channels.index_select(0, numbers // self.samples), size, self.preset)[:, :, None]
+            masks = channel_masks(channels.index_select(0, numbers % c), size, self.preset)[:, :, None]
             like = one[:, :1] if self.smooth == "mask" else one
-            noise = self.sigma * normal(self.seed, numbers, like.numel()).to(a.dtype).reshape(-1, *like.shape)
+            noise = self.sigma * _drawn(self.seed, numbers // c, like.numel()).to(a.dtype).reshape(-1, *like.shape)
             seen = images * (masks + noise) if self.smooth == "mask" else images * masks + noise
             return probe.score(seen, probability=paper)
 
-        scores = probe.each([torch.arange(channels.shape[0] * self.samples, device=a.device)], score)
-        weights = scores.unflatten(0, (-1, self.samples)).mean(1).T
+        # noise by noise, so that a chunk has few of them
+        scores = probe.each([torch.arange(self.samples * c, device=a.device)], score)
+        weights = scores.unflatten(0, (self.samples, c)).mean(0).T
         weights = weights if paper else weights.softmax(1)
         return (weights[:, :, None, None] * a).sum(1).relu()
+
+
+def _drawn(seed: int, numbers: Int[Tensor, " m"], count: int) -> Float[Tensor, "m n"]:
+    """The noise of each number; eagerly each is made once in a chunk, in a graph a chunk has no fixed number of them."""
+    if traced():
+        return normal(seed, numbers, count)
+    distinct, place = numbers.unique(return_inverse=True)
+    return normal(seed, distinct, count)[place]

@@ -27,13 +27,16 @@ class XGradCAM(Explainer):
     .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad
               w_k = \sum_{ij} \frac{A_{kij}}{\sum_{ab} A_{kab}} G_{kij}
 
-    Fu et al. 2020, arXiv 2008.02312, eq. 8. Maps are >= 0.
+    Fu et al. 2020, arXiv 2008.02312, eq. 8.
 
     Deviation: a channel whose activations cancel (sum near 0, as behind SiLU or a layer normalisation) has no
     defined weight; it gets 0 and a GuardWarning says on what share of channels. Channels that are 0 have weight 0.
 
     Presets for figures that were made elsewhere: "grad-cam" and "torchcam" divide by the sum plus 1e-7 or 1e-8,
     whatever it is.
+
+    Map: [b,h,w] of the layer, >= 0.
+    Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
         preset: "paper", "grad-cam" or "torchcam".

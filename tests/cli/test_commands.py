@@ -195,6 +195,23 @@ def test_listings(camport):
     assert plugins.count("loaded") >= 3
 
 
+def test_one_method_is_told_in_full(camport, refused):
+    done = camport("methods", "layercam")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("LayerCAM (layercam)\n\nLayerCAM: every location weighted by its own positive gradient")
+    for line in (
+        r"paper:      https://doi.org/10.1109/TIP.2021.3089943, eq. 6, 7 and 9",
+        r"map:        \[b,h,w\] of the layer, >= 0",
+        r"cost:       `1` forward pass",
+        r"deviations: the paper scales the shallow layers",
+        r"exports:    yes",
+        r"  gamma = 2.0: the paper's scale factor.",
+    ):
+        assert re.search(line, done.out), line
+    assert "exports:    no: segmentation" in camport("methods", "xrai").out
+    refused(r"unknown method 'layer-cam'; did you mean 'layercam'", "methods", "layer-cam")
+
+
 def test_layers(camport):
     done = camport("layers", "-m", "demo:digits")
     assert (done.status, done.err) == (0, "")
