@@ -86,7 +86,7 @@ class Run:
         call: index among the runs of this module.
         start: how many runs had ended when this one began.
         output: identity of the first output tensor; equal for a container and its last child, and in-place ReLUs.
-        shape: shape of that tensor.
+        shape: shape of that tensor; symbols while a graph is traced.
         plain: the module puts out this tensor and nothing else; of a structure, the model may read another part.
         features: False for what only moves features about: pooling, dropout, identity, flatten, permute.
         preferred: the model itself names this module as its `target_layer`.
@@ -98,11 +98,11 @@ class Run:
     call: int
     start: int
     output: int
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]
     features: bool
     plain: bool
     preferred: bool = False
-    inputs: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    inputs: tuple[tuple[int, tuple[Any, ...]], ...] = ()
 
 
 @contextmanager

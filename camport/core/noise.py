@@ -19,16 +19,22 @@ def uniform(seed: int, numbers: Int[Tensor, " m"], count: int) -> Float[Tensor, 
 
     Each is (h + 1/2) / p for a hash h of (seed, row, column) modulo the prime p = 2³¹ - 1.
     """
-    column = torch.arange(count, device=numbers.device)
-    row = _mixed(_mixed(numbers.long() % PRIME * _STEP + seed % PRIME))
-    h = _mixed(_mixed(row[:, None] + column * _FIRST % PRIME) + column)
-    return (h.double() + 0.5).div(PRIME).float().clamp(1e-7, 1 - 1e-7)
+    seed = seed % PRIME
+    row = _mixed(_mixed(numbers.long() % PRIME * _STEP + seed))[:, None]
+    column = _mixed(torch.arange(count, device=numbers.device) * _FIRST + seed)
+    # few steps where row and column meet: that is where the work is
+    h = (row + column) % PRIME
+    h = h * (h + _SECOND) % PRIME
+    h = h * (h + (row + _STEP) % PRIME) % PRIME
+    return h.float().add(0.5).mul(1 / PRIME).clamp(1e-7, 1 - 1e-7)
 
 
 def normal(seed: int, numbers: Int[Tensor, " m"], count: int) -> Float[Tensor, "m n"]:
-    """Likewise standard normal numbers: sqrt(-2 ln u) cos(2 pi v), the Box-Muller transform."""
-    u = uniform(seed, numbers, 2 * count)
-    return (-2 * u[:, :count].log()).sqrt() * (2 * math.pi * u[:, count:]).cos()
+    """Likewise standard normal numbers: sqrt(-2 ln u) cos(2 pi v), then sqrt(-2 ln u) sin(2 pi v), after Box-Muller."""
+    half = (count + 1) // 2
+    u = uniform(seed, numbers, 2 * half)
+    length, angle = (-2 * u[:, :half].log()).sqrt(), 2 * math.pi * u[:, half:]
+    return torch.cat([length * angle.cos(), length * angle.sin()], 1)[:, :count]
 
 
 def _mixed(h: Tensor) -> Tensor:

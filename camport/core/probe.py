@@ -83,7 +83,7 @@ class Probe:
     @property
     def _shared(self) -> bool:
         """Whether one image serves several rows of the target."""
-        return self._images.shape[0] < self.images.shape[0]
+        return bool(self._images.shape[0] < self.images.shape[0])  # sizes are symbols while a graph is traced
 
     @property
     def outputs(self) -> Any:

@@ -83,7 +83,7 @@ class SSCAM(Explainer):
 
 
 def _drawn(seed: int, numbers: Int[Tensor, " m"], count: int) -> Float[Tensor, "m n"]:
-    """The noise of each number; eagerly each is made once in a chunk, in a graph a chunk has no fixed number of them."""
+    """The noise of each number; eagerly each is made once a chunk, a graph has no fixed number of them."""
     if traced():
         return normal(seed, numbers, count)
     distinct, place = numbers.unique(return_inverse=True)

@@ -83,12 +83,20 @@ def mixed(h):
 
 def uniform(seed, number, count):
     row = mixed(mixed(number * 40692 + seed))
-    return [(mixed(mixed(row + column * 48271 % PRIME) + column) + 0.5) / PRIME for column in range(count)]
+    found = []
+    for column in range(count):
+        h = (row + mixed(column * 48271 + seed)) % PRIME
+        h = h * (h + 1103515245) % PRIME
+        h = h * (h + row + 40692) % PRIME
+        found.append((h + 0.5) / PRIME)
+    return found
 
 
 def noise(seed, number, count):
-    u = uniform(seed, number, 2 * count)
-    return [math.sqrt(-2 * math.log(u[i])) * math.cos(2 * math.pi * u[count + i]) for i in range(count)]
+    half = math.ceil(count / 2)
+    u = uniform(seed, number, 2 * half)
+    pairs = [(math.sqrt(-2 * math.log(u[i])), 2 * math.pi * u[half + i]) for i in range(half)]
+    return [*(r * math.cos(t) for r, t in pairs), *(r * math.sin(t) for r, t in pairs)][:count]
 
 
 @reference("smoothgrad")
@@ -164,11 +172,11 @@ def iscam(model, x, c):
 def sscam(model, x, c):
     a, _ = parts(model, x, c)
     weights = []
-    for k, m in enumerate(a):
+    for m in a:
         mask = torch.tensor(scaled(resized(m, *x.shape[1:])), dtype=x.dtype)
         total = 0.0
         for i in range(35):
-            drawn = torch.tensor(noise(0, 35 * k + i, mask.numel()), dtype=x.dtype).reshape(mask.shape)
+            drawn = torch.tensor(noise(0, i, mask.numel()), dtype=x.dtype).reshape(mask.shape)
             total += score(model, x * (mask + 2 * drawn), c, True)
         weights.append(total / 35)
     return weighted(weights, a)

@@ -105,8 +105,8 @@ def test_sscam_equals_torchcam():
     samples, sigma = 3, 0.7
 
     def draw(number, size):
-        numbers = torch.arange(size[1]) * samples + number
-        return sigma * normal(5, numbers, size[2] * size[3]).double().reshape(1, *size[1:])
+        noise = normal(5, torch.tensor([number]), size[2] * size[3]).double().reshape(1, 1, *size[2:])
+        return sigma * noise.expand(size)  # here all channels meet the same
 
     class Injected(torchcam.SSCAM):
         def __init__(self, *args, **kwargs):
@@ -121,11 +121,11 @@ def test_sscam_smooths_the_input_as_the_paper_writes():
     model, (samples, sigma) = behind(), (3, 0.2)
     theirs = torch.zeros(2, 7, 9, dtype=X.dtype)
     for i, c in enumerate(TARGET):
-        for k, channel in enumerate(activations(model)[i]):
+        for channel in activations(model)[i]:
             large = F.interpolate(channel[None, None], SIZE, mode="bilinear")[0, 0]
             span = large.max() - large.min()
             masked = X[i] * ((large - large.min()) / span if span > 0 else 0)
-            noise = normal(2, torch.arange(k * samples, k * samples + samples), X[0].numel()).double()
+            noise = normal(2, torch.arange(samples), X[0].numel()).double()
             seen = masked + sigma * noise.reshape(samples, *X[0].shape)
             theirs[i] += sum(probability(model, x, c) for x in seen) / samples * channel
     close(raw(model, SSCAM(samples, sigma, "input", seed=2)), theirs.relu())
