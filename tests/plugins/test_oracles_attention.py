@@ -1,5 +1,7 @@
 """Attention rollout and LeGrad: independent implementations, every library's transformers, and what is refused."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -244,3 +246,17 @@ def test_masks_causality_and_grouped_queries_are_computed_as_pytorch_does():
         assert torch.allclose(found, attend(q, k, v, **options))
         assert len(seen) == 1
         assert torch.allclose(seen[0].sum(-1), torch.ones(2, 4, 5, dtype=torch.float64))
+
+
+def test_a_bare_onnx_file_has_a_rollout(tmp_path):
+    """Its nodes are no blocks, but what they attend to is seen all the same."""
+    from camport.models import load_model
+
+    model, x = from_timm().float(), X.float()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, (x,), tmp_path / "vit.onnx", dynamo=True, dynamic_shapes=({0: "b"},), verbose=False)
+    imported = load_model(str(tmp_path / "vit.onnx")).model
+    close(raw(imported, "attention_rollout", x), raw(model, "attention_rollout", x))
+    with pytest.raises(MethodError, match=r"attention 1 of 3 is in no module of its own"):
+        raw(imported, "legrad", x)
