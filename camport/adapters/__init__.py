@@ -7,23 +7,44 @@ module itself is callable.
 import sys
 from types import ModuleType
 
+from camport.adapters.captioning import CaptioningAdapter
 from camport.adapters.classification import ClassificationAdapter
 from camport.adapters.detection import DetectionAdapter
 from camport.adapters.function import FunctionAdapter
 from camport.adapters.segmentation import SegmentationAdapter
 from camport.adapters.similarity import SimilarityAdapter
+from camport.adapters.vqa import VqaAdapter
+from camport.adapters.vqa_words import WrittenAnswerAdapter
 from camport.core.adapter import Adapter
 from camport.core.markers import hookimpl
 from camport.core.registry import AdapterInfo
 from camport.core.registry import adapters as _registered
 
-__all__ = ["ClassificationAdapter", "DetectionAdapter", "FunctionAdapter", "SegmentationAdapter", "SimilarityAdapter"]
+__all__ = [
+    "CaptioningAdapter",
+    "ClassificationAdapter",
+    "DetectionAdapter",
+    "FunctionAdapter",
+    "SegmentationAdapter",
+    "SimilarityAdapter",
+    "VqaAdapter",
+    "WrittenAnswerAdapter",
+]
 
 
 @hookimpl
 def camport_adapters() -> list[type[Adapter]]:
     """All of them."""
-    return [ClassificationAdapter, DetectionAdapter, FunctionAdapter, SegmentationAdapter, SimilarityAdapter]
+    return [
+        CaptioningAdapter,
+        ClassificationAdapter,
+        DetectionAdapter,
+        FunctionAdapter,
+        SegmentationAdapter,
+        SimilarityAdapter,
+        VqaAdapter,
+        WrittenAnswerAdapter,
+    ]
 
 
 class _Callable(ModuleType):

@@ -83,7 +83,7 @@ def _channels_last(activation: Tensor, module: nn.Module) -> bool:
 
 def _token_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Module, name: str) -> Grid:
     tokens = activation.shape[1]
-    strides = [s for s in (_patch_size(model),) if s] + [(s, s) for s in (4, 8, 14, 16, 32, 64)]
+    strides = [s for s in (patch_size(model),) if s] + [(s, s) for s in (4, 8, 14, 16, 32, 64)]
     for exact in (False, True):
         # the patch embedding first, with its prefix tokens; then any stride that fits without remainder
         for sh, sw in strides[:1] if not exact else strides:
@@ -97,7 +97,7 @@ def _token_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Modul
     )
 
 
-def _patch_size(model: nn.Module) -> tuple[int, int] | None:
+def patch_size(model: nn.Module) -> tuple[int, int] | None:
     """Kernel of the first convolution that cuts the image into patches (kernel equals stride)."""
     for part in model.modules():
         # a convolution of an .onnx file is no nn.Conv2d, but tells the same about itself

@@ -12,12 +12,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
+from camport.core.calling import called
 from camport.errors import CamportError, InputError, LayerError
 from camport.testing.case import quiet
 from camport.testing.conformance import ConformanceError, Judge
 from camport.testing.exporting import check_onnx, single_precision
 from camport.testing.fingerprint import changes, fingerprint
-from camport.testing.networks import Network, networks
+from camport.testing.networks import Network, asked_networks, networks
 from camport.testing.values import check_texts, check_values
 
 Target = dict[str, Tensor]
@@ -254,11 +255,11 @@ def _scored(
         images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     own = [] if model is None else [Network(copy.deepcopy(model).eval(), None, images)]  # type: ignore[arg-type]
     refusals: dict[str, None] = {}
-    for network in own or networks():
+    for network in own or [*networks(), *asked_networks()]:
         try:
             with torch.no_grad():
                 given = _first(adapter, network, target)
-                outputs = adapter.ask(network.model, network.images, given)
+                outputs = called(adapter, network.model, network.images, given)
                 if target is None:
                     given = adapter.sample(outputs, network.images.shape[0], torch.Generator().manual_seed(3))
             _fits(judge, adapter, given, network.images.shape[0], "sample" if target is None else "prepare")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camport.core.random_state import random_state_kept
@@ -92,6 +92,55 @@ class _Block(nn.Module):
         return tokens + self.mlp(self.norm2(tokens))
 
 
+class CaptionNet(nn.Module):
+    """`features` and a recurrent cell that is told the mean of them with every word: what a caption is explained on."""
+
+    start_token, end_token, words = 0, 1, 9
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU())
+        self.embed = nn.Embedding(self.words, 7)
+        self.cell = nn.Linear(14, 7)
+        self.head = nn.Linear(7, self.words)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
+        """Logits of the token behind each of `tokens`."""
+        seen = F.adaptive_avg_pool2d(self.features(images), 1).flatten(1)
+        state, logits = torch.zeros_like(seen), []
+        for word in self.embed(tokens).unbind(1):
+            state = torch.tanh(self.cell(torch.cat([state + word, seen], 1)))
+            logits.append(self.head(state))
+        return torch.stack(logits, 1)
+
+
+class QuestionNet(nn.Module):
+    """`features` gated by the mean of a question's words: what an answer is explained on."""
+
+    words = 9
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU())
+        self.embed = nn.Embedding(self.words, 7)
+        self.head = nn.Linear(7, CLASSES)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"], question: Int[Tensor, "b t"]) -> Float[Tensor, "b answers"]:
+        """One logit an answer."""
+        asked = torch.tanh(self.embed(question).mean(1))
+        return self.head((self.features(images) * asked[..., None, None]).mean((2, 3)))
+
+
+class AnswerNet(CaptionNet):
+    """`CaptionNet` that is asked a question first."""
+
+    def forward(  # type: ignore[override]
+        self, images: Float[Tensor, "b 3 h w"], question: Int[Tensor, "b q"], tokens: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b t words"]:
+        """Logits of the token behind each of `tokens`."""
+        return super().forward(images, tokens) * torch.tanh(self.embed(question).mean((1, 2)))[:, None, None]
+
+
 @dataclass(frozen=True)
 class Network:
     """A network to check with.
@@ -113,6 +162,13 @@ def networks() -> list[Network]:
     with random_state_kept(images.device):  # modules draw their first weights from it
         found = [Network(seeded(make()), "features", images) for make in (ConvNet, GapNet, PixelNet)]
         return [*found, Network(seeded(TokenNet()), "blocks.1", images)]
+
+
+def asked_networks() -> list[Network]:
+    """Those that are called with more than images; adapters alone know how."""
+    images = torch.randn(3, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with random_state_kept(images.device):
+        return [Network(seeded(make()), "features", images) for make in (CaptionNet, QuestionNet, AnswerNet)]
 
 
 def seeded(model: nn.Module, seed: int = 0) -> nn.Module:

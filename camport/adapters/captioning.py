@@ -1,0 +1,248 @@
+"""Captioning: what in the image made the model write a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, whole
+from camport.adapters.speaking import (
+    END_NAMES,
+    START_NAMES,
+    greedy,
+    log_probabilities,
+    prompt_of,
+    speak,
+    token_of,
+    up_to_vision,
+)
+from camport.adapters.words import word_in, words_of
+from camport.core.adapter import Adapter
+from camport.core.layers import LayerName, Run, choose
+from camport.errors import InputError, nearest
+
+EXAMPLE = '{"tokens": ..., "span": (2, 3)}'
+WHOLE = -1
+"""In a span: the whole caption."""
+
+
+@dataclass(frozen=True)
+class CaptioningAdapter(Adapter):
+    """Explains words of a caption, teacher-forced: y = sum over tokens t of a span of log p(token_t | prefix, image).
+
+    The model is called once, as `model(images, tokens)` or by transformers' names, and gives for every token logits
+    of the one that follows, [b,t,v]; further rows before them (GIT's image tokens) are left out.
+
+    `target` is None (the whole caption that the model writes, the likeliest token each time), a word in that caption,
+    a span of it (start, end), or a dictionary of
+        "tokens": int64 [t] or [b,t], a caption with its start token;
+        "span": (start, end) or [b,2], tokens[start:end] are explained; (-1, -1) is the whole caption;
+        "word": a word in it, where the adapter has a vocabulary, and "nth": which, where it comes several times;
+        "against": in a contrast, the word or token that might have stood there.
+
+    Args:
+        vocabulary: the tokens as texts; empty where words are not asked for by name.
+        prompt: tokens that every caption begins with; None is the model's own start token.
+        end: the token behind the last word; None is the model's own.
+        length: tokens of a caption that the model writes, and of the input of an exported file.
+        contrast: y = log p(first token of the span) - log p(`against` in its place).
+    """
+
+    name: ClassVar[str] = "captioning"
+    title: ClassVar[str] = "Words of a caption"
+
+    vocabulary: tuple[str, ...] = ()
+    prompt: tuple[int, ...] | None = None
+    end: int | None = None
+    length: int = 20
+    contrast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.length < 2 or (self.prompt is not None and not 1 <= len(self.prompt) < self.length):
+            raise InputError(f"length is {self.length}; it counts the prompt, of 1 token or more, and a word at least")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """`tokens` int64 [b,t] and `span` int64 [b,2]; for a contrast also `against` int64 [b]."""
+        return ("tokens", "span", "against") if self.contrast else ("tokens", "span")
+
+    def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+        """As `prepare`; a caption that is left out is the one that the model writes."""
+        parts = self._parts(target)
+        own = self.settled(model, None)
+        if "tokens" not in parts:
+            parts["tokens"] = own.written(model, lambda tokens: speak(model, images, tokens), images)
+        return own._prepared(parts, images)
+
+    def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+        """Tokens and span of a caption that is given."""
+        parts = self._parts(target)
+        if "tokens" not in parts:
+            raise InputError(f"there is no caption; give its tokens, e.g. {EXAMPLE}")
+        return self._prepared(parts, images)
+
+    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
+        """Calls the model on the images and the caption; InputError for a token that it does not know."""
+        if "tokens" not in target:
+            raise InputError(f"a captioner is asked about a caption; give its tokens, e.g. {EXAMPLE}")
+        tokens = target["tokens"]
+        try:
+            return speak(model, images, tokens)
+        except IndexError as error:
+            with torch.no_grad():
+                known = log_probabilities(speak(model, images, torch.zeros_like(tokens)), 1).shape[2]
+            if int(tokens.max()) < known:
+                raise
+            raise InputError(f"token {int(tokens.max())} is out of range: the model knows {known} tokens") from error
+
+    def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
+        """InputError for tokens that the model does not know."""
+        tokens = target["tokens"]
+        known = log_probabilities(outputs, tokens.shape[1]).shape[2]
+        largest = int(torch.cat([tokens.flatten(), *([target["against"]] if self.contrast else [])]).max())
+        if largest >= known:
+            raise InputError(f"token {largest} is out of range: the model knows {known} tokens (0..{known - 1})")
+
+    def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A span of -1 becomes the whole caption, up to its end."""
+        span = target["span"]
+        return {**target, "span": torch.where((span < 0).all(1, keepdim=True), self._all(target["tokens"]), span)}
+
+    def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+        """The sum of the explained tokens' log-probabilities, or the difference of two tokens'."""
+        tokens, span = target["tokens"], target["span"]
+        place = torch.arange(1, tokens.shape[1], device=tokens.device)[None]
+        first, last = span[:, :1], span[:, 1:]
+        log_p = log_probabilities(outputs, tokens.shape[1])[:, :-1]
+        words = torch.arange(log_p.shape[2], device=tokens.device)
+        chosen = (words == tokens[:, 1:, None]).to(log_p.dtype)
+        if self.contrast:
+            chosen = chosen - one_hot(target["against"], log_p, 2)
+            last = first + 1
+        explained = ((place >= first) & (place < last)).to(log_p.dtype)
+        return (log_p * chosen * explained[:, :, None]).sum((1, 2))
+
+    def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+        """p of the explained tokens together; of a contrast the logistic function."""
+        y = self.score(outputs, target)
+        return y.sigmoid() if self.contrast else y.exp()
+
+    def explained(self, target: Mapping[str, Tensor]) -> Tensor:
+        """The caption with -1 for what was not explained, [b,t]."""
+        tokens, span = target["tokens"], target["span"]
+        place = torch.arange(tokens.shape[1], device=tokens.device)[None]
+        inside = (place >= span[:, :1]) & (place < span[:, 1:])
+        return torch.where(inside, tokens, torch.full_like(tokens, -1))
+
+    def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Random captions of `length`, and spans in them, every second the whole."""
+        known = log_probabilities(outputs, 1).shape[2]
+        prompt = torch.tensor(self.prompt or (0,))
+        tokens = torch.randint(known, (batch, self.length), generator=generator)
+        tokens = torch.where(torch.isin(tokens, prompt), (prompt.max() + 1) % known, tokens)  # images stand in prompts
+        tokens[:, : len(prompt)] = prompt
+        first = torch.randint(len(prompt), self.length, (batch, 1), generator=generator)
+        span = torch.cat([first, (first + 2).clamp_max(self.length)], 1)
+        if not self.contrast:
+            span[1::2] = WHOLE
+            return {"tokens": tokens, "span": span}
+        return {"tokens": tokens, "span": span, "against": torch.randint(known, (batch,), generator=generator)}
+
+    def settled(self, model: nn.Module, outputs: Any) -> CaptioningAdapter:
+        """With the model's own start and end tokens."""
+        end = token_of(model, "end_token", END_NAMES) if self.end is None else self.end
+        start = token_of(model, "start_token", START_NAMES) if self.prompt is None else None
+        return replace(self, end=end, prompt=self.prompt if start is None else (start,))
+
+    def layers(self, runs: Sequence[Run]) -> list[LayerName]:
+        """The last maps of the part of the model that sees."""
+        return [choose(up_to_vision(runs))]
+
+    def written(self, model: nn.Module, say: Callable[[Tensor], Any], images: Tensor) -> Tensor:
+        """What the model writes where `say(tokens)` calls it, int64 [b,length]."""
+        return greedy(say, images, prompt_of(model, self.prompt), self.end, self.length)
+
+    def _parts(self, target: Any) -> dict[str, Any]:
+        if target is None:
+            return {}
+        if isinstance(target, str):
+            return {"word": target}
+        if isinstance(target, tuple):
+            return {"span": target}
+        return parts_of(target, ("tokens", "span", "word", "nth", "against"), EXAMPLE)
+
+    def _prepared(self, parts: dict[str, Any], images: Tensor) -> dict[str, Tensor]:
+        b, device = images.shape[0], images.device
+        tokens = whole(parts["tokens"], "tokens", "int64 [t] or [b,t]", device)
+        tokens = a_row_each(tokens, 2, b, "tokens", "int64 [t] or [b,t]")
+        if tokens.shape[1] < 2 or bool((tokens < 0).any()):
+            least = int(tokens.min()) if tokens.numel() else "none"
+            raise InputError(
+                f"tokens {tuple(tokens.shape)} with values from {least}; wanted a start and a word, from 0"
+            )
+        if "word" in parts and "span" in parts:
+            raise InputError("target has word and span; give one of them")
+        if "word" in parts:
+            rows = [self._word(row, parts["word"], parts.get("nth", 1)) for row in tokens.tolist()]
+            span = torch.tensor(rows, device=device)
+        else:
+            span = whole(parts.get("span", (WHOLE, WHOLE)), "span", "(start, end) or int64 [b,2]", device)
+            span = a_row_each(span, 2, b, "span", "(start, end) or int64 [b,2]")
+        if span.shape[1] != 2:
+            raise InputError(f"span has {span.shape[1]} numbers; wanted (start, end)")
+        span = torch.where((span == WHOLE).all(1, keepdim=True), self._all(tokens), span)
+        wrong = (span[:, 0] < 1) | (span[:, 1] <= span[:, 0]) | (span[:, 1] > tokens.shape[1])
+        if bool(wrong.any()):
+            odd = tuple(span[int(wrong.nonzero()[0])].tolist())
+            raise InputError(
+                f"span {odd} is no part of the caption's {tokens.shape[1]} tokens: 1 <= start < end <= "
+                f"{tokens.shape[1]}, since token 0 is the start"
+            )
+        prepared = {"tokens": tokens, "span": span}
+        if self.contrast:
+            if "against" not in parts:
+                raise InputError('a contrast needs the word that might have stood there: "against"')
+            prepared["against"] = a_row_each(self._against(parts["against"], device), 1, b, "against", "int64 [b]")
+        elif "against" in parts:
+            raise InputError("target has against; for a contrast use CaptioningAdapter(contrast=True)")
+        return prepared
+
+    def _all(self, tokens: Tensor) -> Tensor:
+        """Behind the prompt, up to the end."""
+        b, t = tokens.shape
+        first = min(len(self.prompt or (0,)), t - 1)
+        place = torch.arange(t, device=tokens.device)[None].expand(b, -1)
+        ends = (
+            torch.full_like(place, t)
+            if self.end is None
+            else torch.where((tokens == self.end) & (place > first), place, t)
+        )
+        return torch.stack([torch.full_like(place[:, 0], first), ends.amin(1)], 1)
+
+    def _word(self, tokens: Sequence[int], word: Any, nth: Any) -> list[int]:
+        if not self.vocabulary:
+            raise InputError(f"the word {word!r} cannot be looked up: give the adapter its vocabulary, or a span")
+        if not isinstance(word, str) or not isinstance(nth, int):
+            raise InputError(f"word {shown(word)}, nth {shown(nth)}; wanted a text and a number")
+        unknown = [token for token in tokens if token >= len(self.vocabulary)]
+        if unknown:
+            raise InputError(f"token {unknown[0]} is out of range: the vocabulary has {len(self.vocabulary)} tokens")
+        found = word_in(words_of([self.vocabulary[token] for token in tokens]), word, nth)
+        return [found.start, found.end]
+
+    def _against(self, value: Any, device: torch.device) -> Tensor:
+        if isinstance(value, str):
+            texts = [piece.lstrip("Ġ▁") for piece in self.vocabulary]
+            if value not in texts:
+                near = nearest(value, texts) or ["a token's number"]
+                raise InputError(f"the vocabulary has no word {value!r}; nearest: {', '.join(near)}")
+            value = texts.index(value)
+        tokens = whole(value, "against", "a word, a token or int64 [b]", device)
+        if bool((tokens < 0).any()):
+            raise InputError(f"against is {int(tokens.min())}; tokens are 0 and up")
+        return tokens

@@ -1,0 +1,100 @@
+"""Models that write text about an image: how they are called, what they say first, and where their vision part is."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from camport.adapters.reading import found
+from camport.core.layers import Run
+from camport.errors import InputError
+
+VISION = (("vision", "visual", "image"), ("encoder", "backbone", "cnn", "trunk"))
+"""Beginnings of a vision part's names; the second row counts where the first is not found."""
+TEXT = ("decoder", "text", "language")
+START_NAMES = ("decoder_start_token_id", "bos_token_id")
+END_NAMES = ("sep_token_id", "eos_token_id")
+PARTS = ("decoder", "text_config", "text")
+
+
+def speak(model: nn.Module, images: Tensor, tokens: Int[Tensor, "b t"]) -> Any:
+    """Teacher-forced: what the model says after each of `tokens`.
+
+    Models of transformers are called by the names of their arguments, all others as `model(images, tokens)`.
+    """
+    takes = inspect.signature(model.forward).parameters
+    if "pixel_values" not in takes:
+        return model(images, tokens)
+    given: dict[str, Any] = {"pixel_values": images}
+    given["decoder_input_ids" if "decoder_input_ids" in takes else "input_ids"] = tokens
+    if "use_cache" in takes:
+        given["use_cache"] = False
+    return model(**given)
+
+
+def log_probabilities(outputs: Any, t: int) -> Float[Tensor, "b t v"]:
+    """log p(token | prefix, image) at each of the last t places."""
+    logits = found(outputs, ("logits",), 3, "logits [b,t,v] of a captioner")
+    return logits[:, logits.shape[1] - t :].log_softmax(2)
+
+
+def token_of(model: nn.Module, own: str, names: Sequence[str]) -> int | None:
+    """A special token that the model names: its attribute `own`, or one of `names` in its configuration."""
+    value = getattr(model, own, None)
+    config = getattr(model, "config", None)
+    for name in names:
+        for part in (config, *(getattr(config, p, None) for p in PARTS)):
+            if value is None and isinstance(getattr(part, name, None), int):
+                value = getattr(part, name)
+    return value if isinstance(value, int) else None
+
+
+def greedy(
+    say: Callable[[Tensor], Any], like: Tensor, prompt: Sequence[int], end: int | None, length: int
+) -> Int[Tensor, "b t"]:
+    """What the model writes itself, the likeliest token each time, filled up with `end` to `length`.
+
+    `say(tokens)` calls the model about as many images as `like` has rows.
+    """
+    tokens = torch.tensor(list(prompt), device=like.device).repeat(like.shape[0], 1)
+    done = torch.zeros_like(tokens[:, 0], dtype=torch.bool)
+    while tokens.shape[1] < length:
+        if bool(done.all()):
+            last = torch.zeros_like(tokens[:, 0])
+        else:
+            last = log_probabilities(say(tokens), 1)[:, 0].argmax(1)
+        if end is not None:
+            last = torch.where(done, torch.full_like(last, end), last)
+            done = done | (last == end)
+        tokens = torch.cat([tokens, last[:, None]], 1)
+    return tokens
+
+
+def prompt_of(model: nn.Module, given: Sequence[int] | None) -> tuple[int, ...]:
+    """What a caption begins with: as given, or the model's start token; InputError where it names none."""
+    if given is not None:
+        return tuple(given)
+    start = token_of(model, "start_token", START_NAMES)
+    if start is None:
+        raise InputError(
+            f"{type(model).__name__} does not name the token that its captions begin with; give the caption, "
+            '{"tokens": ...}, or the beginning, e.g. CaptioningAdapter(prompt=(1,))'
+        )
+    return (start,)
+
+
+def up_to_vision(runs: Sequence[Run]) -> Sequence[Run]:
+    """The runs up to the last one of the model's vision part; all of them where it cannot be told by name."""
+    for names in VISION:
+        seen = [i for i, run in enumerate(runs) if _is_vision(run.name, names)]
+        if seen:
+            return runs[: seen[-1] + 1]
+    return runs
+
+
+def _is_vision(name: str, names: tuple[str, ...]) -> bool:
+    first = next((part for part in name.lower().split(".") if part.startswith((*names, *TEXT))), None)
+    return first is not None and not first.startswith(TEXT)

@@ -1,0 +1,141 @@
+"""Visual question answering: what in the image made the model answer so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from camport.adapters.asking import EMPTY, answers_to, named_answer, parts_from, patches_behind_text, question_of
+from camport.adapters.reading import found, one_hot
+from camport.core.adapter import Adapter
+from camport.core.grid import Grid
+from camport.errors import InputError
+
+
+@dataclass(frozen=True)
+class VqaAdapter(Adapter):
+    """Explains an answer among k of a model that is asked a question: y = z_answer, of logits z [b,k].
+
+    The model is called as `model(images, question)`, or by transformers' names (ViLT). `target` is a question, a pair
+    (question, answer), or a dictionary of
+        "question": a text, where the adapter has a vocabulary, or tokens, int64 [t] or [b,t];
+        "answer": a text, a class or int64 [b]; -1, or left out, is what the model answers;
+        "against": in a contrast, the answer that might have been given; left out, the runner-up.
+
+    Args:
+        vocabulary: the questions' words by token; texts are split at blanks, without question marks.
+        answers: the answers by class.
+        length: tokens of a question, padded; None leaves them as given (8 in an exported file).
+        pad: the token that pads.
+        contrast: y = z_answer - z_against.
+    """
+
+    name: ClassVar[str] = "vqa"
+    title: ClassVar[str] = "An answer to a question about the image"
+
+    vocabulary: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
+    length: int | None = None
+    pad: int = 0
+    contrast: bool = False
+
+    def __post_init__(self) -> None:
+        if self.length is not None and self.length < 1:
+            raise InputError(f"length is {self.length}; a question has 1 token or more")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """`question` int64 [b,t], `answer` int64 [b]; for a contrast also `against` int64 [b]."""
+        return ("question", "answer", "against") if self.contrast else ("question", "answer")
+
+    def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+        """Question and answer for each image."""
+        parts = parts_from(target, ("question", "answer", "against"))
+        question = question_of(parts["question"], self.vocabulary, self.length, self.pad, images)
+        prepared = {
+            "question": question,
+            "answer": named_answer(parts.get("answer", -1), self.answers, "answer", images),
+        }
+        if self.contrast:
+            prepared["against"] = named_answer(parts.get("against", -1), self.answers, "against", images)
+        elif "against" in parts:
+            raise InputError("target has against; for a contrast use VqaAdapter(contrast=True)")
+        return prepared
+
+    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
+        """Calls the model on the images and the question."""
+        if "question" not in target:
+            raise InputError(EMPTY)
+        try:
+            return answers_to(model, images, target["question"], self.pad)
+        except IndexError as error:
+            raise InputError(
+                f"the question has the token {int(target['question'].max())}, which the model does not know"
+            ) from error
+
+    def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
+        """InputError for an answer that the model cannot give."""
+        k = _logits(outputs).shape[1]
+        for name in self.inputs[1:]:
+            largest = int(target[name].max())
+            if largest >= k:
+                raise InputError(f"{name} {largest} is out of range: the model has {k} answers (0..{k - 1})")
+        if self.contrast and k < 2:
+            raise InputError(f"a contrast needs a second answer, the model has {k}")
+
+    def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """-1 becomes what the model answers; against it, the likeliest other answer."""
+        z = _logits(outputs)
+        answer = torch.where(target["answer"] < 0, z.argmax(1), target["answer"])
+        resolved = {**target, "answer": answer}
+        if self.contrast:
+            others = torch.where(one_hot(answer, z) > 0, torch.full_like(z, -torch.inf), z)
+            resolved["against"] = torch.where(target["against"] < 0, others.argmax(1), target["against"])
+        return resolved
+
+    def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+        """The answer's logit, or the difference of two."""
+        z = _logits(outputs)
+        chosen = one_hot(target["answer"], z)
+        if self.contrast:
+            chosen = chosen - one_hot(target["against"], z)
+        return (z * chosen).sum(1)
+
+    def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
+        """softmax(z)_answer; of a contrast the logistic function."""
+        if self.contrast:
+            return self.score(outputs, target).sigmoid()
+        z = _logits(outputs)
+        return (z.softmax(1) * one_hot(target["answer"], z)).sum(1)
+
+    def explained(self, target: Mapping[str, Tensor]) -> Tensor:
+        """The answers."""
+        return target["answer"]
+
+    def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Random questions of the vocabulary, or of the first few tokens, and random answers."""
+        k, known = _logits(outputs).shape[1], max(len(self.vocabulary), 4)
+        question = torch.randint(1, known, (batch, self.length or 8), generator=generator)
+        if self.pad:
+            question[question == self.pad] = 0
+        answer = torch.randint(k, (batch,), generator=generator)
+        answer[1::2] = -1
+        drawn = {"question": question, "answer": answer}
+        if self.contrast:
+            drawn["against"] = torch.full_like(answer, -1)
+        return drawn
+
+    def grid(
+        self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str
+    ) -> Grid:
+        """As read from the model; a question's tokens before the patches are dropped."""
+        return patches_behind_text(activation, image_size, model, module, name)
+
+
+def _logits(outputs: Any) -> Float[Tensor, "b k"]:
+    return found(outputs, ("logits",), 2, "logits [b,k] of answers")
