@@ -17,7 +17,7 @@ from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor
 from camport.core.replay import Tail
 from camport.core.replica import hook, pre_hook
-from camport.errors import MethodError
+from camport.errors import LayerError, MethodError
 
 if TYPE_CHECKING:
     from camport.core.probe import Probe
@@ -46,8 +46,8 @@ def attention(probe: Probe) -> Attention:
     """The probabilities A of one forward pass; attention from a single query, a head that pools, is left out.
 
     Raises:
-        MethodError: the model attends to nothing, within windows, to a part of the tokens, or over several grids.
-        LayerError: the tokens fit no grid.
+        MethodError: the model attends to nothing, within windows, to a part of the tokens, over several grids, or over
+            none.
     """
     maps: list[Tensor] = []
 
@@ -75,8 +75,7 @@ def sensitivity(probe: Probe, last: int | None = None) -> Attention:
     """
     probe.used.add("gradients")
     with torch.enable_grad():
-        maps, blocks = _in_blocks(probe)
-        grid = _grid(probe, maps)
+        maps, grid, blocks = _in_blocks(probe)
         end = LayerName(blocks[-1].name, blocks[-1].run)
         tail = Tail(probe.double, end, probe.adapter.ask, probe.images, probe.target)
         found = []
@@ -97,7 +96,7 @@ class _Block:
     attentions: range
 
 
-def _in_blocks(probe: Probe) -> tuple[list[Tensor], list[_Block]]:
+def _in_blocks(probe: Probe) -> tuple[list[Tensor], Grid, list[_Block]]:
     """The attentions as leaves, and for each the largest module around it that has no other in it."""
     maps: list[Tensor] = []
 
@@ -109,7 +108,7 @@ def _in_blocks(probe: Probe) -> tuple[list[Tensor], list[_Block]]:
 
     with _watched(probe.double, lambda: len(maps)) as runs, AttentionMode(keep):
         probe.run_with(probe.images)
-    _check(probe, maps)
+    grid = _grid(probe, maps)
     blocks: dict[int, _Block] = {}
     for run in runs:  # a module ends behind those in it
         i = run.attentions[0]
@@ -121,7 +120,7 @@ def _in_blocks(probe: Probe) -> tuple[list[Tensor], list[_Block]]:
             f"attention {without + 1} of {len(maps)} is in no module of its own that puts out tokens [b,n,c], so there "
             "is no score behind it; attention_rollout needs none"
         )
-    return maps, [blocks[i] for i in range(len(maps))]
+    return maps, grid, [blocks[i] for i in range(len(maps))]
 
 
 @contextmanager
@@ -168,7 +167,14 @@ def _grid(probe: Probe, maps: Sequence[Tensor]) -> Grid:
     """Where the tokens lie, as the adapter reads it from tokens of any width, [b,n,...]."""
     _check(probe, maps)
     size = (probe.images.shape[-2], probe.images.shape[-1])
-    return probe.adapter.grid(maps[-1][:, 0], size, probe.double, probe.double, "attention")
+    try:
+        return probe.adapter.grid(maps[-1][:, 0], size, probe.double, probe.double, "attention")
+    except LayerError as error:
+        raise MethodError(
+            f"{type(probe.double).__name__} attends among {maps[-1].shape[-1]} tokens, which fit no grid over an image "
+            f"of {size[0]}x{size[1]}. If they are patches, give the adapter their grid, e.g. "
+            f"ClassificationAdapter(patch_grid=(h, w)); if they are channels: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
+        ) from error
 
 
 def _check(probe: Probe, maps: Sequence[Tensor]) -> None:

@@ -185,6 +185,23 @@ def test_pyramids_are_refused(method):
         raw(seeded(Pooling(keys=True)), method)
 
 
+class AmongChannels(TokenNet):
+    """Cross-covariance attention: a row and a column for each channel."""
+
+    def forward(self, x):
+        tokens = self.embed(x)
+        for block in self.blocks:
+            q = block.norm1(tokens).unflatten(2, (2, 3)).movedim(1, 3)  # [b,heads,channels,n]
+            tokens = tokens + ((q @ q.mT / 193).softmax(-1) @ q).movedim(3, 1).flatten(2)
+        return self.head(tokens)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_attention_among_channels_is_refused(method):
+    with pytest.raises(MethodError, match=r"attends among 3 tokens, which fit no grid over an image of 24x32.*gradcam"):
+        raw(seeded(AmongChannels()), method)
+
+
 class Flat(TokenNet):
     """Attention in no module of its own."""
 
