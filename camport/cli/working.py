@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A spinner with the elapsed time on a terminal, one line elsewhere; yields a function of (done, total)."""
+    """A bar with the elapsed time on a terminal, one line elsewhere; yields a function of (done, total)."""
     console = Console(stderr=True)
     if not console.is_terminal:
         print(f"{what} ...", flush=True)
         yield lambda done, total: None
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

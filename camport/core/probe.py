@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
-from camport.core.calling import called
 from camport.core.derivative import differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
+from camport.core.layout import Layout
 from camport.core.leaves import leaf_taker, run_of
 from camport.core.loop import Step, Tick, current_limit, current_loop, traced
 from camport.core.memory import chunk_for
@@ -57,7 +57,7 @@ class Probe:
         self.double, self.adapter, self.layers = double, adapter, layers
         self._images, self._given, self._lists = images, dict(target), lists
         self.chunk, self.progress = chunk or chunk_for(images), progress
-        self.used: set[str] = set()
+        self._ask, self.used = Layout(adapter, double), set[str]()
         self.figures: dict[str, Tensor] = {}
         self.relus_met: int | None = None
         self.runs_seen: dict[str, int] = {}
@@ -322,7 +322,7 @@ class Probe:
         """What the model says about the target, of the clean images or of m variants of each."""
         first = self._given if not self._passed else self.target
         target = first if m is None else self._repeated(m)
-        return called(self.adapter, self.double, images, target)
+        return self._ask(images, target, m is not None)
 
     def _row_each(self, activation: Tensor) -> Tensor:
         """Activations, detached, with a row for each row of the target."""

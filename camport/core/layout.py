@@ -1,0 +1,45 @@
+"""The layout in memory in which a model runs many images fastest.
+
+On a CPU, convolutions of eight images or more at once take a sixth to a quarter less time where channels come last
+(measured on resnet18 and mobilenet_v3_large); of one image they do not.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camport.core.adapter import Adapter
+from camport.core.calling import called
+from camport.core.loop import traced
+from camport.errors import ModelError
+
+FEWEST = 8
+"""Fewer images than this are left as they are."""
+
+FAST = (torch.float32, torch.bfloat16)
+"""Others have no fast convolutions in any layout."""
+
+
+class Layout:
+    """Calls a model, many images with channels last where that helps, and never again where it cannot take them so.
+
+    A model that calls `view` on its features takes none but contiguous ones; it is run again on those.
+    """
+
+    def __init__(self, adapter: Adapter, double: nn.Module) -> None:
+        self.adapter, self.double, self.refused = adapter, double, False
+
+    def __call__(self, images: Tensor, target: Mapping[str, Tensor], variants: bool) -> Any:
+        """What the model says about a target, of the clean images or of variants of them."""
+        if variants and not self.refused and _helps(images):
+            try:
+                return called(self.adapter, self.double, images.contiguous(memory_format=torch.channels_last), target)
+            except ModelError:
+                self.refused = True
+        return called(self.adapter, self.double, images, target)
+
+
+def _helps(images: Tensor) -> bool:
+    return not traced() and images.device.type == "cpu" and images.dtype in FAST and images.shape[0] >= FEWEST
