@@ -17,7 +17,7 @@ FORMATS: dict[str, str] = {
     "yolov5": "[b,n,5+k]: centre, size, objectness, probabilities; raw maps [b,a,h,w,5+k] may stand beside it",
     "yolov8": "[b,4+k,n]: centre, size, probabilities; logits or raw maps may stand beside it",
     "rows": "[b,n,4+k]: the same, a candidate a row; boxes in pixels or in [0,1]",
-    "end2end": "[b,n,6]: left, top, right, bottom, score, class",
+    "end2end": "[b,n,6]: left, top, right, bottom in pixels, or centre and size in [0,1]; score, class",
     "detr": "logits [b,n,k] and pred_boxes [b,n,4]: centre and size in [0,1]",
     "candidates": "a dictionary of boxes [b,n,4] in pixels, logits [b,n,k] and confidence [b,n,k]",
 }
@@ -33,7 +33,7 @@ class Form:
         classes: how many columns are classes; None: all behind the box. Those behind (mask coefficients, key points,
             an angle) are not read.
         softmax: probabilities of the form "detr" are a softmax, and the last class is "no object".
-        relative: boxes of the form "rows" are in [0,1] of the image.
+        relative: boxes of the forms "rows" and "end2end" are centre and size in [0,1] of the image.
         background: the class of the form "candidates" that means "no object".
         asked: candidates are the boxes that were asked about, in their order: a second stage's.
     """
@@ -60,7 +60,8 @@ def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
     rows = table(outputs)
     if form.format == "end2end":
         score = rows[:, :, 4:5]
-        return Candidates(rows[:, :, :4], inverse_sigmoid(score), score, labels=rows[:, :, 5].round().to(torch.int64))
+        boxes = corners(rows[:, :, :4]) * _frame(size, rows) if form.relative else rows[:, :, :4]
+        return Candidates(boxes, inverse_sigmoid(score), score, labels=rows[:, :, 5].round().to(torch.int64))
     boxes = corners(rows[:, :, :4])
     if form.relative:
         boxes = boxes * _frame(size, boxes)
@@ -84,7 +85,11 @@ def part(outputs: Any, name: str) -> Any:
 
 
 def logits_beside(outputs: Any, k: int, n: int) -> Tensor | None:
-    """Class logits [b,k,n] that stand beside a table: in a dictionary as `scores`, or in the head's raw maps."""
+    """Class logits [b,k,n] that stand beside a table: in a dictionary as `scores`, or in the head's raw maps.
+
+    Of a head with two branches, `one2many` for training alone and `one2one`, the table is made of the latter.
+    """
+    outputs = next((v["one2one"] for v in parts(outputs) if isinstance(v, Mapping) and "one2one" in v), outputs)
     for node in parts(outputs):
         scores = node.get("scores") if isinstance(node, Mapping) else None
         if isinstance(scores, Tensor) and scores.dim() == 3 and tuple(scores.shape[1:]) == (k, n):

@@ -48,14 +48,18 @@ def recognised(outputs: Any, model: nn.Module, size: tuple[int, int], format: st
     if format == "end2end":
         if found.shape[2] < 6:
             raise ModelError(f"{described(outputs)} has {found.shape[2]} columns; the form end2end has 6")
-        return Form(format)
+        return Form(format, relative=_in_unit(found))
     k = columns - _mask_channels(outputs) if known is None or known > columns else known
     if classes is not None and classes > columns:
         raise InputError(f"classes is {classes}; {described(outputs)} has room for {columns} in the form {format}")
     if k < 1:
         raise ModelError(f"{described(outputs)} has no class columns in the form {format}; see format= and classes=")
-    relative = format == "rows" and float(found[:, :, :4].max()) <= 2
-    return Form(format, k, relative=relative)
+    return Form(format, k, relative=format == "rows" and _in_unit(found))
+
+
+def _in_unit(found: Tensor) -> bool:
+    """Whether boxes are relative to the image: no detector's boxes in pixels all end within two of them."""
+    return float(found[:, :, :4].max()) <= 2
 
 
 def _named(outputs: Any) -> str | None:

@@ -69,13 +69,13 @@ def pooled(maps: Sequence[Tensor], boxes: Tensor, size: tuple[int, int], pool: A
     sides = (boxes[..., 2:] - boxes[..., :2]).clamp_min(1e-6)
     level = (pool.canonical_level + (sides.prod(-1).sqrt() / pool.canonical_scale).log2() + 1e-6).floor()
     lowest, highest = (-math.log2(scale) for scale in (scales[0], scales[-1]))
-    level = level.clamp(lowest, highest)
+    level = level.clamp(lowest, highest) - lowest  # counted from the first map: two of one scale may follow each other
     found = []
-    for m, scale in zip(maps, scales, strict=True):
+    for i, (m, scale) in enumerate(zip(maps, scales, strict=True)):
         rows = _weights(boxes[..., 1], boxes[..., 3], scale, m.shape[2], out[0], samples)
         columns = _weights(boxes[..., 0], boxes[..., 2], scale, m.shape[3], out[1], samples)
         cut = rows[:, :, None] @ m[:, None] @ columns[:, :, None].transpose(-1, -2)
-        mine = (level == -math.log2(scale)).to(m.dtype)
+        mine = (level == i).to(m.dtype)
         found.append(cut * mine[:, :, None, None, None])
     return torch.stack(found).sum(0).flatten(0, 1)
 

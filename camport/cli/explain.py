@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from camport.cli import figure, layers
+from camport.cli import detections, figure, layers, tasks
+from camport.cli.detections import Boxes, Confidence
+from camport.cli.edge_tasks import TASKS, Question
 from camport.cli.options import (
     Adapter,
     Alpha,
@@ -18,6 +20,7 @@ from camport.cli.options import (
     Preprocessing,
     Sweep,
     Target,
+    Trust,
     Views,
     Weights,
 )
@@ -38,16 +41,20 @@ def explain(
     model: Model,
     output: Output,
     weights: Weights = None,
-    method: Method = "gradcam",
+    method: Method = None,
     target: Target = None,
     layer: Layer = None,
-    adapter: Adapter = "classification",
+    adapter: Adapter = None,
     labels: Labels = None,
     preprocess: Preprocessing = None,
     colormap: Colormap = "turbo",
     alpha: Alpha = 0.6,
     view: Views = None,
     sweep: Sweep = False,
+    box: Boxes = None,
+    confidence: Confidence = None,
+    question: Question = None,
+    trust_checkpoint: Trust = False,
 ) -> None:
     """Explain what a model sees in images, in PyTorch."""
     path = check_writable(output)
@@ -59,19 +66,34 @@ def explain(
     if sweep and (views or len(images) > 1):
         raise InputError(f"--sweep draws overlays of one image; given are {len(images)} and {len(views)} views")
     pictures = [open_image(image) for image in images]
-    what = f"{len(pictures)} image{'s' * (len(pictures) != 1)} by {method} with {model}"
+    what = f"{len(pictures)} image{'s' * (len(pictures) != 1)} {f'by {method} ' if method else ''}with {model}"
     with working(f"explaining {what}{' at many layers' * sweep}") as progress:
-        loaded = load(model, weights, labels, preprocess)
+        loaded = load(model, weights, labels, preprocess, trust_checkpoint)
         import torch
 
         import camport
 
-        bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, adapter)
+        task = adapter or loaded.adapter
+        if task == "detection" and not sweep:
+            detections.explain(
+                path, images, pictures, loaded, method, layer, target, box, confidence, colormap, alpha, progress
+            )
+            return
+        if task in TASKS and not sweep and not views:
+            tasks.explain(
+                task, path, images, pictures, loaded, method, layer, target, box, question, colormap, alpha, progress
+            )
+            return
+        if question is not None:
+            raise InputError(f"--question is for --adapter vqa, and the task is {task}")
+        if box or confidence is not None:
+            raise InputError(f"--box and --confidence are for --adapter detection, and the task is {task}")
+        bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, task)
         figure.check_method(views, type(bound.explainer))
         index = None if target is None else class_index(target, loaded.labels or None)
         prepared = [loaded.preprocess.apply(picture) for picture in pictures]
         if sweep:
-            found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, adapter, progress)
+            found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, task, progress)
         else:
             explanations = [bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared]
     title = f"{bound.explainer.title} of {model}"
@@ -102,7 +124,9 @@ def _signed(explanation: "Explanation") -> dict[str, "np.ndarray"]:
     return {} if gradient is None else {"gradient": gradient.cpu().numpy()}
 
 
-def load(spec: str, weights: str | None, labels: Labels, preprocess: str | None) -> "Loaded":
+def load(
+    spec: str, weights: str | None, labels: Labels, preprocess: str | None, trust_checkpoint: bool = False
+) -> "Loaded":
     """The model of SPEC with what the user says about its labels and images."""
     import dataclasses
 
@@ -112,7 +136,7 @@ def load(spec: str, weights: str | None, labels: Labels, preprocess: str | None)
         from camport.models import load_model
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
-    loaded = load_model(spec, weights)
+    loaded = load_model(spec, weights, trust_checkpoint=trust_checkpoint)
     if preprocess is not None:
         loaded = dataclasses.replace(loaded, preprocess=Preprocess.from_json(preprocess))
     if labels is not None:

@@ -10,7 +10,7 @@ import typer
 
 from camport.cli import calibration as calibration_images
 from camport.cli.explain import load
-from camport.cli.options import Adapter, Labels, Layer, Method, Model, Output, Preprocessing, Weights
+from camport.cli.options import Adapter, Labels, Layer, Method, Model, Output, Preprocessing, Trust, Weights
 from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import Preprocess, open_image
@@ -28,9 +28,9 @@ def export(
     model: Model,
     output: Output,
     weights: Weights = None,
-    method: Method = "gradcam",
+    method: Method = None,
     layer: Layer = None,
-    adapter: Adapter = "classification",
+    adapter: Adapter = None,
     labels: Labels = None,
     preprocess: Preprocessing = None,
     size: Annotated[
@@ -54,6 +54,7 @@ def export(
     with_preprocess: Annotated[
         bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 [b,h,w,3].")
     ] = False,
+    trust_checkpoint: Trust = False,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
 ) -> None:
     """Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.
@@ -70,8 +71,8 @@ def export(
     }
     options: dict[str, Any] = _options(path, asked)
     options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]
-    with working(f"exporting {method} of {model}"):
-        loaded = load(model, weights, labels, preprocess)
+    with working(f"exporting {f'{method} of ' if method else ''}{model}"):
+        loaded = load(model, weights, labels, preprocess, trust_checkpoint)
         import torch
 
         import camport
@@ -80,7 +81,7 @@ def export(
         height, width = _size(size, loaded.preprocess.size)
         spec = loaded.preprocess
         if dynamic != "batch+size" or spec.size is not None:
-            spec = dataclasses.replace(spec, size=(height, width))
+            spec = dataclasses.replace(spec, size=(height, width), stride=None)
         if calibration:
             read = calibration_images.read(calibration, dataclasses.replace(spec, size=(height, width)))
             options["calibration"] = torch.from_numpy(read)
@@ -88,11 +89,11 @@ def export(
             loaded.model,
             method,
             layer or loaded.layer,
-            adapter,
+            adapter or loaded.adapter,
             preprocess=dataclasses.asdict(spec),
             labels=loaded.labels or None,
         )
-        images = torch.from_numpy(_examples(dataclasses.replace(spec, size=(height, width))))
+        images = torch.from_numpy(_examples(dataclasses.replace(spec, size=(height, width), stride=None)))
         made = getattr(formats, FORMATS[path.suffix.lower()])(bound, path, images, report=report, **options)
     typer.echo(str(made))
     typer.echo(f"wrote {path}" + (f" and {path}.report.json" if report else ""))

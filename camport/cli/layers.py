@@ -40,7 +40,7 @@ class AtLayer:
 def at_layers(
     loaded: "Loaded",
     pixels: np.ndarray,
-    method: str,
+    method: str | None,
     target: int | None,
     layers: Sequence[str] | None,
     adapter: str,
@@ -56,7 +56,9 @@ def at_layers(
         for category in (FlatMapWarning, GuardWarning):  # one a layer; the picture says what is flat
             warnings.simplefilter("ignore", category)
         images = torch.from_numpy(pixels)
-        for name, e in camport.sweep(loaded.model, images, method, target, layers, adapter, progress=progress):
+        for name, e in camport.sweep(
+            loaded.model, images, method or "gradcam", target, layers, adapter, progress=progress
+        ):
             found[name] = AtLayer(
                 e.heatmap[0].numpy(),
                 " x ".join(map(str, (e.activations or [e.raw])[0].shape[1:])),

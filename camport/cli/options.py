@@ -19,7 +19,10 @@ Weights = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="State dict (.pt, .pth) or .safetensors; 'none' for random weights."),
 ]
-Method = Annotated[str, typer.Option(help="How to explain; `camport methods` lists them.")]
+Method = Annotated[
+    str | None,
+    typer.Option(help="How to explain; `camport methods` lists them. The task's if left out: gradcam, detection odam."),
+]
 Target = Annotated[
     str | None,
     typer.Option(metavar="CLASS", help="Class to explain, by number or label; the top class if left out."),
@@ -44,7 +47,13 @@ Sweep = Annotated[
         help="One image at every layer, one by one; or at those of --layer, which may then be patterns: 'layer?.*'.",
     ),
 ]
-Adapter = Annotated[str, typer.Option(help="The task; `camport adapters` lists them.")]
+Adapter = Annotated[
+    str | None, typer.Option(help="The task; `camport adapters` lists them. The model's own if left out.")
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust-checkpoint", help="Load a checkpoint that holds Python objects: it may run any code."),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="File to write.")]
 Colormap = Annotated[str, typer.Option(help="Colours of the heatmap: turbo, jet, viridis, inferno or coolwarm.")]
 Alpha = Annotated[float, typer.Option(min=0, max=1, help="Weight of the colours where the map is hottest.")]

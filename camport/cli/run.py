@@ -6,7 +6,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from camport.cli import figure
+from camport.cli import detections, edge_tasks, figure
+from camport.cli.detections import Boxes, Confidence
+from camport.cli.edge_tasks import Caption, Question
 from camport.cli.options import Alpha, Colormap, Images, Output, Target
 from camport.cli.working import working
 from camport.errors import InputError
@@ -25,6 +27,10 @@ def run(
     ] = None,
     colormap: Colormap = "turbo",
     alpha: Alpha = 0.6,
+    box: Boxes = None,
+    confidence: Confidence = None,
+    caption: Caption = None,
+    question: Question = None,
 ) -> None:
     """Explain images with an exported file, with onnxruntime alone."""
     path = check_writable(output)
@@ -37,6 +43,17 @@ def run(
             raise InputError(
                 f"{file} gives {', '.join(names)} and no heatmap to show; export it with heatmap among them"
             )
+        if any(port.name == "boxes" for port in explainer.inputs):
+            detections.run(explainer, path, images, pictures, target, box, confidence, colormap, alpha)
+            return
+        task = edge_tasks.task_of(explainer)[0]
+        if task in edge_tasks.TASKS:
+            edge_tasks.run(explainer, path, images, pictures, target, caption, question, box, colormap, alpha)
+            return
+        if caption is not None or question is not None:
+            raise InputError(f"--caption and --question are for files of captioning and vqa, and this is of {task}")
+        if box or confidence is not None:
+            raise InputError(f"--box and --confidence are for detectors, and {file} takes no boxes")
         index = -1 if target is None else class_index(target, explainer.labels)
         prepared = [explainer.preprocess.apply(picture) for picture in pictures]
         results = [explainer(pixels[None], target=index) for pixels, _ in prepared]

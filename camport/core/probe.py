@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
+from camport.core.calling import without_graph
 from camport.core.derivative import differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
@@ -81,7 +82,7 @@ class Probe:
         return self._images.expand(next(iter(target.values())).shape[0], -1, -1, -1)
 
     @property
-    def _shared(self) -> bool:
+    def shared(self) -> bool:
         """Whether one image serves several rows of the target."""
         return bool(self._images.shape[0] < self.images.shape[0])  # sizes are symbols while a graph is traced
 
@@ -122,7 +123,7 @@ class Probe:
         self._run()
         if self._gradients is None:
             assert self._y is not None
-            derive = differentiate_rows if self._shared else differentiate
+            derive = differentiate_rows if self.shared else differentiate
             self._gradients = derive(self._y, self._native, self._layer_names())
             self._recorded = False
         return [grid.to_maps(g) for g, grid in zip(self._gradients, self._grids, strict=True)]
@@ -161,7 +162,7 @@ class Probe:
         images = images.to(self.images.dtype)  # activations, and so masks of them, are wide
         of = self.adapter.probability if probability else self.adapter.score
         with torch.no_grad():
-            if images.shape[1] == 1 and self._shared:
+            if images.shape[1] == 1 and self.shared:
                 m, outputs = images.shape[0], self._call(images[:, 0], 1)
                 rows = [{k: _repeat(v[r : r + 1], m) for k, v in self.target.items()} for r in range(self.y.shape[0])]
                 return torch.stack([wide(of(outputs, row)) for row in rows], 1)
@@ -234,7 +235,7 @@ class Probe:
         forward pass, and brings the gradients along.
         """
         self.used.add("gradients")
-        source = self if self._recorded and not self._shared else self.at()
+        source = self if self._recorded and not self.shared else self.at()
         source._run()
         assert source._y is not None
         pairs = zip(source._native, source._grids, vectors, strict=True)
@@ -309,7 +310,7 @@ class Probe:
         return {k: _repeat(v, m) for k, v in self.target.items()}
 
     def _note(self, outputs: Any) -> None:
-        detached = torch.utils._pytree.tree_map(lambda v: v.detach() if isinstance(v, Tensor) else v, outputs)
+        detached = without_graph(outputs)
         if self._validate:
             self.adapter.check(detached, self._given)
         with torch.no_grad():
@@ -326,7 +327,7 @@ class Probe:
 
     def _row_each(self, activation: Tensor) -> Tensor:
         """Activations, detached, with a row for each row of the target."""
-        shared = activation.shape[0] == 1 and self._shared
+        shared = activation.shape[0] == 1 and self.shared
         activation = activation.detach()
         return activation.expand(self.images.shape[0], *activation.shape[1:]) if shared else activation
 

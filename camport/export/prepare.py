@@ -219,6 +219,8 @@ def wanted(metadata: Mapping[str, str], size: tuple[int, int], dynamic: str) -> 
         ExportError: the network was traced with another size, or the size is free on one side only.
     """
     spec = Preprocess.from_json(metadata.get("camport.preprocess") or json.dumps({"size": size}))
+    if spec.stride is not None:
+        raise ExportError("a letterbox padded to a stride has many sizes and is not made in the graph; set stride None")
     if spec.size is None and dynamic != "batch+size":
         raise ExportError(
             "the preprocessing keeps each image's own size, and the network would take one alone: export with "

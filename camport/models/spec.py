@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from camport.errors import InputError, UnknownNameError
-from camport.models import callables, demo, hf, timm, torchvision
+from camport.models import callables, demo, hf, timm, torchvision, yolo
 from camport.models.loaded import Loaded
 
 SPECS: dict[str, str] = {
@@ -12,6 +12,8 @@ SPECS: dict[str, str] = {
     "timm:NAME": "timm's models, e.g. timm:convnextv2_nano",
     "hf:NAME": "transformers image classifiers, a name on the hub or a local directory",
     "package.module:callable": "a function or class without arguments that makes the model",
+    "ultralytics:FILE": "a checkpoint (.pt) or network (.yaml) of the ultralytics package, where you installed it",
+    "yolov5:FILE": "likewise of the yolov5 package",
     "demo:NAME": "the networks shipped with camport, e.g. demo:digits",
     "FILE.onnx": "an exported network, rebuilt as torch operations; it needs no --weights",
 }
@@ -25,13 +27,14 @@ _LOADERS: dict[str, Callable[[str, Path | None, bool], Loaded]] = {
 }
 
 
-def load_model(spec: str, weights: str | Path | None = None) -> Loaded:
+def load_model(spec: str, weights: str | Path | None = None, *, trust_checkpoint: bool = False) -> Loaded:
     """Loads the model that `spec` names.
 
     Args:
         spec: one of the forms in `SPECS`.
         weights: a .safetensors or state-dict file; "none" for random weights; None for the published ones, which
             are downloaded.
+        trust_checkpoint: load a checkpoint that holds Python objects, as YOLO packages write them. It may run any code.
 
     Raises:
         InputError: no form of SPEC.
@@ -48,8 +51,10 @@ def load_model(spec: str, weights: str | Path | None = None) -> Loaded:
     if not colon or not family or not name:
         raise InputError(f"model {spec!r} is no SPEC; it is one of {', '.join(SPECS)}")
     pretrained = weights is None
+    if family in yolo.PACKAGES:
+        return yolo.load(family, name, file, trust_checkpoint)
     if family in _LOADERS:
         return _LOADERS[family](name, file, pretrained)
     if "." not in family and not callables.exists(family):
-        raise UnknownNameError("model family", family, _LOADERS)
+        raise UnknownNameError("model family", family, [*_LOADERS, *yolo.PACKAGES])
     return callables.load(family, name, file)

@@ -1,4 +1,4 @@
-"""torchvision's classifiers."""
+"""torchvision's classifiers and detectors."""
 
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ def load(name: str, weights: Path | None, pretrained: bool) -> Loaded:
         from torchvision import models
     except ImportError as error:
         raise MissingDependencyError('torchvision is not installed: pip install "camport[torch]"') from error
-    names = models.list_models(module=models)
+    names = models.list_models(module=models) + models.list_models(module=models.detection)
     if name not in names:
         raise UnknownNameError("torchvision model", name, names)
     published = models.get_model_weights(name).DEFAULT
-    preprocess, labels = _preprocess(published.transforms()), tuple(published.meta.get("categories", ()))
+    detects = hasattr(models.detection, name)
+    labels = tuple(published.meta.get("categories", ()))
+    # a detector takes pictures of any size, scaled to [0,1], and prepares them itself
+    preprocess = Preprocess() if detects else _preprocess(published.transforms())
+    task = "detection" if detects else "classification"
     if pretrained:
         try:
             model = models.get_model(name, weights=published)
@@ -29,7 +33,7 @@ def load(name: str, weights: Path | None, pretrained: bool) -> Loaded:
                 f"the weights of torchvision:{name} cannot be downloaded ({reason}); "
                 "give --weights FILE, or --weights none for random ones"
             ) from None
-        return Loaded(model.eval(), preprocess, labels)
+        return Loaded(model.eval(), preprocess, labels, adapter=task)
     model = _random(models, name)
     if weights is not None:
         state = read_state(weights)
@@ -37,13 +41,15 @@ def load(name: str, weights: Path | None, pretrained: bool) -> Loaded:
         if classes is not None:
             model, labels = _random(models, name, num_classes=classes), ()
         load_state(model, state, weights)
-    return Loaded(model.eval(), preprocess, labels)
+    return Loaded(model.eval(), preprocess, labels, adapter=task)
 
 
 def _random(models: Any, name: str, **options: Any) -> Any:
     if name in ("googlenet", "inception_v3"):
         # their own initialisation takes a minute; the auxiliary heads are as in published weights
         options |= {"init_weights": False, "aux_logits": True}
+    if hasattr(models.detection, name):
+        options |= {"weights_backbone": None}
     return models.get_model(name, weights=None, **options)
 
 

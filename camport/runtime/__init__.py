@@ -11,6 +11,9 @@ heatmap = placement.to_image(result.heatmap[0])     # [h,w] at the photograph's 
 """
 
 from camport.runtime.binding import Device as Device
+from camport.runtime.detections import Detections as Detections
+from camport.runtime.detections import confident as confident
+from camport.runtime.detections import detections as detections
 from camport.runtime.explainer import Explainer as Explainer
 from camport.runtime.explainer import Held as Held
 from camport.runtime.explainer import load as load

@@ -35,6 +35,8 @@ class Preprocess:
         mean: subtracted from each channel, R, G, B.
         std: divides each channel.
         pad: grey of a letterbox's padding, 0 to 255.
+        stride: a letterbox is padded no further than to the next multiple of this, at most to `size`: a rectangle with
+            little padding, of another size for each shape of picture. None pads to `size`.
         in_graph: whether the graph does all this itself. What is left to do is nothing: it takes the pictures' pixels.
 
     Raises:
@@ -51,6 +53,7 @@ class Preprocess:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     pad: int = 114
     in_graph: bool = False
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
@@ -63,6 +66,8 @@ class Preprocess:
             raise InputError(f"preprocess: size is {list(self.size)}; both sides must be at least 1")
         if self.size is not None and self.size[0] * self.size[1] > MAX_PIXELS:
             raise InputError(f"preprocess: size {list(self.size)} is too large; at most {MAX_PIXELS} pixels will do")
+        if self.stride is not None and (self.stride < 1 or self.fit != "letterbox"):
+            raise InputError(f"preprocess: stride {self.stride} is for a letterbox, a number of pixels from 1")
         if self.resize is not None and self.fit == "crop" and self.size and self.resize < max(self.size):
             raise InputError(f"preprocess: resize {self.resize} is less than the crop {list(self.size)}")
         if not np.isfinite([self.scale, *self.mean, *self.std]).all():
@@ -109,17 +114,21 @@ class Preprocess:
             return Placement(image_size, image_size, image_size, (0, 0))
         if self.fit == "stretch":
             return Placement(image_size, self.size, self.size, (0, 0))
+        frame = self.size
         if self.fit == "letterbox":
             ratio = min(self.size[0] / height, self.size[1] / width)
             resized = (max(1, round(height * ratio)), max(1, round(width * ratio)))
+            if self.stride is not None:
+                step = self.stride
+                frame = (min(frame[0], -(-resized[0] // step) * step), min(frame[1], -(-resized[1] // step) * step))
         else:
             # the longer side is cut down, not rounded: torchvision's rule, so that crops agree to the pixel
             short, side = self.resize or max(self.size), min(height, width)
             resized = (short * height // side, short * width // side)
             if resized[0] * resized[1] > MAX_PIXELS:
                 raise InputError(f"image of {height}x{width} is too narrow to crop: it would become {resized}")
-        top, left = (round((n - r) / 2) for n, r in zip(self.size, resized, strict=True))
-        return Placement(image_size, self.size, resized, (top, left))
+        top, left = (round((n - r) / 2) for n, r in zip(frame, resized, strict=True))
+        return Placement(image_size, frame, resized, (top, left))
 
     def apply(self, image: Image.Image) -> tuple[np.ndarray, Placement]:
         """The graph's input of one picture, and where the picture lies in the network's frame.
@@ -159,6 +168,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], int, bool]] = {
     "std": (_NUMBER, 3, False),
     "pad": (_INT, 0, False),
     "in_graph": (_BOOL, 0, False),
+    "stride": (_INT, 0, True),
 }
 
 

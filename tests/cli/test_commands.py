@@ -28,7 +28,7 @@ def test_explain_writes_a_picture(camport, photo, tmp_path):
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.format == "PNG"
         assert picture.width > 2 * 96
-    assert done.out.startswith("explaining 1 image by gradcam with demo:digits ...\n")
+    assert done.out.startswith("explaining 1 image with demo:digits ...\n")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".npy", ".npz"])

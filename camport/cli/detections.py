@@ -1,0 +1,232 @@
+"""Detections in `camport explain` and `camport run`: which are explained, and the picture of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from PIL.Image import Image
+
+from camport.errors import InputError
+from camport.runtime import Explainer, Placement, class_index, confident, detections
+from camport.view import Box, Cell, grid, overlay, save_arrays, save_image
+from camport.view.save import ARRAYS
+
+if TYPE_CHECKING:
+    from camport.core.explanation import Explanation
+    from camport.models import Loaded
+
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        metavar="L,T,R,B",
+        help="Detection: explain what is found here, in the picture's pixels; may be given several times.",
+    ),
+]
+Confidence = Annotated[
+    float | None,
+    typer.Option("--confidence", min=0, max=1, help="Detection: explain those found with this confidence; 0.25."),
+]
+COLUMNS = 4
+COLOURS = ("#00e5ff", "#ffd400", "#ff5ca8", "#7dff5c", "#ff9440", "#b28cff")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The explained detections of one picture, in its own pixels.
+
+    Attributes:
+        boxes: [k,4].
+        classes: [k].
+        confidence: [k].
+        heatmaps: [k,H,W], of the picture's size.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    confidence: np.ndarray
+    heatmaps: Sequence[np.ndarray]
+
+
+def explain(
+    path: Path,
+    images: Sequence[Path],
+    pictures: Sequence[Image],
+    loaded: Loaded,
+    method: str | None,
+    layer: list[str] | None,
+    target: str | None,
+    box: list[str] | None,
+    confidence: float | None,
+    colormap: str,
+    alpha: float,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Each detection of each picture, or what is found in the boxes that were named."""
+    import torch
+
+    import camport
+    from camport.adapters import DetectionAdapter
+
+    adapter = DetectionAdapter() if confidence is None else DetectionAdapter(threshold=confidence)
+    bound = camport.bind(loaded.model, method, layer or loaded.layer, adapter)
+    label = None if target is None else class_index(target, loaded.labels or None)
+    found, numbers = [], []
+    for picture in pictures:
+        pixels, placement = loaded.preprocess.apply(picture)
+        asked = None
+        if box:
+            asked = {
+                "boxes": torch.from_numpy(parsed(box, picture, placement)),
+                "class_ids": -1 if label is None else label,
+            }
+        explanation = bound(torch.from_numpy(pixels)[None], asked, progress=progress)
+        if label is not None and asked is None:
+            explanation = _of_class(explanation, label, target)
+        found.append(shown(explanation, placement))
+        numbers.append({**explanation.numbers(), **{k: v.cpu().numpy() for k, v in explanation.figures.items()}})
+    where = f" at {', '.join(bound.layers)}" if bound.layers else ""
+    title = f"{bound.explainer.title}: why is it there?{where}"
+    write(path, pictures, found, numbers, title, loaded.labels, colormap, alpha)
+    for image, one in zip(images, found, strict=True):
+        listed = ", ".join(said(one, i, loaded.labels) for i in range(len(one.boxes)))
+        typer.echo(f"{image}: {listed}")
+    typer.echo(f"wrote {path}")
+
+
+def run(
+    explainer: Explainer,
+    path: Path,
+    images: Sequence[Path],
+    pictures: Sequence[Image],
+    target: str | None,
+    box: list[str] | None,
+    confidence: float | None,
+    colormap: str,
+    alpha: float,
+) -> None:
+    """The same with an exported file: one run finds what is there, a second explains all of it."""
+    label = None if target is None else class_index(target, explainer.labels)
+    shown, numbers = [], []
+    for picture in pictures:
+        pixels, placement = explainer.preprocess.apply(picture)
+        size = (pixels.shape[1], pixels.shape[2])
+        if box:
+            boxes = parsed(box, picture, placement)
+            classes = np.full(len(boxes), -1 if label is None else label)
+        else:
+            first = explainer(pixels[None], boxes=np.zeros((1, 4), np.float32), only=_predictions(explainer))
+            found = detections(first, explainer.metadata.get("adapter", {}), size, confidence=confidence)
+            rows = np.arange(len(found.boxes)) if label is None else np.flatnonzero(found.class_ids == label)
+            if not len(rows):
+                raise InputError(
+                    f"no detection is of class {target}; found are {sorted(set(found.class_ids.tolist()))}"
+                )
+            boxes, classes = found.boxes[rows], found.class_ids[rows]
+        result = explainer(np.repeat(pixels[None], len(boxes), 0), boxes=boxes, class_ids=classes)
+        sure = confident(result, explainer.metadata.get("adapter", {}), size, boxes, classes)
+        heatmaps = [placement.to_image(heatmap) for heatmap in result["heatmap"]]
+        shown.append(Shown(placement.boxes_to_image(sure.boxes), sure.class_ids, sure.confidence, heatmaps))
+        numbers.append({**result, "boxes": boxes, "class_ids": classes})
+    method = explainer.metadata.get("method")
+    title = f"{method.get('name') if isinstance(method, dict) else method} in {explainer.path.name}"
+    write(path, pictures, shown, numbers, title, explainer.labels, colormap, alpha)
+    for image, one in zip(images, shown, strict=True):
+        listed = ", ".join(said(one, i, explainer.labels) for i in range(len(one.boxes)))
+        typer.echo(f"{image}: {listed}")
+    typer.echo(f"wrote {path}")
+
+
+def _predictions(explainer: Explainer) -> list[str]:
+    names = [port.name for port in explainer.outputs if port.name.startswith("outputs")]
+    if not names:
+        raise InputError(f"{explainer.path} gives no predictions, so nothing can be found with it: name a --box")
+    return names
+
+
+def _of_class(explanation: Explanation, label: int, named: str | None) -> Explanation:
+    """The detections of one class alone."""
+    rows = (explanation.target == label).nonzero()[:, 0]
+    if not len(rows):
+        raise InputError(
+            f"no detection is of class {named}; found are classes {sorted(set(explanation.target.tolist()))}"
+        )
+    kept = {name: getattr(explanation, name)[rows] for name in ("heatmap", "raw", "score", "target")}
+    figures = {name: value[rows] for name, value in explanation.figures.items()}
+    return replace(explanation, **kept, figures=figures, activations=None, gradients=None)
+
+
+def parsed(boxes: Sequence[str], picture: Image, placement: Placement) -> np.ndarray:
+    """Boxes as they were written, [k,4] in the network's pixels; InputError for what is no box in the picture."""
+    found = []
+    for text in boxes:
+        try:
+            left, top, right, bottom = (float(part) for part in text.split(","))
+        except ValueError:
+            raise InputError(f"box {text!r} is not LEFT,TOP,RIGHT,BOTTOM in pixels, e.g. 40,25,180,210") from None
+        if not (left < right and top < bottom):
+            raise InputError(f"box {text} has no area; wanted left < right and top < bottom, in pixels")
+        if right <= 0 or bottom <= 0 or left >= picture.width or top >= picture.height:
+            raise InputError(
+                f"box {text} lies outside the picture, which is {picture.width} wide and {picture.height} high"
+            )
+        found.append((max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)))
+    return placement.boxes_to_network(np.array(found))
+
+
+def shown(explanation: Explanation, placement: Placement) -> Shown:
+    """What was explained in PyTorch."""
+    figures = {name: value.detach().cpu().numpy() for name, value in explanation.figures.items()}
+    heatmaps = explanation.heatmap.cpu().numpy()
+    return Shown(
+        placement.boxes_to_image(figures["boxes"]),
+        figures["class_ids"],
+        figures["confidence"],
+        [placement.to_image(heatmap) for heatmap in heatmaps],
+    )
+
+
+def write(
+    path: Path,
+    pictures: Sequence[Image],
+    found: Sequence[Shown],
+    numbers: Sequence[Mapping[str, np.ndarray]],
+    title: str,
+    labels: Sequence[str] | None,
+    colormap: str,
+    alpha: float,
+) -> None:
+    """The picture with all boxes, then each detection with its map, box, label and confidence; or the numbers."""
+    if path.suffix.lower() in ARRAYS:
+        only = path.suffix.lower() == ".npy"
+        several = len(numbers) > 1
+        named = {f"{k}_{i}" if several else k: v for i, n in enumerate(numbers) for k, v in n.items()}
+        save_arrays(path, np.concatenate([n["heatmap"] for n in numbers]) if only else named)
+        return
+    rows = []
+    for picture, one in zip(pictures, found, strict=True):
+        boxes = [_box(one, i, labels, COLOURS[i % len(COLOURS)]) for i in range(len(one.boxes))]
+        cells = [Cell(picture, f"{len(boxes)} detection{'s' * (len(boxes) != 1)}", boxes)]
+        for i, heatmap in enumerate(one.heatmaps):
+            drawn = overlay(picture, heatmap, alpha=alpha, colormap=colormap)
+            cells.append(Cell(drawn, said(one, i, labels), [_box(one, i, None, COLOURS[i % len(COLOURS)])]))
+        rows += [cells[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)]
+    save_image(path, grid(rows, title=title, colorbar=colormap))
+
+
+def said(one: Shown, i: int, labels: Sequence[str] | None) -> str:
+    """A detection in words, e.g. "seven 0.93"."""
+    label = int(one.classes[i])
+    name = labels[label] if labels and 0 <= label < len(labels) else f"class {label}"
+    return f"{name} {float(one.confidence[i]):.2f}"
+
+
+def _box(one: Shown, i: int, labels: Sequence[str] | None, colour: str) -> Box:
+    left, top, right, bottom = (float(v) for v in one.boxes[i])
+    text = "" if labels is None else said(one, i, labels)
+    return Box((left, top, max(left, right), max(top, bottom)), text, colour)

@@ -1,0 +1,86 @@
+"""Detectors of YOLO packages that the user installed himself, loaded by those packages' own code.
+
+Nothing of theirs is imported here: the SPEC names the package, and it is asked for by that name. Their checkpoints hold
+whole Python objects, and loading one runs whatever code it names.
+"""
+
+import importlib
+import importlib.util
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from camport.errors import InputError, MissingDependencyError, ModelError
+from camport.models.loaded import Loaded
+from camport.models.weights import load_state, read_state
+from camport.runtime import Preprocess
+
+PACKAGES = ("ultralytics", "yolov5")
+SIDE = 640
+
+
+def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded:
+    """`ultralytics:best.pt`, `ultralytics:yolov8n.yaml`, `yolov5:best.pt`.
+
+    Raises:
+        MissingDependencyError: the package is not installed.
+        InputError: a checkpoint with Python objects that nobody vouched for.
+        ModelError: no such file, or the package cannot load it.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise MissingDependencyError(f"{package} is not installed here; install it where you run camport")
+    file = Path(name)
+    if file.suffix == ".pt":
+        _check(file, trusted)
+    elif file.suffix != ".yaml":
+        raise InputError(f"{package}:{name} is no checkpoint (.pt) and no network (.yaml)")
+    try:
+        found = _ultralytics(name) if package == "ultralytics" else _yolov5(file)
+    except Exception as error:  # whatever the package raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{package} cannot load {name}: {reason[:200]}") from None
+    model = found.float().eval()
+    if weights is not None:
+        load_state(model, read_state(weights), weights)
+    named: Any = getattr(model, "names", None) or {}
+    labels = tuple(str(named[i]) for i in range(len(named)))
+    step = int(max(getattr(model, "stride", torch.tensor([32.0])).max(), 32))
+    return Loaded(model, Preprocess(size=(SIDE, SIDE), fit="letterbox", stride=step), labels, adapter="detection")
+
+
+def _check(file: Path, trusted: bool) -> None:
+    if not file.is_file():
+        raise ModelError(f"checkpoint {file} {'is a directory' if file.is_dir() else 'does not exist'}; name a file")
+    if not zipfile.is_zipfile(file):
+        raise ModelError(f"checkpoint {file} is no PyTorch file, or is cut off")
+    if not trusted:
+        raise InputError(
+            f"checkpoint {file} holds Python objects, and loading it may run any code: if it is your own or you trust "
+            "its source, say --trust-checkpoint (load_model(..., trust_checkpoint=True))"
+        )
+
+
+def _ultralytics(name: str) -> nn.Module:
+    package: Any = importlib.import_module("ultralytics")
+    kind = "RTDETR" if Path(name).stem.lower().startswith("rtdetr") else "YOLO"
+    return _network(getattr(package, kind)(name).model)
+
+
+def _yolov5(file: Path) -> nn.Module:
+    if file.suffix == ".yaml":
+        package = importlib.util.find_spec("yolov5")
+        folders = [] if package is None else list(package.submodule_search_locations or [])
+        own = [match for folder in folders for match in Path(folder, "models").rglob(file.name)]
+        chosen = file if file.is_file() or not own else own[0]
+        return _network(importlib.import_module("yolov5.models.yolo").DetectionModel(str(chosen)))
+    # the package knows how to find the modules that its checkpoints name
+    return _network(importlib.import_module("yolov5.models.experimental").attempt_load(str(file), fuse=False))
+
+
+def _network(found: Any) -> nn.Module:
+    if not isinstance(found, nn.Module):
+        raise TypeError(f"it gave {type(found).__name__}, not a network")
+    return found

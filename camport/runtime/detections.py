@@ -1,0 +1,150 @@
+"""The detections in a detector's outputs: candidates read by the form that an exported file names, the best kept.
+
+The twin of `camport.adapters.detection_formats` for the edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from camport.errors import InputError, ModelError
+
+FORMS = ("yolov5", "yolov8", "rows", "end2end", "detr", "candidates")
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, best first.
+
+    Attributes:
+        boxes: float32 [k,4], left, top, right, bottom in pixels of the network's input.
+        class_ids: int64 [k].
+        confidence: float32 [k].
+    """
+
+    boxes: np.ndarray
+    class_ids: np.ndarray
+    confidence: np.ndarray
+
+
+def detections(
+    result: Mapping[str, np.ndarray],
+    adapter: Mapping[str, Any],
+    size: tuple[int, int],
+    *,
+    image: int = 0,
+    confidence: float | None = None,
+) -> Detections:
+    """The detections of one image of a run, after non-maximum suppression.
+
+    ```python
+    found = detections(result, explainer.metadata["adapter"], images.shape[2:])
+    maps = explainer(images.repeat(len(found.boxes), 0), boxes=found.boxes, class_ids=found.class_ids).heatmap
+    ```
+
+    Args:
+        result: of a run, with the model's `outputs` among its arrays.
+        adapter: the file's metadata of this name: how its outputs are read, and the thresholds.
+        size: (height, width) of the network's input.
+        image: which image of the batch.
+        confidence: in place of the file's own threshold.
+
+    Raises:
+        ModelError: a file whose outputs are not a detector's, or without them.
+        InputError: no detection is confident enough.
+    """
+    options = adapter.get("options", {})
+    form = options.get("form") or {}
+    if adapter.get("name") != "detection" or form.get("format") not in FORMS or "outputs" not in result:
+        raise ModelError("the file does not tell how to read detections in its outputs: name a box instead")
+    boxes, scores, labels = _read(result, form, size, image)
+    threshold = options.get("threshold", 0.25) if confidence is None else confidence
+    likely = np.flatnonzero(scores >= threshold)
+    if not len(likely):
+        best = float(scores.max(initial=0))
+        raise InputError(f"no detection reaches a confidence of {threshold:g}, the best has {best:.2g}; lower it")
+    order = likely[np.argsort(-scores[likely], kind="stable")][:1000]
+    kept: list[int] = []
+    for i in order:
+        rivals = [j for j in kept if labels[j] == labels[i]]
+        if not rivals or _overlap(boxes[i], boxes[rivals]).max() <= options.get("iou", 0.45):
+            kept.append(int(i))
+    kept = kept[: options.get("most", 10)]
+    return Detections(boxes[kept].astype(np.float32), labels[kept].astype(np.int64), scores[kept].astype(np.float32))
+
+
+def confident(
+    result: Mapping[str, np.ndarray],
+    adapter: Mapping[str, Any],
+    size: tuple[int, int],
+    boxes: np.ndarray,
+    class_ids: np.ndarray,
+) -> Detections:
+    """The candidates that a run explained, one an image: those that match the boxes and classes asked about.
+
+    Where outputs cannot be read, the boxes themselves, with a confidence of 1.
+    """
+    form = adapter.get("options", {}).get("form") or {}
+    if form.get("format") not in FORMS or form.get("asked") or "outputs" not in result:
+        return Detections(boxes, np.asarray(class_ids), np.ones(len(boxes), np.float32))
+    rows = []
+    for image, (box, label) in enumerate(zip(boxes, class_ids, strict=True)):
+        own, scores, labels = _read(result, form, size, image, None if label < 0 else int(label))
+        best = int((_overlap(np.asarray(box), own) * scores).argmax())
+        rows.append((own[best], labels[best], scores[best]))
+    found = [np.stack(column) for column in zip(*rows, strict=True)]
+    return Detections(found[0].astype(np.float32), found[1].astype(np.int64), found[2].astype(np.float32))
+
+
+def _read(
+    result: Mapping[str, np.ndarray],
+    form: Mapping[str, Any],
+    size: tuple[int, int],
+    image: int,
+    label: int | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes [n,4], and the confidence and number of each one's best class, or of the class `label`."""
+    kind, k = form["format"], form.get("classes")
+    frame = np.array([size[1], size[0]] * 2, np.float32)
+    if kind == "candidates":
+        boxes, _, p = (result[name][image] for name in ("outputs", "outputs_1", "outputs_2"))
+        if form.get("background") is not None:
+            p = np.where(np.arange(p.shape[1]) == form["background"] % p.shape[1], 0, p)
+    elif kind == "detr":
+        tables = [v[image] for name, v in result.items() if name.startswith("outputs") and v.ndim == 3]
+        boxes = next(t for t in tables if t.shape[1] == 4)
+        logits = next(t for t in tables if t is not boxes)
+        boxes = _corners(boxes) * frame
+        if form.get("softmax"):
+            raised = np.exp(logits - logits.max(1, keepdims=True))
+            p = (raised / raised.sum(1, keepdims=True))[:, :-1]
+        else:
+            p = 1 / (1 + np.exp(-logits))
+    else:
+        table = next(v for name, v in result.items() if name.startswith("outputs") and v.ndim == 3)[image]
+        table = table.T if kind == "yolov8" else table
+        boxes = table[:, :4] if kind == "end2end" and not form.get("relative") else _corners(table[:, :4])
+        boxes = boxes * frame if form.get("relative") else boxes
+        if kind == "end2end":
+            labels = table[:, 5].round().astype(np.int64)
+            return boxes, table[:, 4] * (label is None or labels == label), labels
+        p = table[:, 4:5] * table[:, 5:][:, :k] if kind == "yolov5" else table[:, 4:][:, :k]
+    if label is not None:
+        return boxes, p[:, label], np.full(len(p), label)
+    return boxes, p.max(1), p.argmax(1)
+
+
+def _corners(boxes: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
+
+
+def _overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = np.clip(sides, 0, None).prod(1)
+    areas = [np.clip(b[..., 2:] - b[..., :2], 0, None).prod(-1) for b in (box, others)]
+    union = areas[0] + areas[1] - shared
+    return np.asarray(shared / np.where(union > 0, union, 1))
