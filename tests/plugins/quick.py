@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import camport
+from camport.core import registry
 from camport.errors import CamportError, CamportWarning
 from camport.plugins import (
     ISCAM,
@@ -36,6 +37,8 @@ FEW = {
     "sscam": SSCAM(samples=2, sigma=0.5),
     "xrai": XRAI(steps=3),
 }
+if "drise" in camport.methods():
+    FEW["drise"] = registry.explainer("drise")(samples=30, cells=4)
 TARGET = torch.tensor([1, 3, 0])
 
 

@@ -1,5 +1,6 @@
 """What holds for every method of the live registry, and what the papers' authors claim of theirs."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 
 import camport
 from camport.errors import FlatMapWarning
-from camport.plugins import RISE, GroupCAM, HiResCAM, IntegratedGradients, xrai
+from camport.plugins import GroupCAM, HiResCAM, IntegratedGradients, xrai
 from tests.nets import GapNet, Net, images, seeded
 from tests.plugins.quick import TARGET, away, names, plain, quiet, setting
 
@@ -40,7 +41,7 @@ def test_global_seeds_change_nothing(name):
     assert torch.equal(setting(name).explain().raw, expected)
 
 
-BY_PROBABILITY = {"groupcam", "iscam", "rise", "scorecam", "sscam"}
+BY_PROBABILITY = {"drise", "groupcam", "iscam", "rise", "scorecam", "sscam"}
 """A probability is no linear function of the logits."""
 
 NOT_LINEAR = BY_PROBABILITY | {"gradcam++", "smoothgradcam++"}
@@ -113,7 +114,9 @@ def test_a_flat_map_warns_and_is_zeros(name):
         for p in s.model.parameters():
             p.zero_()
         biases[-1].copy_(torch.arange(1, len(biases[-1]) + 1))
-    method = RISE(samples=4, probability=1.0) if name == "rise" else s.method  # other masks do not cover evenly
+    method = s.method
+    if name in ("rise", "drise"):  # other masks do not cover evenly
+        method = dataclasses.replace(method, probability=1.0)
     with pytest.warns(FlatMapWarning, match=r"is flat, its heatmap is all zeros \("):
         explanation = camport.explain(s.model, s.x, method, TARGET, s.layer)
     assert not bool(explanation.heatmap.any())
