@@ -9,6 +9,7 @@ from torch import Tensor
 
 from camport.core.explainer import Explainer
 from camport.core.fusion import at_finest
+from camport.core.heatmap import minmax
 from camport.core.probe import Probe
 
 
@@ -29,7 +30,7 @@ class LayerCAM(Explainer):
 
     Args:
         gamma: the paper's scale factor.
-        preset: "paper", or "torchcam", which scales all layers alike.
+        preset: "paper", or "torchcam", which scales all layers alike, from their minimum.
     """
 
     name: ClassVar[str] = "layercam"
@@ -53,7 +54,7 @@ class LayerCAM(Explainer):
         return torch.stack(at_finest(scaled)).amax(0)
 
     def _scaled(self, m: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-        return torch.tanh(self.gamma * _of_maximum(m))
+        return torch.tanh(self.gamma * (minmax(m) if self.preset == "torchcam" else _of_maximum(m)))
 
 
 def _of_maximum(m: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import camport
-from camport.plugins import GradCAMPlusPlus, XGradCAM
+from camport.plugins import GradCAMPlusPlus, LayerCAM, XGradCAM
 from tests.nets import GapNet, Net, images, seeded
 from tests.plugins.test_references import Behind
 
@@ -102,6 +102,15 @@ def test_layercam_equals(library):
     else:
         theirs = from_grad_cam(pytorch_grad_cam.LayerCAM, behind())
     close(raw(behind(), "layercam"), theirs)
+
+
+def test_layercam_fuses_layers_as_torchcam():
+    model, layers = behind(), ["features.2", "features.4"]
+    with torchcam.LayerCAM(model, layers, enable_hooks=True) as extractor:
+        theirs = extractor.fuse_cams(extractor(TARGET.tolist(), model(X)))
+    ours = raw(behind(), LayerCAM(preset="torchcam"), layers)
+    close(ours, theirs)
+    assert (raw(behind(), "layercam", layers) - ours).norm() > 0.1 * ours.norm()
 
 
 def test_torchcam_gradcam_plus_plus_is_not_the_papers():
