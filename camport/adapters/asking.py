@@ -58,7 +58,7 @@ def answers_to(model: nn.Module, images: Tensor, question: Tensor, pad: int) -> 
     return model(pixel_values=images, **given)
 
 
-def still_embedding(embeddings: nn.Module, images: Tensor) -> Tensor:
+def still_embedding(embeddings: Any, images: Tensor) -> Tensor:
     """ViLT's embedding of whole images, [b,1+n,c]: its own picks patches by the values of a mask and at random."""
     patches = embeddings.patch_embeddings(images)
     places = embeddings.position_embeddings
@@ -73,7 +73,9 @@ def still_embedding(embeddings: nn.Module, images: Tensor) -> Tensor:
 
 def spoken_answer(model: nn.Module, images: Tensor, question: Tensor, tokens: Tensor, pad: int) -> Any:
     """What a model that writes its answer says after each of `tokens`: BLIP's parts, or `model(images, q, tokens)`."""
-    parts = {name: getattr(model, name, None) for name in ("vision_model", "text_encoder", "text_decoder")}
+    parts: dict[str, Any] = {
+        name: getattr(model, name, None) for name in ("vision_model", "text_encoder", "text_decoder")
+    }
     if any(part is None for part in parts.values()):
         return model(images, question, tokens)
     seen = parts["vision_model"](pixel_values=images)[0]

@@ -46,7 +46,7 @@ class CaptioningAdapter(Adapter):
         "against": in a contrast, the word or token that might have stood there.
 
     Args:
-        vocabulary: the tokens as texts; empty where words are not asked for by name.
+        vocabulary: the tokens as texts; left out, those that the model names (`caption_words`), if it does.
         prompt: tokens that every caption begins with; None is the model's own start token.
         end: the token behind the last word; None is the model's own.
         length: tokens of a caption that the model writes, and of the input of an exported file.
@@ -154,10 +154,11 @@ class CaptioningAdapter(Adapter):
         return {"tokens": tokens, "span": span, "against": torch.randint(known, (batch,), generator=generator)}
 
     def settled(self, model: nn.Module, outputs: Any) -> CaptioningAdapter:
-        """With the model's own start and end tokens."""
+        """With the model's own start and end tokens, and its words where it names them (`caption_words`)."""
         end = token_of(model, "end_token", END_NAMES) if self.end is None else self.end
         start = token_of(model, "start_token", START_NAMES) if self.prompt is None else None
-        return replace(self, end=end, prompt=self.prompt if start is None else (start,))
+        words = self.vocabulary or tuple(getattr(model, "caption_words", ()))
+        return replace(self, end=end, prompt=self.prompt if start is None else (start,), vocabulary=words)
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
         """The last maps of the part of the model that sees."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole
+from camport.adapters.speaking import up_to_vision
 from camport.core.adapter import Adapter
+from camport.core.layers import LayerName, Run, choose
 from camport.errors import InputError
 
 PREDICTED = -1.0
@@ -124,6 +126,10 @@ class SegmentationAdapter(Adapter):
         classes = torch.randint(z.shape[1], (batch,), generator=generator)
         classes[1::2], mask[1::2] = -1, PREDICTED
         return {"target": classes, "mask": mask}
+
+    def layers(self, runs: Sequence[Run]) -> list[LayerName]:
+        """The last maps of the backbone: behind it the head makes logits of them."""
+        return [choose(up_to_vision(runs))]
 
     def _binary(self, z: Tensor) -> bool:
         return z.shape[1] == 1

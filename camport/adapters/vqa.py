@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -28,7 +28,8 @@ class VqaAdapter(Adapter):
         "against": in a contrast, the answer that might have been given; left out, the runner-up.
 
     Args:
-        vocabulary: the questions' words by token; texts are split at blanks, without question marks.
+        vocabulary: the questions' words by token; texts are split at blanks, without question marks. Left out, those
+            that the model names (`question_words`), if it does; likewise its `answers` and `question_length`.
         answers: the answers by class.
         length: tokens of a question, padded; None leaves them as given (8 in an exported file).
         pad: the token that pads.
@@ -52,6 +53,10 @@ class VqaAdapter(Adapter):
     def inputs(self) -> tuple[str, ...]:
         """`question` int64 [b,t], `answer` int64 [b]; for a contrast also `against` int64 [b]."""
         return ("question", "answer", "against") if self.contrast else ("question", "answer")
+
+    def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+        """As `prepare`, with the words that the model names."""
+        return self.settled(model, None).prepare(target, images)
 
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
         """Question and answer for each image."""
@@ -129,6 +134,15 @@ class VqaAdapter(Adapter):
         if self.contrast:
             drawn["against"] = torch.full_like(answer, -1)
         return drawn
+
+    def settled(self, model: nn.Module, outputs: Any) -> VqaAdapter:
+        """With the model's words and answers, where it names them (`question_words`, `answers`, `question_length`)."""
+        return replace(
+            self,
+            vocabulary=self.vocabulary or tuple(getattr(model, "question_words", ())),
+            answers=self.answers or tuple(getattr(model, "answers", ())),
+            length=self.length or getattr(model, "question_length", None),
+        )
 
     def grid(
         self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str

@@ -106,7 +106,7 @@ def explain_words(bound: Bound, image: Tensor, caption: Any = None, *, pieces: S
         raise InputError(f"image has shape {tuple(image.shape)}; the words of one image are explained, [3,H,W]")
     given = bound._prepared(caption, images)
     tokens = given["tokens"][0]
-    vocabulary: Sequence[str] = getattr(bound.adapter, "vocabulary", ())
+    vocabulary: Sequence[str] = getattr(bound.adapter.settled(bound.model, None), "vocabulary", ())
     if pieces is None:
         if not vocabulary:
             raise InputError("the adapter has no vocabulary; give pieces=tokenizer.convert_ids_to_tokens(tokens)")

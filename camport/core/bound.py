@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
-from camport.core.calling import called
+from camport.core.calling import called, prepared
 from camport.core.checks import check_images
 from camport.core.derivative import wide
 from camport.core.explainer import Explainer
@@ -144,8 +144,8 @@ class Bound:
         return found
 
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad(), random_state_kept(images.device):
-            return self.adapter.prepare_for(double_of(self.model), target, images)
+        with random_state_kept(images.device):
+            return prepared(self.adapter, double_of(self.model), target, images)
 
     def _probe(
         self,
@@ -199,7 +199,7 @@ class BoundProgram:
         probe = bound._probe(with_state(bound.model, state), images, given)
         raw = bound.explainer.saliency(probe).detach()
         heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))
-        leaves = [v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)]
+        leaves = {id(v): v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)}.values()
         named = dict(numbered("outputs", leaves))
         named.update(score=probe.y, heatmap=heatmap)
         if bound._shows("activations", probe):
@@ -228,7 +228,7 @@ def rows(target: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
     return {name: value[:n] for name, value in target.items()}
 
 
-def numbered(name: str, values: Sequence[Tensor]) -> Iterator[tuple[str, Tensor]]:
+def numbered(name: str, values: Iterable[Tensor]) -> Iterator[tuple[str, Tensor]]:
     """The tensors with their graph names: name, name_1, name_2, ..."""
     for i, value in enumerate(values):
         yield (name if i == 0 else f"{name}_{i}"), value

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
-from camport.core.calling import called
+from camport.core.calling import called, prepared
 from camport.errors import CamportError, InputError, LayerError
 from camport.testing.case import quiet
 from camport.testing.conformance import ConformanceError, Judge
@@ -291,7 +291,7 @@ def _fits(judge: Judge, adapter: Adapter, given: Any, batch: int, source: str) -
 def _first(adapter: Adapter, network: Network, target: Any) -> Target:
     """The user's target, or the adapter's own; nothing where there is neither."""
     try:
-        return adapter.prepare_for(network.model, target, network.images)
+        return prepared(adapter, network.model, target, network.images)
     except InputError:
         if target is not None:
             raise

@@ -21,3 +21,4 @@ from camport.view.save import check_writable as check_writable
 from camport.view.save import save_arrays as save_arrays
 from camport.view.save import save_image as save_image
 from camport.view.save import write_atomic as write_atomic
+from camport.view.words import word_grid as word_grid

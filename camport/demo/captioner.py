@@ -1,0 +1,106 @@
+"""The demo's captioners: a convolutional network and an LSTM, with soft attention and without.
+
+"Show, Attend and Tell" (Xu et al. 2015, arXiv 1502.03044), equations 4 to 9, in small, and "Show and Tell"
+(Vinyals et al. 2014, arXiv 1411.4555). Teacher-forced: `network(images, tokens)` gives for every token the logits of
+the one that follows.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from camport.demo.language import CAPTION_WORDS, END, START
+from camport.demo.networks import DigitResNet
+from camport.demo.places import with_places
+
+
+class Encoder(nn.Module):
+    """`DigitResNet` without its head: maps of 96 channels and stride 8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        trunk = DigitResNet()
+        self.conv1, self.bn1, self.relu = trunk.conv1, trunk.bn1, trunk.relu
+        self.layer1, self.layer2, self.layer3 = trunk.layer1, trunk.layer2, trunk.layer3
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 96 h2 w2"]:
+        """The last maps."""
+        x = self.relu(self.bn1(self.conv1(images)))
+        return self.layer3(self.layer2(self.layer1(x)))
+
+
+class AttentionDecoder(nn.Module):
+    """An LSTM that looks at the maps anew for every word.
+
+    e_ti = v . relu(W_a [a_i, place_i] + W_h h_(t-1)), alpha_t = softmax(e_t), z_t = sum_i alpha_ti [a_i, place_i].
+    """
+
+    def __init__(self, words: int, channels: int = 96, hidden: int = 112, embedding: int = 24, keys: int = 48) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(words, embedding)
+        self.keys = nn.Conv2d(channels + 2, keys, 1)
+        self.query = nn.Linear(hidden, keys, bias=False)
+        self.energy = nn.Linear(keys, 1, bias=False)
+        self.first = nn.Linear(channels, 2 * hidden)
+        self.cell = nn.LSTMCell(embedding + channels + 2, hidden)
+        self.head = nn.Linear(hidden + channels + 2, words)
+
+    def forward(self, maps: Float[Tensor, "b c h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
+        """Logits of the token behind each of `tokens`."""
+        placed = with_places(maps)
+        keys, values = self.keys(placed).flatten(2).transpose(1, 2), placed.flatten(2).transpose(1, 2)
+        h, c = torch.tanh(self.first(maps.mean((2, 3)))).chunk(2, 1)
+        logits = []
+        for word in self.embed(tokens).unbind(1):
+            weights = self.energy(torch.relu(keys + self.query(h)[:, None])).softmax(1)
+            seen = (weights.transpose(1, 2) @ values)[:, 0]
+            h, c = self.cell(torch.cat([word, seen], 1), (h, c))
+            logits.append(self.head(torch.cat([h, seen], 1)))
+        return torch.stack(logits, 1)
+
+
+class PlainDecoder(nn.Module):
+    """An LSTM that is told once what is to be seen: the mean of the maps, each cell told where it lies."""
+
+    def __init__(self, words: int, channels: int = 96, hidden: int = 112, embedding: int = 24) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(words, embedding)
+        self.mix = nn.Sequential(nn.Conv2d(channels + 2, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, hidden, 1), nn.ReLU())
+        self.first = nn.Linear(hidden, 2 * hidden)
+        self.cell = nn.LSTMCell(embedding, hidden)
+        self.head = nn.Linear(hidden, words)
+
+    def forward(self, maps: Float[Tensor, "b c h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
+        """Logits of the token behind each of `tokens`."""
+        h, c = torch.tanh(self.first(self.mix(with_places(maps)).mean((2, 3)))).chunk(2, 1)
+        logits = []
+        for word in self.embed(tokens).unbind(1):
+            h, c = self.cell(word, (h, c))
+            logits.append(self.head(h))
+        return torch.stack(logits, 1)
+
+
+class Captioner(nn.Module):
+    """An encoder and a decoder.
+
+    Attributes:
+        start_token, end_token: what a caption begins and ends with.
+        caption_words: the tokens as texts.
+    """
+
+    start_token, end_token, caption_words = START, END, CAPTION_WORDS
+
+    def __init__(self, attention: bool = True) -> None:
+        super().__init__()
+        words = len(CAPTION_WORDS)
+        self.encoder = Encoder()
+        self.decoder = AttentionDecoder(words) if attention else PlainDecoder(words)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
+        """Logits of the token behind each of `tokens`."""
+        return self.decoder(self.encoder(images), tokens)
+
+
+def plain_captioner() -> Captioner:
+    """The one without attention."""
+    return Captioner(attention=False)

@@ -1,0 +1,13 @@
+"""Where a cell of a map lies, as numbers beside what is there: words such as "left of" are about places."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def with_places(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
+    """The maps with two channels more: y and x, from -1 to 1."""
+    b, _, h, w = maps.shape
+    y = (torch.arange(h, device=maps.device, dtype=maps.dtype) * 2 + 1) / h - 1
+    x = (torch.arange(w, device=maps.device, dtype=maps.dtype) * 2 + 1) / w - 1
+    return torch.cat([maps, y[None, None, :, None].expand(b, 1, h, w), x[None, None, None, :].expand(b, 1, h, w)], 1)
