@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +15,7 @@ from camport.core.attention_mode import AttentionMode
 from camport.core.derivative import differentiate, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor
-from camport.core.replay import Tail
+from camport.core.replay import Recorded, Tail, copied
 from camport.core.replica import hook, pre_hook
 from camport.errors import LayerError, MethodError
 
@@ -75,11 +75,13 @@ def sensitivity(probe: Probe, last: int | None = None) -> Attention:
     """
     probe.used.add("gradients")
     with torch.enable_grad():
-        maps, grid, blocks = _in_blocks(probe)
-        end = LayerName(blocks[-1].name, blocks[-1].run)
-        tail = Tail(probe.double, end, probe.adapter.ask, probe.images, probe.target)
+        seen = _Pass(probe)
+        grid, blocks = _grid(probe, seen.maps), seen.blocks()
+        end = blocks[-1]
+        layer, recorded = LayerName(end.name, end.run), Recorded(seen.before[: end.start], end.output)
+        tail = Tail(probe.double, layer, probe.adapter.ask, probe.images, probe.target, recorded)
         found = []
-        for p, block in list(zip(maps, blocks, strict=True))[-(last or len(maps)) :]:
+        for p, block in list(zip(seen.maps, blocks, strict=True))[-(last or len(blocks)) :]:
             mean = block.tokens.mean(_axis(block.tokens, p), keepdim=True).expand_as(block.tokens)
             score = probe.adapter.score(tail(mean.clone(), 1), probe.target)
             found += differentiate(score, [p], [f"the attention in {block.name!r}"])
@@ -88,71 +90,80 @@ def sensitivity(probe: Probe, last: int | None = None) -> Attention:
 
 @dataclass
 class _Block:
-    """One run of a module that puts out tokens, and which attentions were computed in it."""
+    """One run of a module that puts out tokens.
+
+    Attributes:
+        name: of the module.
+        run: which of its runs.
+        output: what it put out.
+        tokens: the first tensor of that, [b,n,c] or [n,b,c].
+        attentions: which were computed in it.
+        start: how many outermost modules had ended when it began.
+    """
 
     name: str
     run: int
+    output: Any
     tokens: Tensor
     attentions: range
+    start: int
 
 
-def _in_blocks(probe: Probe) -> tuple[list[Tensor], Grid, list[_Block]]:
-    """The attentions as leaves, and for each the largest module around it that has no other in it."""
-    maps: list[Tensor] = []
+class _Pass:
+    """One recorded forward pass: the attentions as leaves, the modules they are in, and what ran before the last."""
 
-    def keep(p: Tensor) -> Tensor:
-        if p.shape[-2] != 1:
-            p = p.detach().requires_grad_()
-            maps.append(p)
-        return p
+    def __init__(self, probe: Probe) -> None:
+        self.maps: list[Tensor] = []
+        self.runs: list[_Block] = []
+        self.before: list[tuple[str, Any]] = []
+        self._ended: list[tuple[str, Any]] = []
+        self._open: list[tuple[int, int]] = []
+        self._times: dict[str, int] = {}
+        handles = []
+        try:
+            for name, module in probe.double.named_modules():
+                if name:
+                    handles.append(pre_hook(module, self._begun))
+                    handles.append(hook(module, partial(self._end, name)))
+            with AttentionMode(self._keep):
+                probe.run_with(probe.images)
+        finally:
+            for handle in handles:
+                handle.remove()
 
-    with _watched(probe.double, lambda: len(maps)) as runs, AttentionMode(keep):
-        probe.run_with(probe.images)
-    grid = _grid(probe, maps)
-    blocks: dict[int, _Block] = {}
-    for run in runs:  # a module ends behind those in it
-        i = run.attentions[0]
-        if len(run.attentions) == 1 and _axis(run.tokens, maps[i]) is not None:
-            blocks[i] = run
-    without = next((i for i in range(len(maps)) if i not in blocks), None)
-    if without is not None:
-        raise MethodError(
-            f"attention {without + 1} of {len(maps)} is in no module of its own that puts out tokens [b,n,c], so there "
-            "is no score behind it; attention_rollout needs none"
-        )
-    return maps, grid, [blocks[i] for i in range(len(maps))]
+    def blocks(self) -> list[_Block]:
+        """For each attention the largest module around it that has no other in it."""
+        found: dict[int, _Block] = {}
+        for run in self.runs:  # a module ends behind those in it
+            i = run.attentions[0]
+            if len(run.attentions) == 1 and _axis(run.tokens, self.maps[i]) is not None:
+                found[i] = run
+        without = next((i for i in range(len(self.maps)) if i not in found), None)
+        if without is not None:
+            raise MethodError(
+                f"attention {without + 1} of {len(self.maps)} is in no module of its own that puts out tokens [b,n,c], "
+                "so there is no score behind it; attention_rollout needs none"
+            )
+        return [found[i] for i in range(len(self.maps))]
 
+    def _keep(self, p: Tensor) -> Tensor:
+        if p.shape[-2] == 1:
+            return p
+        self.maps.append(p.detach().requires_grad_())
+        self.before = list(self._ended)
+        return self.maps[-1]
 
-@contextmanager
-def _watched(double: nn.Module, count: Callable[[], int]) -> Iterator[list[_Block]]:
-    """While open, every run of a module in which something was attended to is appended to the list."""
-    runs: list[_Block] = []
-    starts: list[int] = []
-    times: dict[str, int] = {}
-    handles = []
+    def _begun(self, module: nn.Module, args: Any) -> None:
+        self._open.append((len(self.maps), len(self._ended)))
 
-    def before(module: nn.Module, args: Any) -> None:
-        starts.append(count())
-
-    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def ended(module: nn.Module, args: Any, output: Any) -> None:
-            within = range(starts.pop(), count())
-            times[name] = times.get(name, -1) + 1
-            tokens = first_tensor(output)
-            if within and tokens is not None and tokens.dim() == 3:
-                runs.append(_Block(name, times[name], tokens, within))
-
-        return ended
-
-    try:
-        for name, module in double.named_modules():
-            if name:
-                handles.append(pre_hook(module, before))
-                handles.append(hook(module, after(name)))
-        yield runs
-    finally:
-        for handle in handles:
-            handle.remove()
+    def _end(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+        first, start = self._open.pop()
+        within, tokens = range(first, len(self.maps)), first_tensor(output)
+        run = self._times[name] = self._times.get(name, -1) + 1
+        if within and tokens is not None and tokens.dim() == 3:
+            self.runs.append(_Block(name, run, output, tokens, within, start))
+        del self._ended[start:]
+        self._ended.append((name, copied(output)))
 
 
 def _axis(tokens: Tensor, p: Tensor) -> int | None:

@@ -3,7 +3,10 @@
 This needs no graph of the model and stays right where values bypass the layer: they come from the recording.
 """
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,6 +15,20 @@ from torch.utils._pytree import tree_map
 
 from camport.core.layers import LayerName, replace_first_tensor
 from camport.core.replica import hook, pre_hook
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What one forward pass tells of a run of a layer.
+
+    Attributes:
+        ended: name and copied output of each module that ended before the run began, in the order of their ends; of
+            modules within one another the outermost.
+        output: what the layer put out.
+    """
+
+    ended: Sequence[tuple[str, Any]]
+    output: Any
 
 
 class Tail:
@@ -23,6 +40,7 @@ class Tail:
         call: `call(double, images, target)` calls the model.
         images: [b,c,H,W].
         target: of these images.
+        recorded: what a forward pass has told already; left out, one is made.
     """
 
     def __init__(
@@ -32,11 +50,14 @@ class Tail:
         call: Callable[[nn.Module, Tensor, Mapping[str, Tensor]], Any],
         images: Tensor,
         target: Mapping[str, Tensor],
+        recorded: Recorded | None = None,
     ) -> None:
         self.double, self.layer, self.call, self.images, self.target = double, layer, call, images, target
         self.cached: dict[str, list[Any]] = {}
-        self.output: Any = None
-        self._record()
+        recorded = recorded or self._record()
+        self.output = recorded.output
+        for name, output in recorded.ended:
+            self.cached.setdefault(name, []).append(output)
 
     def __call__(self, activations: Tensor, m: int) -> Any:
         """The model's outputs where the layer puts out `activations` [m*b,...], in the layer's own layout."""
@@ -65,11 +86,10 @@ class Tail:
                 else:
                     module.__dict__["forward"] = forward
 
-    def _record(self) -> None:
-        """Keeps the outputs of the outermost modules that ended before the layer's run ended."""
-        ended: list[tuple[str, int, Any]] = []  # name, number of runs ended when it began, output
-        starts: list[int] = []
-        calls = {"n": 0, "done": False}
+    def _record(self) -> Recorded:
+        ended: list[tuple[str, Any]] = []
+        starts: list[int] = []  # how many runs had ended when each of those now open began
+        calls: dict[str, Any] = {"n": 0, "done": False, "output": None}
         handles = []
 
         def before(module: nn.Module, args: Any) -> None:
@@ -82,12 +102,12 @@ class Tail:
                     return
                 if name == self.layer.module:
                     if calls["n"] == self.layer.run:
-                        self.output, calls["done"] = tree_map(_copy, output), True
+                        calls.update(output=copied(output), done=True)
                         del ended[start:]
                         return
                     calls["n"] += 1
                 del ended[start:]
-                ended.append((name, start, tree_map(_copy, output)))
+                ended.append((name, copied(output)))
 
             return end
 
@@ -101,8 +121,7 @@ class Tail:
         finally:
             for handle in handles:
                 handle.remove()
-        for name, _, output in ended:
-            self.cached.setdefault(name, []).append(output)
+        return Recorded(ended, calls["output"])
 
 
 class _Stub:
@@ -117,6 +136,6 @@ class _Stub:
         return self.forward(*args, **kwargs)
 
 
-def _copy(value: Any) -> Any:
-    # an in-place operation behind the module would change what was recorded
-    return value.clone() if isinstance(value, Tensor) else value
+def copied(output: Any) -> Any:
+    """What a module put out, as it was: an in-place operation behind the module would change it."""
+    return tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, output)

@@ -28,7 +28,7 @@ class LeGrad(Explainer):
     in a block of its own; others are refused.
 
     Map: [b,h,w] of the patches, >= 0.
-    Cost: `2` forward passes, and a backward pass through each block.
+    Cost: `1` forward pass, and a backward pass through each block.
 
     Args:
         last: only so many of the last blocks; None is all.
