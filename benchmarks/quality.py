@@ -32,7 +32,12 @@ MARGIN = 32
 SLOW = ("perturbation", "integrated_gradients", "smoothgrad", "smoothgradcam++", "xrai")
 """Families and methods that run the network often: they explain fewer scenes."""
 
-SETTINGS: dict[str, dict[str, int]] = {"rise": {"samples": 500}, "sscam": {"samples": 5}, "xrai": {"steps": 20}}
+SETTINGS: dict[str, dict[str, int]] = {
+    "rise": {"samples": 500},
+    "drise": {"samples": 500},
+    "sscam": {"samples": 5},
+    "xrai": {"steps": 20},
+}
 """Options other than the defaults, for the table's time."""
 
 METHOD = """\

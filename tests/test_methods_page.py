@@ -12,14 +12,15 @@ import camport
 from camport.core import registry
 from camport.core.describe import describe
 from camport.errors import CamportWarning
-from camport.plugins import RISE
+from camport.plugins import DRISE, RISE
 from tests.nets import GapNet, Net, TokenNet, images, seeded
 
 ROOT = Path(__file__).parents[1]
 BUILT_IN = [name for name, info in camport.methods().items() if info.distribution == "camport"]
 NETS = {"cam": GapNet, "attention_rollout": TokenNet, "legrad": TokenNet}
-WITH = {"rise": RISE(samples=60)}
+WITH = {"rise": RISE(samples=60), "drise": DRISE(samples=60)}
 NUMBERS = {
+    "drise": {"N": 60},
     "groupcam": {"G": 8},  # there are 8 channels
     "integrated_gradients": {"steps": 50},
     "iscam": {"N": 10},

@@ -7,6 +7,7 @@ from camport.plugins.attention_rollout import AttentionRollout
 from camport.plugins.cam import CAM
 from camport.plugins.deconvnet import Deconvnet
 from camport.plugins.dff import DFF
+from camport.plugins.drise import DRISE
 from camport.plugins.eigencam import EigenCAM
 from camport.plugins.eigengradcam import EigenGradCAM
 from camport.plugins.feature_maps import FeatureMaps
@@ -41,6 +42,7 @@ from camport.plugins.xrai import XRAI
 __all__ = [
     "CAM",
     "DFF",
+    "DRISE",
     "FEM",
     "ISCAM",
     "KPCACAM",
@@ -106,6 +108,7 @@ def camport_explainers() -> list[type[Explainer]]:
         SmoothGrad,
         GroupCAM,
         RISE,
+        DRISE,
         ReciproCAM,
         ISCAM,
         SSCAM,

@@ -201,6 +201,24 @@ def rise(model, x, c):
     return total
 
 
+@reference("drise")
+def drise(model, x, c):
+    """Of a classifier: 60 grids of 4 x 4, each upsampled to 5 x 5 cells and cut out at a random place."""
+    _, height, width = x.shape
+    ch, cw = math.ceil(height / 4), math.ceil(width / 4)
+    total = [[0.0] * width for _ in range(height)]
+    for n in range(60):
+        u = uniform(0, n, 18)
+        large = resized([[float(u[4 * i + j] < 0.5) for j in range(4)] for i in range(4)], 5 * ch, 5 * cw)
+        top, left = int(u[16] * ch), int(u[17] * cw)
+        mask = [row[left : left + width] for row in large[top : top + height]]
+        p = score(model, seen(x, mask), c, True)
+        for i in range(height):
+            for j in range(width):
+                total[i][j] += p * mask[i][j] / (60 * 0.5)
+    return total
+
+
 def blurred(x):
     """A Gaussian of 51 pixels, no wider than the mirrored image allows, and standard deviation 50."""
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import camport
-from camport.plugins import RISE
+from camport.plugins import DRISE, RISE
 from tests.nets import GapNet, Net, TokenNet, images, seeded
 from tests.plugins import (  # noqa: F401 - fill REFERENCES
     references_algebra,
@@ -22,7 +22,7 @@ class Behind(Net):
 
 
 # fewer turns than by default, where the reference is slow
-WITH = {"rise": RISE(samples=200)}
+WITH = {"rise": RISE(samples=200), "drise": DRISE(samples=60, cells=4)}
 NETS = {"cam": GapNet, "xgradcam": Behind, "dff": Behind, "attention_rollout": TokenNet, "legrad": TokenNet}
 
 
