@@ -20,7 +20,7 @@ from camport.view import check_writable
 FORMATS = {".onnx": "to_onnx", ".pt2": "to_pt2", ".pt": "to_torchscript"}
 """Suffix -> the function of `camport.export` that writes such a file."""
 
-ONNX_ALONE = ("opset", "with_preprocess", "calibration")
+ONNX_ALONE = ("opset", "with_preprocess", "calibration", "nms")
 NOT_TORCHSCRIPT = ("dynamic", "precision")
 
 
@@ -54,6 +54,9 @@ def export(
     with_preprocess: Annotated[
         bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 [b,h,w,3].")
     ] = False,
+    nms: Annotated[
+        bool, typer.Option("--nms", help="Detection: the file suppresses overlapping boxes; one more output.")
+    ] = False,
     trust_checkpoint: Trust = False,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
 ) -> None:
@@ -68,6 +71,7 @@ def export(
         "precision": precision,
         "calibration": calibration,
         "with_preprocess": with_preprocess or None,
+        "nms": nms or None,
     }
     options: dict[str, Any] = _options(path, asked)
     options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]

@@ -19,6 +19,7 @@ from PIL.Image import Image
 
 import camport
 from camport.core.bound import Bound
+from camport.demo.show_detections import why_is_it_there
 from camport.errors import FlatMapWarning, ModelError
 from camport.export import ExportReport, to_onnx
 from camport.metrics import PointingGame
@@ -104,6 +105,8 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
     step("running the file in a process without PyTorch")
     edge = run_edge(file, folder / "digits-gradcam.npz")
     save_image(folder / "4-without-pytorch.png", side_by_side(scenes, eager, edge["heatmap"]))
+    step("explaining detections")
+    save_image(folder / "5-why-is-it-there.png", why_is_it_there([scene.picture for scene in scenes[:4]]))
     step("measuring")
     return Figures(
         hits=sum(hits),

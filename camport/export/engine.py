@@ -30,6 +30,7 @@ from camport.export.report import ExportReport
 from camport.export.rules import RULES
 from camport.export.selection import check_outputs
 from camport.export.supported import check_supported
+from camport.export.suppress import append, check_appended, suppression
 from camport.runtime.preprocess import Preprocess
 
 
@@ -45,6 +46,7 @@ def to_onnx(
     precision: str = "float32",
     calibration: Tensor | None = None,
     preprocess: bool = False,
+    nms: bool = False,
     report: bool = False,
 ) -> ExportReport:
     """Writes prediction, gradient and heatmap as one ONNX file and proves it equal to eager PyTorch.
@@ -68,6 +70,8 @@ def to_onnx(
         preprocess: whether the file prepares its images itself: `images` are then uint8 [b,height,width,3] of any size,
             RGB, and what `camport.bind` was told under `preprocess` happens in the graph. The heatmap has the network's
             size; `camport.runtime` lays it over the photograph.
+        nms: whether a detector's file suppresses overlapping boxes itself: a last output `detections` [m,7] has the
+            image's number, the box, the confidence and the class of each that is left.
         report: whether the report is stored beside the file, as FILE.report.json.
 
     Raises:
@@ -84,12 +88,13 @@ def to_onnx(
     check_calibration(calibration, images, precision)
     program, metadata = bound.program(images, target), bound.metadata(images)
     spec = wanted(metadata, (images.shape[-2], images.shape[-1]), dynamic) if preprocess else None
+    tail = suppression(metadata) if nms else None
     return export_program(
         program,
         file,
         images,
         metadata,
-        Onnx(opset, calibration, spec),
+        Onnx(opset, calibration, spec, None if tail is None else (tail, images.detach().cpu())),
         dynamic=dynamic,
         outputs=outputs,
         precision=precision,
@@ -104,15 +109,20 @@ class Onnx:
         opset: version of the standard operators.
         calibration: [n,c,H,W] where the file shall be quantised once it is proven.
         preprocess: what shall be put before the network once it is proven.
+        tail: the suppression that shall be put behind it, with images to try it on.
     """
 
     name = "ONNX"
     rules = RULES
 
     def __init__(
-        self, opset: int = OPSET, calibration: Tensor | None = None, preprocess: Preprocess | None = None
+        self,
+        opset: int = OPSET,
+        calibration: Tensor | None = None,
+        preprocess: Preprocess | None = None,
+        tail: tuple[Any, Tensor] | None = None,
     ) -> None:
-        self.opset, self.calibration, self.preprocess = opset, calibration, preprocess
+        self.opset, self.calibration, self.preprocess, self.tail = opset, calibration, preprocess, tail
         self._model: Any = None
 
     def check(self, graph: GraphModule) -> None:
@@ -141,6 +151,10 @@ class Onnx:
         if self.calibration is not None:
             self._model, agreement = quantize(path, program, self.calibration)
             written = replace(self._save(path), agreement=agreement)
+        if self.tail is not None:
+            append(self._model, self.tail[0])
+            written = replace(self._save(path), agreement=written.agreement)
+            check_appended(path, self.tail[0], program, self.tail[1])
         if self.preprocess is not None:
             front = preparation(self.preprocess)
             preparation_parity = measure(front, self.preprocess)

@@ -10,6 +10,9 @@ from camport.errors import ExportError
 LARGEST_EXPANDED = 10_000
 """Elements of a constant that Expand may repeat: beyond, the engine would make copies of a weight."""
 
+OF_ANY_LENGTH = ("detections",)
+"""Outputs with a row for each thing found, however many images there are."""
+
 
 def lint(path: Path, batch: str | None = "b") -> None:
     """Checks the file at `path`.
@@ -80,6 +83,8 @@ def _expanded_weights(model: ModelProto) -> list[str]:
 def _batch(model: ModelProto, batch: str) -> list[str]:
     found = []
     for value in [*model.graph.input, *model.graph.output]:
+        if value.name in OF_ANY_LENGTH:
+            continue
         dims = value.type.tensor_type.shape.dim
         if not dims or dims[0].dim_param != batch:
             seen = (dims[0].dim_param or dims[0].dim_value) if dims else "no axes"

@@ -43,7 +43,16 @@ def load_onnx(path: str | Path, weights: Path | None = None) -> Loaded:
     model = _model(file).eval()
     preprocess = metadata.get("preprocess") or _preprocess(file, model)
     labels = metadata.get("labels") or _names(file.metadata.get("names", ""))
-    return Loaded(model, preprocess, labels, model.target_layer)
+    if not _is_yolo(file):
+        return Loaded(model, preprocess, labels, model.target_layer)
+    if "preprocess" not in metadata and preprocess.size is not None:
+        preprocess = replace(preprocess, fit="letterbox")
+    return Loaded(model, preprocess, labels, model.target_layer, "detection")
+
+
+def _is_yolo(file: OnnxFile) -> bool:
+    """Whether the file has the notes that YOLO packages leave in their exports: stride, names and, some, the task."""
+    return {"stride", "names"} <= set(file.metadata) and file.metadata.get("task", "detect") == "detect"
 
 
 def _model(file: OnnxFile) -> OnnxModel:

@@ -1,0 +1,164 @@
+"""Maps of the shipped detector, where the truth is known, and what they cost:
+`python -m benchmarks.detection -o benchmarks/DETECTION.md`.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import camport
+from benchmarks.machine import versions
+from camport.demo.detector import CARD, load
+from camport.demo.scenes import Digit, make_scene
+from camport.errors import CamportWarning
+from camport.export import to_onnx
+from camport.metrics import EnergyInRegion, PointingGame
+from camport.runtime import load as load_file
+
+METHODS = ("odam", "layercam", "hirescam", "gradcam", "eigencam")
+NAMED = ("torch", "onnxruntime")
+FIRST_SEED = 5000
+"""Beyond the scenes that training and its score saw."""
+
+TEXT = """\
+# Maps of detections
+
+The shipped detector (`demo:detector`) on {scenes} held-out digit scenes, each asked about every digit in it:
+{asked} boxes. `python -m benchmarks.detection`, {versions}.
+
+*Energy*: share of the heatmap's sum in the box of the digit asked about. *Pointing*: share of heatmaps whose maximum
+lies in that box. *Same class*: of boxes that have another of their class in the scene, share of heatmaps with more
+energy in their own box than in the other. The boxes' mean share of the area is {area:.1%}.
+
+| method | energy | pointing | same class ({pairs}) |
+| :--- | ---: | ---: | ---: |
+{rows}
+
+The same boxes with `odam` in an exported file, run by ONNX Runtime: energy {file_energy:.3f}, pointing
+{file_pointing:.3f}; heatmaps differ from PyTorch's by at most {difference:.1e} (of 1).
+
+## Cost
+
+Explaining every detection of a scene in PyTorch, over the bare forward pass: one forward pass, then one backward pass
+of the tail for each of the k detections. Medians of process CPU time, one thread, both sides alternating.
+
+| k | scenes | explained / bare | 1 + 0.8 k |
+| ---: | ---: | ---: | ---: |
+{costs}
+"""
+
+
+def cases(scenes: int) -> list[tuple[Tensor, tuple[Digit, ...]]]:
+    """Images [1,3,H,W] as the network wants them, with their digits."""
+    mean, std = torch.tensor(CARD.mean), torch.tensor(CARD.std)
+    found = []
+    for seed in range(FIRST_SEED, FIRST_SEED + scenes):
+        scene = make_scene(seed, split="held-out", size=CARD.input_size)
+        pixels = (torch.from_numpy(scene.image).float() / 255 - mean) / std
+        found.append((pixels.permute(2, 0, 1)[None].contiguous(), scene.digits))
+    return found
+
+
+def region(digits: Sequence[Digit]) -> Tensor:
+    """The digits' boxes, bool [k,H,W]."""
+    found = torch.zeros(len(digits), CARD.input_size, CARD.input_size, dtype=torch.bool)
+    for mask, digit in zip(found, digits, strict=True):
+        left, top, right, bottom = (int(v) for v in digit.box)
+        mask[top:bottom, left:right] = True
+    return found
+
+
+def target(digits: Sequence[Digit]) -> dict[str, Tensor]:
+    boxes, labels = torch.tensor([d.box for d in digits]), torch.tensor([d.label for d in digits])
+    return {"boxes": boxes, "class_ids": labels}
+
+
+def scored(heatmaps: Sequence[Tensor], scenes: Sequence[Sequence[Digit]]) -> tuple[float, float, float, int]:
+    """Mean energy and pointing, the share of rivals of one class told apart, and how many there were."""
+    energy, pointing, apart = [], [], []
+    for maps, digits in zip(heatmaps, scenes, strict=True):
+        regions = region(digits)
+        energy += EnergyInRegion()(maps, regions).tolist()
+        pointing += PointingGame()(maps, regions).tolist()
+        for i, one in enumerate(digits):
+            rivals = [j for j, other in enumerate(digits) if j != i and other.label == one.label]
+            apart += [bool(maps[i][regions[i]].sum() > maps[i][regions[j]].sum()) for j in rivals]
+    return statistics.mean(energy), statistics.mean(pointing), statistics.mean(apart or [0]), len(apart)
+
+
+def costs(bound: camport.Bound, images: Sequence[Tensor], rounds: int) -> list[str]:
+    """A row for each number of detections."""
+    ratios: dict[int, list[float]] = {}
+    for image in images:
+        times: dict[str, list[float]] = {"bare": [], "explained": []}
+        k = len(bound(image).score)
+        for _ in range(rounds):
+            start = time.process_time()
+            with torch.inference_mode():
+                bound.model(image)
+            middle = time.process_time()
+            bound(image)
+            times["bare"].append(middle - start)
+            times["explained"].append(time.process_time() - middle)
+        ratios.setdefault(k, []).append(statistics.median(times["explained"]) / statistics.median(times["bare"]))
+    return [f"| {k} | {len(v)} | {statistics.median(v):.2f} | {1 + 0.8 * k:.1f} |" for k, v in sorted(ratios.items())]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detection", description=__doc__)
+    parser.add_argument("--scenes", type=int, default=200, help="how many held-out scenes")
+    parser.add_argument("--rounds", type=int, default=15, help="of each timed scene, of which there are 20")
+    parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", CamportWarning)
+    model, found = load(), cases(given.scenes)
+    digits = [d for _, d in found]
+    rows, maps = [], {}
+    for method in METHODS:
+        bound = camport.bind(model, method, adapter="detection")
+        maps[method] = [bound(image, target(d)).heatmap for image, d in found]
+        energy, pointing, apart, pairs = scored(maps[method], digits)
+        rows.append(f"| `{method}` | {energy:.3f} | {pointing:.3f} | {apart:.3f} |")
+        print(rows[-1], file=sys.stderr)
+    bound = camport.bind(model, adapter="detection")
+    with tempfile.TemporaryDirectory() as folder:
+        to_onnx(bound, Path(folder) / "odam.onnx", torch.cat([image for image, _ in found[:2]]))
+        explainer = load_file(Path(folder) / "odam.onnx", ["cpu"], threads=1)
+        exported = []
+        for image, d in found:
+            asked = {name: value.numpy() for name, value in target(d).items()}
+            result = explainer(np.repeat(image.numpy(), len(d), 0), only=["heatmap"], **asked)
+            exported.append(torch.from_numpy(result.heatmap))
+    file_energy, file_pointing, _, _ = scored(exported, digits)
+    text = TEXT.format(
+        scenes=given.scenes,
+        asked=sum(map(len, digits)),
+        versions=", ".join(f"{name} {version}" for name, version in versions().items() if name in NAMED),
+        area=statistics.mean(float(r.float().mean()) for d in digits for r in region(d)),
+        pairs=pairs,
+        rows="\n".join(rows),
+        file_energy=file_energy,
+        file_pointing=file_pointing,
+        difference=max(float((a - b).abs().max()) for a, b in zip(maps["odam"], exported, strict=True)),
+        costs="\n".join(costs(bound, [image for image, _ in found[:20]], given.rounds)),
+    )
+    if given.output:
+        given.output.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
