@@ -85,7 +85,7 @@ class Bound:
     def __init__(self, program: CamProgram) -> None:
         self._program = program
 
-    def program(self, images: Tensor) -> CamProgram:
+    def program(self, images: Tensor, target: object = None) -> CamProgram:
         return self._program
 
     def metadata(self, images: Tensor) -> dict[str, str]:

@@ -15,7 +15,6 @@ from camport.testing import ConformanceError, check_adapter
 from camport.testing.adapters import RULES
 from tests.nets import Net, images, seeded
 
-
 ASKED = {"vqa": {"question": [1, 2, 3]}, "vqa-words": {"question": [1, 2, 3]}}
 """Targets for adapters that have no default."""
 
