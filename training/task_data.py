@@ -100,7 +100,8 @@ def trained(name: str, train: Callable[[str], nn.Module], score: Callable[[nn.Mo
         "training_seconds": round(time.perf_counter() - start, 1),
         "training_cpu_seconds": round(time.process_time() - used, 1),
     }
+    found = {"held_out_scenes": HELD_OUT_SCENES, **score(load(name)), **seconds, "seed": SEED}
     scores = json.loads(SCORES.read_text()) if SCORES.is_file() else {}
-    scores[name] = {"held_out_scenes": HELD_OUT_SCENES, **score(load(name)), **seconds, "seed": SEED}
+    scores[name] = found
     print(name, json.dumps(scores[name]))
     SCORES.write_text(json.dumps(scores, indent=2) + "\n")

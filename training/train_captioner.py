@@ -1,13 +1,12 @@
-"""Trains the demo's captioners on digit scenes and writes their weights and held-out scores.
+"""Trains the demo's captioner on digit scenes and writes its weights and held-out scores.
 
-    python training/train_captioner.py [--only captioner]
+    python training/train_captioner.py
 
 Scenes have one to three digits. The classifier `digits` is the encoder and has to be there.
 """
 
-import argparse
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from camport.demo.task_networks import with_encoder
 
 SCENES = 10_000
 MOST_DIGITS = 3
-EPOCHS = {"captioner": 7, "captioner-plain": 10}
+EPOCHS = 7
 
 
 def arrays(seeds: Sequence[int], split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -31,16 +30,10 @@ def arrays(seeds: Sequence[int], split: str) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([s.image for s in scenes]), np.array([caption_tokens(s.caption) for s in scenes])
 
 
-@cache
-def training_maps() -> tuple[Tensor, Tensor]:
-    """The encoder's maps and the captions of all training scenes."""
+def train(name: str) -> nn.Module:
     parts = drawn(partial(arrays, split="train"), SCENES)
     images, tokens = (torch.from_numpy(np.concatenate(found)) for found in zip(*parts, strict=True))
-    return encoded("captioner", images), tokens
-
-
-def train(name: str) -> nn.Module:
-    maps, tokens = training_maps()
+    maps = encoded(name, images)
     network = with_encoder(name)
     assert isinstance(network, Captioner)
     network.encoder.eval()
@@ -49,7 +42,7 @@ def train(name: str) -> nn.Module:
         logits = network.decoder(maps[rows].float(), tokens[rows, :-1])
         return F.cross_entropy(logits.flatten(0, 1), tokens[rows, 1:].flatten(), ignore_index=PAD)
 
-    fit(name, network, len(tokens), loss_of, epochs=EPOCHS[name], rate=3e-3)
+    fit(name, network, len(tokens), loss_of, epochs=EPOCHS, rate=3e-3)
     return network
 
 
@@ -79,11 +72,7 @@ def named(words: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=sorted(EPOCHS), help="train this network and leave the other")
-    only: str | None = parser.parse_args().only
-    for name in [only] if only else EPOCHS:
-        trained(name, train, score)
+    trained("captioner", train, score)
 
 
 if __name__ == "__main__":

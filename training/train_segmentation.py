@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from camport.demo.segmenter import CLASSES
 from camport.demo.task_networks import with_encoder
 
-SCENES = 3_000
-EPOCHS = 4
+SCENES = 5_000
+EPOCHS = 5
 DIGITS_WEIGHT = 3.0
 """Of a digit's pixels in the loss: they are one in fifteen."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from camport.adapters.speaking import (
     START_NAMES,
     greedy,
     log_probabilities,
+    logits_of,
     prompt_of,
     speak,
     token_of,
@@ -51,18 +52,24 @@ class CaptioningAdapter(Adapter):
         end: the token behind the last word; None is the model's own.
         length: tokens of a caption that the model writes, and of the input of an exported file.
         contrast: y = log p(first token of the span) - log p(`against` in its place).
+        score_as: "logit" takes the tokens' logits in place of log p: what speaks for the word, without what speaks
+            against all others. Its maps lie on the right place more often (benchmarks/TASKS.md).
     """
 
     name: ClassVar[str] = "captioning"
     title: ClassVar[str] = "Words of a caption"
+    method: ClassVar[str] = "layercam"
 
     vocabulary: tuple[str, ...] = ()
     prompt: tuple[int, ...] | None = None
     end: int | None = None
     length: int = 20
     contrast: bool = False
+    score_as: Literal["log_probability", "logit"] = "log_probability"
 
     def __post_init__(self) -> None:
+        if self.score_as not in ("log_probability", "logit"):
+            raise InputError(f"score_as is {self.score_as!r}; it is log_probability or logit")
         if self.length < 2 or (self.prompt is not None and not 1 <= len(self.prompt) < self.length):
             raise InputError(f"length is {self.length}; it counts the prompt, of 1 token or more, and a word at least")
 
@@ -118,18 +125,19 @@ class CaptioningAdapter(Adapter):
         tokens, span = target["tokens"], target["span"]
         place = torch.arange(1, tokens.shape[1], device=tokens.device)[None]
         first, last = span[:, :1], span[:, 1:]
-        log_p = log_probabilities(outputs, tokens.shape[1])[:, :-1]
-        words = torch.arange(log_p.shape[2], device=tokens.device)
-        chosen = (words == tokens[:, 1:, None]).to(log_p.dtype)
+        z = logits_of(outputs, tokens.shape[1])[:, :-1]
+        z = z if self.score_as == "logit" else z.log_softmax(2)
+        words = torch.arange(z.shape[2], device=tokens.device)
+        chosen = (words == tokens[:, 1:, None]).to(z.dtype)
         if self.contrast:
-            chosen = chosen - one_hot(target["against"], log_p, 2)
+            chosen = chosen - one_hot(target["against"], z, 2)
             last = first + 1
-        explained = ((place >= first) & (place < last)).to(log_p.dtype)
-        return (log_p * chosen * explained[:, :, None]).sum((1, 2))
+        explained = ((place >= first) & (place < last)).to(z.dtype)
+        return (z * chosen * explained[:, :, None]).sum((1, 2))
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """p of the explained tokens together; of a contrast the logistic function."""
-        y = self.score(outputs, target)
+        y = replace(self, score_as="log_probability").score(outputs, target)
         return y.sigmoid() if self.contrast else y.exp()
 
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:

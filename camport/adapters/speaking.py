@@ -35,10 +35,15 @@ def speak(model: nn.Module, images: Tensor, tokens: Int[Tensor, "b t"]) -> Any:
     return model(**given)
 
 
+def logits_of(outputs: Any, t: int) -> Float[Tensor, "b t v"]:
+    """The logits of the next token at each of the last t places."""
+    logits = found(outputs, ("logits",), 3, "logits [b,t,v] of a captioner")
+    return logits[:, logits.shape[1] - t :]
+
+
 def log_probabilities(outputs: Any, t: int) -> Float[Tensor, "b t v"]:
     """log p(token | prefix, image) at each of the last t places."""
-    logits = found(outputs, ("logits",), 3, "logits [b,t,v] of a captioner")
-    return logits[:, logits.shape[1] - t :].log_softmax(2)
+    return logits_of(outputs, t).log_softmax(2)
 
 
 def token_of(model: nn.Module, own: str, names: Sequence[str]) -> int | None:

@@ -38,6 +38,7 @@ class VqaAdapter(Adapter):
 
     name: ClassVar[str] = "vqa"
     title: ClassVar[str] = "An answer to a question about the image"
+    method: ClassVar[str] = "layercam"
 
     vocabulary: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ class WrittenAnswerAdapter(Adapter):
 
     name: ClassVar[str] = "vqa-words"
     title: ClassVar[str] = "An answer to a question about the image, written word by word"
+    method: ClassVar[str] = "layercam"
 
     vocabulary: tuple[str, ...] = ()
     answers: CaptioningAdapter = field(default_factory=lambda: CaptioningAdapter(length=6))

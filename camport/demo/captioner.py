@@ -1,8 +1,7 @@
-"""The demo's captioners: a convolutional network and an LSTM, with soft attention and without.
+"""The demo's captioner: a convolutional network and an LSTM with soft attention.
 
-"Show, Attend and Tell" (Xu et al. 2015, arXiv 1502.03044), equations 4 to 9, in small, and "Show and Tell"
-(Vinyals et al. 2014, arXiv 1411.4555). Teacher-forced: `network(images, tokens)` gives for every token the logits of
-the one that follows.
+"Show, Attend and Tell" (Xu et al. 2015, arXiv 1502.03044), equations 4 to 9, in small. Teacher-forced:
+`network(images, tokens)` gives for every token the logits of the one that follows.
 """
 
 import torch
@@ -59,27 +58,6 @@ class AttentionDecoder(nn.Module):
         return torch.stack(logits, 1)
 
 
-class PlainDecoder(nn.Module):
-    """An LSTM that is told once what is to be seen: the mean of the maps, each cell told where it lies."""
-
-    def __init__(self, words: int, channels: int = 96, hidden: int = 112, embedding: int = 24) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(words, embedding)
-        self.mix = nn.Sequential(nn.Conv2d(channels + 2, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, hidden, 1), nn.ReLU())
-        self.first = nn.Linear(hidden, 2 * hidden)
-        self.cell = nn.LSTMCell(embedding, hidden)
-        self.head = nn.Linear(hidden, words)
-
-    def forward(self, maps: Float[Tensor, "b c h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
-        """Logits of the token behind each of `tokens`."""
-        h, c = torch.tanh(self.first(self.mix(with_places(maps)).mean((2, 3)))).chunk(2, 1)
-        logits = []
-        for word in self.embed(tokens).unbind(1):
-            h, c = self.cell(word, (h, c))
-            logits.append(self.head(h))
-        return torch.stack(logits, 1)
-
-
 class Captioner(nn.Module):
     """An encoder and a decoder.
 
@@ -90,17 +68,11 @@ class Captioner(nn.Module):
 
     start_token, end_token, caption_words = START, END, CAPTION_WORDS
 
-    def __init__(self, attention: bool = True) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        words = len(CAPTION_WORDS)
         self.encoder = Encoder()
-        self.decoder = AttentionDecoder(words) if attention else PlainDecoder(words)
+        self.decoder = AttentionDecoder(len(CAPTION_WORDS))
 
     def forward(self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
         """Logits of the token behind each of `tokens`."""
         return self.decoder(self.encoder(images), tokens)
-
-
-def plain_captioner() -> Captioner:
-    """The one without attention."""
-    return Captioner(attention=False)

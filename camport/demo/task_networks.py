@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from camport.demo.answerer import Answerer
-from camport.demo.captioner import Captioner, plain_captioner
+from camport.demo.captioner import Captioner
 from camport.demo.language import ANSWERS, CAPTION_WORDS
 from camport.demo.networks import NETWORKS, WEIGHTS
 from camport.demo.networks import load as load_classifier
@@ -38,7 +38,6 @@ class TaskNetwork:
 
 TASK_NETWORKS: dict[str, TaskNetwork] = {
     "captioner": TaskNetwork(Captioner, "captioning", CAPTION_WORDS),
-    "captioner-plain": TaskNetwork(plain_captioner, "captioning", CAPTION_WORDS),
     "answerer": TaskNetwork(Answerer, "vqa", ANSWERS),
     "segmenter": TaskNetwork(Segmenter, "segmentation", CLASSES),
 }

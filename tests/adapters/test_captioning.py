@@ -55,6 +55,15 @@ def test_score_and_gradient(target, spans):
     assert torch.equal(explanation.target, inside)
 
 
+def test_the_score_may_be_the_logit():
+    explanation = explain({"tokens": TOKENS, "span": (2, 4)}, CaptioningAdapter(score_as="logit"))
+    z = seeded(CaptionNet())(X, TOKENS)
+    wanted = [z[i, 1, TOKENS[i, 2]] + z[i, 2, TOKENS[i, 3]] for i in range(2)]
+    assert torch.allclose(explanation.score.double(), torch.stack(wanted).detach(), atol=1e-5)
+    with pytest.raises(InputError, match="score_as is 'probability'; it is log_probability or logit"):
+        CaptioningAdapter(score_as="probability")
+
+
 def test_a_contrast_of_two_words():
     adapter = CaptioningAdapter(TEXTS, contrast=True)
     explanation = explain({"tokens": TOKENS, "span": (2, 3), "against": "six"}, adapter)
