@@ -70,10 +70,11 @@ class FullGrad(Explainer):
 
     def _psi(self, part: Float[Tensor, "b c h w"], probe: Probe) -> Float[Tensor, "b H W"]:
         part, size = part.abs(), (probe.images.shape[-2], probe.images.shape[-1])
+        # upsampling is linear, so channels are summed before it
         if self.preset == "paper":
-            return upsample(minmax(part), size).sum(1)
+            return upsample(minmax(part).sum(1), size)
         scaled = minmax(part.flatten(2)[:, None])[:, 0].unflatten(2, part.shape[2:])
-        return F.interpolate(scaled, size=size, mode="bilinear", align_corners=True).sum(1)
+        return F.interpolate(scaled.sum(1, keepdim=True), size=size, mode="bilinear", align_corners=True)[:, 0]
 
 
 def _bias(module: nn.Module) -> Tensor | None:
