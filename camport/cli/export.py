@@ -20,6 +20,9 @@ from camport.view import check_writable
 FORMATS = {".onnx": "to_onnx", ".pt2": "to_pt2", ".pt": "to_torchscript"}
 """Suffix -> the function of `camport.export` that writes such a file."""
 
+ASKED = {name: {"question": [1, 2]} for name in ("vqa", "vqa-words")}
+"""A question for adapters that have none of their own, to trace with; the file is asked any other."""
+
 ONNX_ALONE = ("opset", "with_preprocess", "calibration", "nms")
 NOT_TORCHSCRIPT = ("dynamic", "precision")
 
@@ -98,7 +101,9 @@ def export(
             labels=loaded.labels or None,
         )
         images = torch.from_numpy(_examples(dataclasses.replace(spec, size=(height, width), stride=None)))
-        made = getattr(formats, FORMATS[path.suffix.lower()])(bound, path, images, report=report, **options)
+        made = getattr(formats, FORMATS[path.suffix.lower()])(
+            bound, path, images, ASKED.get(bound.adapter.name), report=report, **options
+        )
     typer.echo(str(made))
     typer.echo(f"wrote {path}" + (f" and {path}.report.json" if report else ""))
 
