@@ -19,6 +19,9 @@ from camport.errors import InputError
 PREDICTED = -1.0
 """In a mask: wherever the model predicts the class."""
 
+HEADS = ("decode_head", "classifier", "head", "segmentation_head", "aux")
+"""Beginnings of the names of what makes logits of the backbone's maps."""
+
 EXAMPLE = '{"class": 12, "box": (x0, y0, x1, y1)}'
 
 
@@ -129,7 +132,8 @@ class SegmentationAdapter(Adapter):
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
         """The last maps of the backbone: behind it the head makes logits of them."""
-        return [choose(up_to_vision(runs))]
+        head = next((i for i, run in enumerate(runs) if run.name.startswith(HEADS)), 0)
+        return [choose(up_to_vision(runs[:head] if head else runs))]
 
     def _binary(self, z: Tensor) -> bool:
         return z.shape[1] == 1
