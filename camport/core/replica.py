@@ -47,9 +47,7 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
             if key not in _OWN and type(value) not in _ATOMS:
                 attributes[key] = swap(value, start + key)
         attributes["training"] = False
-        attributes["_forward_hooks"] = (
-            module._forward_hooks.copy()
-        )  # models of transformers hook themselves as they run
+        attributes["_forward_hooks"] = module._forward_hooks.copy()  # transformers' models hook themselves as they run
         double.__dict__.update(attributes)
     return doubles[id(model)]
 

@@ -170,12 +170,16 @@ def test_external_data_beside_the_file(tmp_path):
     np.testing.assert_allclose(found, run_runtime(path, [x])[0], rtol=1e-5, atol=1e-5)
 
 
-def test_an_unknown_operator(tmp_path):
-    node = helper.make_node("LSTM", ["images", "w", "w"], ["out"], name="memory", hidden_size=4)
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["b", 3, 8])
-    small = numpy_helper.from_array(real(1, 16, 8), "w")
-    path = saved(tmp_path, model([node], [small], [images]))
-    refused(path, r"LSTM \(node 'memory'\).*Export the model again")
+def test_an_unknown_operator_with_graphs_of_its_own(tmp_path):
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["images"], ["same"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("same", TensorProto.FLOAT, None)],
+    )
+    node = helper.make_node("If", ["yes"], ["out"], name="either", then_branch=branch, else_branch=branch)
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    refused(saved(tmp_path, model([node], [yes])), r"If \(node 'either'\), which hold graphs.*Export the model again")
 
 
 def test_an_unknown_domain(tmp_path):

@@ -269,7 +269,7 @@ def test_writing_into_the_probe(what):
 
 
 def hooked(probe):
-    probe.double.head.register_forward_hook(lambda *_: None)
+    probe.double.head.register_forward_pre_hook(lambda *_: None)
 
 
 def written(probe):
