@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +66,29 @@ def to_model(
         except Exception as error:
             raise ExportError(f"torch.onnx refused the lowered graph: {_first_line(error)}") from error
     model = exported.model
+    _part_outputs(model, lowered.outputs)
     part_square_matrices(model)
     _name_axes(model, axes)
     model.producer_name, model.producer_version = "camport", metadata.get("camport.version", "")
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
     return model
+
+
+def _part_outputs(model: Any, names: Sequence[str]) -> None:
+    """Gives outputs that are one value a value each: a detector's features may be the layer's feature maps."""
+    import onnx_ir as ir
+
+    outputs, seen = model.graph.outputs, set()
+    for i, (value, name) in enumerate(zip(list(outputs), names, strict=True)):
+        if id(value) in seen:
+            copy = ir.node("Identity", [value])
+            copy.outputs[0].name, copy.outputs[0].type, copy.outputs[0].shape = name, value.type, value.shape
+            model.graph.append(copy)
+            outputs[i] = copy.outputs[0]
+        else:
+            seen.add(id(value))
+            value.name = name
 
 
 def check_opset(opset: int) -> None:
