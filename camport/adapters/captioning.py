@@ -53,7 +53,7 @@ class CaptioningAdapter(Adapter):
         length: tokens of a caption that the model writes, and of the input of an exported file.
         contrast: y = log p(first token of the span) - log p(`against` in its place).
         score_as: "logit" takes the tokens' logits in place of log p: what speaks for the word, without what speaks
-            against all others. Its maps lie on the right place more often (benchmarks/TASKS.md).
+            against all others. Its maps lie on the right place more often (`python -m benchmarks.tasks`).
     """
 
     name: ClassVar[str] = "captioning"
