@@ -52,7 +52,7 @@ class WrittenAnswerAdapter(Adapter):
         own = self.answers.settled(model, None)
         if "tokens" not in parts:
             parts["tokens"] = own.written(
-                model, lambda tokens: spoken_answer(model, images, question, tokens, self.pad), images
+                model, lambda tokens: self.ask(model, images, {"question": question, "tokens": tokens}), images
             )
         return {"question": question, **own.prepare(parts, images)}
 
@@ -62,10 +62,17 @@ class WrittenAnswerAdapter(Adapter):
         return {"question": question, **self.answers.prepare(parts, images)}
 
     def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
-        """Calls the model on the images, the question and the answer."""
+        """Calls the model on the images, the question and the answer; InputError for a token it does not know."""
         if "question" not in target:
             raise InputError(EMPTY)
-        return spoken_answer(model, images, target["question"], target["tokens"], self.pad)
+        question, tokens = target["question"], target["tokens"]
+        try:
+            return spoken_answer(model, images, question, tokens, self.pad)
+        except IndexError as error:
+            raise InputError(
+                f"the question has tokens up to {int(question.max())} and the answer up to {int(tokens.max())}, "
+                "and the model does not know one of them"
+            ) from error
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for tokens that the model does not know."""

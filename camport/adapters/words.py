@@ -99,7 +99,7 @@ def explain_words(bound: Bound, image: Tensor, caption: Any = None, *, pieces: S
         pieces: the tokens as texts where the adapter has no vocabulary, `tokenizer.convert_ids_to_tokens(tokens)`.
 
     Raises:
-        InputError: more than one image, no texts for the tokens, or a caption without words.
+        InputError: more than one image, no or not enough texts for the tokens, or a caption without words.
     """
     images = image[None] if image.dim() == 3 else image
     if images.dim() != 4 or images.shape[0] != 1:
@@ -110,7 +110,11 @@ def explain_words(bound: Bound, image: Tensor, caption: Any = None, *, pieces: S
     if pieces is None:
         if not vocabulary:
             raise InputError("the adapter has no vocabulary; give pieces=tokenizer.convert_ids_to_tokens(tokens)")
+        if int(tokens.max()) >= len(vocabulary):
+            raise InputError(f"token {int(tokens.max())} is out of range: the vocabulary has {len(vocabulary)} tokens")
         pieces = [vocabulary[token] for token in tokens.tolist()]
+    if len(pieces) != len(tokens):
+        raise InputError(f"pieces has {len(pieces)} texts for {len(tokens)} tokens; give one a token")
     words = [word for word in words_of(pieces) if word.start > 0 and not _punctuation(word.text)]
     if not words:
         raise InputError("the caption has no word to explain")

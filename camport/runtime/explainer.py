@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from camport.errors import InputError, ModelError, UnknownNameError
+from camport.runtime.asked import check_asked
 from camport.runtime.binding import BoundValue, Device, place, run_bound
 from camport.runtime.feeds import build_feeds
 from camport.runtime.metadata import parse_metadata
@@ -130,7 +131,9 @@ class Explainer:
         self, ports: Sequence[Port], given: Mapping[str, Any], sizes: dict[str, tuple[int, str]]
     ) -> dict[str, np.ndarray]:
         values = {name: value for name, value in given.items() if value is not None}
-        return build_feeds(ports, values, self.labels, self._classes(), sizes)
+        feeds = build_feeds(ports, values, self.labels, self._classes(), sizes)
+        check_asked(feeds, self.outputs, self.metadata)
+        return feeds
 
     def _place(self, feeds: Mapping[str, np.ndarray]) -> dict[str, BoundValue]:
         try:

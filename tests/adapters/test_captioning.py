@@ -107,6 +107,18 @@ def test_one_map_a_word():
     assert torch.allclose(found.explanation.raw[1], alone.raw[0], atol=1e-12)
     with pytest.raises(InputError, match="the words of one image are explained"):
         explain_words(camport.bind(seeded(CaptionNet()), "hirescam", "features", ADAPTER), X)
+    for wrong, pieces, said in (
+        (TOKENS[0] + 5, None, "token 11 is out of range: the vocabulary has 9 tokens"),
+        (TOKENS[0], ["<start>", "a"], "pieces has 2 texts for 9 tokens"),
+        (torch.ones(4, dtype=torch.int64), None, "the caption has no word to explain"),
+    ):
+        with pytest.raises(InputError, match=said):
+            explain_words(
+                camport.bind(seeded(CaptionNet()), "hirescam", "features", ADAPTER),
+                X[:1],
+                {"tokens": wrong},
+                pieces=pieces,
+            )
     with pytest.raises(InputError, match="the adapter has no vocabulary"):
         explain_words(camport.bind(seeded(CaptionNet()), "hirescam", "features", "captioning"), X[:1])
 

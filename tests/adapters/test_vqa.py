@@ -108,3 +108,12 @@ def test_an_answer_that_is_written():
     assert not torch.equal(own.raw, given.raw)
     with pytest.raises(InputError, match="the question is empty"):
         camport.explain(model, X, "hirescam", {"tokens": tokens}, "features", adapter)
+    for wrong in (
+        {"question": [1, 99], "tokens": tokens},
+        {"question": [1, 99]},
+        {"question": [1], "tokens": tokens + 9},
+    ):
+        with pytest.raises(
+            InputError, match=r"the question has tokens up to \d+ and the answer up to \d+, and the model"
+        ):
+            camport.explain(model, X, "hirescam", wrong, "features", adapter)

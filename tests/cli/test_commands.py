@@ -322,6 +322,29 @@ def test_torchvision_weights_with_another_number_of_classes(camport, photo, tmp_
     assert "class 6, score" in done.out
 
 
+@pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
+def test_torchvision_segmentation(camport, photo, tmp_path, name):
+    done = camport(
+        *("explain", photo, "-m", f"torchvision:{name}", "--weights", "none", "--target", "cat"),
+        *("--box", "10,10,60,60", "-o", "x.npz", "--adapter", "segmentation"),
+    )
+    assert done.status == 0, done.err
+    assert re.search(r"cat, score", done.out)
+    assert np.load(tmp_path / "x.npz")["heatmap"].shape == (1, 392, 520)
+
+
+def test_torchvision_segmentation_weights(camport, photo, tmp_path):
+    from torchvision.models import segmentation
+
+    with torch.random.fork_rng():
+        model = segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=3, aux_loss=True)
+        torch.save(model.state_dict(), tmp_path / "three.pth")
+    arguments = ("explain", photo, "-m", "torchvision:fcn_resnet50", "--weights", "three.pth", "-o", "x.npy")
+    done = camport(*arguments, "--preprocess", '{"size": [64, 64]}', "--target", "2", "--box", "10,10,60,60")
+    assert done.status == 0, done.err
+    assert "class 2, score" in done.out
+
+
 def test_timm_with_random_weights(camport, photo, tmp_path):
     pytest.importorskip("timm")
     done = camport("explain", photo, "-m", "timm:resnet18", "--weights", "none", "-o", "x.npz")

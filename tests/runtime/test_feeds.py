@@ -5,6 +5,8 @@ import pytest
 
 from camport.errors import InputError, ModelError, UnknownNameError
 from camport.runtime import class_index, load
+from camport.runtime.asked import check_asked
+from camport.runtime.ports import Port
 
 LABELS = ["tench", "tabby, tabby cat", "crane", "crane"]
 
@@ -161,9 +163,33 @@ def test_class_ids_are_checked_against_the_labels(write, images) -> None:
 
 def test_caption_inputs(write, images) -> None:
     explainer = load(write(inputs=("images", "tokens", "span")))
-    result = explainer(images, tokens=np.ones((3, 5), int), span=[[0, 1], [1, 2], [2, 3]])
-    assert np.array_equal(result.score, [6, 8, 10])
-    assert np.array_equal(explainer(images, tokens=[1, 2], span=[0, 1]).score, [4, 4, 4])
+    result = explainer(images, tokens=np.ones((3, 5), int), span=[[1, 2], [2, 3], [-1, -1]])
+    assert np.array_equal(result.score, [8, 10, 3])
+    assert np.array_equal(explainer(images, tokens=[1, 2], span=[1, 2]).score, [6, 6, 6])
+    for span in ([0, 1], [2, 2], [3, 6], [-1, 2]):
+        with pytest.raises(InputError, match=r"span .* of image 0 is no part of the caption's 5 tokens: 1 <= start"):
+            explainer(images, tokens=np.ones((3, 5), int), span=span)
+    with pytest.raises(InputError, match=r"tokens -1 of image 2 is out of range: tokens are 0 and up"):
+        explainer(images, tokens=[[1], [1], [-1]], span=[-1, -1])
+
+
+def test_tokens_and_answers_are_checked_against_what_the_graph_says() -> None:
+    def port(*shape):
+        return [Port("outputs", "float32", shape)]
+
+    def adapter(words):
+        return {"adapter": {"name": "x", "options": {"vocabulary": words}}}
+
+    check_asked({"tokens": np.array([[0, 8]]), "against": np.array([8])}, port("b", 2, 9), {})
+    check_asked({"question": np.array([[1, 2]]), "answer": np.array([-1])}, port("b", 4), adapter(["a", "b", "c"]))
+    with pytest.raises(InputError, match=r"tokens 9 of image 0 is out of range: the graph has 9 tokens, 0 to 8$"):
+        check_asked({"tokens": np.array([[0, 9]])}, port("b", 2, 9), {})
+    with pytest.raises(InputError, match=r"against -1 of image 0 is out of range: the graph has 9 tokens"):
+        check_asked({"tokens": np.array([[0, 1]]), "against": np.array([-1])}, port("b", 2, 9), {})
+    with pytest.raises(InputError, match=r"question 3 of image 1 is out of range: the graph has 3 words, 0 to 2$"):
+        check_asked({"question": np.array([[1, 2], [1, 3]])}, port("b", 4), adapter(["a", "b", "c"]))
+    with pytest.raises(InputError, match=r"answer 4 of image 0 .* 4 answers, 0 to 3, or -1 for the model's own"):
+        check_asked({"question": np.array([[1]]), "answer": np.array([4])}, port("b", 4), {})
 
 
 def test_unnamed_axes_are_not_tied_together(write, images) -> None:
