@@ -144,8 +144,9 @@ class Bound:
         return found
 
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
+        asks = type(self.adapter).prepare_for is not Adapter.prepare_for
         with random_state_kept(images.device):
-            return prepared(self.adapter, double_of(self.model), target, images)
+            return prepared(self.adapter, double_of(self.model) if asks else self.model, target, images)
 
     def _probe(
         self,

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-_CONTAINERS = ("_parameters", "_buffers", "_modules")
 _OWN = frozenset(nn.Module().__dict__)
 """Attributes that every module has; the others are its class's."""
 _ATOMS = {int, float, bool, str, type(None), torch.device, torch.dtype, torch.Size}
@@ -40,11 +39,13 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
             continue
         attributes = module.__dict__.copy()
         start = f"{prefix}." if prefix else ""
-        for key in _CONTAINERS:
+        for key in ("_parameters", "_buffers"):
             held = attributes[key]
-            attributes[key] = {k: v if v is None else swap(v, start + k) for k, v in held.items()} if held else {}
-        for key, value in module.__dict__.items():
-            if key not in _OWN and type(value) not in _ATOMS:
+            attributes[key] = {k: v if v is None else swap.tensor(v, start + k) for k, v in held.items()}
+        attributes["_modules"] = {k: v if v is None else doubles.get(id(v), v) for k, v in module._modules.items()}
+        for key in [k for k in attributes if k not in _OWN]:
+            value = attributes[key]
+            if type(value) not in _ATOMS:
                 attributes[key] = swap(value, start + key)
         attributes["training"] = False
         attributes["_forward_hooks"] = module._forward_hooks.copy()  # transformers' models hook themselves as they run
@@ -122,9 +123,7 @@ class _Swap:
                 return value
             return {k: self(v, f"{name}.{k}", depth + 1) for k, v in value.items()}
         if issubclass(kind, Tensor):
-            if id(value) not in self.seen:
-                self.seen[id(value)] = self.substitute(name, value)
-            return self.seen[id(value)]
+            return self.tensor(value, name)
         if issubclass(kind, nn.Module):
             return self.doubles.get(id(value), value)
         if kind is MethodType:
@@ -133,3 +132,10 @@ class _Swap:
         if kind is functools.partial:
             return functools.partial(self(value.func, name), *value.args, **value.keywords)
         return value
+
+    def tensor(self, value: Tensor, name: str) -> Tensor:
+        """The substitute, asked for once."""
+        found = self.seen.get(id(value))
+        if found is None:
+            found = self.seen[id(value)] = self.substitute(name, value)
+        return found
