@@ -17,9 +17,10 @@ from camport.adapters.detection_calls import Seen, caller, inner_model
 from camport.adapters.detection_candidates import SMALLEST, Candidates, one_hot, picked
 from camport.adapters.detection_formats import Form, read
 from camport.adapters.detection_forms import recognised
-from camport.adapters.detection_layers import head_inputs
+from camport.adapters.detection_layers import head_inputs, trailing_queries
 from camport.adapters.detection_torchvision import placed
 from camport.core.adapter import Adapter
+from camport.core.grid import Grid
 from camport.core.heatmap import upsample
 from camport.core.layers import LayerName, Run
 from camport.errors import InputError, MethodError
@@ -119,7 +120,14 @@ class DetectionAdapter(Adapter):
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
         """The inputs of the detector's head."""
-        return head_inputs(runs)
+        return head_inputs(runs, self.form.queries if self.form else 0)
+
+    def grid(
+        self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str
+    ) -> Grid:
+        """As for every model; of a transformer's tokens, those that it asks with lie nowhere on the image."""
+        found = trailing_queries(activation, image_size, model, self.form.queries if self.form else 0)
+        return found or super().grid(activation, image_size, model, module, name)
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for a class or candidate the model does not have."""

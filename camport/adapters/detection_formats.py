@@ -17,7 +17,7 @@ FORMATS: dict[str, str] = {
     "yolov5": "[b,n,5+k]: centre, size, objectness, probabilities; raw maps [b,a,h,w,5+k] may stand beside it",
     "yolov8": "[b,4+k,n]: centre, size, probabilities; logits or raw maps may stand beside it",
     "rows": "[b,n,4+k]: the same, a candidate a row; boxes in pixels or in [0,1]",
-    "end2end": "[b,n,6]: left, top, right, bottom in pixels, or centre and size in [0,1]; score, class",
+    "end2end": "[b,n,6 or more]: left, top, right, bottom in pixels, or centre and size in [0,1]; score, class",
     "detr": "logits [b,n,k] and pred_boxes [b,n,4]: centre and size in [0,1]",
     "candidates": "a dictionary of boxes [b,n,4] in pixels, logits [b,n,k] and confidence [b,n,k]",
 }
@@ -36,6 +36,7 @@ class Form:
         relative: boxes of the forms "rows" and "end2end" are centre and size in [0,1] of the image.
         background: the class of the form "candidates" that means "no object".
         asked: candidates are the boxes that were asked about, in their order: a second stage's.
+        queries: how many tokens a transformer of the form "detr" asks with; 0 for the other forms.
     """
 
     format: str
@@ -44,6 +45,7 @@ class Form:
     relative: bool = False
     background: int | None = None
     asked: bool = False
+    queries: int = 0
 
 
 def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:

@@ -75,7 +75,7 @@ def _of_table(outputs: Any, found: Tensor, size: tuple[int, int], known: int | N
     _, p, q = found.shape
     if raw_maps(outputs, q):
         return "yolov5"
-    if q == 6 and p <= FEW and _is_final(found):
+    if q >= 6 and p <= FEW and _is_final(found):
         return "end2end"
     if known is not None and p >= 4 + known and logits_beside(outputs, known, q) is not None:
         return "yolov8"
@@ -126,8 +126,9 @@ def _mask_channels(outputs: Any) -> int:
 
 
 def _detr(outputs: Any, model: nn.Module, classes: int | None) -> Form:
+    queries = part(outputs, "pred_boxes").shape[1]
     if part(outputs, "logits") is None:
-        return Form("detr", softmax=True)  # pred_logits: the authors' own program
+        return Form("detr", softmax=True, queries=queries)  # pred_logits: the authors' own program
     columns = part(outputs, "logits").shape[2]
     known = classes if classes is not None else getattr(getattr(model, "config", None), "num_labels", None)
     if known not in (columns, columns - 1):
@@ -135,4 +136,4 @@ def _detr(outputs: Any, model: nn.Module, classes: int | None) -> Form:
             f"the model returned {columns} logits a candidate, and whether the last one means 'no object' is not "
             f"told; give the adapter classes={columns - 1} if so, classes={columns} if not"
         )
-    return Form("detr", softmax=known == columns - 1)
+    return Form("detr", softmax=known == columns - 1, queries=queries)

@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor, nn
+
+from camport.core.grid import MAX_PREFIX, Grid, patch_size
 from camport.core.layers import LayerName, Run, choose
 
 FEWEST = 2
 
 
-def head_inputs(runs: Sequence[Run]) -> list[LayerName]:
+def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
     """The modules that put out the maps which the detector's head takes in; the usual choice where there are none.
 
     The head is the last module that takes maps of different sizes: a pyramid. The maps' own modules are explained and
-    not the head's convolutions, at which a candidate's logit is a single number of a single place.
+    not the head's convolutions, at which a candidate's logit is a single number of a single place. A transformer whose
+    queries run beside the image's tokens is explained where the last attention reads them, as other token models are;
+    one that asks with `queries` of their own in a decoder, at the maps before it.
     """
     heads = [i for i, run in enumerate(runs) if len({shape for _, shape in run.inputs}) >= FEWEST]
     for i in reversed(heads):
@@ -22,7 +27,23 @@ def head_inputs(runs: Sequence[Run]) -> list[LayerName]:
                 found.append(makers[-1])
         if len(found) >= FEWEST:
             return [_name(runs, r) for r in dict.fromkeys(found)]
-    return [choose(_before_queries(runs))]
+    return [choose(runs if _beside_tokens(runs, queries) else _before_queries(runs))]
+
+
+def trailing_queries(activation: Tensor, size: tuple[int, int], model: nn.Module, queries: int) -> Grid | None:
+    """The grid of tokens [b, prefix + h*w + queries, c] over an image of `size`; None where they are no such row."""
+    patch = patch_size(model)
+    if activation.dim() != 3 or patch is None or not queries:
+        return None
+    h, w = size[0] // patch[0], size[1] // patch[1]
+    prefix = activation.shape[1] - queries - h * w
+    return Grid("tokens", prefix, (h, w), queries) if 0 <= prefix <= MAX_PREFIX else None
+
+
+def _beside_tokens(runs: Sequence[Run], queries: int) -> bool:
+    """Whether the last attention puts out more tokens than the detector asks with."""
+    attention = [run for run in runs if "attention" in run.kind.lower() and len(run.shape) == 3]
+    return bool(queries and attention and attention[-1].shape[1] > queries)
 
 
 def _before_queries(runs: Sequence[Run]) -> Sequence[Run]:
@@ -32,6 +53,7 @@ def _before_queries(runs: Sequence[Run]) -> Sequence[Run]:
         for i, run in enumerate(runs)
         if len(run.shape) == 4 and run.plain and run.features and "ttention" not in run.kind
     ]
+    maps = [i for i in maps if runs[i].inputs] or maps  # what takes no maps tells of places and not of the image
     return runs[: maps[-1] + 1] if maps else runs
 
 

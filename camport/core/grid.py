@@ -18,35 +18,38 @@ class Grid:
     """How a layer's output lies on the image.
 
     Attributes:
-        layout: where the channels are; "tokens" is [b, prefix + h*w, c].
+        layout: where the channels are; "tokens" is [b, prefix + h*w + suffix, c].
         prefix: leading tokens that lie nowhere on the image (class, distillation, register tokens).
         size: (h, w) of the tokens; None for the other layouts, whose shape says it.
+        suffix: trailing tokens that lie nowhere on the image (what a detector asks with).
     """
 
     layout: Layout
     prefix: int = 0
     size: tuple[int, int] | None = None
+    suffix: int = 0
 
     def to_maps(self, activation: Tensor) -> Tensor:
-        """The layer's output as [b,c,h,w], prefix tokens dropped."""
+        """The layer's output as [b,c,h,w], tokens that lie nowhere on the image dropped."""
         if self.layout == "nchw":
             return activation
         if self.layout == "nhwc":
             return activation.permute(0, 3, 1, 2)
         assert self.size is not None
-        tokens = activation[:, self.prefix :]
+        tokens = activation[:, self.prefix : activation.shape[1] - self.suffix]
         return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *self.size)
 
     def from_maps(self, maps: Tensor, activation: Tensor) -> Tensor:
-        """The inverse: maps [n,c,h,w] as a layer's output, prefix tokens taken from `activation` [n,...]."""
+        """The inverse: maps [n,c,h,w] as a layer's output, tokens that lie nowhere taken from `activation` [n,...]."""
         if self.layout == "nchw":
             return maps
         if self.layout == "nhwc":
             return maps.permute(0, 2, 3, 1)
         tokens = maps.flatten(2).transpose(1, 2)
-        if not self.prefix:
+        if not (self.prefix or self.suffix):
             return tokens
-        return torch.cat([activation[:, : self.prefix], tokens], 1)
+        last = activation.shape[1] - self.suffix
+        return torch.cat([activation[:, : self.prefix], tokens, activation[:, last:]], 1)
 
 
 def find_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str) -> Grid:

@@ -43,6 +43,8 @@ def load_onnx(path: str | Path, weights: Path | None = None) -> Loaded:
     model = _model(file).eval()
     preprocess = metadata.get("preprocess") or _preprocess(file, model)
     labels = metadata.get("labels") or _names(file.metadata.get("names", ""))
+    if labels:
+        model.num_classes = len(labels)  # what a detector's columns are, those of key points and masks beside them
     if not _is_yolo(file):
         return Loaded(model, preprocess, labels, model.target_layer)
     if "preprocess" not in metadata and preprocess.size is not None:
@@ -50,9 +52,13 @@ def load_onnx(path: str | Path, weights: Path | None = None) -> Loaded:
     return Loaded(model, preprocess, labels, model.target_layer, "detection")
 
 
+BOXES = ("detect", "segment", "pose", "obb")
+"""Tasks of YOLO packages whose networks find boxes, whatever else they say of each."""
+
+
 def _is_yolo(file: OnnxFile) -> bool:
     """Whether the file has the notes that YOLO packages leave in their exports: stride, names and, some, the task."""
-    return {"stride", "names"} <= set(file.metadata) and file.metadata.get("task", "detect") == "detect"
+    return {"stride", "names"} <= set(file.metadata) and file.metadata.get("task", "detect") in BOXES
 
 
 def _model(file: OnnxFile) -> OnnxModel:

@@ -63,7 +63,10 @@ class OnnxModel(nn.Module):
             modules from which it was exported.
         stored: outputs that depend on nothing, and the buffers that hold them.
         target_layer: the layer to explain where the file's structure tells; None to have it chosen.
+        num_classes: how many classes the file names; None where it names none.
     """
+
+    num_classes: int | None = None
 
     def __init__(
         self,

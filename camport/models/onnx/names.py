@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-_TAKEN = frozenset(dir(nn.Module())) | {"plan", "stored", "layer_aliases", "target_layer"}
+_TAKEN = frozenset(dir(nn.Module())) | {"plan", "stored", "layer_aliases", "target_layer", "num_classes"}
 
 
 def readable(name: str) -> str:
