@@ -37,6 +37,7 @@ class Form:
         background: the class of the form "candidates" that means "no object".
         asked: candidates are the boxes that were asked about, in their order: a second stage's.
         queries: how many tokens a transformer of the form "detr" asks with; 0 for the other forms.
+        beside: which of the logits beside a table of the form "yolov8" (`logits_beside`) it is made of; None: of none.
     """
 
     format: str
@@ -46,6 +47,7 @@ class Form:
     background: int | None = None
     asked: bool = False
     queries: int = 0
+    beside: int | None = None
 
 
 def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
@@ -86,22 +88,21 @@ def part(outputs: Any, name: str) -> Any:
     return getattr(outputs, name, None)
 
 
-def logits_beside(outputs: Any, k: int, n: int) -> Tensor | None:
-    """Class logits [b,k,n] that stand beside a table: in a dictionary as `scores`, or in the head's raw maps.
+def logits_beside(outputs: Any, k: int, n: int) -> list[Tensor]:
+    """Class logits [b,k,n] that stand beside a table: in dictionaries as `scores`, or in the head's raw maps.
 
-    Of a head with two branches, `one2many` for training alone and `one2one`, the table is made of the latter.
+    A head with two branches gives those of both, and which of them its table is made of the values tell.
     """
-    outputs = next((v["one2one"] for v in parts(outputs) if isinstance(v, Mapping) and "one2one" in v), outputs)
+    found = []
     for node in parts(outputs):
         scores = node.get("scores") if isinstance(node, Mapping) else None
         if isinstance(scores, Tensor) and scores.dim() == 3 and tuple(scores.shape[1:]) == (k, n):
-            return scores
-    for node in parts(outputs):
+            found.append(scores)
         if isinstance(node, list | tuple) and len(node) > 1 and all(_is_map(v) for v in node):
             channels = {v.shape[1] for v in node}
             if len(channels) == 1 and channels.pop() > k and sum(v.shape[2] * v.shape[3] for v in node) == n:
-                return torch.cat([v.flatten(2) for v in node], 2)[:, -k:]
-    return None
+                found.append(torch.cat([v.flatten(2) for v in node], 2)[:, -k:])
+    return found
 
 
 def raw_maps(outputs: Any, columns: int) -> list[Tensor]:
@@ -145,8 +146,10 @@ def _yolov8(outputs: Any, form: Form) -> Candidates:
     columns = table(outputs)
     k = form.classes if form.classes is not None else columns.shape[1] - 4
     confidence = columns[:, 4 : 4 + k]
-    beside = logits_beside(outputs, k, columns.shape[2])
-    logits = inverse_sigmoid(confidence) if beside is None else beside
+    if form.beside is None:
+        logits = inverse_sigmoid(confidence)
+    else:
+        logits = logits_beside(outputs, k, columns.shape[2])[form.beside]
     boxes = corners(columns[:, :4].transpose(1, 2))
     return Candidates(boxes, logits.transpose(1, 2), confidence.transpose(1, 2))
 

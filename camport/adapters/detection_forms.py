@@ -15,6 +15,9 @@ from camport.errors import InputError, ModelError, UnknownNameError
 FEW = 1000
 """More rows than this are no end-to-end detector's final choice."""
 
+SAME = 1e-2
+"""How far probabilities may be from those of logits that they are made of, in half precision."""
+
 STRIDES = ((8, 16, 32), (8, 16, 32, 64), (16, 32))
 
 
@@ -54,7 +57,16 @@ def recognised(outputs: Any, model: nn.Module, size: tuple[int, int], format: st
         raise InputError(f"classes is {classes}; {described(outputs)} has room for {columns} in the form {format}")
     if k < 1:
         raise ModelError(f"{described(outputs)} has no class columns in the form {format}; see format= and classes=")
-    return Form(format, k, relative=format == "rows" and _in_unit(found))
+    beside = _same_logits(outputs, found, k) if format == "yolov8" else None
+    return Form(format, k, relative=format == "rows" and _in_unit(found), beside=beside)
+
+
+def _same_logits(outputs: Any, found: Tensor, k: int) -> int | None:
+    """Which logits beside a table are those of its probabilities."""
+    candidates = logits_beside(outputs, k, found.shape[2])
+    errors = [float((v.sigmoid() - found[:, 4 : 4 + k]).abs().max()) for v in candidates]
+    best = min(range(len(errors)), key=errors.__getitem__, default=None)
+    return best if best is not None and errors[best] <= SAME else None
 
 
 def _in_unit(found: Tensor) -> bool:
@@ -77,7 +89,7 @@ def _of_table(outputs: Any, found: Tensor, size: tuple[int, int], known: int | N
         return "yolov5"
     if q >= 6 and p <= FEW and _is_final(found):
         return "end2end"
-    if known is not None and p >= 4 + known and logits_beside(outputs, known, q) is not None:
+    if known is not None and p >= 4 + known and logits_beside(outputs, known, q):
         return "yolov8"
     cells = [_cells(size, strides) for strides in STRIDES]
     if q in cells:

@@ -1,5 +1,7 @@
 """Small detectors with random weights, each in a form and with the habits of a real family."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -79,13 +81,16 @@ class ClassicHead(nn.Module):
 class FreeHead(nn.Module):
     """No anchors, no objectness; a dictionary in training mode, and anchor points cached on first use.
 
-    `form` is what stands beside the table [b,4+k,n]: "dictionary", "maps", "nothing"; "end2end" gives the best 30.
+    `form` is what stands beside the table [b,4+k,n]: "dictionary", "maps", "nothing"; "end2end" gives the best 30;
+    "one2many" and "one2one" are the branches of a head that has both, and the table is made of the one named.
     """
 
     def __init__(self, form: str = "dictionary", extra: int = 0) -> None:
         super().__init__()
         self.nc, self.form, self.extra = CLASSES, form, extra
         self.m = nn.ModuleList(nn.Conv2d(c, 4 + CLASSES + extra, 1) for c in (12, 16, 16))
+        both = (12, 16, 16) if form.startswith("one2") else ()
+        self.other = nn.ModuleList(nn.Conv2d(c, 4 + CLASSES, 1) for c in both)
         self.points = torch.empty(0)
         self.shape: tuple[int, ...] | None = None
 
@@ -106,6 +111,12 @@ class FreeHead(nn.Module):
             best, index = scores.topk(30)
             rows = torch.cat([low, high], 1).transpose(1, 2).gather(1, index[:, :, None].expand(-1, -1, 4))
             return torch.cat([rows, best[:, :, None], labels.gather(1, index)[:, :, None].to(rows.dtype)], 2)
+        if self.form in ("one2many", "one2one"):
+            others = torch.cat([layer(v).flatten(2) for layer, v in zip(self.other, x, strict=True)], 2)
+            second = {"boxes": others[:, :4], "scores": others[:, 4 : 4 + self.nc]}
+            named = ("one2many", "one2one") if self.form == "one2many" else ("one2one", "one2many")
+            branches = dict(zip(named, (raw, second), strict=True))
+            return table, {name: branches[name] for name in ("one2many", "one2one")}
         # the raw maps have their classes last
         beside = {"dictionary": raw, "maps": [torch.cat([v[:, :4], v[:, 4 : 4 + self.nc]], 1) for v in maps]}
         return table if self.form == "nothing" else (table, beside[self.form])
@@ -160,6 +171,23 @@ class AutoShaped(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         table = self.model(images)[0]
         return [rows[rows[:, 4] > 0.25] for rows in table]
+
+
+class Predictor(nn.Module):
+    """A third kind: it predicts with a copy, fused and frozen, and the network itself stays in training."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.model, self.predictor = network.train(), None
+
+    def predict(self, images: Tensor) -> object:
+        network = copy.deepcopy(self.model)
+        for module in network.model[:-1]:
+            module.fuse()
+        network = network.double().eval().requires_grad_(False)
+        self.predictor = type("Holder", (), {"model": Backend(network)})()
+        with torch.inference_mode():
+            return self.predictor.model(images)
 
 
 def awake(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -19,6 +19,7 @@ from tests.adapters.detectors import (
     ClassicHead,
     Detector,
     FreeHead,
+    Predictor,
     Transformer,
     awake,
     photographs,
@@ -33,6 +34,8 @@ FORMS = {
     "yolov8": lambda: Detector(FreeHead()),
     "yolov8 with maps": lambda: Detector(FreeHead("maps")),
     "yolov8 alone": lambda: Detector(FreeHead("nothing")),
+    "yolov8 of the first branch": lambda: Detector(FreeHead("one2many")),
+    "yolov8 of the second branch": lambda: Detector(FreeHead("one2one")),
     "yolov8 with points": lambda: Detector(FreeHead("nothing", extra=5)),
     "end2end": lambda: Detector(FreeHead("end2end")),
     "detr softmax": lambda: Transformer(softmax=True),
@@ -243,6 +246,23 @@ def test_wrappers_for_prediction(wrap):
     torch.testing.assert_close(bound(photographs()).raw, camport.explain(model, photographs(), adapter=EVERYTHING).raw)
 
 
+def test_the_predictors_copy_is_left_alone():
+    """What a package predicts with is a copy, fused and frozen; explained is the network that it was made from."""
+    model = awake(FORMS["yolov8"]())
+    expected = camport.explain(model, photographs(), adapter=EVERYTHING)
+    wrapped = Predictor(model)
+    wrapped.predict(photographs())
+    copied = wrapped.predictor.model.model
+    bound = camport.bind(wrapped, adapter=EVERYTHING)
+    assert bound.model is model
+    torch.testing.assert_close(bound(photographs()).raw, expected.raw)
+    assert model.training
+    assert not copied.training
+    assert not any(p.requires_grad for p in copied.parameters())
+    held = camport.bind(wrapped.predictor.model, adapter=EVERYTHING)
+    torch.testing.assert_close(held(photographs()).raw, expected.raw, rtol=1e-6, atol=1e-9)
+
+
 def test_a_wrapper_of_something_else_says_so():
     backend = Backend(nn.Identity())
     del backend.model
@@ -340,12 +360,20 @@ class Says(nn.Module):
         scale = self.convolution(x).mean((1, 2, 3))
         table = torch.linspace(0.05, 0.95, self.shape[1] * self.shape[2], dtype=x.dtype).reshape(self.shape)
         table = (table * scale[:, None, None].sigmoid() + 0.01) % 1
-        return torch.cat([table[:, :, :5], (10 * table[:, :, 5:]).floor()], 2) if self.shape[2] == 6 else table
+        if self.shape[1] != 20:
+            return table
+        return torch.cat([table[:, :, :5], (10 * table[:, :, 5:6]).floor(), table[:, :, 6:]], 2)
 
 
 @pytest.mark.parametrize(
     ("shape", "format"),
-    [((1, 9, 126), "yolov8"), ((1, 378, 9), "yolov5"), ((1, 126, 9), "rows"), ((1, 20, 6), "end2end")],
+    [
+        ((1, 9, 126), "yolov8"),
+        ((1, 378, 9), "yolov5"),
+        ((1, 126, 9), "rows"),
+        ((1, 20, 6), "end2end"),
+        ((1, 20, 9), "end2end"),
+    ],
 )
 def test_bare_tables_are_told_by_the_number_of_their_rows(shape, format):
     """Images of 64 x 96 have 96 + 24 + 6 cells at strides 8, 16 and 32."""
