@@ -58,6 +58,15 @@ def test_convolution_uneven(groups: int, stride: tuple[int, int]) -> None:
     check(lambda x: F.conv2d(x, weight, None, stride, (2, 1), (1, 2), groups), (2, 4, 14, 15))
 
 
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize("kernel", [2, 3, 4, 5, 7])
+@pytest.mark.parametrize("padding", [0, 1, 3])
+@pytest.mark.parametrize("size", [(12, 15), (9, 10)])
+def test_convolution_of_many_channels_strided(stride: int, kernel: int, padding: int, size: tuple[int, int]) -> None:
+    weight = draw(8, 9, kernel, kernel)
+    check(lambda x: F.conv2d(x, weight, None, stride, padding), (2, 9, *size))
+
+
 @pytest.mark.parametrize("rank", [1, 3])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("groups", [1, 2])

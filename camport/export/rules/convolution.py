@@ -3,7 +3,8 @@
 y[o] = Σ w[k] x[s·o + d·k - p] has the input gradient x̄[i] = Σ w[k] ḡ[i + p - d·k], ḡ being the output gradient with
 s - 1 zeros put between its elements. That is a stride-1 convolution of ḡ with the flipped, transposed weights and
 padding d(k-1) - p. ONNX Runtime's transposed convolution computes the same but slower, except for dense strided
-kernels, where three quarters of the multiplications would be with inserted zeros.
+kernels, where three quarters of the multiplications would be with inserted zeros; there a convolution for each
+remainder of i by s, of the taps that meet no zero, is the fastest.
 """
 
 from collections.abc import Sequence
@@ -60,6 +61,8 @@ def input_gradient(
         return _convolve_cropped(g, transposed_weight(weight, groups), full, d, groups)
     if all(k == 1 for k in kernel) and not any(p):  # multiply first: the zeros come for free
         return zero_insert(_convolve(g, transposed_weight(weight, groups), one, p, one, groups), s, spread)
+    if groups == 1 and _has_phases(g, size, weight, s, d):
+        return _by_phases(g, size, transposed_weight(weight, 1), s[0], p)
     if groups > 1:
         return _convolve_cropped(zero_insert(g, s, spread), transposed_weight(weight, groups), full, d, groups)
     return _transposed(g, size, weight, s, p, d, groups)
@@ -77,6 +80,37 @@ def transposed_weight(weight: Tensor, groups: int) -> Tensor:
         return weight
     weight = weight.reshape(groups, out // groups, within, *kernel).transpose(1, 2)
     return weight.reshape(groups * within, out // groups, *kernel)
+
+
+def _has_phases(g: Tensor, size: Sequence[Any], weight: Tensor, s: list[int], d: list[int]) -> bool:
+    """Whether `_by_phases` can do it and is the faster: with few channels, as an image has, it is not."""
+    static = len(s) == 2 and is_static(*size, *g.shape[2:])
+    fits = static and s[0] == s[1] <= 3 and all(n == 1 for n in d) and all(k >= s[0] for k in weight.shape[2:])
+    return fits and weight.shape[1] >= 8
+
+
+def _by_phases(g: Tensor, size: Sequence[int], weight: Tensor, s: int, p: list[int]) -> Tensor:
+    """x̄[s·m + r] = Σ_t w[k₀ + s·t] g[m + q - t], with k₀ = (r + p) mod s and q = (r + p) div s: for each remainder r of
+    the place a small convolution of g without inserted zeros; pixel shuffling puts their results in place.
+
+    `weight` is flipped and transposed already.
+    """
+    cells = [-(-n // s) for n in size]
+    phases = []
+    for rows in range(s):
+        for columns in range(s):
+            taps: list[slice] = []
+            pads: list[int] = []
+            for axis, r in enumerate((rows, columns)):
+                length, (q, first) = weight.shape[2 + axis], divmod(r + p[axis], s)
+                count = (length - first - 1) // s + 1
+                begin = length - 1 - first - s * (count - 1)
+                taps.append(slice(begin, None, s))
+                pads = [count - 1 - q, cells[axis] - g.shape[2 + axis] + q, *pads]
+            padded = F.pad(g, pads) if any(pads) else g
+            phases.append(_convolve(padded, weight[:, :, taps[0], taps[1]], [1, 1], [0, 0], [1, 1], 1))
+    stacked = torch.stack(phases, 2).flatten(1, 2)
+    return fit(F.pixel_shuffle(stacked, s), size)
 
 
 def zero_insert(g: Tensor, s: list[int], size: Sequence[Any]) -> Tensor:
