@@ -30,6 +30,8 @@ from camport.errors import InputError, nearest
 EXAMPLE = '{"tokens": ..., "span": (2, 3)}'
 WHOLE = -1
 """In a span: the whole caption."""
+LENGTH = 20
+"""Tokens of a caption where neither the user nor the model says how many."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class CaptioningAdapter(Adapter):
         vocabulary: the tokens as texts; left out, those that the model names (`caption_words`), if it does.
         prompt: tokens that every caption begins with; None is the model's own start token.
         end: the token behind the last word; None is the model's own.
-        length: tokens of a caption that the model writes, and of the input of an exported file.
+        length: tokens of a caption that the model writes, and of the input of an exported file; None is the model's own
+            longest, where it names it (`caption_length`), or else 20.
         contrast: y = log p(first token of the span) - log p(`against` in its place).
         score_as: "logit" takes the tokens' logits in place of log p: what speaks for the word, without what speaks
             against all others. Its maps lie on the right place more often (`python -m benchmarks.tasks`).
@@ -63,15 +66,16 @@ class CaptioningAdapter(Adapter):
     vocabulary: tuple[str, ...] = ()
     prompt: tuple[int, ...] | None = None
     end: int | None = None
-    length: int = 20
+    length: int | None = None
     contrast: bool = False
     score_as: Literal["log_probability", "logit"] = "log_probability"
 
     def __post_init__(self) -> None:
         if self.score_as not in ("log_probability", "logit"):
             raise InputError(f"score_as is {self.score_as!r}; it is log_probability or logit")
-        if self.length < 2 or (self.prompt is not None and not 1 <= len(self.prompt) < self.length):
-            raise InputError(f"length is {self.length}; it counts the prompt, of 1 token or more, and a word at least")
+        length = self._length
+        if length < 2 or (self.prompt is not None and not 1 <= len(self.prompt) < length):
+            raise InputError(f"length is {length}; it counts the prompt, of 1 token or more, and a word at least")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -151,22 +155,24 @@ class CaptioningAdapter(Adapter):
         """Random captions of `length`, and spans in them, every second the whole."""
         known = log_probabilities(outputs, 1).shape[2]
         prompt = torch.tensor(self.prompt or (0,))
-        tokens = torch.randint(known, (batch, self.length), generator=generator)
+        tokens = torch.randint(known, (batch, self._length), generator=generator)
         tokens = torch.where(torch.isin(tokens, prompt), (prompt.max() + 1) % known, tokens)  # images stand in prompts
         tokens[:, : len(prompt)] = prompt
-        first = torch.randint(len(prompt), self.length, (batch, 1), generator=generator)
-        span = torch.cat([first, (first + 2).clamp_max(self.length)], 1)
+        first = torch.randint(len(prompt), self._length, (batch, 1), generator=generator)
+        span = torch.cat([first, (first + 2).clamp_max(self._length)], 1)
         if not self.contrast:
             span[1::2] = WHOLE
             return {"tokens": tokens, "span": span}
         return {"tokens": tokens, "span": span, "against": torch.randint(known, (batch,), generator=generator)}
 
     def settled(self, model: nn.Module, outputs: Any) -> CaptioningAdapter:
-        """With the model's own start and end tokens, and its words where it names them (`caption_words`)."""
+        """With the model's own start and end tokens, words (`caption_words`) and length, where it names them."""
         end = token_of(model, "end_token", END_NAMES) if self.end is None else self.end
         start = token_of(model, "start_token", START_NAMES) if self.prompt is None else None
         words = self.vocabulary or tuple(getattr(model, "caption_words", ()))
-        return replace(self, end=end, prompt=self.prompt if start is None else (start,), vocabulary=words)
+        length = self.length or getattr(model, "caption_length", None)
+        prompt = self.prompt if start is None else (start,)
+        return replace(self, end=end, prompt=prompt, vocabulary=words, length=length)
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
         """The last maps of the part of the model that sees."""
@@ -174,7 +180,11 @@ class CaptioningAdapter(Adapter):
 
     def written(self, model: nn.Module, say: Callable[[Tensor], Any], images: Tensor) -> Tensor:
         """What the model writes where `say(tokens)` calls it, int64 [b,length]."""
-        return greedy(say, images, prompt_of(model, self.prompt), self.end, self.length)
+        return greedy(say, images, prompt_of(model, self.prompt), self.end, self._length)
+
+    @property
+    def _length(self) -> int:
+        return LENGTH if self.length is None else self.length
 
     def _parts(self, target: Any) -> dict[str, Any]:
         if target is None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from camport.demo.language import CAPTION_WORDS, END, START
+from camport.demo.language import CAPTION_LENGTH, CAPTION_WORDS, END, START
 from camport.demo.networks import DigitResNet
 from camport.demo.places import with_places
 
@@ -63,10 +63,10 @@ class Captioner(nn.Module):
 
     Attributes:
         start_token, end_token: what a caption begins and ends with.
-        caption_words: the tokens as texts.
+        caption_words, caption_length: the tokens as texts, and how many the longest caption has.
     """
 
-    start_token, end_token, caption_words = START, END, CAPTION_WORDS
+    start_token, end_token, caption_words, caption_length = START, END, CAPTION_WORDS, CAPTION_LENGTH
 
     def __init__(self) -> None:
         super().__init__()

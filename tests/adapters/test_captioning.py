@@ -83,6 +83,11 @@ def test_the_caption_is_the_likeliest_token_each_time():
     own = explain(None, CaptioningAdapter(length=6))
     given = explain({"tokens": said})
     assert torch.equal(own.raw, given.raw)
+    model.caption_length = 6
+    named = camport.bind(model, "hirescam", "features", "captioning")
+    assert torch.equal(named(X).raw, given.raw)
+    assert named.adapter.length == 6
+    assert explain(None, CaptioningAdapter()).target.shape == (2, 20)
     assert torch.equal(explain((1, 2), CaptioningAdapter(length=6)).target[:, 1], said[:, 1])
 
 
