@@ -20,6 +20,7 @@ from camport.core.explanation import Explanation, joined
 from camport.core.heatmap import minmax
 from camport.core.layers import LayerName, parse_layers, record
 from camport.core.loop import Tick, limited
+from camport.core.pooling import pool_faster
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.replica import double_of, tensors, with_state
@@ -83,7 +84,7 @@ class Bound:
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
-            double = double_of(self.model)
+            double = pool_faster(double_of(self.model))
             probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
             self.explainer.check(probe)
             raw = wide(self.explainer.saliency(probe).detach())

@@ -29,16 +29,33 @@ class Layout:
     """
 
     def __init__(self, adapter: Adapter, double: nn.Module) -> None:
-        self.adapter, self.double, self.refused = adapter, double, False
+        self.adapter, self.double = adapter, double
+        self.refused, self.kernels = False, dict[nn.Module, Tensor]()
 
     def __call__(self, images: Tensor, target: Mapping[str, Tensor], variants: bool) -> Any:
         """What the model says about a target, of the clean images or of variants of them."""
         if variants and not self.refused and _helps(images):
             try:
+                self._turn()
                 return called(self.adapter, self.double, images.contiguous(memory_format=torch.channels_last), target)
             except ModelError:
                 self.refused = True
+                self._turn_back()
         return called(self.adapter, self.double, images, target)
+
+    def _turn(self) -> None:
+        """Lays the kernels out as the images are, once and not in each pass."""
+        if self.kernels:
+            return
+        for module in self.double.modules():
+            kernel = module._parameters.get("weight") if type(module) is nn.Conv2d else None
+            if kernel is not None:
+                self.kernels[module] = kernel
+                module._parameters["weight"] = kernel.contiguous(memory_format=torch.channels_last)  # type: ignore[assignment]
+
+    def _turn_back(self) -> None:
+        for module, kernel in self.kernels.items():
+            module._parameters["weight"] = kernel  # type: ignore[assignment]
 
 
 def _helps(images: Tensor) -> bool:

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from camport.core.loop import traced
+
 ReluRule = Literal["guided", "deconvnet"]
 """guided: relu(grad_out) where the input was > 0 (1412.6806); deconvnet: relu(grad_out) (1311.2901)."""
 
@@ -48,20 +50,28 @@ class ReluMode(TorchFunctionMode):
         self.met += 1
         x = args[0] if args else kwargs["input"]
         inplace = _RELU.get(func, False) or kwargs.get("inplace", args[1] if len(args) > 1 else False)
-        y = _RuledReLU.apply(x, self.rule, ceiling)
+        if inplace and not traced() and x._base is None and not x.is_leaf:
+            return _RuledReLU.apply(x, self.rule, ceiling, True)
+        y = _RuledReLU.apply(x, self.rule, ceiling, False)
         return x.copy_(y) if inplace else y
 
 
 class _RuledReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rule: ReluRule, ceiling: float | None) -> Tensor:
-        active = (x > 0) if ceiling is None else (x > 0) & (x < ceiling)
-        ctx.save_for_backward(active if rule == "guided" else None)
-        return x.clamp(min=0, max=ceiling)
+    def forward(ctx: Any, x: Tensor, rule: ReluRule, ceiling: float | None, inplace: bool) -> Tensor:
+        y = x.clamp_(min=0, max=ceiling) if inplace else x.clamp(min=0, max=ceiling)
+        if inplace:
+            ctx.mark_dirty(x)
+        ctx.ceiling = ceiling
+        ctx.save_for_backward(y if rule == "guided" else None)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        (grad,) = grads
-        (active,) = ctx.saved_tensors
-        grad = grad.clamp(min=0)
-        return (grad if active is None else grad * active), None, None
+        grad = grads[0].clamp(min=0)
+        (y,) = ctx.saved_tensors
+        if y is not None:
+            grad = torch.ops.aten.threshold_backward(grad, y, 0)
+            if ctx.ceiling is not None:
+                grad = grad * (y < ctx.ceiling)
+        return grad, None, None, None
