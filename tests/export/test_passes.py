@@ -73,3 +73,22 @@ def test_mean_of_a_partly_expanded_tensor_stays() -> None:
 
     _, targets = lowered(function, {}, torch.randn(2, 4))
     assert targets.count("aten.mean.dim") == 1
+
+
+def test_weighted_sums_of_channels_become_products_of_matrices() -> None:
+    def function(state, inputs):
+        x = inputs["x"]
+        return {"y": (x.mean((2, 3), keepdim=True) * x).sum(1), "z": (x * state["w"][:, None, None]).sum(1)}
+
+    _, targets = lowered(function, {"w": torch.randn(4)}, torch.randn(2, 4, 5, 3))
+    assert targets.count("aten.bmm.default") == 1
+    assert targets.count("aten.mul.Tensor") == 1  # one weight for all images is left
+
+
+def test_sums_over_other_axes_and_products_used_again_stay() -> None:
+    def function(state, inputs):
+        x = inputs["x"]
+        product = x.mean((2, 3), keepdim=True) * x
+        return {"y": product.sum(2), "z": product.sum(1), "t": (x.mean(1, keepdim=True) * x).sum(1)}
+
+    assert "aten.bmm.default" not in lowered(function, {}, torch.randn(2, 4, 5, 3))[1]

@@ -19,6 +19,7 @@ from camport.export.passes.runner import GraphPass as GraphPass
 from camport.export.passes.runner import run_passes as run_passes
 from camport.export.passes.sizes import counts_to_products as counts_to_products
 from camport.export.passes.sizes import sizes_of_inputs as sizes_of_inputs
+from camport.export.passes.weighted_sums import weighted_sums as weighted_sums
 
 BEFORE = (plain_softmax, fold_batch_norm, bare_matmul, views_to_reshapes)
 """Passes that must see backward operators as they were recorded."""
@@ -36,6 +37,7 @@ AFTER = (
     late_zeros,
     early_slices,
     joined_pads,
+    weighted_sums,
     merge_duplicates,
     selects_to_squeezes,
     counts_to_products,
