@@ -161,13 +161,13 @@ class DetectionAdapter(Adapter):
         """The matched candidate: its number, box, class, confidence and overlap with the box that was asked about."""
         found = self._candidates(outputs)
         asked, classes = target["boxes"].to(found.boxes.dtype), target["class_ids"]
-        confident = found.confident(classes)
-        reached = overlap(asked[:, None], found.boxes)
         blank = area(asked) <= 0
         index = target.get("index")
         if index is None and self.form and self.form.asked and found.boxes.shape[1] == asked.shape[0]:
             index = torch.arange(asked.shape[0], device=asked.device)
         elif index is None:
+            confident = found.confident(classes)
+            reached = overlap(asked[:, None], found.boxes)
             index = torch.where(blank[:, None], confident, reached * confident).argmax(1)
         box = picked(found.boxes, index)
         own = found.best_class(index)
@@ -178,7 +178,7 @@ class DetectionAdapter(Adapter):
             "index": index,
             "matched": box,
             "iou": torch.where(blank, torch.ones_like(asked[:, 0]), overlap(asked, box)),
-            "confidence": found.confident(named).gather(1, index[:, None])[:, 0],
+            "confidence": found.confidence_of(index, named),
         }
         if self.similarity == "drise":
             resolved["probabilities"] = self._probabilities(found, index)
@@ -266,7 +266,10 @@ class DetectionAdapter(Adapter):
     def _candidates(self, outputs: Any) -> Candidates:
         seen: Seen = outputs
         form = self.form or recognised(seen.outputs, nn.Identity(), seen.size, self.format, self.classes)
-        return read(seen.outputs, form, seen.size)
+        key = (form, torch.is_grad_enabled())  # what was read without a gradient has none
+        if key not in seen.read:
+            seen.read[key] = read(seen.outputs, form, seen.size)
+        return seen.read[key]
 
     @staticmethod
     def _probabilities(found: Candidates, index: Tensor) -> Tensor:

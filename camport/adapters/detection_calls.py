@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from camport.adapters import detection_rcnn, detection_torchvision
+from camport.adapters.detection_candidates import Candidates
 from camport.errors import ModelError
 
 WRAPPERS = ("predictor", "dmb", "pt")
@@ -21,10 +22,14 @@ Caller = Callable[[nn.Module, Tensor, Mapping[str, Tensor] | None], Any]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a detector said, and of images of which size, (height, width); a container to torch's tree functions."""
+    """What a detector said, and of images of which size, (height, width); a container to torch's tree functions.
+
+    `read` keeps what was read out of it, since several questions are asked of one answer.
+    """
 
     outputs: Any
     size: tuple[int, int]
+    read: dict[Any, Candidates] = field(default_factory=dict, repr=False, compare=False)
 
 
 torch.utils._pytree.register_pytree_node(

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from camport.core.loop import traced
+
 SMALLEST, NEAREST_TO_ONE = 1e-30, 2.0**-24
 """Where logarithms of probabilities are cut off."""
 
@@ -50,6 +52,13 @@ class Candidates:
         wanted = one_hot(classes, found.shape[2]).to(found.dtype)
         return torch.where((classes < 0)[:, None], best, torch.matmul(found, wanted[:, :, None])[..., 0])
 
+    def confidence_of(self, index: Int[Tensor, " r"], classes: Int[Tensor, " r"]) -> Float[Tensor, " r"]:
+        """The confidence of the candidate `index` of each row in the row's class."""
+        row = picked(self.objects(), index)
+        if self.labels is not None:
+            return row[:, 0] * (self.best_class(index) == classes).to(row.dtype)
+        return (row * one_hot(classes, row.shape[1]).to(row.dtype)).sum(1)
+
     def best_class(self, index: Int[Tensor, " r"]) -> Int[Tensor, " r"]:
         """The class of the candidate `index` of each row."""
         if self.labels is not None:
@@ -70,10 +79,11 @@ def one_hot(classes: Int[Tensor, " r"], size: int) -> Tensor:
 
 
 def picked(values: Float[Tensor, "b n c"], index: Int[Tensor, " r"]) -> Float[Tensor, "r c"]:
-    """`values` of one candidate a row; one image may serve all rows. A product with a one-hot, whose gradient exports.
-
-    Candidates that are not picked must be finite.
+    """`values` of one candidate a row; one image may serve all rows. In a graph a product with a one-hot, whose
+    gradient exports; candidates that are not picked must be finite there.
     """
+    if not traced():
+        return values[torch.arange(values.shape[0], device=index.device), index]
     chosen = one_hot(index, values.shape[1]).to(values.dtype)
     return torch.matmul(chosen[:, None], values)[:, 0]
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from camport.adapters.detection_nodes import levels
 from camport.core.grid import MAX_PREFIX, Grid, patch_size
 from camport.core.layers import LayerName, Run, choose
 
@@ -27,13 +28,16 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
                 found.append(makers[-1])
         if len(found) >= FEWEST:
             return [_name(runs, r) for r in dict.fromkeys(found)]
+    nodes = levels(runs)
+    if nodes:
+        return [_name(runs, r) for r in nodes]
     return [choose(runs if _beside_tokens(runs, queries) else _before_queries(runs))]
 
 
 def trailing_queries(activation: Tensor, size: tuple[int, int], model: nn.Module, queries: int) -> Grid | None:
     """The grid of tokens [b, prefix + h*w + queries, c] over an image of `size`; None where they are no such row."""
-    patch = patch_size(model)
-    if activation.dim() != 3 or patch is None or not queries:
+    patch = patch_size(model) if queries and activation.dim() == 3 else None
+    if patch is None:
         return None
     h, w = size[0] // patch[0], size[1] // patch[1]
     prefix = activation.shape[1] - queries - h * w

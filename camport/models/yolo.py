@@ -6,7 +6,10 @@ whole Python objects, and loading one runs whatever code it names.
 
 import importlib
 import importlib.util
+import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from camport.runtime import Preprocess
 
 PACKAGES = ("ultralytics", "yolov5")
 SIDE = 640
+WHOLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+"""PyTorch's own switch, read at each torch.load."""
 
 
 def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded:
@@ -76,8 +81,24 @@ def _yolov5(file: Path) -> nn.Module:
         own = [match for folder in folders for match in Path(folder, "models").rglob(file.name)]
         chosen = file if file.is_file() or not own else own[0]
         return _network(importlib.import_module("yolov5.models.yolo").DetectionModel(str(chosen)))
-    # the package knows how to find the modules that its checkpoints name
-    return _network(importlib.import_module("yolov5.models.experimental").attempt_load(str(file), fuse=False))
+    # the package knows how to find the modules that its checkpoints name; a bare file name it looks up on a hub
+    with _objects_are_read():
+        place = str(file.resolve())
+        return _network(importlib.import_module("yolov5.models.experimental").attempt_load(place, fuse=False))
+
+
+@contextmanager
+def _objects_are_read() -> Iterator[None]:
+    """While open, torch.load reads whole objects unless told otherwise, as it did when the package was written."""
+    before = os.environ.get(WHOLE)
+    os.environ[WHOLE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[WHOLE]
+        else:
+            os.environ[WHOLE] = before
 
 
 def _network(found: Any) -> nn.Module:

@@ -58,7 +58,8 @@ class ODAM(Explainer):
         reach = math.ceil(3 * self.sigma)
         if not reach:
             return g
-        taps = torch.tensor([math.exp(-0.5 * (i / self.sigma) ** 2) for i in range(-reach, reach + 1)])
-        taps = (taps / taps.sum()).to(g)
-        rows = F.conv2d(g.flatten(0, 1)[:, None], taps.reshape(1, 1, -1, 1), padding=(reach, 0))
-        return F.conv2d(rows, taps.reshape(1, 1, 1, -1), padding=(0, reach)).reshape(g.shape)
+        weights = [math.exp(-0.5 * (i / self.sigma) ** 2) for i in range(-reach, reach + 1)]
+        c = g.shape[1]
+        taps = torch.tensor([[w / sum(weights) for w in weights]] * c).to(g)  # each channel for itself: far faster
+        rows = F.conv2d(g, taps.reshape(c, 1, -1, 1), padding=(reach, 0), groups=c)
+        return F.conv2d(rows, taps.reshape(c, 1, 1, -1), padding=(0, reach), groups=c)

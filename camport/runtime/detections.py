@@ -61,6 +61,8 @@ def detections(
     form = options.get("form") or {}
     if adapter.get("name") != "detection" or form.get("format") not in FORMS or "outputs" not in result:
         raise ModelError("the file does not tell how to read detections in its outputs: name a box instead")
+    if form.get("asked"):
+        raise ModelError("the file holds a detector's second stage, which looks at boxes and finds none: name a box")
     boxes, scores, labels = _read(result, form, size, image)
     threshold = options.get("threshold", 0.25) if confidence is None else confidence
     likely = np.flatnonzero(scores >= threshold)
