@@ -19,6 +19,7 @@ from PIL.Image import Image
 
 import camport
 from camport.core.bound import Bound
+from camport.demo import show_tasks
 from camport.demo.show_detections import why_is_it_there
 from camport.errors import FlatMapWarning, ModelError
 from camport.export import ExportReport, to_onnx
@@ -107,6 +108,9 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
     save_image(folder / "4-without-pytorch.png", side_by_side(scenes, eager, edge["heatmap"]))
     step("explaining detections")
     save_image(folder / "5-why-is-it-there.png", why_is_it_there([scene.picture for scene in scenes[:4]]))
+    step("explaining words, answers and regions")
+    for name, figure in tasks(scenes).items():
+        save_image(folder / name, figure)
     step("measuring")
     return Figures(
         hits=sum(hits),
@@ -116,6 +120,17 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
         milliseconds=timings(bound, batch(loaded, scenes)[:1]) | {"exported": float(edge["milliseconds"])},
         report=report,
     )
+
+
+def tasks(scenes: list[Sample]) -> dict[str, Image]:
+    """The figures of the captioner, the question answerer and the segmentation, by file."""
+    pictures, labels = [scene.picture for scene in scenes], [[label for label, _ in scene.digits] for scene in scenes]
+    pairs = [picture for picture, found in zip(pictures, labels, strict=True) if len(found) == 2]
+    return {
+        "6-what-is-each-word.png": show_tasks.words(pairs),
+        "7-what-is-the-answer.png": show_tasks.answers(pictures[1:4], labels[1:4]),
+        "8-what-is-the-region.png": show_tasks.segments(pictures[:3], labels[:3]),
+    }
 
 
 def bind(loaded: Loaded, method: str) -> Bound:

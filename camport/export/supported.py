@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+import torch
 from torch.fx import GraphModule, Node
 
 from camport.errors import ExportError
@@ -24,8 +25,11 @@ def check_supported(graph: GraphModule) -> None:
     for node in (node for part in parts for node in part.graph.nodes):
         if is_call(node, LOOP):
             continue
-        if node.op == "call_function" and hasattr(node.target, "_schema") and not known(node.target):
-            missing.setdefault(str(node.target), _origin(node))
+        if node.op == "call_function" and hasattr(node.target, "_schema"):
+            if not known(node.target):
+                missing.setdefault(str(node.target), _origin(node))
+            elif _masked(node):
+                missing.setdefault(f"{node.target} with a mask among the indices", _origin(node))
     if missing:
         listed = "; ".join(f"{name} {origin}" for name, origin in missing.items())
         raise ExportError(
@@ -48,6 +52,15 @@ def _translatable() -> Any:
         return target in own or registry.is_registered(target) or target in decomposed or target.namespace == "prim"
 
     return known
+
+
+def _masked(node: Node) -> bool:
+    """Whether values are put where a mask says, beside other indices: torch.onnx refuses that at the very end."""
+    if "index_put" not in str(node.target):
+        return False
+    indices = node.args[1]
+    given = [i.meta.get("val") for i in indices if isinstance(i, Node)] if isinstance(indices, list | tuple) else []
+    return len(indices) > 1 and any(getattr(v, "dtype", None) == torch.bool for v in given)  # type: ignore[arg-type]
 
 
 def _origin(node: Node) -> str:

@@ -1,0 +1,39 @@
+"""Where in a model tracing failed: the module at work, and the operator that it asked for."""
+
+import re
+from pathlib import Path
+from types import TracebackType
+
+from torch import nn
+
+OWN = ("torch", "camport")
+"""Packages whose modules and functions are passed over: they are how the model's code is run, not what it is."""
+
+
+def blamed(error: BaseException) -> str:
+    """What stood in the way, e.g. " (aten.nonzero.default in ViltEmbeddings.visual_embed, modeling_vilt.py:118)".
+
+    Empty where no module's code was at work.
+    """
+    last: BaseException | None = error
+    place = ""
+    while last is not None:
+        place = _innermost(last.__traceback__) or place
+        last = last.__cause__
+    operator = re.search(r"\b(aten|torchvision|prims)[.:]+\w+(\.\w+)?", f"{error} {error.__cause__ or ''}")
+    if not place:
+        return f" ({operator[0]})" if operator else ""
+    return f" ({operator[0]} in {place})" if operator else f" (in {place})"
+
+
+def _innermost(trace: TracebackType | None) -> str:
+    found = ""
+    while trace is not None:
+        frame = trace.tb_frame
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        module = frame.f_locals.get("self")
+        if isinstance(module, nn.Module) and package not in OWN:
+            where = f"{Path(frame.f_code.co_filename).name}:{trace.tb_lineno}"
+            found = f"{type(module).__name__}.{frame.f_code.co_name}, {where}"
+        trace = trace.tb_next
+    return found
