@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from camport.models import load_model
 
 SIZE = (128, 160)
-SMALL = {"min_size": 128, "max_size": 192}
+SMALL = {"min_size": 112, "max_size": 192}
+"""So that images are resized and padded inside."""
 TORCHVISION: dict[str, dict[str, Any]] = {
     "ssdlite320_mobilenet_v3_large": {},
     "retinanet_resnet50_fpn": SMALL,
@@ -48,6 +49,7 @@ def detr() -> nn.Module:
         decoder_layers=2,
         num_queries=20,
         num_labels=10,
+        init_std=0.2,
         **sides,
     )
     return DetrForObjectDetection(config)
@@ -58,6 +60,7 @@ def yolos() -> nn.Module:
 
     sides = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96}
     config = YolosConfig(image_size=list(SIZE), patch_size=16, num_detection_tokens=20, num_labels=10, **sides)
+    config.initializer_range = 0.2
     config.use_mid_position_embeddings = False
     return YolosForObjectDetection(config)
 

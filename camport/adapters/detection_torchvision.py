@@ -31,8 +31,8 @@ def call(model: Any, images: Tensor, target: Mapping[str, Tensor] | None = None)
     frame, inputs = framed(model.transform, images)
     features = _listed(model.backbone(inputs))
     said = model.head(features)
-    sizes = [(inputs.shape[-2], inputs.shape[-1])] * images.shape[0]
-    anchors = model.anchor_generator(SimpleNamespace(tensors=inputs, image_sizes=sizes), features)[0].to(inputs)
+    one = SimpleNamespace(tensors=inputs[:1], image_sizes=[(inputs.shape[-2], inputs.shape[-1])])
+    anchors = model.anchor_generator(one, features)[0].to(inputs)  # the same for every image of the batch
     boxes = frame.boxes_to_image(decoded(model.box_coder, said["bbox_regression"], anchors))
     logits = said["cls_logits"]
     if "bbox_ctrness" in said:

@@ -1,6 +1,7 @@
 """Small detectors with random weights, each in a form and with the habits of a real family."""
 
 import copy
+import functools
 
 import torch
 from torch import Tensor, nn
@@ -128,6 +129,19 @@ class FreeHead(nn.Module):
             rows, columns = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
             found.append(torch.stack([columns.flatten(), rows.flatten(), torch.full((h * w,), float(stride))]))
         return torch.cat(found, 1).to(maps[0].dtype)
+
+
+class RememberingHead(FreeHead):
+    """Weights the places of its maps, and keeps the weights of the size it saw last, for all heads there are."""
+
+    def forward(self, x: list[Tensor]) -> object:
+        return super().forward([v * self.ramp(tuple(v.shape[2:])) for v in x])
+
+    @staticmethod
+    @functools.lru_cache(maxsize=3)
+    def ramp(size: tuple[int, int]) -> Tensor:
+        h, w = size
+        return torch.linspace(0.5, 1.5, h, dtype=torch.float64)[:, None] + torch.linspace(0, 1, w, dtype=torch.float64)
 
 
 class Transformer(nn.Module):

@@ -20,6 +20,7 @@ from tests.adapters.detectors import (
     Detector,
     FreeHead,
     Predictor,
+    RememberingHead,
     Transformer,
     awake,
     photographs,
@@ -221,6 +222,21 @@ def test_tensors_cached_in_inference_mode():
         one, other = (camport.explain(m, photographs(), adapter=EVERYTHING) for m in (fresh, used))
         torch.testing.assert_close(one.raw, other.raw)
         assert (used.model[-1].grid[0] if name == "yolov5" else used.model[-1].points) is cached
+
+
+def test_functions_that_remember_what_they_gave_in_inference_mode():
+    """As functools.lru_cache does it: nothing of it may enter a backward pass, nor a fake tensor stay behind there."""
+    RememberingHead.ramp.cache_clear()
+    model = awake(Detector(RememberingHead()))
+    with torch.inference_mode():
+        model(photographs())
+    assert RememberingHead.ramp((8, 12)).is_inference()
+    found = camport.explain(model, photographs(), "layercam", adapter=EVERYTHING)
+    assert "ramp" not in vars(model.model[-1])
+    RememberingHead.ramp.cache_clear()
+    fresh = camport.explain(model, photographs(), "layercam", adapter=EVERYTHING)
+    torch.testing.assert_close(found.raw, fresh.raw)
+    assert RememberingHead.ramp.cache_info().currsize == 0
 
 
 @pytest.mark.parametrize("name", ["yolov5", "yolov8"])
