@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from camport.adapters.placeholders import check_placeholders, reads_placeholders
 from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, whole
 from camport.adapters.speaking import (
     END_NAMES,
@@ -88,7 +89,10 @@ class CaptioningAdapter(Adapter):
         own = self.settled(model, None)
         if "tokens" not in parts:
             parts["tokens"] = own.written(model, lambda tokens: speak(model, images, tokens), images)
-        return own._prepared(parts, images)
+        prepared = own._prepared(parts, images)
+        if reads_placeholders(model):
+            check_placeholders(model, images, prepared["tokens"])
+        return prepared
 
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
         """Tokens and span of a caption that is given."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from camport.adapters.placeholders import reads_placeholders, speak_in_place
 from camport.adapters.reading import found
 from camport.core.layers import Run
 from camport.errors import InputError
@@ -28,6 +29,8 @@ def speak(model: nn.Module, images: Tensor, tokens: Int[Tensor, "b t"]) -> Any:
     takes = inspect.signature(model.forward).parameters
     if "pixel_values" not in takes:
         return model(images, tokens)
+    if reads_placeholders(model):
+        return speak_in_place(model, images, tokens)
     given: dict[str, Any] = {"pixel_values": images}
     given["decoder_input_ids" if "decoder_input_ids" in takes else "input_ids"] = tokens
     if "use_cache" in takes:

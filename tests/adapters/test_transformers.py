@@ -5,6 +5,7 @@ import torch
 
 import camport
 from camport.adapters.words import explain_words
+from camport.errors import InputError
 
 transformers = pytest.importorskip("transformers", reason='pip install "camport[oracles]"')
 from tests.adapters.speakers import SIDE, SPEAKERS, TOKENS, Speaker  # noqa: E402 - needs transformers
@@ -74,3 +75,10 @@ def test_the_caption_is_what_generate_writes(name):
     explained = said >= 0
     assert bool(explained.any())
     assert torch.equal(said[explained], written[:, 1:][explained])
+
+
+def test_an_image_needs_all_of_its_placeholders():
+    speaker = SPEAKERS["llava"]
+    bound = camport.bind(made(speaker), "hirescam", adapter=speaker.adapter)
+    with pytest.raises(InputError, match=r"the caption of image 0 has 15 image tokens \(39\), and the image makes 16"):
+        bound(X, {"tokens": [1, *[39] * 15, 5, 7, 9, 30, 2], "span": (17, 18)})
