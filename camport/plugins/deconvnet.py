@@ -20,6 +20,9 @@ class Deconvnet(Explainer):
     Zeiler and Fergus 2014, arXiv 1311.2901, section 2.1. The rule acts on the function, so that modules, functional,
     in-place and reused ReLUs and ReLU6s all follow it; ReluRuleWarning where the network has none.
 
+    All that the backward pass keeps of the image is which place each max-pooling took. A network without max-pooling
+    gives the same map for every image.
+
     `Explanation.figures["gradient"]` [b,c,H,W] is the signed image R^0; `camport.view.gradient_picture` draws it.
 
     Map: [b,H,W] of the images, >= 0.

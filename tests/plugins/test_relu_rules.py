@@ -91,3 +91,11 @@ def test_relu6_passes_nothing_where_it_saturates():
     with pytest.warns(camport.errors.FlatMapWarning):
         assert not camport.explain(model, x, "guided_backprop", 3).figures["gradient"].any()
     assert float(camport.explain(model, x, "deconvnet", 3).figures["gradient"].sum()) == 3.0
+
+
+def test_a_deconvnet_knows_the_image_by_its_poolings_alone():
+    for pooling, same in ((nn.AvgPool2d(2), True), (nn.MaxPool2d(2), False)):
+        layers = nn.Conv2d(3, 4, 3), nn.ReLU(), pooling, nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        first, second = camport.explain(seeded(nn.Sequential(*layers)), images(2), "deconvnet", 1).raw
+        assert first.any()
+        assert torch.equal(first, second) == same
