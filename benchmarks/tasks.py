@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,16 +18,20 @@ from torch import Tensor
 
 import camport
 from benchmarks.machine import versions
+from benchmarks.tasks_scores import normalised, table
 from camport.adapters import CaptioningAdapter
 from camport.adapters.words import word_in, words_of
 from camport.core.bound import Bound
 from camport.demo.language import CAPTION_WORDS, caption_tokens
 from camport.demo.scenes import LABELS, PLURALS, Digit, Scene, make_scene
-from camport.demo.task_networks import INPUT_SIZE, MEAN, STD, TASK_NETWORKS, load
+from camport.demo.task_networks import INPUT_SIZE, TASK_NETWORKS, load
 
-METHODS = ("gradcam", "hirescam", "layercam", "gradcam++")
-FIRST_SEED = 3000
-"""Beyond the scenes that the training scripts score."""
+DEFAULT = "default"
+"""What the adapter takes where nothing is named: its method, its score."""
+METHODS = ("layercam", "hirescam", "gradcam", "gradcam++")
+SCORES = ("log_probability", "logit")
+FIRST_SEED = 20_000
+"""Far beyond the scenes that the training scripts score, and that choices were made on."""
 HALF_CELL = 4
 TEXT = """\
 Held-out scenes (seeds {first} and up; their digits and photographs were not trained on), the map at `encoder.layer3`,
@@ -35,9 +40,9 @@ energy in the boxes of the digits asked about than in the boxes of all others to
 map's sum that lies in those boxes; *chance* is their share of the area. *Pointing*: share of maps whose maximum lies in
 them, or within half a cell of the map (4 pixels).
 
-- **a word**: of log p, or *of logit* (`CaptioningAdapter(score_as="logit")`). Captions of scenes with two digits as
-  they are, teacher-forced; the word is one of the two digits', the boxes are that digit's alone, also where both are of
-  one class.
+- **a word**: of a caption of a scene with two digits, teacher-forced as it is, also where the network would not write
+  it; the word is one of the two digits', the boxes are that digit's alone, also where both are of one class. *Of logit*
+  and *of log_probability* are `CaptioningAdapter(score_as=...)`.
 - **how many**, **is there**, **leftmost** and its like: questions whose answer the network gives rightly, in scenes
   with two digits or more, and a digit that is not asked about among them.
 - **a region**: the segmentation's class, where it is predicted, in scenes with two classes or more.
@@ -94,12 +99,6 @@ def region(digits: Sequence[Digit], margin: int = 0) -> Tensor:
 def rest(asked: Asked) -> tuple[Digit, ...]:
     """The digits that are not asked about."""
     return tuple(digit for digit in asked.scene.digits if digit not in asked.own)
-
-
-def normalised(scene: Scene) -> Tensor:
-    """The scene as the networks take it, [1,3,H,W]."""
-    pixels = torch.from_numpy(scene.image).float() / 255
-    return ((pixels - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1)[None]
 
 
 def in_caption_order(scene: Scene) -> tuple[Digit, Digit]:
@@ -165,16 +164,29 @@ def regions(count: int, bound: Bound) -> Iterator[Asked]:
                 yield Asked("a region", scene, bound._prepared(label + 1, normalised(scene)), own)
 
 
-def measure(name: str, method: str, scenes: int) -> dict[str, Found]:
-    """One method on one network."""
+@cache
+def asked_of(name: str, scenes: int) -> tuple[Asked, ...]:
+    """What a network is asked about that many scenes."""
     card = TASK_NETWORKS[name]
-    method, _, score_as = method.partition(" of ")
-    adapter = CaptioningAdapter(score_as="logit") if score_as == "logit" else card.adapter
-    bound = camport.bind(load(name), method, card.layer, adapter)
     if card.adapter == "captioning":
-        asked = list(words(scenes))
-    else:
-        asked = list((questions if card.adapter == "vqa" else regions)(scenes, bound))
+        return tuple(words(scenes))
+    bound = camport.bind(load(name), None, card.layer, card.adapter)
+    return tuple((questions if card.adapter == "vqa" else regions)(scenes, bound))
+
+
+def measure(name: str, how: str = DEFAULT, scenes: int = 200) -> tuple[str, dict[str, Found]]:
+    """One method on one network: its name, and what it reached for each kind of question.
+
+    Args:
+        name: of the network.
+        how: a method; for captions "METHOD of SCORE", as `CaptioningAdapter.score_as`; or DEFAULT.
+        scenes: how many.
+    """
+    card = TASK_NETWORKS[name]
+    method, _, score_as = how.partition(" of ")
+    adapter = CaptioningAdapter(score_as=score_as) if score_as else card.adapter
+    bound = camport.bind(load(name), None if how == DEFAULT else method, card.layer, adapter)
+    asked = asked_of(name, scenes)
     found: dict[str, Found] = {}
     for start in range(0, len(asked), 16):
         part = asked[start : start + 16]
@@ -182,15 +194,25 @@ def measure(name: str, method: str, scenes: int) -> dict[str, Found]:
         target = {key: torch.cat([one.target[key] for one in part]) for key in part[0].target}
         for one, heatmap in zip(part, bound(images, target).heatmap, strict=True):
             found.setdefault(one.kind, Found()).add(heatmap, one)
-    return found
+    return full_name(bound), found
+
+
+def full_name(bound: Bound) -> str:
+    """A method, for captions with its score."""
+    score_as = getattr(bound.adapter, "score_as", None)
+    return bound.explainer.name + (f" of {score_as}" if score_as else "")
 
 
 def methods_for(name: str, methods: Sequence[str]) -> Iterator[str]:
-    """Each method; for captions of the log-probability and of the logit."""
+    """The default, then each method that it is not; for captions of each score."""
+    yield DEFAULT
+    card = TASK_NETWORKS[name]
+    usual = full_name(camport.bind(load(name), None, card.layer, card.adapter))
     for method in methods:
-        yield method
-        if TASK_NETWORKS[name].adapter == "captioning":
-            yield f"{method} of logit"
+        for score_as in SCORES if card.adapter == "captioning" else ("",):
+            how = f"{method} of {score_as}" if score_as else method
+            if how != usual:
+                yield how
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,15 +227,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines = ["| network | asked | method | maps | own over other | energy | pointing | chance |"]
     lines.append("| :--- | :--- | :--- | ---: | ---: | ---: | ---: | ---: |")
     for name in given.networks:
-        for method in methods_for(name, given.methods):
-            for kind, found in measure(name, method, given.scenes).items():
+        for how in methods_for(name, given.methods):
+            method, kinds = measure(name, how, given.scenes)
+            method = f"**{method}**, the default" if how == DEFAULT else method
+            for kind, found in kinds.items():
                 lines.append("| " + " | ".join((name, kind, method, *found.row())) + " |")
                 print(lines[-1], file=sys.stderr, flush=True)
+    networks = {name: (TASK_NETWORKS[name].adapter, load(name)) for name in given.networks}
+    right = table(networks, range(FIRST_SEED, FIRST_SEED + given.scenes))
     used = ", ".join(f"{key} {value}" for key, value in versions().items() if key in ("camport", "torch"))
     head = f"{datetime.date.today()}. Python {platform.python_version()}, {used}, CPU, {given.scenes} scenes."
     command = "`python -m benchmarks.tasks -o benchmarks/TASKS.md` makes this file."
     parts = ["# How well words, answers and regions point", head, TEXT.format(first=FIRST_SEED).strip(), command]
-    text = "\n\n".join([*parts, "\n".join(lines)]) + "\n"
+    parts += ["## The maps", "\n".join(lines), "## The networks themselves", "\n".join(right)]
+    text = "\n\n".join(parts) + "\n"
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     print(text)

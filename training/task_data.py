@@ -19,6 +19,8 @@ from camport.demo.scenes import Scene, make_scene
 from camport.demo.task_networks import INPUT_SIZE, MEAN, STD, load, with_encoder
 
 SEED = 0
+STRIDE = 8
+"""Of the encoder's maps."""
 HELD_OUT_SCENES = 1000
 SCORES = WEIGHTS / "task_scores.json"
 T = TypeVar("T")
@@ -46,6 +48,30 @@ def encoded(name: str, images: Tensor) -> Tensor:
     """The encoder's maps of uint8 images [n,h,w,3], in half precision."""
     encoder = with_encoder(name).get_submodule("encoder").eval()
     return torch.cat([encoder(normalised(part)).half() for part in images.split(100)])
+
+
+def cells(box: Sequence[float]) -> tuple[int, int, int, int]:
+    """A box in pixels as the cells of the encoder's map that it touches; the ends are exclusive."""
+    x0, y0, x1, y1 = box
+    return int(x0 // STRIDE), int(y0 // STRIDE), int(-(-x1 // STRIDE)), int(-(-y1 // STRIDE))
+
+
+def looked_past(weights: Tensor, boxes: Tensor) -> Tensor:
+    """-log of what of the attention [...,cells] lies in a box [...,4], as a mean over those that are not empty."""
+    side = round(weights.shape[-1] ** 0.5)
+    y, x = torch.arange(side)[:, None], torch.arange(side)[None]
+    x0, y0, x1, y1 = boxes[..., None, None].unbind(-3)
+    inside = ((x >= x0) & (x < x1) & (y >= y0) & (y < y1)).flatten(-2).float()
+    named = inside.any(-1)
+    return -(weights * inside).sum(-1)[named].clamp_min(1e-6).log().sum() / named.sum().clamp_min(1)
+
+
+def fresh(name: str) -> nn.Module:
+    """The network to train: its first weights depend on the seed alone, not on what was drawn before."""
+    torch.manual_seed(SEED)
+    network = with_encoder(name)
+    network.get_submodule("encoder").eval()
+    return network
 
 
 def fit(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from camport.demo.language import CAPTION_LENGTH, CAPTION_WORDS, END, START
 from camport.demo.networks import DigitResNet
-from camport.demo.places import with_places
+from camport.demo.places import moments, with_places
 
 
 class Encoder(nn.Module):
@@ -28,10 +28,16 @@ class Encoder(nn.Module):
         return self.layer3(self.layer2(self.layer1(x)))
 
 
+GLANCE = 4
+"""Maps that the decoder starts from."""
+
+
 class AttentionDecoder(nn.Module):
     """An LSTM that looks at the maps anew for every word.
 
     e_ti = v . relu(W_a [a_i, place_i] + W_h h_(t-1)), alpha_t = softmax(e_t), z_t = sum_i alpha_ti [a_i, place_i].
+    It starts from a glance, a few numbers of how much there is and how far apart ("left of" or "above"?); what a digit
+    is called it only knows where it looked.
     """
 
     def __init__(self, words: int, channels: int = 96, hidden: int = 112, embedding: int = 24, keys: int = 48) -> None:
@@ -40,22 +46,30 @@ class AttentionDecoder(nn.Module):
         self.keys = nn.Conv2d(channels + 2, keys, 1)
         self.query = nn.Linear(hidden, keys, bias=False)
         self.energy = nn.Linear(keys, 1, bias=False)
-        self.first = nn.Linear(channels, 2 * hidden)
+        self.glance = nn.Conv2d(channels, GLANCE, 1)
+        self.first = nn.Linear(5 * GLANCE, 2 * hidden)
         self.cell = nn.LSTMCell(embedding + channels + 2, hidden)
         self.head = nn.Linear(hidden + channels + 2, words)
 
     def forward(self, maps: Float[Tensor, "b c h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
         """Logits of the token behind each of `tokens`."""
+        return self.look(maps, tokens)[0]
+
+    def look(
+        self, maps: Float[Tensor, "b c h w"], tokens: Int[Tensor, "b t"]
+    ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b t cells"]]:
+        """The logits, and how much it looked at each cell of the map, row by row."""
         placed = with_places(maps)
         keys, values = self.keys(placed).flatten(2).transpose(1, 2), placed.flatten(2).transpose(1, 2)
-        h, c = torch.tanh(self.first(maps.mean((2, 3)))).chunk(2, 1)
-        logits = []
+        h, c = torch.tanh(self.first(moments(torch.relu(self.glance(maps))))).chunk(2, 1)
+        logits, looked = [], []
         for word in self.embed(tokens).unbind(1):
             weights = self.energy(torch.relu(keys + self.query(h)[:, None])).softmax(1)
             seen = (weights.transpose(1, 2) @ values)[:, 0]
             h, c = self.cell(torch.cat([word, seen], 1), (h, c))
             logits.append(self.head(torch.cat([h, seen], 1)))
-        return torch.stack(logits, 1)
+            looked.append(weights[..., 0])
+        return torch.stack(logits, 1), torch.stack(looked, 1)
 
 
 class Captioner(nn.Module):

@@ -138,16 +138,25 @@ def describe(digits: tuple[Digit, ...]) -> str:
 
     Two digits are related along the axis on which they lie further apart; more are listed.
     """
-    names = [_with_article(LABELS[d.label]) for d in digits]
+    names = [_with_article(LABELS[d.label]) for d in in_caption_order(digits)]
     if len(digits) == 1:
         return names[0]
     if len(digits) == 2:
-        (ax, ay), (bx, by) = _centre(digits[0]), _centre(digits[1])
-        if abs(by - ay) <= abs(bx - ax):
-            return f"{names[0]} left of {names[1]}"
-        upper, lower = names if ay < by else reversed(names)
-        return f"{upper} above {lower}"
+        return f"{names[0]} {'above' if _above(digits) else 'left of'} {names[1]}"
     return f"{', '.join(names[:-1])} and {names[-1]} from left to right"
+
+
+def in_caption_order(digits: tuple[Digit, ...]) -> tuple[Digit, ...]:
+    """The digits, which stand from left to right, in the order in which their caption names them."""
+    return tuple(sorted(digits, key=lambda d: _centre(d)[1])) if _above(digits) else digits
+
+
+def _above(digits: tuple[Digit, ...]) -> bool:
+    """Whether there are two, further apart in height than across."""
+    if len(digits) != 2:
+        return False
+    (ax, ay), (bx, by) = _centre(digits[0]), _centre(digits[1])
+    return abs(by - ay) > abs(bx - ax)
 
 
 def ask(digits: tuple[Digit, ...], rng: np.random.Generator) -> tuple[tuple[str, str], ...]:

@@ -13,6 +13,7 @@ from camport.demo.captioner import Captioner
 from camport.demo.language import ANSWERS, CAPTION_WORDS
 from camport.demo.networks import NETWORKS, WEIGHTS
 from camport.demo.networks import load as load_classifier
+from camport.demo.plain_captioner import PlainCaptioner
 from camport.demo.segmenter import CLASSES, Segmenter
 from camport.errors import UnknownNameError
 
@@ -38,6 +39,7 @@ class TaskNetwork:
 
 TASK_NETWORKS: dict[str, TaskNetwork] = {
     "captioner": TaskNetwork(Captioner, "captioning", CAPTION_WORDS),
+    "plain-captioner": TaskNetwork(PlainCaptioner, "captioning", CAPTION_WORDS),
     "answerer": TaskNetwork(Answerer, "vqa", ANSWERS),
     "segmenter": TaskNetwork(Segmenter, "segmentation", CLASSES),
 }
