@@ -55,6 +55,20 @@ def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert sum(t.numel() for t in loaded.state_dict.values()) <= weights
 
 
+def test_images_of_another_size(tmp_path: Path) -> None:
+    net = small()
+    report = to_pt2(Bound(CamProgram(net, "2", classes=10)), tmp_path / "small.pt2", IMAGES, dynamic="batch+size")
+    assert report.dynamic == ("b", "H", "W")
+    run = torch.export.load(tmp_path / "small.pt2").module()
+    program = CamProgram(net, "2")
+    for size in ((29, 46), (40, 33)):
+        given = {"images": torch.randn(3, 3, *size), "target": torch.tensor([-1, 3, 9])}
+        expected = program(program.state, given)
+        for value, (name, reference) in zip(run(*given.values()), expected.items(), strict=True):
+            assert value.shape == reference.shape
+            assert (value - reference).norm() <= 1e-4 * reference.norm(), name
+
+
 class Foreign(nn.Module):
     """Calls an operator that is not PyTorch's."""
 
