@@ -57,7 +57,7 @@ class CaptioningAdapter(Adapter):
             longest, where it names it (`caption_length`), or else 20.
         contrast: y = log p(first token of the span) - log p(`against` in its place).
         score_as: "logit" takes the tokens' logits in place of log p: what speaks for the word, without what speaks
-            against all others. Its maps lie on the right place more often (`python -m benchmarks.tasks`).
+            against all others.
     """
 
     name: ClassVar[str] = "captioning"

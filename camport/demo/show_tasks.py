@@ -16,7 +16,12 @@ from camport.models import Loaded, load_model
 from camport.runtime import Placement
 from camport.view import Box, Cell, grid, overlay
 
-QUESTIONS = ("how many digits?", "is there {article} {label}?", "how many {plural}?", "which digit is topmost?")
+QUESTIONS = (
+    "is there {article} {label}?",
+    "how many {plural}?",
+    "which digit is leftmost?",
+    "which digit is rightmost?",
+)
 """What is asked about every scene, two about one of its digits."""
 
 COLOURS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4")
