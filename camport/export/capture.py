@@ -152,7 +152,8 @@ def _verify_symbols(symbols: Mapping[str, Any], graph: GraphModule, outputs: tup
     (node,) = (node for node in graph.graph.nodes if node.op == "output")
     for name, result in zip(outputs, node.args[0], strict=True):
         value = result.meta["val"]
-        if value.dim() and isinstance(value.shape[0], int):
+        inside = name.startswith("outputs") and any(not isinstance(n, int) for n in value.shape)
+        if value.dim() and isinstance(value.shape[0], int) and not inside:  # a model may have its batch elsewhere
             raise ExportError(
                 f"output {name!r} has a fixed first axis of {value.shape[0]} instead of the batch; "
                 "something in the model takes the batch size as a number"

@@ -86,6 +86,8 @@ def _batch(model: ModelProto, batch: str) -> list[str]:
         if value.name in OF_ANY_LENGTH:
             continue
         dims = value.type.tensor_type.shape.dim
+        if value.name.startswith("outputs") and any(dim.dim_param == batch for dim in dims):
+            continue  # a model may have its batch elsewhere
         if not dims or dims[0].dim_param != batch:
             seen = (dims[0].dim_param or dims[0].dim_value) if dims else "no axes"
             found.append(f"the first axis of {value.name!r} is {seen}, not the batch {batch!r}")
