@@ -24,6 +24,7 @@ from camport.core.pooling import pool_faster
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.replica import double_of, tensors, with_state
+from camport.core.steady import steady
 from camport.errors import ExportError, FlatMapWarning, MethodError
 
 
@@ -84,7 +85,7 @@ class Bound:
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
-            double = pool_faster(double_of(self.model))
+            double = steady(pool_faster(double_of(self.model)))
             probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
             self.explainer.check(probe)
             raw = wide(self.explainer.saliency(probe).detach())
