@@ -199,7 +199,7 @@ class BoundProgram:
         """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
         bound, images = self.bound, inputs["images"]
         given = {name: inputs[name] for name in bound.adapter.inputs}
-        probe = bound._probe(with_state(bound.model, state), images, given)
+        probe = bound._probe(steady(with_state(bound.model, state)), images, given)
         raw = bound.explainer.saliency(probe).detach()
         heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))
         leaves = {id(v): v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)}.values()

@@ -32,6 +32,9 @@ def test_the_gradient_of_one_image_is_that_of_the_same_image_among_two(layer):
     two = camport.explain(model, images.repeat(2, 1, 1, 1), "hirescam", target=1, layer=layer)
     torch.testing.assert_close(one.gradients[0][0], two.gradients[0][0], rtol=1e-9, atol=1e-12)
     assert not model.bn._forward_hooks
+    program = camport.bind(model, "hirescam", layer).program(images)  # which exported files are compared with
+    again = program(program.state, {"images": images, "target": torch.tensor([1])})
+    torch.testing.assert_close(again["gradients"], one.gradients[0], rtol=1e-9, atol=1e-12)
     step = 1e-6 * torch.randn(one.activations[0].shape, dtype=torch.float64)
     scores = []
     for sign in (1, -1):
