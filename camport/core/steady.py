@@ -5,6 +5,7 @@ innermost with another stride than usual along the batch, as `y.flatten(2).permu
 returns has little to do with the derivative. A gradient that is copied into the usual order is read rightly.
 """
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,11 +17,19 @@ from camport.core.replica import hook
 def steady(double: nn.Module) -> nn.Module:
     """`double`, whose batch normalisations are given gradients in the usual order; it must be a private one."""
     for module in double.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            hook(module, _after)
+        if type(module) is nn.BatchNorm2d and "forward" not in module.__dict__:
+            module.__dict__["forward"] = partial(_forward, module)  # a hook would cost each of them ten times as much
+        elif isinstance(module, nn.BatchNorm2d):
+            hook(module, lambda _, __, output: _reordered(output))
     return double
 
 
-def _after(module: nn.Module, args: Any, output: Any) -> None:
-    if isinstance(output, Tensor) and output.requires_grad and not traced() and output.shape[0] == 1:
+def _forward(module: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    y = nn.BatchNorm2d.forward(module, x)
+    _reordered(y)
+    return y
+
+
+def _reordered(output: Any) -> None:
+    if isinstance(output, Tensor) and output.requires_grad and output.shape[0] == 1 and not traced():
         output.register_hook(Tensor.contiguous)
