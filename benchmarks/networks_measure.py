@@ -60,24 +60,23 @@ def timed(network: Network, layer: str, folder: Path, seconds: float) -> Row:
 
 
 def bare_file(network: Network, folder: Path) -> Path:
-    """The same weights by plain torch.onnx.export, opset and dynamic batch as the explained file has."""
+    """The same weights by plain torch.onnx.export, opset and dynamic batch as the explained file has.
+
+    By PyTorch's older exporter where the newer one refuses the model, as it does the Swin of transformers.
+    """
     file = folder / f"{_stem(network)}.onnx"
     if not file.exists():
         model = build(network)
+        model = Logits(model) if network.name.startswith("transformers/") else model
+        names: dict[str, Any] = {"input_names": ["images"], "output_names": ["outputs"], "opset_version": OPSET}
+        newer: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("b")},), "external_data": False}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(
-                Logits(model) if network.name.startswith("transformers/") else model,
-                (torch.cat([_images(network)] * 2),),
-                file,
-                input_names=["images"],
-                output_names=["outputs"],
-                dynamic_shapes=({0: torch.export.Dim("b")},),
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-                external_data=False,
-            )
+            images = (torch.cat([_images(network)] * 2),)
+            try:
+                torch.onnx.export(model, images, file, dynamo=True, verbose=False, **names, **newer)
+            except torch.onnx.OnnxExporterError:
+                torch.onnx.export(model, images, file, dynamo=False, dynamic_axes={"images": {0: "b"}}, **names)
     return file
 
 
