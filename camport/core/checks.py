@@ -26,15 +26,13 @@ def check_images(images: Any, model: nn.Module) -> Tensor:
             f"images are {kind}, wanted floating point as the model was trained on: "
             "scale to [0,1] by images.float() / 255, then normalise with the model's mean and std"
         )
-    if not bool(images.sum().isfinite()):  # which takes a tenth of the time; it may also be that the sum is too large
+    if not bool(images.sum().isfinite()):  # in a tenth of the time of looking at each; a sum may also be too large
         bad = (~torch.isfinite(images)).flatten(1).sum(1)
-    else:
-        bad = None
-    if bad is not None and bool(bad.any()):
-        first = int(bad.nonzero()[0])
-        raise InputError(
-            f"image {first} of {shape[0]} has {int(bad[first])} values that are NaN or infinite; mend or drop it"
-        )
+        if bool(bad.any()):
+            first = int(bad.nonzero()[0])
+            raise InputError(
+                f"image {first} of {shape[0]} has {int(bad[first])} values that are NaN or infinite; mend or drop it"
+            )
     like = next((p for p in model.parameters() if p.is_floating_point()), None)
     if like is not None and like.device != images.device:
         raise InputError(
