@@ -21,9 +21,8 @@ from task_data import HELD_OUT_SCENES, cells, drawn, encoded, fit, fresh, looked
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from camport.demo.captioner import Captioner
+from camport.demo.captioner import AttentionDecoder, Captioner
 from camport.demo.language import CAPTION_LENGTH, CAPTION_WORDS, END, PAD, START, caption_text, caption_tokens
-from camport.demo.plain_captioner import PlainCaptioner
 from camport.demo.scenes import LABELS, in_caption_order
 
 SCENES = 10_000
@@ -56,11 +55,11 @@ def seen() -> tuple[Tensor, Tensor, Tensor]:
 def train(name: str) -> nn.Module:
     maps, tokens, boxes = seen()
     network = fresh(name)
-    assert isinstance(network, Captioner | PlainCaptioner)
+    assert isinstance(network, Captioner)
 
     def loss_of(rows: Tensor) -> Tensor:
         heard, wanted, past = tokens[rows, :-1], tokens[rows, 1:], torch.zeros(())
-        if isinstance(network, Captioner):
+        if isinstance(network.decoder, AttentionDecoder):
             logits, weights = network.decoder.look(maps[rows].float(), heard)
             past = looked_past(weights, boxes[rows, 1:])
         else:

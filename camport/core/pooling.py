@@ -5,7 +5,6 @@ where a gradient will be asked for, the kernel for channels-last images, which i
 is PyTorch's. Values, gradients and the first of equal maxima are those of `torch.nn.functional.max_pool2d`.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camport.core.loop import traced
+from camport.core.replica import replace_forward
 
 _FLOATS = (torch.float32, torch.float64)
 
@@ -20,8 +20,7 @@ _FLOATS = (torch.float32, torch.float64)
 def pool_faster(double: nn.Module) -> nn.Module:
     """`double`, whose modules of type nn.MaxPool2d pool faster; it is changed, and must be a private one."""
     for module in double.modules():
-        if type(module) is nn.MaxPool2d and "forward" not in module.__dict__:
-            module.__dict__["forward"] = partial(_forward, module)
+        replace_forward(module, nn.MaxPool2d, _forward)
     return double
 
 

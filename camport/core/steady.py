@@ -5,21 +5,19 @@ innermost with another stride than usual along the batch, as `y.flatten(2).permu
 returns has little to do with the derivative. A gradient that is copied into the usual order is read rightly.
 """
 
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from camport.core.loop import traced
-from camport.core.replica import hook
+from camport.core.replica import hook, replace_forward
 
 
 def steady(double: nn.Module) -> nn.Module:
     """`double`, whose batch normalisations are given gradients in the usual order; it must be a private one."""
     for module in double.modules():
-        if type(module) is nn.BatchNorm2d and "forward" not in module.__dict__:
-            module.__dict__["forward"] = partial(_forward, module)  # a hook would cost each of them ten times as much
-        elif isinstance(module, nn.BatchNorm2d):
+        changed = replace_forward(module, nn.BatchNorm2d, _forward)  # without the cost of a hook
+        if not changed and isinstance(module, nn.BatchNorm2d):
             hook(module, lambda _, __, output: _reordered(output))
     return double
 

@@ -4,6 +4,8 @@
 `network(images, tokens)` gives for every token the logits of the one that follows.
 """
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -78,14 +80,16 @@ class Captioner(nn.Module):
     Attributes:
         start_token, end_token: what a caption begins and ends with.
         caption_words, caption_length: the tokens as texts, and how many the longest caption has.
+        writer: makes the decoder for so many words.
     """
 
+    writer: ClassVar[type[nn.Module]] = AttentionDecoder
     start_token, end_token, caption_words, caption_length = START, END, CAPTION_WORDS, CAPTION_LENGTH
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = Encoder()
-        self.decoder = AttentionDecoder(len(CAPTION_WORDS))
+        self.decoder = self.writer(len(CAPTION_WORDS))
 
     def forward(self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
         """Logits of the token behind each of `tokens`."""

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from camport.demo.captioner import Encoder
-from camport.demo.language import CAPTION_LENGTH, CAPTION_WORDS, END, START
+from camport.demo.captioner import Captioner
 from camport.demo.places import moments
 
 
@@ -26,8 +25,8 @@ class PooledDecoder(nn.Module):
         super().__init__()
         self.detect = nn.Conv2d(channels, detectors, 1)
         self.told = nn.Sequential(nn.Linear(5 * detectors, 256), nn.ReLU(), nn.Linear(256, 2 * hidden))
-        self.embed = nn.Embedding(words, 24)
-        self.cell = nn.LSTMCell(24, hidden)
+        self.embed = nn.Embedding(words, embedding)
+        self.cell = nn.LSTMCell(embedding, hidden)
         self.head = nn.Linear(hidden, words)
 
     def forward(self, maps: Float[Tensor, "b c h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
@@ -40,21 +39,7 @@ class PooledDecoder(nn.Module):
         return torch.stack(logits, 1)
 
 
-class PlainCaptioner(nn.Module):
-    """An encoder and a decoder.
+class PlainCaptioner(Captioner):
+    """The captioner with a decoder that cannot look."""
 
-    Attributes:
-        start_token, end_token: what a caption begins and ends with.
-        caption_words, caption_length: the tokens as texts, and how many the longest caption has.
-    """
-
-    start_token, end_token, caption_words, caption_length = START, END, CAPTION_WORDS, CAPTION_LENGTH
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = Encoder()
-        self.decoder = PooledDecoder(len(CAPTION_WORDS))
-
-    def forward(self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
-        """Logits of the token behind each of `tokens`."""
-        return self.decoder(self.encoder(images), tokens)
+    writer = PooledDecoder
