@@ -154,7 +154,7 @@ class DetectionAdapter(Adapter):
                 "lower the threshold, or name a box"
             )
         likely = likely[scores[likely].argsort(descending=True, stable=True)][:1000]
-        kept = likely[suppressed(found.boxes[0, likely], scores[likely], classes[likely], self.iou)[: self.most]]
+        kept = likely[suppressed(found.boxes[0, likely], scores[likely], classes[likely], self.iou, self.most)]
         return {"boxes": found.boxes[0, kept], "class_ids": classes[kept], "index": kept}
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:

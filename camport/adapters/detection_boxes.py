@@ -1,7 +1,7 @@
 """Boxes as tensors: their forms, their overlap, and the suppression of those that overlap a better one."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -26,19 +26,18 @@ def overlap(one: Float[Tensor, "*n 4"], other: Float[Tensor, "*n 4"]) -> Float[T
 
 
 def suppressed(
-    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], classes: Int[Tensor, " n"], threshold: float
+    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], classes: Int[Tensor, " n"], threshold: float, most: int
 ) -> Int[Tensor, " m"]:
-    """Non-maximum suppression class by class: indices of what is kept, best first.
+    """Non-maximum suppression class by class: indices of the `most` best that are kept, best first.
 
     A box goes where one of its class with a higher score overlaps it by more than `threshold`. Not for tracing.
     """
     order = scores.argsort(descending=True, stable=True)
     boxes, classes = boxes[order], classes[order]
+    left = torch.arange(order.shape[0], device=order.device)
     kept: list[Tensor] = []
-    left: Bool[Tensor, " n"] = torch.ones_like(classes, dtype=torch.bool)
-    for i in range(order.shape[0]):
-        if not left[i]:
-            continue
-        kept.append(order[i])
-        left &= ~((overlap(boxes[i], boxes) > threshold) & (classes == classes[i]))
-    return torch.stack(kept) if kept else order[:0]
+    while len(left) and len(kept) < most:
+        best, left = left[0], left[1:]
+        kept.append(best)
+        left = left[(overlap(boxes[best], boxes[left]) <= threshold) | (classes[left] != classes[best])]
+    return order[torch.stack(kept)] if kept else order[:0]

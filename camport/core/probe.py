@@ -311,9 +311,9 @@ class Probe:
 
     def _note(self, outputs: Any) -> None:
         detached = without_graph(outputs)
-        if self._validate:
-            self.adapter.check(detached, self._given)
         with torch.no_grad():
+            if self._validate:
+                self.adapter.check(detached, self._given)
             given = self.adapter.listed(detached) if self._lists else self._given
             self._target = self.adapter.resolve(detached, given)
         self._y = self.adapter.score(outputs, self._target)

@@ -96,11 +96,14 @@ def pre_hook(double: nn.Module, before: Callable[..., Any]) -> RemovableHandle:
     return double.register_forward_pre_hook(before)
 
 
-def replace_forward(module: nn.Module, kind: type[nn.Module], forward: Callable[..., Any]) -> bool:
-    """Lets a double's module run `forward(module, ...)` if it is of this very type and nobody gave it another."""
-    if type(module) is not kind or "forward" in module.__dict__:
+def specialise(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Makes a double's module one of `kind`, if it is of the very class that `kind` derives from and runs as that does.
+
+    A class, not a `forward` of its own: that would refer to its module, and such circles wait for a garbage collection.
+    """
+    if type(module) is not kind.__base__ or "forward" in module.__dict__:
         return False
-    module.__dict__["forward"] = functools.partial(forward, module)
+    module.__class__ = kind
     return True
 
 

@@ -60,6 +60,6 @@ class ODAM(Explainer):
             return g
         weights = [math.exp(-0.5 * (i / self.sigma) ** 2) for i in range(-reach, reach + 1)]
         c = g.shape[1]
-        taps = torch.tensor([[w / sum(weights) for w in weights]] * c).to(g)  # each channel for itself: far faster
-        rows = F.conv2d(g, taps.reshape(c, 1, -1, 1), padding=(reach, 0), groups=c)
-        return F.conv2d(rows, taps.reshape(c, 1, 1, -1), padding=(0, reach), groups=c)
+        taps = torch.tensor(weights).div(sum(weights)).to(g).expand(c, 1, -1)  # each channel for itself: far faster
+        rows = F.conv2d(g, taps[..., None], padding=(reach, 0), groups=c)
+        return F.conv2d(rows, taps[:, :, None], padding=(0, reach), groups=c)

@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 import camport
@@ -133,8 +134,20 @@ def test_all_detections_at_once_are_each_alone(name):
     confidences = together.figures["confidence"][first].tolist()
     assert confidences == sorted(confidences, reverse=True)
     boxes, classes = together.figures["boxes"][first], together.target[first]
-    kept = suppressed(boxes, together.figures["confidence"][first], classes, EVERYTHING.iou)
+    kept = suppressed(boxes, together.figures["confidence"][first], classes, EVERYTHING.iou, len(boxes))
     assert len(kept) == len(boxes)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.6])
+def test_suppression_is_that_of_torchvision(threshold):
+    chance = torch.Generator().manual_seed(7)
+    corner, side = torch.rand(200, 2, generator=chance) * 60, torch.rand(200, 2, generator=chance) * 30
+    boxes, scores = torch.cat([corner, corner + side], 1), torch.rand(200, generator=chance)
+    classes = torch.randint(3, (200,), generator=chance)
+    kept = torchvision.ops.batched_nms(boxes, scores, classes, threshold)
+    assert 3 < len(kept) < 200
+    assert torch.equal(suppressed(boxes, scores, classes, threshold, 200), kept)
+    assert torch.equal(suppressed(boxes, scores, classes, threshold, 5), kept[:5])
 
 
 @pytest.mark.parametrize("method", ["odam", "layercam", "hirescam", "eigencam", "shapleycam", "saliency", "fullgrad"])
