@@ -26,7 +26,8 @@ class Case:
         model: name of the network, shared by its cases.
         layer: dotted module name, None where the choice is left to camport.
         size: height and width of the image.
-        all_exported: whether every method is exported, not Grad-CAM alone.
+        families: of the methods that are timed, in PyTorch and exported; none: Grad-CAM alone. Masked images are shown
+            to the demo's small network only: thousands of them take minutes on any other.
         others: whether other libraries are timed too.
     """
 
@@ -34,19 +35,25 @@ class Case:
     model: str
     layer: str | None
     size: int = 224
-    all_exported: bool = False
+    families: tuple[str, ...] = ()
     others: bool = False
 
 
 CASES = (
-    Case("resnet18-layer4", "resnet18", "layer4", all_exported=True),
+    Case("resnet18-layer4", "resnet18", "layer4", families=("activation", "input-gradient")),
     Case("resnet50-layer4", "resnet50", "layer4", others=True),
     Case("resnet50-layer2", "resnet50", "layer2"),
     Case("vgg16-features.29", "vgg16", "features.29"),
     Case("mobilenet_v3_large-features", "mobilenet_v3_large", "features", others=True),
     Case("densenet121-features", "densenet121", "features"),
-    Case("vit_b_16-auto", "vit_b_16", None),
-    Case("demo-digits-layer3", "demo-digits", "layer3", size=128),
+    Case("vit_b_16-auto", "vit_b_16", None, families=("attention",)),
+    Case(
+        "demo-digits-layer3",
+        "demo-digits",
+        "layer3",
+        size=128,
+        families=("activation", "input-gradient", "perturbation"),
+    ),
 )
 
 
@@ -70,12 +77,11 @@ class Entry:
 
 def entries() -> Iterator[Entry]:
     """All lines, case by case, so that a network and its exports are made once."""
-    methods = list(camport.methods())
-    exported = [name for name, info in camport.methods().items() if info.exportable]
     for case in CASES:
-        for what in ("bare", *methods, *(OTHERS if case.others else ())):
+        timed = [k for k, info in camport.methods().items() if k == "gradcam" or info.family in case.families]
+        for what in ("bare", *timed, *(OTHERS if case.others else ())):
             yield Entry(case, "torch", what)
-        for what in ("bare", *(exported if case.all_exported else ["gradcam"])):
+        for what in ("bare", *(name for name in timed if camport.methods()[name].exportable)):
             yield Entry(case, "onnx", what)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import camport
 from benchmarks.cases import CASES, OTHERS
-from benchmarks.timing import WARM_UP
+from benchmarks.timing import LONG, WARM_UP
 
 HERE = Path(__file__).parent
 ENGINES = {"torch": "PyTorch", "onnx": "ONNX Runtime"}
@@ -19,8 +20,8 @@ Row = dict[str, Any]
 METHOD = """\
 Each figure is a **ratio**: the time of prediction and explanation together over the time of the bare forward pass of
 the same weights in the same engine, batch 1. The two take turns in one process (bare, explained, bare, explained, ...)
-after {warm_up} warm-up runs each. Every round gives a ratio; the median over {rounds} rounds is shown, quartiles in
-brackets.
+after {warm_up} warm-up runs each, one where a run takes {long:g} s or more. Every round gives a ratio; the median over
+{rounds} rounds is shown, quartiles in brackets. Methods have their default options.
 
 {clock}
 
@@ -87,14 +88,14 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['datetime'][:10]}. {machine['device_line']}. Python {machine['python_version']}, {versions}.",
         METHOD.format(
             warm_up=WARM_UP,
+            long=LONG,
             rounds=f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(min(counts)),
             clock=CUDA_CLOCK if machine["device"] == "cuda" else CPU_CLOCK,
             threads=machine["threads"],
         ),
         "`python -m benchmarks.table -o benchmarks/RESULTS.md` makes this file.",
         *_section("## Grad-CAM", _gradcam(rows, clocks)),
-        *_section("## Every method in PyTorch", _methods(rows, "torch", main_clock)),
-        *_section("## Every method exported, in ONNX Runtime", _methods(rows, "onnx", main_clock)),
+        *_section(f"## Every method: ratio, {_clock(main_clock)}", _methods(rows, main_clock)),
         *_section("## Beside other libraries: Grad-CAM", _others(rows, clocks)),
         *_section("## Control: a bare pass against itself", _control(rows, clocks)),
     ]
@@ -116,12 +117,16 @@ def _gradcam(rows: dict[tuple[str, str, str], Row], clocks: list[str]) -> list[l
     return table
 
 
-def _methods(rows: dict[tuple[str, str, str], Row], engine: str, clock: str) -> list[list[str]]:
-    cases = [case for case in _cases(rows) if sum(key[:2] == (case, engine) for key in rows) > 2]
-    found = dict.fromkeys(what for _, of, what in rows if of == engine and what not in ("bare", *OTHERS))
-    table = [[f"ratio, {_clock(clock)}", *found]]
-    for case in cases:
-        table.append([case, *(_short(rows.get((case, engine, what)), clock) for what in found)])
+def _methods(rows: dict[tuple[str, str, str], Row], clock: str) -> list[list[str]]:
+    """A line a method; the columns are networks in both engines."""
+    names = {row["case"]: row["model"] for row in rows.values()}
+    families = {case.name for case in CASES if case.families}
+    sides = [(case, engine) for case in _cases(rows) if case in families for engine in ENGINES]
+    table = [["method", *(f"{names[case]}, {ENGINES[engine]}" for case, engine in sides)]]
+    for method in camport.methods():
+        cells = [_short(rows.get((case, engine, method)), clock) for case, engine in sides]
+        if any(cell != "-" for cell in cells):
+            table.append([f"`{method}`", *cells])
     return table
 
 

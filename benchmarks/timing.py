@@ -17,6 +17,8 @@ from typing import Any
 WARM_UP = 3
 ROUNDS = (15, 300)
 """Fewest and most rounds, whatever the time allowed."""
+LONG, FEW = 1.0, 5
+"""Seconds of a run from which it is warmed up once and FEW rounds do: what disturbs it is a small part of it."""
 
 
 @dataclass
@@ -76,11 +78,13 @@ def interleave(
         seconds: roughly how long to take.
     """
     bare, explained = Clocked(baseline, synchronize), Clocked(subject, synchronize)
-    for _ in range(WARM_UP):
-        bare()
-        explained()
+    for turn in range(WARM_UP):
+        if not turn or explained.wall[0] < LONG:
+            bare()
+            explained()
     once = min(bare.wall) + min(explained.wall)
-    rounds = max(ROUNDS[0], min(ROUNDS[1], round(seconds / once)))
+    fewest = ROUNDS[0] if once < LONG else FEW
+    rounds = max(fewest, min(ROUNDS[1], round(seconds / once)))
     for clocked in (bare, explained):
         clocked.wall.clear()
         clocked.cpu.clear()

@@ -41,6 +41,11 @@ def resize(x: Tensor, size: Sequence[Any], mode: str, align: bool, scales: Seque
     raise ExportError(f"no ATen operator resizes {len(size)} axes by {mode!r}")
 
 
+def fill(x: Tensor, value: float) -> Tensor:
+    """`aten.fill`, on which torch.jit.trace fails."""
+    return torch.full_like(x, value)
+
+
 PLAIN_RULES: dict[Any, Callable[..., Any]] = {
     **RULES,
     own.relu_grad.default: operators.relu_grad,
@@ -50,5 +55,6 @@ PLAIN_RULES: dict[Any, Callable[..., Any]] = {
     own.max_pool_grad.default: plain_max_pool_grad,
     own.zero_insert.default: interleave,
     own.resize.default: resize,
+    aten.fill.Scalar: fill,
 }
 """As `RULES`, without an operator of our own in the result."""
