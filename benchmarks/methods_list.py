@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import camport
 from camport.plugins import (
+    DFF,
     ISCAM,
     RISE,
     SSCAM,
@@ -91,7 +92,16 @@ LINES = (
     Line("xgradcam", "layer4", passes=1),
     Line("hirescam", "layer4", passes=1),
     Line("layercam", "layer4", passes=1),
+    Line("gradcam_elementwise", "layer4", passes=1),
+    Line("shapleycam", "layer4", passes=1),
+    Line("finercam", "layer4", passes=1),
+    Line("cam", "layer4", passes=1),
     Line("eigencam", "layer4", passes=1),
+    Line("eigengradcam", "layer4", passes=1),
+    Line("kpcacam", "layer4", passes=1),
+    Line("fem", "layer4", passes=1),
+    Line(DFF(8), "8 concepts, layer4", passes=1),
+    Line("legrad", "every block", network="vit_b_16"),
     Line("saliency", "one gradient to the image"),
     Line("guided_backprop", "one gradient to the image"),
     Line("deconvnet", "one gradient to the image"),
@@ -136,6 +146,9 @@ class Peers:
         if cls == "GuidedBackpropReLUModel":
             guided = pytorch_grad_cam.GuidedBackpropReLUModel(model=model, device="cpu")
             return lambda: guided(self.images.clone(), self.target)
+        if cls == "DeepFeatureFactorization":
+            factors = pytorch_grad_cam.DeepFeatureFactorization(model, model.get_submodule(self.line.layer))
+            return lambda: factors(self.images, self.line.method.concepts)
         layers = [] if cls == "FullGrad" else [model.get_submodule(self.line.layer)]
         cam = getattr(pytorch_grad_cam, cls)(model=model, target_layers=layers)
         cam.batch_size = 32
@@ -146,7 +159,8 @@ class Peers:
         import torchcam.methods
 
         model = self._own()
-        extractor = getattr(torchcam.methods, cls)(model, self.line.layer, **options)
+        layers = list(model.get_submodule("encoder.layers")) if cls == "LeGrad" else self.line.layer
+        extractor = getattr(torchcam.methods, cls)(model, layers, **options)
 
         def run() -> Any:
             extractor.enable_hooks()
@@ -164,7 +178,14 @@ GRAD_CAM = {
     "xgradcam": "XGradCAM",
     "hirescam": "HiResCAM",
     "layercam": "LayerCAM",
+    "gradcam_elementwise": "GradCAMElementWise",
+    "shapleycam": "ShapleyCAM",
+    "finercam": "FinerCAM",
     "eigencam": "EigenCAM",
+    "eigengradcam": "EigenGradCAM",
+    "kpcacam": "KPCA_CAM",
+    "fem": "FEM",
+    "dff": "DeepFeatureFactorization",
     "guided_backprop": "GuidedBackpropReLUModel",
     "fullgrad": "FullGrad",
 }
@@ -176,6 +197,9 @@ TORCHCAM: dict[str, tuple[str, dict[str, Any]]] = {
     "gradcam++": ("GradCAMpp", {}),
     "xgradcam": ("XGradCAM", {}),
     "layercam": ("LayerCAM", {}),
+    "cam": ("CAM", {"fc_layer": "fc"}),
+    "finercam": ("FinerCAM", {}),
+    "legrad": ("LeGrad", {}),
     "smoothgradcam++": ("SmoothGradCAMpp", {"num_samples": 4}),
 }
 

@@ -53,7 +53,7 @@ class SimilarityAdapter(Adapter):
                     f"the reference image has shape {tuple(target.shape)}; wanted [{images.shape[1]},H,W], or one for "
                     f"each of {images.shape[0]} images"
                 )
-            target = _embedding(self.call(model, pictures.to(images)))
+            target = _embedding(self.call(model, pictures.to(images, copy=True)))
             target = target[0] if target.shape[0] == 1 else target
         return self.prepare(target, images)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from camport.core.attention_mode import AttentionMode
 from camport.core.derivative import differentiate, wide
@@ -57,7 +58,7 @@ def attention(probe: Probe) -> Attention:
         return p
 
     with torch.no_grad(), AttentionMode(keep):
-        probe.run_with(probe.images)
+        probe.run_with(probe.images.clone())
     return Attention([wide(p) for p in maps], _grid(probe, maps))
 
 
@@ -75,8 +76,12 @@ def sensitivity(probe: Probe, last: int | None = None) -> Attention:
     """
     probe.used.add("gradients")
     with torch.enable_grad():
-        seen = _Pass(probe)
-        grid, blocks = _grid(probe, seen.maps), seen.blocks()
+        try:
+            seen = _Pass(probe)
+            grid, blocks = _grid(probe, seen.maps), seen.blocks()
+        except _Overwritten:
+            seen = _Pass(probe, copy_at_once=True)
+            grid, blocks = _grid(probe, seen.maps), seen.blocks()
         end = blocks[-1]
         layer, recorded = LayerName(end.name, end.run), Recorded(seen.before[: end.start], end.output)
         tail = Tail(probe.double, layer, probe.adapter.ask, probe.images, probe.target, recorded)
@@ -97,6 +102,7 @@ class _Block:
         run: which of its runs.
         output: what it put out.
         tokens: the first tensor of that, [b,n,c] or [n,b,c].
+        version: of this tensor; another later means that it was overwritten.
         attentions: which were computed in it.
         start: how many outermost modules had ended when it began.
     """
@@ -105,18 +111,44 @@ class _Block:
     run: int
     output: Any
     tokens: Tensor
+    version: int
     attentions: range
     start: int
+
+
+class _Overwritten(Exception):
+    """What a module put out was changed in place before it was copied."""
+
+
+class _Ended:
+    """What a module put out. It is copied when it is kept: most are let go before, as parts of a module that ended."""
+
+    def __init__(self, name: str, output: Any, copy_at_once: bool) -> None:
+        self.name, self.copied = name, copy_at_once
+        self.output = copied(output) if copy_at_once else output
+        self.versions = self._versions()
+
+    def kept(self) -> tuple[str, Any]:
+        """Name and copy."""
+        if not self.copied:
+            if self._versions() != self.versions:
+                raise _Overwritten
+            self.output, self.copied = copied(self.output), True
+        return self.name, self.output
+
+    def _versions(self) -> list[int]:
+        return [v._version for v in tree_leaves(self.output) if isinstance(v, Tensor)]
 
 
 class _Pass:
     """One recorded forward pass: the attentions as leaves, the modules they are in, and what ran before the last."""
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, copy_at_once: bool = False) -> None:
+        self.copy_at_once = copy_at_once
         self.maps: list[Tensor] = []
         self.runs: list[_Block] = []
         self.before: list[tuple[str, Any]] = []
-        self._ended: list[tuple[str, Any]] = []
+        self._ended: list[_Ended] = []
         self._open: list[tuple[int, int]] = []
         self._times: dict[str, int] = {}
         handles = []
@@ -126,7 +158,7 @@ class _Pass:
                     handles.append(pre_hook(module, self._begun))
                     handles.append(hook(module, partial(self._end, name)))
             with AttentionMode(self._keep):
-                probe.run_with(probe.images)
+                probe.run_with(probe.images.clone())
         finally:
             for handle in handles:
                 handle.remove()
@@ -144,13 +176,16 @@ class _Pass:
                 f"attention {without + 1} of {len(self.maps)} is in no module of its own that puts out tokens [b,n,c], "
                 "so there is no score behind it; attention_rollout needs none"
             )
-        return [found[i] for i in range(len(self.maps))]
+        blocks = [found[i] for i in range(len(self.maps))]
+        if any(block.tokens._version != block.version for block in blocks):
+            raise _Overwritten
+        return blocks
 
     def _keep(self, p: Tensor) -> Tensor:
         if p.shape[-2] == 1:
             return p
         self.maps.append(p.detach().requires_grad_())
-        self.before = list(self._ended)
+        self.before = [ended.kept() for ended in self._ended]
         return self.maps[-1]
 
     def _begun(self, module: nn.Module, args: Any) -> None:
@@ -161,9 +196,10 @@ class _Pass:
         within, tokens = range(first, len(self.maps)), first_tensor(output)
         run = self._times[name] = self._times.get(name, -1) + 1
         if within and tokens is not None and tokens.dim() == 3:
-            self.runs.append(_Block(name, run, output, tokens, within, start))
+            tokens = tokens.clone() if self.copy_at_once else tokens
+            self.runs.append(_Block(name, run, output, tokens, tokens._version, within, start))
         del self._ended[start:]
-        self._ended.append((name, copied(output)))
+        self._ended.append(_Ended(name, output, self.copy_at_once))
 
 
 def _axis(tokens: Tensor, p: Tensor) -> int | None:

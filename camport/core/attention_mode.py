@@ -81,14 +81,24 @@ class AttentionMode(TorchFunctionMode):
         if given["query"].dim() != 3 or given["add_zero_attn"] or given["bias_v"] is not None:
             return F.multi_head_attention_forward(*args, **kwargs)
         wanted, mean = given["need_weights"], given["average_attn_weights"]
-        given["need_weights"], given["average_attn_weights"] = True, False
-        _, found = F.multi_head_attention_forward(*call.args, **call.kwargs)
-        assert found is not None
+        alone = given["query"] is given["key"] is given["value"] and not given["use_separate_proj_weight"]
+        if alone and given["attn_mask"] is None and given["key_padding_mask"] is None:
+            projected = F.linear(given["query"], given["in_proj_weight"], given["in_proj_bias"])
+            q, k, values = (_by_head(part, given).contiguous() for part in projected.chunk(3, -1))
+            found = (q / math.sqrt(q.shape[-1]) @ k.transpose(-2, -1)).softmax(-1)
+        else:
+            given["need_weights"], given["average_attn_weights"] = True, False
+            _, found = F.multi_head_attention_forward(*call.args, **call.kwargs)
+            assert found is not None
+            values = _by_head(_values(given), given)
         p = self.keep(found)
-        values = _values(given).unflatten(-1, (given["num_heads"], -1)).movedim(0, -2)
         attended = (p @ values).movedim(-2, 0).flatten(-2)
         output = F.linear(attended, given["out_proj_weight"], given["out_proj_bias"])
         return output, (p.mean(1) if mean else p) if wanted else None
+
+
+def _by_head(tokens: Float[Tensor, "n b c"], given: dict[str, Any]) -> Float[Tensor, "b heads n d"]:
+    return tokens.unflatten(-1, (given["num_heads"], -1)).movedim(0, -2)
 
 
 def _values(given: dict[str, Any]) -> Float[Tensor, "k b c"]:

@@ -148,7 +148,9 @@ class Bound:
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
         asks = type(self.adapter).prepare_for is not Adapter.prepare_for
         with random_state_kept(images.device):
-            return prepared(self.adapter, double_of(self.model) if asks else self.model, target, images)
+            if asks:
+                return prepared(self.adapter, double_of(self.model), target, images.clone())
+            return prepared(self.adapter, self.model, target, images)
 
     def _probe(
         self,
@@ -178,7 +180,7 @@ class Bound:
     def _settle(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> None:
         """Fixes what one forward pass tells: how the adapter reads the outputs, and the layers that nobody named."""
         said: list[Any] = []
-        runs = record(double, lambda: said.append(called(self.adapter, double, images[:1], rows(given, 1))))
+        runs = record(double, lambda: said.append(called(self.adapter, double, images[:1].clone(), rows(given, 1))))
         self.adapter, self._settled = self.adapter.settled(double, said[0]), True
         if self._layers is None:
             self._layers = self.adapter.layers(runs)

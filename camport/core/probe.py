@@ -160,6 +160,8 @@ class Probe:
         """
         self.used.add("score")
         images = images.to(self.images.dtype)  # activations, and so masks of them, are wide
+        if images._is_view():
+            images = images.clone()  # of the clean images, say; the model may write into them
         of = self.adapter.probability if probability else self.adapter.score
         with torch.no_grad():
             if images.shape[1] == 1 and self.shared:
@@ -279,7 +281,7 @@ class Probe:
                 for layer, tensors in zip(self.layers, taken, strict=True):
                     module = self.double.get_submodule(layer.module)
                     handles.append(hook(module, leaf_taker(layer, tensors, self._records)))
-                outputs = self._call(self._images)
+                outputs = self._call(self._images.clone())  # the model may write into them
                 self.runs_seen.update({n.module: len(t) for n, t in zip(self.layers, taken, strict=True)})
                 self._native = [run_of(layer, t) for layer, t in zip(self.layers, taken, strict=True)]
                 self._note(outputs)

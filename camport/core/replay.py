@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.core.layers import LayerName, replace_first_tensor
+from camport.core.loop import traced
 from camport.core.replica import hook, pre_hook
 
 
@@ -54,23 +55,35 @@ class Tail:
     ) -> None:
         self.double, self.layer, self.call, self.images, self.target = double, layer, call, images, target
         self.cached: dict[str, list[Any]] = {}
+        self._written: set[tuple[str, int]] | None = None
+        """Which of these (and the images, "") the model writes into: each call gives it a copy of them. The first call
+        finds that out, with copies of all."""
         recorded = recorded or self._record()
         self.output = recorded.output
         for name, output in recorded.ended:
             self.cached.setdefault(name, []).append(output)
 
     def __call__(self, activations: Tensor, m: int) -> Any:
-        """The model's outputs where the layer puts out `activations` [m*b,...], in the layer's own layout."""
+        """The model's outputs where the layer puts out `activations` [m*b,...], in the layer's own layout.
+
+        The model may write into these activations.
+        """
         b = self.images.shape[0]
 
         def repeated(value: Any) -> Any:
-            # without copying where b is 1; the model may write into it, so what is live has to be cloned there
             if isinstance(value, Tensor) and value.dim() and value.shape[0] == b:
-                return value.expand(m, *value.shape).flatten(0, 1)
+                return value.expand(m, *value.shape).flatten(0, 1)  # without copying where b is 1
             return value
 
+        def unharmed(key: tuple[str, int], value: Any) -> Any:
+            value = tree_map(repeated, value)
+            return copied(value) if traced() or self._written is None or key in self._written else value
+
+        cached = [((name, i), out) for name, outs in self.cached.items() for i, out in enumerate(outs)]
+        handed = {key: unharmed(key, out) for key, out in cached}
+        images = handed["", 0] = unharmed(("", 0), self.images)
+        stubs = {name: [handed[name, i] for i in range(len(outs))] for name, outs in self.cached.items()}
         replaced = replace_first_tensor(tree_map(repeated, self.output), activations)
-        stubs = {name: [tree_map(repeated, out) for out in outs] for name, outs in self.cached.items()}
         stubs.setdefault(self.layer.module, []).append(replaced)
         stubbed = []
         try:
@@ -78,13 +91,17 @@ class Tail:
                 module = self.double.get_submodule(name)
                 stubbed.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = _Stub(outs, module.forward)
-            return self.call(self.double, repeated(self.images), {k: repeated(v) for k, v in self.target.items()})
+            said = self.call(self.double, images, {k: repeated(v) for k, v in self.target.items()})
         finally:
             for module, forward in stubbed:
                 if forward is None:
                     del module.__dict__["forward"]
                 else:
                     module.__dict__["forward"] = forward
+        if self._written is None and not traced():
+            leaves = ((key, leaf) for key, value in handed.items() for leaf in tree_leaves(value))
+            self._written = {key for key, leaf in leaves if isinstance(leaf, Tensor) and leaf._version}
+        return said
 
     def _record(self) -> Recorded:
         ended: list[tuple[str, Any]] = []
@@ -117,7 +134,7 @@ class Tail:
                     handles.append(pre_hook(module, before))
                     handles.append(hook(module, after(name)))
             with torch.no_grad():
-                self.call(self.double, self.images, self.target)
+                self.call(self.double, self.images.clone(), self.target)
         finally:
             for handle in handles:
                 handle.remove()

@@ -85,7 +85,7 @@ def map_layers(runs: Sequence[Run]) -> list[str]:
 def _layers(bound: Bound, images: Tensor, target: Any) -> list[str]:
     images = check_images(images, bound.model)
     double, given = double_of(bound.model), rows(bound._prepared(target, images), 1)
-    return map_layers(record(double, lambda: called(bound.adapter, double, images[:1], given)))
+    return map_layers(record(double, lambda: called(bound.adapter, double, images[:1].clone(), given)))
 
 
 def _matching(given: Sequence[str], layers: Sequence[str]) -> list[str]:

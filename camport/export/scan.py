@@ -1,6 +1,7 @@
 """Loops as torch's `scan`, which torch.export keeps and torch.onnx writes as ONNX Scan."""
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ def loops_to_scans(graph: GraphModule) -> int:
         name = free_name(graph, "loop_body")
         with graph.graph.inserting_before(node):
             shared = [graph.graph.get_attr(held) for held in _hold(graph, body)]
-            graph.add_submodule(name, _combine(body, len(codes), start is None))
+            graph.add_submodule(name, _combine(body, len(codes), values, start is None))
             if start is None:
                 carry = free_name(graph, "loop_carry")
                 set_buffer(graph, carry, torch.zeros(()))
@@ -32,7 +33,7 @@ def loops_to_scans(graph: GraphModule) -> int:
                 start_or_carry = start
             scan = graph.graph.call_function(
                 torch.ops.higher_order.scan,
-                (graph.graph.get_attr(name), [start_or_carry], list(codes), (*shared, *values)),
+                (graph.graph.get_attr(name), [start_or_carry], list(codes), (*shared, *dict.fromkeys(values))),
             )
             result = graph.graph.call_function(operator.getitem, (scan, 0 if start is not None else 1))
         result.meta = dict(node.meta)
@@ -60,8 +61,11 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
 
 
-def _combine(body: Body, codes: int, stacks: bool) -> GraphModule:
-    """`(carry, *codes, *constants, *values) -> (carry, result)`, or `(carry + result,)`."""
+def _combine(body: Body, codes: int, values: Sequence[Node], stacks: bool) -> GraphModule:
+    """`(carry, *codes, *constants, *values) -> (carry, result)`, or `(carry + result,)`.
+
+    A value that is given twice is taken once: scan takes no input for another's alias.
+    """
     new = Graph()
     state = list(state_of(body.graph))
     old = [node for node in body.graph.graph.nodes if node.op == "placeholder"]
@@ -78,7 +82,13 @@ def _combine(body: Body, codes: int, stacks: bool) -> GraphModule:
     for node in constants(body.graph):
         copies[node] = read[str(node.target)]
         copies[node].meta = dict(node.meta)
-    inputs([n.name for n in old[codes:]], old[codes:])
+    taken: dict[Node, Node] = {}
+    for node, value in zip(old[codes:], values, strict=True):
+        if value in taken:
+            copies[node] = taken[value]
+        else:
+            inputs([node.name], [node])
+            taken[value] = copies[node]
     for node in body.graph.graph.nodes:
         if node.op == "output":
             (result,) = node.args[0]

@@ -386,3 +386,34 @@ def test_relu_rules_act_on_relu6(rule, inplace):
     assert [met for _, met in results] == [1, 1, 0]
     assert torch.equal(results[0][0], results[1][0])  # no value reaches 6 here
     assert not torch.equal(results[0][0], results[2][0])
+
+
+class Writing(nn.Module):
+    """Writes into its images and into what its stem puts out, which also goes around the target layer."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.stem, self.middle, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 3)
+        self.in_place = in_place
+
+    def forward(self, x):
+        if self.in_place:
+            x -= 0.5
+            x = self.stem(x)
+            x *= 2
+        else:
+            x = self.stem(x - 0.5) * 2
+        return self.fc((x + self.middle(x).relu()).amax((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "method", ["gradcam", "ablationcam", "reciprocam", "scorecam", "saliency", "rise", "occlusion"]
+)
+def test_a_model_that_writes_in_place(method):
+    x = images(2)
+    before = x.clone()
+    found, wanted = (camport.explain(seeded(Writing(own)), x, method, 1, "middle") for own in (True, False))
+    assert wanted.raw.norm() > 0
+    torch.testing.assert_close(found.raw, wanted.raw)
+    torch.testing.assert_close(found.score, wanted.score)
+    assert torch.equal(x, before)

@@ -116,6 +116,29 @@ def test_formats_of_pytorch(tmp_path: Path, write: object, method: type[Explaine
     assert report.lowered < 1e-12
 
 
+class Writing(nn.Module):
+    """Writes into its images and into what its stem puts out, which also goes around the target layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.middle, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= 0.5
+        x = self.stem(x)
+        x *= 2
+        return self.fc((x + self.middle(x).relu()).amax((2, 3)))
+
+
+def test_a_tail_that_writes_in_place(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    bound = camport.bind(Writing().eval(), ByTail(), "middle", chunk=2)
+    to_onnx(bound, tmp_path / "loop.onnx", IMAGES)
+    result = load(tmp_path / "loop.onnx")(IMAGES.numpy(), target=[0, 3])
+    explained = bound(IMAGES, torch.tensor([0, 3]))
+    assert torch.allclose(torch.from_numpy(result.heatmap), explained.heatmap, atol=1e-4)
+
+
 def test_long_loops_are_compared_by_their_first_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program_file, "CHECKED_VARIANTS", 3)
     bound = camport.bind(network(), ByTail(), "3", chunk=2)

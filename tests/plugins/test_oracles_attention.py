@@ -162,6 +162,27 @@ def test_models_without_global_attention_are_refused(method):
         raw(seeded(swin), method, images(2, (24, 36)))
 
 
+class Doubling(TokenNet):
+    """What a block puts out is changed behind it, and goes around the next block too."""
+
+    def __init__(self, in_place: bool):
+        super().__init__()
+        self.in_place = in_place
+
+    def forward(self, x):
+        tokens = self.blocks[0](self.embed(x))
+        if self.in_place:
+            tokens *= 2
+        else:
+            tokens = tokens * 2
+        return self.head(tokens + self.blocks[1](tokens))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tokens_that_are_overwritten_in_place(method):
+    close(raw(seeded(Doubling(in_place=True)), method), raw(seeded(Doubling(in_place=False)), method), 1e-12)
+
+
 class Pooling(TokenNet):
     """Half of the tokens are dropped between the blocks, or as keys."""
 
