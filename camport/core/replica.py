@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 _OWN = frozenset(nn.Module().__dict__)
 """Attributes that every module has; the others are its class's."""
 _ATOMS = {int, float, bool, str, type(None), torch.device, torch.dtype, torch.Size}
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _DEPTH = 3
 """How deep lists, tuples and dictionaries among a module's attributes are searched for tensors and modules."""
 
@@ -63,8 +64,8 @@ def _visit(module: nn.Module, name: str, found: list[tuple[str, nn.Module]], see
 
 
 def double_of(model: nn.Module) -> nn.Module:
-    """The double of `model` with the model's own tensors, outside autograd."""
-    return replicate(model, lambda _, tensor: plain(tensor))
+    """The double of `model` with the model's own parameters, outside autograd, and copies of what it may write into."""
+    return replicate(model, lambda name, t: t.detach().clone() if _written(name, t) else plain(t))
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -80,8 +81,8 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def with_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """The double of `model` that computes with `state` instead of the model's own tensors."""
-    return replicate(model, lambda name, tensor: state[name])
+    """The double of `model` that computes with `state` instead of the model's own tensors, and writes into none."""
+    return replicate(model, lambda name, t: state[name].clone() if _written(name, t) else state[name])
 
 
 def hook(double: nn.Module, after: Callable[..., Any]) -> RemovableHandle:
@@ -112,6 +113,14 @@ def plain(tensor: Tensor) -> Tensor:
     if tensor.is_inference():
         return tensor.clone()
     return tensor.detach() if tensor.requires_grad else tensor
+
+
+def _written(name: str, tensor: Tensor) -> bool:
+    """Whether a model may write into a tensor as it runs: a counter, a state.
+
+    Not into parameters, nor in evaluation mode into the statistics of normalisations.
+    """
+    return not (isinstance(tensor, nn.Parameter) or name.endswith(_STATISTICS))
 
 
 class _Swap:

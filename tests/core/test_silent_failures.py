@@ -44,6 +44,7 @@ def fingerprint(model):
     return {
         "modes": [m.training for m in model.modules()],
         "values": [p.clone() for p in [*model.parameters(), *model.buffers()]],
+        "tensors": [v.clone() for m in model.modules() for v in vars(m).values() if isinstance(v, torch.Tensor)],
         "versions": [p._version for p in [*model.parameters(), *model.buffers()]],
         "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
         "requires": [p.requires_grad for p in model.parameters()],
@@ -69,7 +70,14 @@ def test_model_is_left_as_found(method, raises):
     class Dropping(Net):
         raises = False
 
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+            self.mean = torch.zeros(3, 1, 1)
+
         def forward(self, x):
+            self.calls += 1  # writes into what it holds
+            self.mean.copy_(x.mean((0, 2, 3))[:, None, None])
             y = super().forward(F.dropout(x, 0.1, training=True))  # draws also in evaluation mode
             if self.raises:
                 raise RuntimeError("not today")
