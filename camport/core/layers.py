@@ -182,7 +182,8 @@ def choose(runs: Sequence[Run]) -> LayerName:
         return _named(runs, tokens[-1])
     raise LayerError(
         "no module of this model puts out maps over the image, so no target layer can be chosen; "
-        "name one with layer=..., or use a method that needs none (saliency)"
+        "name one with layer=..., or use a method that needs none (saliency). No module runs by itself in a model that "
+        "torch.jit or torch.export wrote: give the model it was made of"
     )
 
 

@@ -32,7 +32,8 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
     doubles: dict[int, nn.Module] = {}
     for _, module in named:
         kind: Any = type(module)
-        doubles[id(module)] = module if issubclass(kind, torch.jit.ScriptModule) else kind.__new__(kind)
+        # kind.__new__ of a torch.fx.GraphModule makes a class anew, without its forward
+        doubles[id(module)] = module if issubclass(kind, torch.jit.ScriptModule) else object.__new__(kind)
     swap = _Swap(doubles, substitute)
     for prefix, module in named:
         double = doubles[id(module)]

@@ -396,6 +396,31 @@ def test_relu_rules_act_on_relu6(rule, inplace):
     assert not torch.equal(results[0][0], results[2][0])
 
 
+@pytest.mark.parametrize(
+    ("wrap", "layer"),
+    [
+        (torch.fx.symbolic_trace, "features.3"),
+        (torch.compile, "features"),
+        (nn.DataParallel, "features"),
+    ],
+)
+def test_a_model_that_was_wrapped_or_traced(wrap, layer):
+    model, x = seeded(Net()), images()
+    wanted = camport.explain(model, x, "gradcam", 2, "features").raw
+    assert torch.equal(camport.explain(wrap(model), x, "gradcam", 2, layer).raw, wanted)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+def test_a_script_says_why_it_has_no_layer():
+    model, x = seeded(Net()), images()
+    script = torch.jit.trace(model, x)
+    with pytest.raises(LayerError, match=r"torch\.jit or torch\.export wrote: give the model it was made of"):
+        camport.explain(script, x, "gradcam", 2)
+    torch.testing.assert_close(
+        camport.explain(script, x, "saliency", 2).raw, camport.explain(model, x, "saliency", 2).raw
+    )
+
+
 class Writing(nn.Module):
     """Writes into its images and into what its stem puts out, which also goes around the target layer."""
 
