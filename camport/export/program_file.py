@@ -17,6 +17,7 @@ from camport.errors import ExportError, UnknownNameError
 from camport.export.capture import Captured, DynamicAxes
 from camport.export.graph import state_of
 from camport.export.half import HALF, Half, halve
+from camport.export.kinds import check_graph, check_state
 from camport.export.lower import lower, replay
 from camport.export.parity import check_exported, check_lowered
 from camport.export.placing import checked_target as checked_target
@@ -118,7 +119,8 @@ def export_program(
     """
     started = time.perf_counter()
     target = checked_target(path)
-    images = images.detach().cpu()
+    images = images.detach().cpu().float()
+    check_state(program.state)
     with limited(CHECKED_VARIANTS) as limit, placed(target) as draft:
         program = select(program, images, outputs)
         state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
@@ -126,6 +128,7 @@ def export_program(
         example = program.sample(images, traced, 0)
         axes = dynamic_axes(program, dynamic)
         lowered = lower(program, state, example, axes, file_format.rules)
+        check_graph(lowered.graph)
         file_format.check(lowered.graph)
         sizes = dynamic == "batch+size"
         other = functional.interpolate(images, size=[n + 32 for n in images.shape[2:]]) if sizes else images

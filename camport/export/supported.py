@@ -27,9 +27,9 @@ def check_supported(graph: GraphModule) -> None:
             continue
         if node.op == "call_function" and hasattr(node.target, "_schema"):
             if not known(node.target):
-                missing.setdefault(str(node.target), _origin(node))
+                missing.setdefault(str(node.target), origin(node))
             elif _masked(node):
-                missing.setdefault(f"{node.target} with a mask among the indices", _origin(node))
+                missing.setdefault(f"{node.target} with a mask among the indices", origin(node))
     if missing:
         listed = "; ".join(f"{name} {origin}" for name, origin in missing.items())
         raise ExportError(
@@ -63,7 +63,7 @@ def _masked(node: Node) -> bool:
     return len(indices) > 1 and any(getattr(v, "dtype", None) == torch.bool for v in given)  # type: ignore[arg-type]
 
 
-def _origin(node: Node) -> str:
+def origin(node: Node) -> str:
     """Where a node comes from: the module whose constants are nearest before it, else its place in the graph."""
     queue, seen = [node], {node}
     while queue:
