@@ -1,5 +1,6 @@
 """Activations as [b,c,h,w], whatever their layout in the model: channels first, channels last, or a row of tokens."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,7 +70,7 @@ def find_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Module,
 
 def _channels_last(activation: Tensor, module: nn.Module) -> bool:
     _, p, q, r = activation.shape
-    for part in reversed(list(module.modules())):
+    for part in _last_first(module):
         first = getattr(part, "out_channels", getattr(part, "num_features", None))
         last = getattr(part, "out_features", None)
         if isinstance(part, nn.LayerNorm):
@@ -82,6 +83,14 @@ def _channels_last(activation: Tensor, module: nn.Module) -> bool:
             return True
     # no layer with a known width inside: maps of square images are square, channels are the odd one out
     return bool(p == q != r)
+
+
+def _last_first(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules within, the last first, and this one at the end."""
+    for child in reversed(module._modules.values()):
+        if child is not None:
+            yield from _last_first(child)
+    yield module
 
 
 def _token_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Module, name: str) -> Grid:

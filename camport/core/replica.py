@@ -6,6 +6,7 @@ A double costs about a millisecond and nothing has to be undone.
 """
 
 import functools
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+Kinds = Callable[[type[nn.Module]], type[nn.Module]]
+"""Which class a module of some class has in a double: one that derives from it and computes the same."""
 
 _OWN = frozenset(nn.Module().__dict__)
 """Attributes that every module has; the others are its class's."""
@@ -22,10 +26,17 @@ _DEPTH = 3
 """How deep lists, tuples and dictionaries among a module's attributes are searched for tensors and modules."""
 
 
-def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> nn.Module:
+def same(kind: type[nn.Module]) -> type[nn.Module]:
+    """The class itself."""
+    return kind
+
+
+def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor], kind_of: Kinds = same) -> nn.Module:
     """The double of `model` in evaluation mode, each tensor replaced by `substitute(dotted name, tensor)`.
 
-    A tensor that is reachable by several names is substituted once, under its first name.
+    A tensor that is reachable by several names is substituted once, under its first name. A double's class is
+    `kind_of` its original's: not a `forward` of its own, which would refer to its module, and such circles wait for a
+    garbage collection.
     """
     named: list[tuple[str, nn.Module]] = []
     _visit(model, "", named, set())
@@ -33,7 +44,7 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
     for _, module in named:
         kind: Any = type(module)
         # kind.__new__ of a torch.fx.GraphModule makes a class anew, without its forward
-        doubles[id(module)] = module if issubclass(kind, torch.jit.ScriptModule) else object.__new__(kind)
+        doubles[id(module)] = module if issubclass(kind, torch.jit.ScriptModule) else object.__new__(kind_of(kind))
     swap = _Swap(doubles, substitute)
     for prefix, module in named:
         double = doubles[id(module)]
@@ -43,15 +54,17 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor]) -> 
         start = f"{prefix}." if prefix else ""
         for key in ("_parameters", "_buffers"):
             held = attributes[key]
-            attributes[key] = {k: v if v is None else swap.tensor(v, start + k) for k, v in held.items()}
-        attributes["_modules"] = {k: v if v is None else doubles.get(id(v), v) for k, v in module._modules.items()}
+            attributes[key] = {k: v if v is None else swap.tensor(v, start, k) for k, v in held.items()} if held else {}
+        within = attributes["_modules"]
+        attributes["_modules"] = {k: doubles.get(id(v), v) for k, v in within.items()} if within else {}
         for key in [k for k in attributes if k not in _OWN]:
             value = attributes[key]
             if type(value) not in _ATOMS:
                 attributes[key] = swap(value, start + key)
         attributes["training"] = False
-        attributes["_forward_hooks"] = module._forward_hooks.copy()  # transformers' models hook themselves as they run
-        double.__dict__.update(attributes)
+        hooks = attributes["_forward_hooks"]  # transformers' models hook themselves as they run
+        attributes["_forward_hooks"] = hooks.copy() if hooks else OrderedDict()
+        object.__setattr__(double, "__dict__", attributes)
     return doubles[id(model)]
 
 
@@ -64,9 +77,9 @@ def _visit(module: nn.Module, name: str, found: list[tuple[str, nn.Module]], see
             _visit(child, f"{name}.{key}" if name else key, found, seen)
 
 
-def double_of(model: nn.Module) -> nn.Module:
+def double_of(model: nn.Module, kind_of: Kinds = same) -> nn.Module:
     """The double of `model` with the model's own parameters, outside autograd, and copies of what it may write into."""
-    return replicate(model, lambda name, t: t.detach().clone() if _written(name, t) else plain(t))
+    return replicate(model, lambda name, t: t.detach().clone() if _written(name, t) else plain(t), kind_of)
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -81,9 +94,9 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def with_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+def with_state(model: nn.Module, state: Mapping[str, Tensor], kind_of: Kinds = same) -> nn.Module:
     """The double of `model` that computes with `state` instead of the model's own tensors, and writes into none."""
-    return replicate(model, lambda name, t: state[name].clone() if _written(name, t) else state[name])
+    return replicate(model, lambda name, t: state[name].clone() if _written(name, t) else state[name], kind_of)
 
 
 def hook(double: nn.Module, after: Callable[..., Any]) -> RemovableHandle:
@@ -98,17 +111,6 @@ def pre_hook(double: nn.Module, before: Callable[..., Any]) -> RemovableHandle:
     return double.register_forward_pre_hook(before)
 
 
-def specialise(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Makes a double's module one of `kind`, if it is of the very class that `kind` derives from and runs as that does.
-
-    A class, not a `forward` of its own: that would refer to its module, and such circles wait for a garbage collection.
-    """
-    if type(module) is not kind.__base__ or "forward" in module.__dict__:
-        return False
-    module.__class__ = kind
-    return True
-
-
 def plain(tensor: Tensor) -> Tensor:
     """`tensor` outside autograd, sharing memory where possible; an inference tensor has to be copied."""
     if tensor.is_inference():
@@ -121,7 +123,7 @@ def _written(name: str, tensor: Tensor) -> bool:
 
     Not into parameters, nor in evaluation mode into the statistics of normalisations.
     """
-    return not (isinstance(tensor, nn.Parameter) or name.endswith(_STATISTICS))
+    return type(tensor) is not nn.Parameter and not name.endswith(_STATISTICS)
 
 
 class _Swap:
@@ -144,7 +146,7 @@ class _Swap:
                 return value
             return {k: self(v, f"{name}.{k}", depth + 1) for k, v in value.items()}
         if issubclass(kind, Tensor):
-            return self.tensor(value, name)
+            return self.tensor(value, "", name)
         if issubclass(kind, nn.Module):
             return self.doubles.get(id(value), value)
         if kind is MethodType:
@@ -154,9 +156,9 @@ class _Swap:
             return functools.partial(self(value.func, name), *value.args, **value.keywords)
         return value
 
-    def tensor(self, value: Tensor, name: str) -> Tensor:
-        """The substitute, asked for once."""
+    def tensor(self, value: Tensor, start: str, name: str) -> Tensor:
+        """The substitute of the tensor called start + name, asked for once."""
         found = self.seen.get(id(value))
         if found is None:
-            found = self.seen[id(value)] = self.substitute(name, value)
+            found = self.seen[id(value)] = self.substitute(start + name, value)
         return found

@@ -10,26 +10,24 @@ from typing import Any
 from torch import Tensor, nn
 
 from camport.core.loop import traced
-from camport.core.replica import hook, specialise
 
 
-def steady(double: nn.Module) -> nn.Module:
-    """`double`, whose batch normalisations are given gradients in the usual order; it must be a private one."""
-    for module in double.modules():
-        # a class costs less than a hook
-        if not specialise(module, BatchNorm2d) and isinstance(module, nn.BatchNorm2d):
-            hook(module, lambda _, __, output: _reordered(output))
-    return double
+def steady(kind: type[nn.Module]) -> type[nn.Module]:
+    """A class derived from `kind` whose gradients come in the usual order, where that is a batch normalisation."""
+    if kind not in _MADE:
+        own = {"__module__": kind.__module__}
+        _MADE[kind] = type(kind.__name__, (_Steady, kind), own) if issubclass(kind, nn.BatchNorm2d) else kind
+    return _MADE[kind]
 
 
-class BatchNorm2d(nn.BatchNorm2d):
-    """The module, with its true gradient."""
+_MADE: dict[type[nn.Module], type[nn.Module]] = {}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As torch.nn.BatchNorm2d."""
-        y = super().forward(x)
-        _reordered(y)
-        return y
+
+class _Steady(nn.Module):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        output = super().__call__(*args, **kwargs)
+        _reordered(output)
+        return output
 
 
 def _reordered(output: Any) -> None:
