@@ -11,7 +11,7 @@ from camport.export.capture import Captured, DynamicAxes, Function, capture
 from camport.export.graph import state_of
 from camport.export.loops import Body
 from camport.export.passes import AFTER, BEFORE, run_passes
-from camport.export.passes.batch_norm import EXACT
+from camport.export.passes.batch_norm import EXACT, KEPT
 from camport.export.record import record, restore_state
 from camport.export.rules import RULES
 
@@ -30,7 +30,9 @@ def lower(
     """
     captured = capture(function, state, inputs, axes)
     run_passes(captured.graph, BEFORE)
+    kept = {tensor.data_ptr() for tensor in state_of(captured.graph).values()}
     for body in captured.bodies.values():
+        body.graph.meta[KEPT] = kept
         lower_body(body, rules)
     functional = torch.func.functionalize(replay(captured), remove="mutations")
     lowered = capture(functional, state_of(captured.graph), inputs, axes, rules)

@@ -12,6 +12,7 @@ from torch import Tensor
 from camport.errors import ExportError
 from camport.export import translations
 from camport.export.capture import Captured, DynamicAxes
+from camport.export.own_kernels import own_kernels
 from camport.export.placing import data_file
 from camport.export.quiet import quiet
 from camport.export.scan import loops_to_scans
@@ -68,6 +69,7 @@ def to_model(
     model = exported.model
     _part_outputs(model, lowered.outputs)
     part_square_matrices(model)
+    own_kernels(model)
     _name_axes(model, axes)
     model.producer_name, model.producer_version = "camport", metadata.get("camport.version", "")
     model.metadata_props.clear()

@@ -23,8 +23,9 @@ def loops_to_scans(graph: GraphModule) -> int:
         body = found[number]
         name = free_name(graph, "loop_body")
         with graph.graph.inserting_before(node):
-            shared = [graph.graph.get_attr(held) for held in _hold(graph, body)]
-            graph.add_submodule(name, _combine(body, len(codes), values, start is None))
+            held = _hold(graph, body)
+            shared = [graph.graph.get_attr(constant) for constant in dict.fromkeys(held)]
+            graph.add_submodule(name, _combine(body, len(codes), held, values, start is None))
             if start is None:
                 carry = free_name(graph, "loop_carry")
                 set_buffer(graph, carry, torch.zeros(()))
@@ -61,13 +62,12 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
 
 
-def _combine(body: Body, codes: int, values: Sequence[Node], stacks: bool) -> GraphModule:
+def _combine(body: Body, codes: int, held: Sequence[str], values: Sequence[Node], stacks: bool) -> GraphModule:
     """`(carry, *codes, *constants, *values) -> (carry, result)`, or `(carry + result,)`.
 
-    A value that is given twice is taken once: scan takes no input for another's alias.
+    What is given twice, a constant that is `held` for two or a value, is taken once: scan takes no aliases.
     """
     new = Graph()
-    state = list(state_of(body.graph))
     old = [node for node in body.graph.graph.nodes if node.op == "placeholder"]
     copies: dict[Node, Node] = {}
     carry = new.placeholder("carry")
@@ -78,7 +78,8 @@ def _combine(body: Body, codes: int, values: Sequence[Node], stacks: bool) -> Gr
             copies[node].meta = dict(node.meta)
 
     inputs([n.name for n in old[:codes]], old[:codes])
-    read = {name: new.placeholder(f"constant_{i}") for i, name in enumerate(state)}
+    constant = {name: new.placeholder(f"constant_{i}") for i, name in enumerate(dict.fromkeys(held))}
+    read = {own: constant[name] for own, name in zip(state_of(body.graph), held, strict=True)}
     for node in constants(body.graph):
         copies[node] = read[str(node.target)]
         copies[node].meta = dict(node.meta)

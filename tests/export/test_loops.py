@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from camport.core.noise import normal
 from camport.core.probe import Probe
 from camport.errors import ExportError
 from camport.export import program_file, to_onnx, to_pt2, to_torchscript
+from camport.plugins import GroupCAM
 from camport.runtime import load
 
 
@@ -137,6 +139,50 @@ def test_a_tail_that_writes_in_place(tmp_path: Path) -> None:
     result = load(tmp_path / "loop.onnx")(IMAGES.numpy(), target=[0, 3])
     explained = bound(IMAGES, torch.tensor([0, 3]))
     assert torch.allclose(torch.from_numpy(result.heatmap), explained.heatmap, atol=1e-4)
+
+
+def channels_in_eights() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    )
+    for norm in (net[1], net[4]):
+        norm.running_var.uniform_(0.5, 1.5)
+    return net.eval()
+
+
+def convolutions(graph: onnx.GraphProto) -> set[str]:
+    return {node.domain for node in graph.node if node.op_type == "Conv"}
+
+
+def test_convolutions_in_a_loop_are_as_fast_as_outside(tmp_path: Path) -> None:
+    """ONNX Runtime brings them into the same layout, where the processor has one."""
+    to_onnx(camport.bind(channels_in_eights(), GroupCAM(4), "3"), tmp_path / "loop.onnx", IMAGES)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 3
+    onnxruntime.InferenceSession(tmp_path / "loop.onnx", options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(tmp_path / "optimised.onnx").graph
+    (scan,) = [node for node in graph.node if node.op_type == "Scan"]
+    (body,) = [attribute.g for attribute in scan.attribute if attribute.HasField("g")]
+    assert convolutions(body) == convolutions(graph)
+
+
+def test_weights_are_held_once_however_often_the_network_runs(tmp_path: Path) -> None:
+    """Group-CAM sees the image, the blurred image and its groups."""
+    net = channels_in_eights()
+    to_onnx(camport.bind(net, GroupCAM(4), "3"), tmp_path / "loop.onnx", IMAGES)
+    shapes = [tuple(held.dims) for held in onnx.load(tmp_path / "loop.onnx").graph.initializer]
+    for name, parameter in net.named_parameters():
+        if parameter.dim() > 1:
+            assert shapes.count(tuple(parameter.shape)) == 1, name
 
 
 def test_long_loops_are_compared_by_their_first_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,10 @@ _BACKWARD = aten.native_batch_norm_backward.default
 EXACT = "camport_exact"
 """Key of a graph's meta: the float64 values of constants that passes computed, by name."""
 
+KEPT = "camport_kept"
+"""Key of a loop body's meta: addresses of the weights that the graph around it holds as they are. A folded one would be
+held besides."""
+
 
 @dataclass(frozen=True)
 class _Site:
@@ -29,6 +33,7 @@ class _Site:
     backward: list[tuple[Node, Node]]
     weight: Tensor
     bias: Tensor
+    scale: Tensor
 
 
 def fold_batch_norm(graph: GraphModule) -> int:
@@ -40,18 +45,28 @@ def fold_batch_norm(graph: GraphModule) -> int:
     The folded tensors are rounded once; their float64 values are kept in `graph.meta[EXACT]`, so that a check of the
     graph in float64 sees the algebra and not the rounding.
 
+    A convolution whose weight is held as it is too, since elsewhere its own result is asked for, stays: its result
+    times s, plus the shift.
+
     Requires: a captured graph whose backward operators are not lowered yet.
     Ensures: no foldable batch norm is left; one is foldable if its parameters and the convolution's are constants
     and nobody else sees the convolution's result.
     """
-    count = 0
-    for node in list(graph.graph.nodes):
-        site = _site(graph, node)
-        if site is not None:
-            _fold(graph, site)
-            count += 1
+    sites = [site for node in graph.graph.nodes if (site := _site(graph, node)) is not None]
+    folded = {site.convolution for site in sites}
+    others = [node for node in graph.graph.nodes if is_call(node, aten.convolution.default) and node not in folded]
+    kept = {_address(graph, node) for node in others} | graph.meta.get(KEPT, set())
+    for site in sites:
+        stays = _address(graph, site.convolution) in kept and not site.backward
+        (_scale if stays else _fold)(graph, site)
     graph.graph.eliminate_dead_code()
-    return count
+    return len(sites)
+
+
+def _address(graph: GraphModule, convolution: Node) -> int | None:
+    """Where the convolution's weight lies in memory; None where it is no constant."""
+    weight = constant_of(graph, convolution.args[1])
+    return None if weight is None else weight.data_ptr()
 
 
 def _site(graph: GraphModule, norm: Node) -> _Site | None:
@@ -103,8 +118,8 @@ def _backward_pairs(norm_backward: Node, weight: Any) -> list[tuple[Node, Node]]
     return pairs
 
 
-def _folded(graph: GraphModule, convolution: Node, norm: Node, eps: float) -> tuple[Tensor, Tensor] | None:
-    """w s and β + (b - μ) s, computed in float64; None where one of them is not constant."""
+def _folded(graph: GraphModule, convolution: Node, norm: Node, eps: float) -> tuple[Tensor, Tensor, Tensor] | None:
+    """w s, β + (b - μ) s and s, computed in float64; None where one of them is not constant."""
     arguments = [convolution.args[1], convolution.args[2], *norm.args[1:5]]
     values = [None if a is None else constant_of(graph, a) for a in arguments]
     if any(a is not None and v is None for a, v in zip(arguments, values, strict=True)):
@@ -120,24 +135,48 @@ def _folded(graph: GraphModule, convolution: Node, norm: Node, eps: float) -> tu
     if beta is not None:
         shift = shift + beta.double()
     scaled = weight.double() * scale.reshape(-1, *[1] * (weight.dim() - 1))
-    return scaled, shift
+    return scaled, shift, scale
+
+
+def _held(exact: dict[str, Tensor], name: str, value: Tensor) -> str | None:
+    """Under which name an earlier pass of the same network has folded to the same value."""
+    alike = (known for known in exact if known == name or known.startswith(f"{name}_"))
+    return next((known for known in alike if torch.equal(exact[known], value)), None)
+
+
+def _read(graph: GraphModule, site: _Site, what: str, value: Tensor) -> Node:
+    """A node that reads `value`, which is held once."""
+    stem = str(site.convolution.args[1].target).removesuffix(".weight")  # type: ignore[union-attr]
+    exact, name = graph.meta.setdefault(EXACT, {}), f"{stem}.folded_{what}"
+    name = _held(exact, name, value) or free_name(graph, name)
+    if name not in exact:
+        set_buffer(graph, name, value.to(site.convolution.meta["val"].dtype))
+        exact[name] = value
+    return graph.graph.get_attr(name)
+
+
+def _scale(graph: GraphModule, site: _Site) -> None:
+    nodes, axes = graph.graph, [-1, *[1] * (site.weight.dim() - 2)]
+    convolution, bias = site.convolution, site.convolution.args[2]
+    own = None if bias is None else constant_of(graph, bias)
+    shift = site.bias if own is None else site.bias - own.double() * site.scale
+    with nodes.inserting_after(convolution):
+        result = nodes.call_function(aten.add.Tensor)
+    with nodes.inserting_before(result):
+        scale, rest = (
+            _read(graph, site, what, value.reshape(axes)) for what, value in (("scale", site.scale), ("shift", shift))
+        )
+        product = nodes.call_function(aten.mul.Tensor, (convolution, scale))
+    result.args = (product, rest)
+    product.meta = result.meta = dict(convolution.meta)
+    for norm_result in list(site.norm.users):
+        if norm_result.args[1] == 0:
+            norm_result.replace_all_uses_with(result)
 
 
 def _fold(graph: GraphModule, site: _Site) -> None:
-    nodes = graph.graph
-    source = str(site.convolution.args[1].target)  # type: ignore[union-attr]
-    stem = source.removesuffix(".weight")
-    dtype = site.convolution.meta["val"].dtype
-    exact = graph.meta.setdefault(EXACT, {})
-    reads = []
-    for name, value in ((f"{stem}.folded_weight", site.weight), (f"{stem}.folded_bias", site.bias)):
-        name = free_name(graph, name)
-        set_buffer(graph, name, value.to(dtype))
-        exact[name] = value
-        with nodes.inserting_before(site.convolution):
-            read = nodes.get_attr(name)
-        reads.append(read)
-    weight, bias = reads
+    with graph.graph.inserting_before(site.convolution):
+        weight, bias = (_read(graph, site, *held) for held in (("weight", site.weight), ("bias", site.bias)))
     old_weight = site.convolution.args[1]
     weight.meta = dict(old_weight.meta)  # type: ignore[union-attr]
     site.convolution.args = (site.convolution.args[0], weight, bias, *site.convolution.args[3:])

@@ -42,7 +42,7 @@ def resize(x: Tensor, size: Sequence[Any], mode: str, align: bool, scales: Seque
 
 
 def fill(x: Tensor, value: float) -> Tensor:
-    """`aten.fill`, on which torch.jit.trace fails."""
+    """`aten.fill`, on which torch.jit.trace fails, as on `aten.zero`."""
     return torch.full_like(x, value)
 
 
@@ -56,5 +56,6 @@ PLAIN_RULES: dict[Any, Callable[..., Any]] = {
     own.zero_insert.default: interleave,
     own.resize.default: resize,
     aten.fill.Scalar: fill,
+    aten.zero.default: torch.zeros_like,
 }
 """As `RULES`, without an operator of our own in the result."""
