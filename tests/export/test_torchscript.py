@@ -72,6 +72,25 @@ def test_static_batch_where_it_must(tmp_path: Path) -> None:
     check_alone(tmp_path / "small.pt", program, 2)
 
 
+class Marked(nn.Module):
+    """Marks parts of a tensor in place, as Swin's masks are made: operators on which torch.jit.trace fails."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = x.new_ones(x.shape[-1])
+        mask[:3].zero_()
+        mask[3:5].fill_(2)
+        return x * mask
+
+
+def test_parts_filled_in_place(tmp_path: Path) -> None:
+    net = small()
+    net.insert(0, Marked())
+    program = CamProgram(net, "10", classes=10)
+    report = to_torchscript(Bound(program), tmp_path / "small.pt", IMAGES)
+    assert report.dynamic == ("b",)
+    check_alone(tmp_path / "small.pt", program, 3)
+
+
 class Broken(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x if float(x.detach().sum()) > 0 else -x

@@ -41,7 +41,7 @@ def resize(x: Tensor, size: Sequence[Any], mode: str, align: bool, scales: Seque
     raise ExportError(f"no ATen operator resizes {len(size)} axes by {mode!r}")
 
 
-def fill(x: Tensor, value: float) -> Tensor:
+def fill(x: Tensor, value: Any) -> Tensor:
     """`aten.fill`, on which torch.jit.trace fails, as on `aten.zero`."""
     return torch.full_like(x, value)
 
