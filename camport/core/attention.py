@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from camport.core.attention_mode import AttentionMode
 from camport.core.derivative import differentiate, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor
-from camport.core.replay import Recorded, Tail, copied
+from camport.core.replay import Ended, Overwritten, Tail, recorded
 from camport.core.replica import hook, pre_hook
 from camport.errors import LayerError, MethodError
 
@@ -79,12 +78,12 @@ def sensitivity(probe: Probe, last: int | None = None) -> Attention:
         try:
             seen = _Pass(probe)
             grid, blocks = _grid(probe, seen.maps), seen.blocks()
-        except _Overwritten:
+        except Overwritten:
             seen = _Pass(probe, copy_at_once=True)
             grid, blocks = _grid(probe, seen.maps), seen.blocks()
         end = blocks[-1]
-        layer, recorded = LayerName(end.name, end.run), Recorded(seen.before[: end.start], end.output)
-        tail = Tail(probe.double, layer, probe.adapter.ask, probe.images, probe.target, recorded)
+        layer, known = LayerName(end.name, end.run), recorded(seen.before[: end.start], end.output, seen.images)
+        tail = Tail(probe.double, layer, probe.adapter.ask, probe.images, probe.target, known)
         found = []
         for p, block in list(zip(seen.maps, blocks, strict=True))[-(last or len(blocks)) :]:
             mean = block.tokens.mean(_axis(block.tokens, p), keepdim=True).expand_as(block.tokens)
@@ -116,30 +115,6 @@ class _Block:
     start: int
 
 
-class _Overwritten(Exception):
-    """What a module put out was changed in place before it was copied."""
-
-
-class _Ended:
-    """What a module put out. It is copied when it is kept: most are let go before, as parts of a module that ended."""
-
-    def __init__(self, name: str, output: Any, copy_at_once: bool) -> None:
-        self.name, self.copied = name, copy_at_once
-        self.output = copied(output) if copy_at_once else output
-        self.versions = self._versions()
-
-    def kept(self) -> tuple[str, Any]:
-        """Name and copy."""
-        if not self.copied:
-            if self._versions() != self.versions:
-                raise _Overwritten
-            self.output, self.copied = copied(self.output), True
-        return self.name, self.output
-
-    def _versions(self) -> list[int]:
-        return [v._version for v in tree_leaves(self.output) if isinstance(v, Tensor)]
-
-
 class _Pass:
     """One recorded forward pass: the attentions as leaves, the modules they are in, and what ran before the last."""
 
@@ -147,8 +122,9 @@ class _Pass:
         self.copy_at_once = copy_at_once
         self.maps: list[Tensor] = []
         self.runs: list[_Block] = []
-        self.before: list[tuple[str, Any]] = []
-        self._ended: list[_Ended] = []
+        self.before: list[Ended] = []
+        self.images = probe.images.clone()
+        self._ended: list[Ended] = []
         self._open: list[tuple[int, int]] = []
         self._times: dict[str, int] = {}
         handles = []
@@ -158,7 +134,7 @@ class _Pass:
                     handles.append(pre_hook(module, self._begun))
                     handles.append(hook(module, partial(self._end, name)))
             with AttentionMode(self._keep):
-                probe.run_with(probe.images.clone())
+                probe.run_with(self.images)
         finally:
             for handle in handles:
                 handle.remove()
@@ -178,7 +154,7 @@ class _Pass:
             )
         blocks = [found[i] for i in range(len(self.maps))]
         if any(block.tokens._version != block.version for block in blocks):
-            raise _Overwritten
+            raise Overwritten
         return blocks
 
     def _keep(self, p: Tensor) -> Tensor:
@@ -199,7 +175,7 @@ class _Pass:
             tokens = tokens.clone() if self.copy_at_once else tokens
             self.runs.append(_Block(name, run, output, tokens, tokens._version, within, start))
         del self._ended[start:]
-        self._ended.append(_Ended(name, output, self.copy_at_once))
+        self._ended.append(Ended(name, output, self.copy_at_once))
 
 
 def _axis(tokens: Tensor, p: Tensor) -> int | None:

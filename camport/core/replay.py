@@ -5,7 +5,7 @@ This needs no graph of the model and stays right where values bypass the layer: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +26,67 @@ class Recorded:
         ended: name and copied output of each module that ended before the run began, in the order of their ends; of
             modules within one another the outermost.
         output: what the layer put out.
+        written: of these modules' outputs, the name and the number of the run, and of the images, ("", 0), those into
+            which the model writes.
     """
 
     ended: Sequence[tuple[str, Any]]
     output: Any
+    written: Set[tuple[str, int]]
+
+
+class Ended:
+    """What a module put out when it ended, with a copy of it.
+
+    Args:
+        name: of the module.
+        output: what it put out; the model may write into it later.
+        copy: whether it is copied at once, or when it is kept: most are let go before, as parts of a module that ended.
+
+    Raises:
+        Overwritten: when it is kept, if it was written into before.
+    """
+
+    def __init__(self, name: str, output: Any, copy: bool = True) -> None:
+        self.name, self.output, self.versions = name, output, versions(output)
+        self.copy: Any = copied(output) if copy else None
+
+    def kept(self) -> Ended:
+        """This, with its copy."""
+        if self.copy is None:
+            if self.written:
+                raise Overwritten
+            self.copy = copied(self.output)
+        return self
+
+    def excuse(self, before: Sequence[int]) -> None:
+        """Forgets what the next module wrote into this output, as an in-place ReLU does: that will not run again.
+
+        Args:
+            before: the versions when that module began.
+        """
+        if self.copy is not None and list(before) == self.versions:
+            self.versions = versions(self.output)
+
+    @property
+    def written(self) -> bool:
+        """Whether the model has written into the output since."""
+        return versions(self.output) != self.versions
+
+
+class Overwritten(Exception):
+    """What a module put out was written into before it was copied."""
+
+
+def recorded(ended: Sequence[Ended], output: Any, images: Tensor) -> Recorded:
+    """What a pass tells that has come to its end; `images` are those that the model was given, and nobody else has."""
+    times: dict[str, int] = {}
+    written = {("", 0)} if images._version else set()
+    for one in ended:
+        run = times[one.name] = times.get(one.name, -1) + 1
+        if one.written:
+            written.add((one.name, run))
+    return Recorded([(one.name, one.copy) for one in ended], output, written)
 
 
 class Tail:
@@ -41,7 +98,7 @@ class Tail:
         call: `call(double, images, target)` calls the model.
         images: [b,c,H,W].
         target: of these images.
-        recorded: what a forward pass has told already; left out, one is made.
+        known: what a forward pass has told already; left out, one is made.
     """
 
     def __init__(
@@ -51,16 +108,13 @@ class Tail:
         call: Callable[[nn.Module, Tensor, Mapping[str, Tensor]], Any],
         images: Tensor,
         target: Mapping[str, Tensor],
-        recorded: Recorded | None = None,
+        known: Recorded | None = None,
     ) -> None:
         self.double, self.layer, self.call, self.images, self.target = double, layer, call, images, target
         self.cached: dict[str, list[Any]] = {}
-        self._written: set[tuple[str, int]] | None = None
-        """Which of these (and the images, "") the model writes into: each call gives it a copy of them. The first call
-        finds that out, with copies of all."""
-        recorded = recorded or self._record()
-        self.output = recorded.output
-        for name, output in recorded.ended:
+        known = known or self._record()
+        self.output, self.written = known.output, known.written
+        for name, output in known.ended:
             self.cached.setdefault(name, []).append(output)
 
     def __call__(self, activations: Tensor, m: int) -> Any:
@@ -77,11 +131,11 @@ class Tail:
 
         def unharmed(key: tuple[str, int], value: Any) -> Any:
             value = tree_map(repeated, value)
-            return copied(value) if traced() or self._written is None or key in self._written else value
+            return copied(value) if traced() or key in self.written else value
 
         cached = [((name, i), out) for name, outs in self.cached.items() for i, out in enumerate(outs)]
         handed = {key: unharmed(key, out) for key, out in cached}
-        images = handed["", 0] = unharmed(("", 0), self.images)
+        images = unharmed(("", 0), self.images)
         stubs = {name: [handed[name, i] for i in range(len(outs))] for name, outs in self.cached.items()}
         replaced = replace_first_tensor(tree_map(repeated, self.output), activations)
         stubs.setdefault(self.layer.module, []).append(replaced)
@@ -91,32 +145,31 @@ class Tail:
                 module = self.double.get_submodule(name)
                 stubbed.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = _Stub(outs, module.forward)
-            said = self.call(self.double, images, {k: repeated(v) for k, v in self.target.items()})
+            return self.call(self.double, images, {k: repeated(v) for k, v in self.target.items()})
         finally:
             for module, forward in stubbed:
                 if forward is None:
                     del module.__dict__["forward"]
                 else:
                     module.__dict__["forward"] = forward
-        if self._written is None and not traced():
-            leaves = ((key, leaf) for key, value in handed.items() for leaf in tree_leaves(value))
-            self._written = {key for key, leaf in leaves if isinstance(leaf, Tensor) and leaf._version}
-        return said
 
     def _record(self) -> Recorded:
-        ended: list[tuple[str, Any]] = []
-        starts: list[int] = []  # how many runs had ended when each of those now open began
+        ended: list[Ended] = []
+        images = self.images.clone()
+        starts: list[tuple[int, list[int]]] = []  # how many runs had ended when each of those now open began
         calls: dict[str, Any] = {"n": 0, "done": False, "output": None}
         handles = []
 
         def before(module: nn.Module, args: Any) -> None:
-            starts.append(len(ended))
+            starts.append((len(ended), versions(ended[-1].output) if ended else []))
 
         def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
             def end(module: nn.Module, args: Any, output: Any) -> None:
-                start = starts.pop()
+                start, seen = starts.pop()
                 if calls["done"]:
                     return
+                if start:
+                    ended[start - 1].excuse(seen)
                 if name == self.layer.module:
                     if calls["n"] == self.layer.run:
                         calls.update(output=copied(output), done=True)
@@ -124,7 +177,7 @@ class Tail:
                         return
                     calls["n"] += 1
                 del ended[start:]
-                ended.append((name, copied(output)))
+                ended.append(Ended(name, output))
 
             return end
 
@@ -134,11 +187,11 @@ class Tail:
                     handles.append(pre_hook(module, before))
                     handles.append(hook(module, after(name)))
             with torch.no_grad():
-                self.call(self.double, self.images.clone(), self.target)
+                self.call(self.double, images, self.target)
         finally:
             for handle in handles:
                 handle.remove()
-        return Recorded(ended, calls["output"])
+        return recorded(ended, calls["output"], images)
 
 
 class _Stub:
@@ -151,6 +204,11 @@ class _Stub:
         if self.outputs:
             return self.outputs.pop(0)
         return self.forward(*args, **kwargs)
+
+
+def versions(output: Any) -> list[int]:
+    """How often each of the tensors in what a module put out was written into."""
+    return [value._version for value in tree_leaves(output) if isinstance(value, Tensor)]
 
 
 def copied(output: Any) -> Any:

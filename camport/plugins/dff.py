@@ -13,7 +13,7 @@ from camport.core.fusion import Fusion, fuse
 from camport.core.probe import Probe
 from camport.errors import GuardWarning, InputError
 
-SETTLED = 1e-10
+SETTLED = 2e-5
 """The factorisation has settled when a sweep lowers the squared error by less than this share of it."""
 
 
@@ -93,21 +93,28 @@ def factorised(x: Float[Tensor, "p c"], n: int, sweeps: int) -> tuple[Float[Tens
     Hierarchical alternating least squares: each column of H and each row of W in turn takes its best value.
     """
     w = _start(x, n)
-    h = x.new_zeros(x.shape[0], n)  # so that each concept first gets what those before it left
-    error = torch.inf
+    h = x.new_zeros(n, x.shape[0])  # so that each concept first gets what those before it left
+    whole, error, ww = x.square().sum(), torch.inf, w @ w.T
     for _ in range(sweeps):
-        xw, ww = x @ w.T, w @ w.T
-        for f in range(n):
-            h[:, f] = (h[:, f] + (xw[:, f] - h @ ww[:, f]) / ww[f, f].clamp_min(1e-300)).relu()
-        xh, hh = h.T @ x, h.T @ h
-        for f in range(n):
-            w[f] = (w[f] + (xh[f] - hh[f] @ w) / hh[f, f].clamp_min(1e-300)).relu()
-        before, error = error, float((x - h @ w).square().sum())
+        _descend(h, w @ x.T, ww)
+        hx, hh = h @ x, h @ h.T
+        _descend(w, hx, hh)
+        ww = w @ w.T
+        before, error = error, float(whole - 2 * (hx * w).sum() + (hh * ww).sum())
         if before - error <= SETTLED * error:
             break
+    h = h.T
     lengths = w.norm(dim=1)
     order = (h.sum(0) * lengths).argsort(descending=True, stable=True)
     return (h * lengths)[:, order], (w / lengths.clamp_min(1e-300)[:, None])[order]
+
+
+def _descend(rows: Float[Tensor, "n m"], along: Float[Tensor, "n m"], gram: Float[Tensor, "n n"]) -> None:
+    """Gives each row in turn its best value, max(0, (along - what the others take) / its own square), in place."""
+    own = gram.diagonal().clamp_min(1e-300)[:, None]
+    others = (gram / own).fill_diagonal_(0)
+    for row, best, weights in zip(rows.unbind(), (along / own).unbind(), others.unbind(), strict=True):
+        row.copy_(torch.addmv(best, rows.T, weights, alpha=-1).relu_())
 
 
 def _start(x: Float[Tensor, "p c"], n: int) -> Float[Tensor, "n c"]:
