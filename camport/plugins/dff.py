@@ -13,7 +13,7 @@ from camport.core.fusion import Fusion, fuse
 from camport.core.probe import Probe
 from camport.errors import GuardWarning, InputError
 
-SETTLED = 2e-5
+SETTLED = 4e-5
 """The factorisation has settled when a sweep lowers the squared error by less than this share of it."""
 
 

@@ -184,7 +184,7 @@ def dff(model, x, c):
         error = sum(
             (x[i][m] - sum(where[i][q] * concepts[q][m] for q in range(n))) ** 2 for i in range(p) for m in range(k)
         )
-        if before - error <= 2e-5 * error:
+        if before - error <= 4e-5 * error:
             break
     lengths = [math.sqrt(sum(v * v for v in concepts[f])) for f in range(n)]
     first = max(range(n), key=lambda f: lengths[f] * sum(where[i][f] for i in range(p)))
