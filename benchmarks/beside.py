@@ -6,6 +6,7 @@ The bare file takes its turn too: what it alone takes is the floor of what any e
 import argparse
 import datetime
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -50,11 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 aim = f"{AIMS[case.model]:.2f}" if other == "torchcam" else "-"
                 ratios = (_ratio(taken, *p) for p in (("file", other), ("bare file", other), ("file", "bare file")))
                 lines.append(f"| {case.model} | {other} | {aim} | {' | '.join(ratios)} |")
-                print(lines[-1], flush=True)
+                print(lines[-1], file=sys.stderr, flush=True)
     shown = ", ".join(f"{k} {v}" for k, v in versions().items())
     text = HEAD.format(date=datetime.date.today(), versions=shown, rounds=given.rounds) + "\n" + "\n".join(lines) + "\n"
     if given.output:
         given.output.write_text(text, encoding="utf-8")
+    else:
+        print(text)
 
 
 def _taken(sides: Sides, case: Case, rounds: int) -> dict[str, list[float]]:

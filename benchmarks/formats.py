@@ -10,14 +10,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
 
 import camport
 from benchmarks.machine import versions
-from benchmarks.networks_list import NETWORKS, Network, build
+from benchmarks.networks_list import Network, build, named
 from camport.export import to_pt2, to_torchscript
 
 FORMATS = {"pt2": to_pt2, "pt": to_torchscript}
@@ -46,10 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default=CHOSEN, help="networks: patterns separated by commas, 'timm/*,resnet50'")
     parser.add_argument("-o", "--output", type=Path, help="a Markdown file; printed otherwise")
     given = parser.parse_args(arguments)
-    patterns = [pattern.strip() for pattern in given.only.split(",")]
-    chosen = [n for n in NETWORKS if any(fnmatch(n.name, p) or fnmatch(n.name.split("/")[1], p) for p in patterns)]
     lines, failed = [], False
-    for network in chosen:
+    for network in named(given.only):
         for suffix in FORMATS:
             try:
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -60,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 failed = True
             print(lines[-1], file=sys.stderr, flush=True)
     known = {k: v for k, v in versions().items() if k in ("camport", "torch", "torchvision")}
-    named = ", ".join(f"{name} {version}" for name, version in known.items())
-    text = HEAD.format(date=datetime.date.today(), versions=named) + "\n".join(lines) + "\n"
+    shown = ", ".join(f"{name} {version}" for name, version in known.items())
+    text = HEAD.format(date=datetime.date.today(), versions=shown) + "\n".join(lines) + "\n"
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     else:

@@ -14,12 +14,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import versions
-from benchmarks.networks_list import NETWORKS, Network
+from benchmarks.networks_list import NETWORKS, Network, named
 from benchmarks.networks_measure import Row, exported, timed
 from benchmarks.networks_report import markdown
 
@@ -37,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, default=HERE / "networks.json", help="where results are kept")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "NETWORKS.md", help="the Markdown file")
     given = parser.parse_args(arguments)
-    patterns = [pattern.strip() for pattern in given.only.split(",")]
-    chosen = [n for n in NETWORKS if any(fnmatch(n.name, p) or fnmatch(n.name.split("/")[1], p) for p in patterns)]
+    chosen = named(given.only)
     if not chosen:
         parser.error(f"no network is named {given.only!r}; there are {', '.join(n.name for n in NETWORKS)}")
     results = _Results(given.json, given.output)

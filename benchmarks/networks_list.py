@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from typing import Any
 
 import torch
@@ -105,6 +106,12 @@ class Logits(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The logits [b,k]."""
         return self.model(images).logits
+
+
+def named(patterns: str) -> list[Network]:
+    """The networks that match one of the patterns, which commas separate: 'timm/*,resnet50'."""
+    wanted = [pattern.strip() for pattern in patterns.split(",")]
+    return [n for n in NETWORKS if any(fnmatch(n.name, p) or fnmatch(n.name.split("/")[1], p) for p in wanted)]
 
 
 def build(network: Network) -> nn.Module:

@@ -77,10 +77,9 @@ def sensitivity(probe: Probe, last: int | None = None) -> Attention:
     with torch.enable_grad():
         try:
             seen = _Pass(probe)
-            grid, blocks = _grid(probe, seen.maps), seen.blocks()
         except Overwritten:
             seen = _Pass(probe, copy_at_once=True)
-            grid, blocks = _grid(probe, seen.maps), seen.blocks()
+        grid, blocks = _grid(probe, seen.maps), seen.blocks()
         end = blocks[-1]
         layer, known = LayerName(end.name, end.run), recorded(seen.before[: end.start], end.output, seen.images)
         tail = Tail(probe.double, layer, probe.adapter.ask, probe.images, probe.target, known)
@@ -138,6 +137,8 @@ class _Pass:
         finally:
             for handle in handles:
                 handle.remove()
+        if any(block.tokens._version != block.version for block in self.runs):
+            raise Overwritten
 
     def blocks(self) -> list[_Block]:
         """For each attention the largest module around it that has no other in it."""
@@ -152,10 +153,7 @@ class _Pass:
                 f"attention {without + 1} of {len(self.maps)} is in no module of its own that puts out tokens [b,n,c], "
                 "so there is no score behind it; attention_rollout needs none"
             )
-        blocks = [found[i] for i in range(len(self.maps))]
-        if any(block.tokens._version != block.version for block in blocks):
-            raise Overwritten
-        return blocks
+        return [found[i] for i in range(len(self.maps))]
 
     def _keep(self, p: Tensor) -> Tensor:
         if p.shape[-2] == 1:

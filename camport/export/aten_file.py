@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.fx import GraphModule
@@ -10,7 +10,7 @@ from torch.fx import GraphModule
 from camport.errors import ExportError
 from camport.export.capture import Captured
 from camport.export.fresh import run_fresh
-from camport.export.loops import LOOP, bodies
+from camport.export.loops import LOOP, all_nodes
 from camport.export.program_file import Written
 from camport.export.rules import PLAIN_RULES
 from camport.export.traceable import Traceable
@@ -35,10 +35,7 @@ class AtenFile:
         Raises:
             ExportError: naming them.
         """
-        parts = (graph, *(body.graph for body in bodies(graph).values()))
-        called = {node.target for part in parts for node in part.graph.nodes if hasattr(node.target, "_schema")} - {
-            LOOP
-        }
+        called: set[Any] = {node.target for node in all_nodes(graph) if hasattr(node.target, "_schema")} - {LOOP}
         foreign = sorted(str(target) for target in called if target.namespace not in ("aten", "prim", "prims"))
         if foreign:
             raise ExportError(

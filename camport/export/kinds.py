@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from camport.errors import ExportError
-from camport.export.loops import bodies
+from camport.export.loops import all_nodes
 from camport.export.supported import origin
 
 _NARROW = (torch.float16, torch.bfloat16)
@@ -35,8 +35,7 @@ def check_graph(graph: GraphModule) -> None:
     Raises:
         ExportError: in half precision, as a model does that holds an autocast of its own.
     """
-    parts = (graph, *(body.graph for body in bodies(graph).values()))
-    for node in (node for part in parts for node in part.graph.nodes):
+    for node in all_nodes(graph):
         kind = getattr(node.meta.get("val"), "dtype", None)
         if kind in _NARROW:
             raise ExportError(

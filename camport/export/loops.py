@@ -8,7 +8,7 @@ and `camport.export.scan` write it in what a file can hold.
 
 import itertools
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
 from camport.core.loop import Step, Tick, looping
@@ -60,6 +60,12 @@ def bodies(graph: GraphModule) -> dict[int, Body]:
     """The bodies of the loops in `graph`, by their number; who keeps the graph must keep them."""
     numbers: list[Any] = [node.args[3] for node in graph.graph.nodes if is_call(node, LOOP)]
     return {number: _BODIES[number] for number in numbers}
+
+
+def all_nodes(graph: GraphModule) -> Iterator[Node]:
+    """The nodes of `graph` and of the bodies of its loops."""
+    for part in (graph, *(body.graph for body in bodies(graph).values())):
+        yield from part.graph.nodes
 
 
 class GraphLoop:

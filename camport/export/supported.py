@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 from camport.errors import ExportError
 from camport.export import translations
 from camport.export.graph import is_call
-from camport.export.loops import LOOP, bodies
+from camport.export.loops import LOOP, all_nodes
 from camport.export.quiet import quiet
 
 
@@ -21,8 +21,7 @@ def check_supported(graph: GraphModule) -> None:
     """
     known = _translatable()
     missing: dict[str, str] = {}
-    parts = (graph, *(body.graph for body in bodies(graph).values()))
-    for node in (node for part in parts for node in part.graph.nodes):
+    for node in all_nodes(graph):
         if is_call(node, LOOP):
             continue
         if node.op == "call_function" and hasattr(node.target, "_schema"):
@@ -31,7 +30,7 @@ def check_supported(graph: GraphModule) -> None:
             elif _masked(node):
                 missing.setdefault(f"{node.target} with a mask among the indices", origin(node))
     if missing:
-        listed = "; ".join(f"{name} {origin}" for name, origin in missing.items())
+        listed = "; ".join(f"{name} {place}" for name, place in missing.items())
         raise ExportError(
             f"no ONNX form for {listed}. Choose a later layer, so that the gradient does not pass through it, "
             "or replace the module"

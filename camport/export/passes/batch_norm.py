@@ -155,6 +155,13 @@ def _read(graph: GraphModule, site: _Site, what: str, value: Tensor) -> Node:
     return graph.graph.get_attr(name)
 
 
+def _replace(norm: Node, node: Node) -> None:
+    """`node` in place of what the batch norm puts out."""
+    for result in list(norm.users):
+        if result.args[1] == 0:
+            result.replace_all_uses_with(node)
+
+
 def _scale(graph: GraphModule, site: _Site) -> None:
     nodes, axes = graph.graph, [-1, *[1] * (site.weight.dim() - 2)]
     convolution, bias = site.convolution, site.convolution.args[2]
@@ -169,9 +176,7 @@ def _scale(graph: GraphModule, site: _Site) -> None:
         product = nodes.call_function(aten.mul.Tensor, (convolution, scale))
     result.args = (product, rest)
     product.meta = result.meta = dict(convolution.meta)
-    for norm_result in list(site.norm.users):
-        if norm_result.args[1] == 0:
-            norm_result.replace_all_uses_with(result)
+    _replace(site.norm, result)
 
 
 def _fold(graph: GraphModule, site: _Site) -> None:
@@ -180,9 +185,7 @@ def _fold(graph: GraphModule, site: _Site) -> None:
     old_weight = site.convolution.args[1]
     weight.meta = dict(old_weight.meta)  # type: ignore[union-attr]
     site.convolution.args = (site.convolution.args[0], weight, bias, *site.convolution.args[3:])
-    for result in list(site.norm.users):
-        if result.args[1] == 0:
-            result.replace_all_uses_with(site.convolution)
+    _replace(site.norm, site.convolution)
     for norm_backward, convolution_backward in site.backward:
         convolution_backward.args = (
             norm_backward.args[0],
