@@ -15,6 +15,8 @@ from camport.export.program_file import Written
 from camport.export.rules import PLAIN_RULES
 from camport.export.traceable import Traceable
 
+_OWN = ("aten", "prim", "prims")
+
 
 class AtenFile:
     """The common half of a `camport.export.program_file.Format`; `write` is each format's own.
@@ -29,6 +31,11 @@ class AtenFile:
     def __init__(self) -> None:
         self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
+    def missing(self, operator: Any, args: Sequence[Any]) -> str | None:
+        """An operator that is not PyTorch's own and that no rule writes with such."""
+        known = operator.namespace in _OWN or operator in self.rules
+        return None if known else f"{operator} (not PyTorch's own)"
+
     def check(self, graph: GraphModule) -> None:
         """Refuses operators that a process with PyTorch alone does not have.
 
@@ -36,7 +43,7 @@ class AtenFile:
             ExportError: naming them.
         """
         called: set[Any] = {node.target for node in all_nodes(graph) if hasattr(node.target, "_schema")} - {LOOP}
-        foreign = sorted(str(target) for target in called if target.namespace not in ("aten", "prim", "prims"))
+        foreign = sorted(str(target) for target in called if target.namespace not in _OWN)
         if foreign:
             raise ExportError(
                 f"{', '.join(foreign)} is not PyTorch's own, so the file would not run by PyTorch alone; "

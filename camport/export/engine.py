@@ -29,7 +29,7 @@ from camport.export.quantize import check_calibration, quantize
 from camport.export.report import ExportReport
 from camport.export.rules import RULES
 from camport.export.selection import check_outputs
-from camport.export.supported import check_supported
+from camport.export.supported import check_supported, missing
 from camport.export.suppress import append, check_appended, suppression
 from camport.runtime.preprocess import Preprocess
 
@@ -124,6 +124,10 @@ class Onnx:
     ) -> None:
         self.opset, self.calibration, self.preprocess, self.tail = opset, calibration, preprocess, tail
         self._model: Any = None
+
+    def missing(self, operator: Any, args: Sequence[Any]) -> str | None:
+        """What no rule lowers and ONNX has no form of."""
+        return missing(operator, args)
 
     def check(self, graph: GraphModule) -> None:
         """Every operator must have an ONNX form."""

@@ -23,6 +23,7 @@ from camport.export.parity import check_exported, check_lowered
 from camport.export.placing import checked_target as checked_target
 from camport.export.placing import parts, placed, report_file
 from camport.export.precision import in_float64
+from camport.export.preflight import check_called
 from camport.export.report import Agreement, ExportReport, PreparationParity, sha256
 from camport.export.selection import select
 from camport.export.traceable import Traceable as Traceable
@@ -68,8 +69,12 @@ class Format(Protocol):
         """How backward operators are written, see `camport.export.rules`."""
         ...
 
+    def missing(self, operator: Any, args: Sequence[Any]) -> str | None:
+        """What this format cannot hold where a model calls `operator` with these arguments; None where it can."""
+        ...
+
     def check(self, graph: GraphModule) -> None:
-        """Refuses a lowered graph that this format cannot hold, before anything long starts."""
+        """Refuses a lowered graph that this format cannot hold, for what the model's own calls do not show."""
         ...
 
     def write(
@@ -126,6 +131,7 @@ def export_program(
         state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
         traced, *checked = (2, *CHECKED_BATCHES) if dynamic != "none" else (len(images),) * 3
         example = program.sample(images, traced, 0)
+        check_called(program, state, example, file_format.missing, file_format.name)
         axes = dynamic_axes(program, dynamic)
         lowered = lower(program, state, example, axes, file_format.rules)
         check_graph(lowered.graph)

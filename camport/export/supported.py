@@ -1,5 +1,6 @@
-"""Refuses, before anything long starts, a graph with an operator that no rule lowers and ONNX does not have."""
+"""Which operators ONNX files can hold: those that a rule lowers and those that have a form in ONNX."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,32 @@ from camport.export import translations
 from camport.export.graph import is_call
 from camport.export.loops import LOOP, all_nodes
 from camport.export.quiet import quiet
+from camport.export.rules import lowered
+
+
+def missing(operator: Any, args: Sequence[Any]) -> str | None:
+    """What has no ONNX form where a model calls `operator` with these arguments; None where all is well."""
+    operator = _functional(operator)
+    if _masked(operator, args):
+        return f"{operator} with a mask among the indices"
+    if operator in _NOTHING or lowered(operator, args) or _translatable()(operator):
+        return None
+    return str(operator)
+
+
+_NOTHING = (torch.ops.aten.lift_fresh.default,)
+"""Operators that no graph has any more."""
+
+
+@cache
+def _functional(operator: Any) -> Any:
+    """The twin of an in-place operator that leaves its input alone: what stands in a graph for it."""
+    schema = operator._schema
+    name, overload = schema.name.partition("::")[2], schema.overload_name or "default"
+    if not schema.is_mutable or not name.endswith("_"):
+        return operator
+    twin = getattr(getattr(torch.ops, operator.namespace), name[:-1], None)
+    return getattr(twin, overload, operator)
 
 
 def check_supported(graph: GraphModule) -> None:
@@ -19,18 +46,16 @@ def check_supported(graph: GraphModule) -> None:
     Raises:
         ExportError: naming each ATen operator without an ONNX form and where it comes from.
     """
-    known = _translatable()
-    missing: dict[str, str] = {}
+    found: dict[str, str] = {}
     for node in all_nodes(graph):
         if is_call(node, LOOP):
             continue
         if node.op == "call_function" and hasattr(node.target, "_schema"):
-            if not known(node.target):
-                missing.setdefault(str(node.target), origin(node))
-            elif _masked(node):
-                missing.setdefault(f"{node.target} with a mask among the indices", origin(node))
-    if missing:
-        listed = "; ".join(f"{name} {place}" for name, place in missing.items())
+            lacking = missing(node.target, [_values(argument) for argument in node.args])
+            if lacking:
+                found.setdefault(lacking, origin(node))
+    if found:
+        listed = "; ".join(f"{name} {place}" for name, place in found.items())
         raise ExportError(
             f"no ONNX form for {listed}. Choose a later layer, so that the gradient does not pass through it, "
             "or replace the module"
@@ -53,13 +78,19 @@ def _translatable() -> Any:
     return known
 
 
-def _masked(node: Node) -> bool:
+def _masked(operator: Any, args: Sequence[Any]) -> bool:
     """Whether values are put where a mask says, beside other indices: torch.onnx refuses that at the very end."""
-    if "index_put" not in str(node.target):
+    if "index_put" not in str(operator):
         return False
-    indices = node.args[1]
-    given = [i.meta.get("val") for i in indices if isinstance(i, Node)] if isinstance(indices, list | tuple) else []
-    return len(indices) > 1 and any(getattr(v, "dtype", None) == torch.bool for v in given)  # type: ignore[arg-type]
+    indices = args[1]
+    return len(indices) > 1 and any(getattr(index, "dtype", None) == torch.bool for index in indices)
+
+
+def _values(argument: Any) -> Any:
+    """What a node's argument stands for: the fake tensor, or the list of them."""
+    if isinstance(argument, list | tuple):
+        return [_values(one) for one in argument]
+    return argument.meta.get("val") if isinstance(argument, Node) else argument
 
 
 def origin(node: Node) -> str:

@@ -118,7 +118,7 @@ class Sampled(nn.Module):
 def test_unsupported_operator_is_named(tmp_path: Path) -> None:
     net = small()
     net.insert(10, Sampled())
-    with pytest.raises(ExportError, match=r"aten\.grid_sampler_2d_backward\.default .*'7'"):
+    with pytest.raises(ExportError, match=r"aten\.grid_sampler_2d_backward\.default in '10' \(Sampled\)"):
         export(net, "9", tmp_path / "small.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -149,7 +149,7 @@ class Drifting(CamProgram):
     def __call__(self, state, inputs):
         Drifting.calls += 1
         result = super().__call__(state, inputs)
-        if Drifting.calls > 1:
+        if Drifting.calls > 2:  # the first two are the look at its operators and the tracing
             result["score"] = result["score"] * 1.001
         return result
 

@@ -84,7 +84,7 @@ class Chosen(nn.Module):
 
 def test_what_onnx_has_no_form_for_names_the_operator_and_the_module(tmp_path):
     bound = camport.bind(Chosen().eval(), "hirescam", "features")
-    said = r"no ONNX form for aten.index_put.default with a mask among the indices \(at or after module 'features'\)"
+    said = r"no ONNX form for aten.index_put.default with a mask among the indices in Chosen"
     with pytest.raises(ExportError, match=said):
         to_onnx(bound, tmp_path / "x.onnx", torch.rand(2, 3, 32, 32))
     assert not list(tmp_path.iterdir())

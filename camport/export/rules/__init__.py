@@ -12,4 +12,5 @@ from camport.export.rules import softmax as softmax
 from camport.export.rules import windows as windows
 from camport.export.rules.plain import PLAIN_RULES as PLAIN_RULES
 from camport.export.rules.registry import RULES as RULES
+from camport.export.rules.registry import lowered as lowered
 from camport.export.rules.registry import lowers as lowers

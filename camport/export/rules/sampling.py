@@ -32,13 +32,11 @@ class Axis(NamedTuple):
     length: Any
 
 
-@lowers("grid_sampler_2d_backward.default")
+@lowers("grid_sampler_2d_backward.default", unless=lambda *args: args[3] == BICUBIC)
 def grid_sample_backward(
     g: Tensor, x: Tensor, grid: Tensor, interpolation: int, padding: int, align: bool, mask: Sequence[bool]
 ) -> Any:
     """Gradients with respect to x [b,c,h,w] and the grid [b,H,W,2], whose last axis is (horizontal, vertical)."""
-    if interpolation == BICUBIC:
-        return NotImplemented
     (height, width), nearest = x.shape[2:], interpolation == NEAREST
     across = _axis(grid[..., 0], width, padding, align, nearest)
     down = _axis(grid[..., 1], height, padding, align, nearest)

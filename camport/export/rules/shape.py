@@ -52,11 +52,9 @@ def selecting_reduction_backward(g: Tensor, dim: int, indices: Tensor, sizes: Se
     return torch.where(places == indices, g, 0)
 
 
-@lowers("embedding_dense_backward.default")
+@lowers("embedding_dense_backward.default", unless=lambda *args: args[4])
 def embedding_backward(g: Tensor, indices: Tensor, rows: int, padding: int, by_frequency: bool) -> Tensor:
     """w̄[r] = Σ ḡ[t] over the tokens t with index r, as onehotᵀ ḡ."""
-    if by_frequency:
-        return NotImplemented
     flat = indices.reshape(-1, 1)
     taken = flat == torch.arange(rows, device=g.device)
     if padding >= 0:

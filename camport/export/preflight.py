@@ -1,0 +1,98 @@
+"""Refuses a model by the operators that it calls, before anything is traced: one eager run tells which they are."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from camport.core.loop import limited
+from camport.errors import ExportError
+from camport.export.preserve import PreserveOperators
+from camport.export.traceable import Traceable
+
+Missing = Callable[[Any, Sequence[Any]], str | None]
+"""What a file cannot hold of an operator called with these arguments; None where it can."""
+
+
+def check_called(
+    program: Traceable, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], missing: Missing, kind: str
+) -> None:
+    """Runs `program` once and looks at every operator of its forward and backward pass.
+
+    Args:
+        program: what shall be exported.
+        state: the model's tensors.
+        inputs: an example.
+        missing: what the file cannot hold.
+        kind: the file's format, for the message.
+
+    Raises:
+        ExportError: naming each operator that it cannot hold, the module that calls it, and what can be done.
+    """
+    called = _Called(missing)
+    # what fails here fails in tracing too, which knows what to say of it
+    with suppress(Exception), limited(1), sdpa_kernel(SDPBackend.MATH), PreserveOperators(), called:
+        program(state, inputs)
+    if not called.refused:
+        return
+    listed = "; ".join(f"{operator}{place}" for operator, (place, _) in called.refused.items())
+    forward = any(ahead for _, ahead in called.refused.values())
+    remedy = "Replace the module" if forward else _REMEDY
+    raise ExportError(f"no {kind} form for {listed}. {remedy}")
+
+
+_REMEDY = "Choose a later layer, so that the gradient does not pass through it, or replace the module"
+
+
+class _Called(TorchDispatchMode):
+    """Keeps the operators that a file cannot hold, and where each was called first.
+
+    A backward operator belongs to the module whose call made its node of autograd's graph: both bear one number.
+    """
+
+    def __init__(self, missing: Missing) -> None:
+        super().__init__()
+        self._missing = missing
+        self._makers: dict[int, str] = {}
+        self.refused: dict[str, tuple[str, bool]] = {}
+        """What -> where it was called, and whether in the forward pass."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called by PyTorch for every operator, below autograd."""
+        node: Any = torch._C._current_autograd_node()
+        if node is None:  # the first operator after a node was made is the one that it was made for
+            number = torch._C._autograd._get_sequence_nr() - 1
+            if number not in self._makers:
+                self._makers[number] = _place()
+        lacking = self._missing(func, args)
+        if lacking:
+            place = _place() if node is None else self._makers.get(node._sequence_nr(), "")
+            self.refused.setdefault(lacking, (place, node is None))
+        return func(*args, **(kwargs or {}))
+
+
+def _place() -> str:
+    """The innermost module at work, by its path from the outermost one: " in 'features.3' (Sampled)"."""
+    modules: list[nn.Module] = []
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_argcount and code.co_varnames[0] == "self":
+            module = frame.f_locals.get("self")
+            if isinstance(module, nn.Module) and not (modules and modules[-1] is module):
+                modules.append(module)
+        frame = frame.f_back
+    if not modules:
+        return ""
+    path: list[str] = []
+    for inner, outer in pairwise(modules):
+        path[:0] = [next((name for name, module in outer.named_modules() if module is inner), "?")]
+    name = ".".join(path)
+    return f" in {name!r} ({type(modules[0]).__name__})" if name else f" in {type(modules[0]).__name__}"
