@@ -1,11 +1,16 @@
 """First and second derivatives of the score, with errors that name what the score does not depend on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from camport.errors import LayerError
+
+_REMEDY = (
+    "choose a later layer, so that the gradient does not pass through it, or a method without gradients (eigencam)"
+)
 
 HALF_SCALE = 256.0
 """Gradients of a half-precision model are computed for this multiple of the score, since they would underflow."""
@@ -16,7 +21,7 @@ def differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Ten
     if not y.requires_grad:
         raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
     scale = _scale(leaves)
-    grads = torch.autograd.grad(y.sum() * scale if scale != 1 else y.sum(), leaves, allow_unused=True)
+    grads = _grad(y.sum() * scale if scale != 1 else y.sum(), leaves)
     for name, grad in zip(names, grads, strict=True):
         if grad is None:
             raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
@@ -28,7 +33,7 @@ def differentiate_rows(y: Tensor, leaves: list[Tensor], names: list[str]) -> lis
     scale = _scale(leaves)
     if not y.requires_grad:
         raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
-    found = [torch.autograd.grad(row * scale, leaves, retain_graph=True, allow_unused=True) for row in y.unbind(0)]
+    found = [_grad(row * scale, leaves, retain_graph=True) for row in y.unbind(0)]
     for name, grads in zip(names, zip(*found, strict=True), strict=True):
         if all(grad is None for grad in grads):
             raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
@@ -46,9 +51,7 @@ def hessian_products(
     The graph of y is kept.
     """
     scale = _scale(leaves)
-    grads = torch.autograd.grad(
-        y.sum() * scale if scale != 1 else y.sum(), leaves, create_graph=True, allow_unused=True
-    )
+    grads = _grad(y.sum() * scale if scale != 1 else y.sum(), leaves, create_graph=True)
     for name, grad in zip(names, grads, strict=True):
         if grad is None:
             raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
@@ -56,11 +59,20 @@ def hessian_products(
     along = [(g * v).sum() for g, v in zip(grads, vectors, strict=True) if g.requires_grad]
     if not along:
         return gradients, [torch.zeros_like(g) for g in gradients]
-    products = torch.autograd.grad(torch.stack(along).sum(), leaves, retain_graph=True, allow_unused=True)
+    products = _grad(torch.stack(along).sum(), leaves, retain_graph=True)
     return gradients, [
         wide(torch.zeros_like(leaf) if product is None else product) / scale
         for leaf, product in zip(leaves, products, strict=True)
     ]
+
+
+def _grad(y: Tensor, leaves: Sequence[Tensor], **options: Any) -> tuple[Tensor, ...]:
+    try:
+        return torch.autograd.grad(y, leaves, allow_unused=True, **options)
+    except RuntimeError as error:
+        if "is not implemented" not in str(error):
+            raise
+        raise LayerError(f"the model has no gradient there: {str(error).splitlines()[0]}; {_REMEDY}") from error
 
 
 def wide(tensor: Tensor) -> Tensor:

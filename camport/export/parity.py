@@ -52,7 +52,11 @@ def check_lowered(lowered: Function, state: Outputs, inputs: Outputs, reference:
     Raises:
         ParityError: if it is above 1e-9: a backward rule or a pass is wrong for this model.
     """
-    got = in_float64(lowered, state, inputs)
+    try:
+        got = in_float64(lowered, state, inputs)
+    except RuntimeError as failure:
+        first_line = str(failure).splitlines()[0][:200]
+        raise ParityError(f"the lowered graph cannot be run: {first_line}") from failure
     worst = 0.0
     for name, expected in reference.items():
         error = relative_error(got[name], expected)

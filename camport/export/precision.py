@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -21,7 +22,7 @@ _WIDER: dict[Any, Any] = {torch.float32: torch.float64}
 def in_float64(function: Function, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The outputs of `function`, computed in float64 throughout."""
     wide_state, wide_inputs = tree_map(_widen, (dict(state), dict(inputs)))
-    with Float64():
+    with Float64(), _NarrowLimits():
         return function(wide_state, wide_inputs)
 
 
@@ -53,6 +54,20 @@ class Float64(TorchDispatchMode):
         if _is_made_narrow(func, args, kwargs, result):
             result = func(*args, **{**kwargs, "dtype": torch.float64})
         return tree_map(_widen, result)
+
+
+class _NarrowLimits(TorchFunctionMode):
+    """While active, an RMS norm without an epsilon takes float32's, as the program does, and not float64's."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called by PyTorch for every function of its public interface."""
+        if func in (F.rms_norm, torch.rms_norm):
+            return _rms_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _rms_norm(input: Tensor, normalized_shape: list[int], weight: Any = None, eps: float | None = None) -> Tensor:
+    return F.rms_norm(input, normalized_shape, weight, torch.finfo(torch.float32).eps if eps is None else eps)
 
 
 def _is_made_narrow(func: Any, args: Any, kwargs: Any, result: Any) -> bool:

@@ -1,4 +1,8 @@
-"""Refuses a model by the operators that it calls, before anything is traced: one eager run tells which they are."""
+"""Refuses a model by the operators that it calls, before anything is traced.
+
+One run tells which they are. It is a run on fake tensors, without a value in them: real ones would call kernels that no
+graph has, a fused LSTM say.
+"""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
-from camport.core.loop import limited
+from camport.core.loop import Step, Tick, looping
 from camport.errors import ExportError
-from camport.export.preserve import PreserveOperators
+from camport.export.record import as_traced
 from camport.export.traceable import Traceable
 
 Missing = Callable[[Any, Sequence[Any]], str | None]
@@ -37,9 +42,11 @@ def check_called(
         ExportError: naming each operator that it cannot hold, the module that calls it, and what can be done.
     """
     called = _Called(missing)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    fake_state, fake_inputs = tree_map_only(Tensor, mode.from_tensor, (dict(state), dict(inputs)))
     # what fails here fails in tracing too, which knows what to say of it
-    with suppress(Exception), limited(1), sdpa_kernel(SDPBackend.MATH), PreserveOperators(), called:
-        program(state, inputs)
+    with suppress(Exception), as_traced(mode), looping(_once), called:
+        program(fake_state, fake_inputs)
     if not called.refused:
         return
     listed = "; ".join(f"{operator}{place}" for operator, (place, _) in called.refused.items())
@@ -51,6 +58,12 @@ def check_called(
 _REMEDY = "Choose a later layer, so that the gradient does not pass through it, or replace the module"
 
 
+def _once(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
+    """A loop whose turns are all like the first."""
+    part = step(*(code[:1] for code in codes))
+    return part.sum(0) if total else part.expand(codes[0].shape[0], *part.shape[1:])
+
+
 class _Called(TorchDispatchMode):
     """Keeps the operators that a file cannot hold, and where each was called first.
 
@@ -60,7 +73,7 @@ class _Called(TorchDispatchMode):
     def __init__(self, missing: Missing) -> None:
         super().__init__()
         self._missing = missing
-        self._makers: dict[int, str] = {}
+        self._makers: dict[int, list[nn.Module]] = {}
         self.refused: dict[str, tuple[str, bool]] = {}
         """What -> where it was called, and whether in the forward pass."""
 
@@ -70,16 +83,16 @@ class _Called(TorchDispatchMode):
         if node is None:  # the first operator after a node was made is the one that it was made for
             number = torch._C._autograd._get_sequence_nr() - 1
             if number not in self._makers:
-                self._makers[number] = _place()
+                self._makers[number] = _at_work()
         lacking = self._missing(func, args)
         if lacking:
-            place = _place() if node is None else self._makers.get(node._sequence_nr(), "")
-            self.refused.setdefault(lacking, (place, node is None))
+            modules = _at_work() if node is None else self._makers.get(node._sequence_nr(), [])
+            self.refused.setdefault(lacking, (_place(modules), node is None))
         return func(*args, **(kwargs or {}))
 
 
-def _place() -> str:
-    """The innermost module at work, by its path from the outermost one: " in 'features.3' (Sampled)"."""
+def _at_work() -> list[nn.Module]:
+    """The modules that are being run, the innermost first."""
     modules: list[nn.Module] = []
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
@@ -89,6 +102,11 @@ def _place() -> str:
             if isinstance(module, nn.Module) and not (modules and modules[-1] is module):
                 modules.append(module)
         frame = frame.f_back
+    return modules
+
+
+def _place(modules: Sequence[nn.Module]) -> str:
+    """The innermost module, by its path from the outermost one: " in 'features.3' (Sampled)"."""
     if not modules:
         return ""
     path: list[str] = []

@@ -25,6 +25,7 @@ class PreserveOperators(TorchFunctionMode):
       `camport::resize` it becomes one Resize node.
     - `adaptive_avg_pool(x, 1)`: on channels-last activations it would record `as_strided`, which no exporter knows;
       the mean over space is the same.
+    - `take_along_dim`: it would fix the batch's size; `gather` is the same where sizes agree or are 1.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -32,12 +33,23 @@ class PreserveOperators(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.interpolate:
             return _interpolate(*args, **kwargs)
+        if func in (torch.take_along_dim, Tensor.take_along_dim):
+            return _take_along_dim(*args, **kwargs)
         if func in _ADAPTIVE_AVERAGE:
             size = kwargs.get("output_size", args[1] if len(args) > 1 else None)
             if size in (1, (1,), [1], (1, 1), [1, 1], (1, 1, 1), [1, 1, 1]):
                 images = kwargs.get("input", args[0] if args else None)
                 return images.mean(tuple(range(-_ADAPTIVE_AVERAGE[func], 0)), keepdim=True)
         return func(*args, **kwargs)
+
+
+def _take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    if dim is None:
+        return input.flatten().gather(0, indices.flatten())
+    dim %= input.dim()
+    others = [m if isinstance(n, int) and n == 1 else n for n, m in zip(input.shape, indices.shape, strict=True)]
+    wide = [[*others[:dim], value.shape[dim], *others[dim + 1 :]] for value in (input, indices)]
+    return input.expand(wide[0]).gather(dim, indices.expand(wide[1]))
 
 
 def _interpolate(

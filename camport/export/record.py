@@ -8,7 +8,8 @@ below autograd and records what it calls. Three contexts make what it records fi
 - the plain attention kernel: the fused ones have no derivative that an exporter knows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -42,8 +43,15 @@ def record(
         arguments: fake tensors, or lists of them.
         rules: ATen overload -> function to record in its place.
     """
-    with mode, enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH), PreserveOperators():
+    with as_traced(mode):
         return make_fx(function, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(*arguments)
+
+
+@contextmanager
+def as_traced(mode: FakeTensorMode) -> Iterator[None]:
+    """While open, PyTorch calls the operators that a graph would have, on fake tensors of `mode`."""
+    with mode, enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH), PreserveOperators():
+        yield
 
 
 def restore_state(graph: GraphModule, tensors: list[tuple[str, Tensor]], inputs: list[str]) -> None:

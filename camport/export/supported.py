@@ -5,7 +5,9 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves
 
 from camport.errors import ExportError
 from camport.export import translations
@@ -20,12 +22,14 @@ def missing(operator: Any, args: Sequence[Any]) -> str | None:
     operator = _functional(operator)
     if _masked(operator, args):
         return f"{operator} with a mask among the indices"
-    if operator in _NOTHING or lowered(operator, args) or _translatable()(operator):
+    if operator in _NOTHING or operator.namespace == "prim":
         return None
-    return str(operator)
+    if any(isinstance(value, Tensor) and value.is_complex() for value in tree_leaves(args)):
+        return None if _takes_complex(operator) else f"{operator} of complex numbers"
+    return None if lowered(operator, args) or _translatable()(operator) else str(operator)
 
 
-_NOTHING = (torch.ops.aten.lift_fresh.default,)
+_NOTHING = (torch.ops.aten.lift_fresh.default, torch.ops.aten.detach.default)
 """Operators that no graph has any more."""
 
 
@@ -66,16 +70,23 @@ def check_supported(graph: GraphModule) -> None:
 def _translatable() -> Any:
     """Whether an overload is translated, by us or by torch.onnx, or decomposes into what is."""
     from torch._decomp import core_aten_decompositions
+
+    registry, own, decomposed = _registry(), translations.table(), core_aten_decompositions()
+
+    return lambda target: target in own or registry.is_registered(target) or target in decomposed
+
+
+def _takes_complex(operator: Any) -> bool:
+    return any(form.is_complex for form in _registry().get_decomps(operator))
+
+
+@cache
+def _registry() -> Any:
+    """What torch.onnx translates."""
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     with quiet():
-        registry = ONNXRegistry.from_torchlib()
-    own, decomposed = translations.table(), core_aten_decompositions()
-
-    def known(target: Any) -> bool:
-        return target in own or registry.is_registered(target) or target in decomposed or target.namespace == "prim"
-
-    return known
+        return ONNXRegistry.from_torchlib()
 
 
 def _masked(operator: Any, args: Sequence[Any]) -> bool:

@@ -1,7 +1,8 @@
-"""Backward operators written with forward ones, a family a file. See `registry` for how they are found."""
+"""Backward operators written with forward ones, and what else ONNX lacks, a family a file. `registry` finds them."""
 
 from camport.export.rules import activation as activation
 from camport.export.rules import convolution as convolution
+from camport.export.rules import forward as forward
 from camport.export.rules import normalization as normalization
 from camport.export.rules import padding as padding
 from camport.export.rules import pooling as pooling

@@ -1,6 +1,7 @@
 """Gradients of average and max pooling, sliding and adaptive, one to three spatial axes."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -155,6 +156,33 @@ def adaptive_avg_pool(x: Tensor, output_size: Sequence[Any]) -> Tensor:
     return adjoint(x, matrices)
 
 
+@lowers(
+    "adaptive_max_pool2d.default",
+    "adaptive_max_pool3d.default",
+    unless=lambda x, size: not is_static(*x.shape[-len(size) :]) and any(n != 1 for n in size),
+)
+def adaptive_max_pool(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The forward operator, which ONNX lacks: the maximum over ⌊o I / O⌋ ≤ i < ⌈(o+1) I / O⌉, and where it stands."""
+    axes = len(output_size)
+    lead, inputs = x.shape[: x.dim() - axes], x.shape[x.dim() - axes :]
+    if all(n == 1 for n in output_size):
+        values, indices = x.reshape(*lead, -1).max(-1)
+        return values.reshape(*lead, *output_size), indices.reshape(*lead, *output_size)
+    if all(i % o == 0 for i, o in zip(inputs, output_size, strict=True)):
+        windows = [i // o for i, o in zip(inputs, output_size, strict=True)]
+        pool = F.max_pool2d if axes == 2 else F.max_pool3d
+        return pool(x, windows, windows, return_indices=True)
+    places = torch.arange(_product(inputs), device=x.device).reshape(*inputs)
+    found = []
+    for cell in product(*map(range, output_size)):
+        sides = [slice(o * i // n, -(-(o + 1) * i // n)) for o, i, n in zip(cell, inputs, output_size, strict=True)]
+        window: Any = (..., *sides)
+        values, within = x[window].reshape(*lead, -1).max(-1)
+        found.append((values, places[tuple(sides)].reshape(-1)[within]))
+    values, indices = (torch.stack(parts, -1).reshape(*lead, *output_size) for parts in zip(*found, strict=True))
+    return values, indices
+
+
 def spread(g: Tensor, windows: Sequence[int]) -> Tensor:
     """Each element repeated over its window, windows side by side."""
     if all(n == 1 for n in windows):
@@ -168,7 +196,7 @@ def spread(g: Tensor, windows: Sequence[int]) -> Tensor:
 
 
 def _product(values: Sequence[Any]) -> Any:
-    product: Any = 1
+    result: Any = 1
     for n in values:
-        product = product * n
-    return product
+        result = result * n
+    return result
