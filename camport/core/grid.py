@@ -1,6 +1,6 @@
 """Activations as [b,c,h,w], whatever their layout in the model: channels first, channels last, or a row of tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,10 @@ from camport.errors import LayerError
 Layout = Literal["nchw", "nhwc", "tokens"]
 MAX_PREFIX = 16
 """More leading tokens than this (class, distillation, registers) are not believed to be a prefix."""
+FEW_PREFIXES = (1, 2, 4, 5)
+"""What models have: a class token, one for distillation, four registers."""
+STRIDES = (4, 8, 14, 16, 32, 64)
+FEWEST = 9
 
 
 @dataclass(frozen=True)
@@ -95,18 +99,36 @@ def _last_first(module: nn.Module) -> Iterator[nn.Module]:
 
 def _token_grid(activation: Tensor, image_size: tuple[int, int], model: nn.Module, name: str) -> Grid:
     tokens = activation.shape[1]
-    strides = [s for s in (patch_size(model),) if s] + [(s, s) for s in (4, 8, 14, 16, 32, 64)]
-    for exact in (False, True):
-        # the patch embedding first, with its prefix tokens; then any stride that fits without remainder
-        for sh, sw in strides[:1] if not exact else strides:
-            h, w = image_size[0] // sh, image_size[1] // sw
-            prefix = tokens - h * w
-            if h * w > 0 and (prefix == 0 if exact else 0 <= prefix <= MAX_PREFIX):
-                return Grid("tokens", prefix, (h, w))
+    for (h, w), prefixes in _token_sizes(image_size, patch_size(model)):
+        prefix = tokens - h * w
+        if h * w > 0 and prefix in prefixes:
+            return Grid("tokens", prefix, (h, w))
     raise LayerError(
         f"layer {name!r} puts out {tokens} tokens, which fit no grid over an image of "
         f"{image_size[0]}x{image_size[1]}; give the adapter a grid, e.g. ClassificationAdapter(patch_grid=(h, w))"
     )
+
+
+def _token_sizes(
+    image_size: tuple[int, int], patch: tuple[int, int] | None
+) -> Iterator[tuple[tuple[int, int], Sequence[int]]]:
+    """Grids that tokens may form, the most likely first, each with the numbers of prefix tokens that are believed."""
+    height, width = image_size
+    # the patch embedding's, with its prefix tokens; then any stride that fits without remainder
+    if patch:
+        yield (height // patch[0], width // patch[1]), range(MAX_PREFIX + 1)
+    for s in STRIDES:
+        yield (height // s, width // s), (0,)
+    # patches that overlap, pooled tokens, images that were resized inside: few cells would fit by chance
+    for s in STRIDES:
+        if (height // s) * (width // s) >= FEWEST:
+            yield (height // s, width // s), FEW_PREFIXES
+    for s in STRIDES:
+        if -(-height // s) * -(-width // s) >= FEWEST:
+            yield (-(-height // s), -(-width // s)), (0, *FEW_PREFIXES)
+    if height == width:
+        for side in range(3, max(3, height // 4)):
+            yield (side, side), (0, 1)
 
 
 def patch_size(model: nn.Module) -> tuple[int, int] | None:

@@ -168,23 +168,39 @@ def choose(runs: Sequence[Run]) -> LayerName:
     producer: dict[int, Run] = {}
     for run in runs:
         producer.setdefault(run.output, run)
+    attention = [i for i, run in enumerate(runs) if _attends(run)]
+    inside = {i for k in attention for i in range(runs[k].start, k)}  # attention's own matrices are no maps
     features = [i for i, run in enumerate(runs) if run.plain and run.features and producer[run.output].features]
-    maps = [i for i in features if _spatial(runs[i])]
-    attention = [i for i, run in enumerate(runs) if "attention" in run.kind.lower() and len(run.shape) == 3]
-    if attention and (not maps or maps[-1] < attention[-1]):
-        before = runs[attention[-1]].start - 1
-        if before >= 0 and len(runs[before].shape) == 3:
-            return _named(runs, before)
-    if maps:
-        return _named(runs, maps[-1])
+    maps = [i for i in features if _spatial(runs[i]) and i not in inside]
     tokens = [i for i, run in enumerate(runs) if run.plain and len(run.shape) == 3 and run.shape[1] > 1]
-    if tokens:
-        return _named(runs, tokens[-1])
+    last = maps[-1] if maps else -1
+    for k in reversed(attention):
+        before = runs[k].start - 1
+        # the innermost: a block that holds an attention is none itself
+        if k > last and before in tokens and not any(j in range(runs[k].start, k) for j in attention):
+            return _named(runs, before)
+    behind = [i for i in tokens if i > last and i in features and _cover(runs[i], runs[last])] if maps else tokens
+    if behind:
+        return _named(runs, behind[-1])
+    if maps:
+        return _named(runs, last)
     raise LayerError(
         "no module of this model puts out maps over the image, so no target layer can be chosen; "
         "name one with layer=..., or use a method that needs none (saliency). No module runs by itself in a model that "
         "torch.jit or torch.export wrote: give the model it was made of"
     )
+
+
+def _attends(run: Run) -> bool:
+    """Whether it is an attention among tokens, by what people call such a module."""
+    kind, own = run.kind.lower(), run.name.rpartition(".")[2].lower()
+    return len(run.shape) == 3 and ("attention" in kind or "attn" in kind or own in ("attn", "self_attn"))
+
+
+def _cover(tokens: Run, maps: Run) -> bool:
+    """Whether there is a token for each cell of the maps: what a mixer makes of them."""
+    _, p, q, r = maps.shape
+    return bool(tokens.shape[1] in (p * q, q * r))
 
 
 def _spatial(run: Run) -> bool:

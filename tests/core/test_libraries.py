@@ -69,6 +69,31 @@ def test_layer_grid_and_gradient(make, size, maps, layer):
     assert torch.allclose(explanation.score, logits[[0, 1], [1, 4]])
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "layer", "maps"),
+    [
+        ("resmlp_12_224", 224, "norm", (384, 14, 14)),  # no attention: tokens behind the patches' maps
+        ("cait_xxs24_224", 224, "blocks_token_only.1.norm1", (192, 14, 14)),  # attention's matrices are no maps
+        ("convit_tiny", 224, "blocks.11.norm1", (192, 14, 14)),
+        ("coat_lite_tiny", 224, "serial_blocks4.1.norm1", (320, 7, 7)),
+        ("xcit_nano_12_p16_224", 224, "cls_attn_blocks.1.norm1", (128, 14, 14)),  # the block is no attention
+        ("crossvit_tiny_240", 240, "blocks.2.fusion.1.norm1", (96, 20, 20)),  # patches of the image, resized inside
+        ("levit_128s", 224, "stages.2.blocks.2", (384, 4, 4)),  # 3.5 cells a side
+        ("pit_ti_224", 224, "transformers.2.blocks.3.norm1", (256, 7, 7)),  # overlapping patches, pooled
+    ],
+)
+def test_layer_chosen_for_relatives_of_vit(name, size, layer, maps):
+    torch.manual_seed(1)
+    model = timm.create_model(name, num_classes=5).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.05)
+    explanation = camport.explain(model, torch.randn(1, 3, size, size), "hirescam", target=2)
+    assert explanation.layers == (layer,)
+    assert tuple(explanation.activations[0].shape) == (1, *maps)
+    assert bool(explanation.gradients[0].abs().sum((1, 2, 3)) > 0)
+
+
 def test_rectangular_images_of_a_transformer():
     model = transformers.ViTForImageClassification(transformers.ViTConfig(image_size=(32, 48), patch_size=8, **SMALL))
     explanation = camport.explain(model, torch.randn(1, 3, 32, 48), "feature_maps")
