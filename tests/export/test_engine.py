@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from programs import IMAGES, Bound, CamProgram, small
 from torch import Tensor, nn
 
+import camport
 from camport.errors import ExportError, OutputError, ParityError
 from camport.export import ExportReport, engine, to_onnx
 
@@ -193,3 +194,21 @@ def test_missing_package_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "camport[torch]"' in done.stdout
     assert done.stdout.startswith("MissingDependencyError")
+
+
+class Cached(nn.Module):
+    """Keeps a tensor for each device, as LeViT does: a name that a module has for a method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = {"cpu": torch.full((1, 8, 1, 1), 0.5), "float": [torch.ones(1)]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.cache[x.device.type] * self.cache["float"][0]
+
+
+def test_tensors_kept_by_device(tmp_path: Path) -> None:
+    net = small()
+    net.insert(3, Cached())
+    report = to_onnx(camport.bind(net, "gradcam", "10"), tmp_path / "small.onnx", IMAGES)
+    assert report.lowered < 1e-12
