@@ -65,3 +65,27 @@ def test_a_mask_is_nought_or_one(tmp_path) -> None:
         given = torch.clamp(y.to(dtype) * STEEP + NEARLY_ZERO, 0, 1)
         assert given.tolist() == [0, 1, 1, 1, 1, 1]
     assert torch.tensor(NEARLY_ZERO, dtype=torch.float16) < 0
+
+
+class Windowed(torch.nn.Module):
+    """A linear layer within windows, [b, windows, windows, n, c] and not contiguous: Twins, VOLO."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = torch.nn.Conv2d(3, 64, 4, 4)
+        self.mixed, self.head = torch.nn.Linear(64, 192), torch.nn.Linear(192, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.patches(x).permute(0, 2, 3, 1)
+        b, h, w, c = y.shape
+        windows = y.reshape(b, h // 2, 2, w // 2, 2, c).transpose(2, 3)
+        return self.head(self.mixed(windows).tanh().mean((1, 2, 3, 4)))
+
+
+def test_no_weight_is_repeated_over_windows(tmp_path) -> None:
+    torch.manual_seed(0)
+    report = to_onnx(
+        camport.bind(Windowed().eval(), "gradcam", "patches"), tmp_path / "x.onnx", torch.rand(2, 3, 32, 32)
+    )
+    assert report.lowered < 1e-12
+    assert report.bytes < 120_000

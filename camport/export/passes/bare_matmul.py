@@ -13,7 +13,7 @@ _VIEWS = (aten.view.default, aten.reshape.default, aten._unsafe_view.default)
 def bare_matmul(graph: GraphModule) -> int:
     """bmm(x, expand(w)) becomes reshape(mm(reshape(x), w)).
 
-    Why: a linear layer on a non-contiguous [b, t, c] input is recorded so. In PyTorch the expansion is free, but an
+    Why: a linear layer on a non-contiguous [b, ..., c] input is recorded so. In PyTorch the expansion is free, but an
     ONNX Expand makes b copies of the weight.
 
     Requires: shapes in `meta["val"]`.
@@ -53,15 +53,15 @@ def _expanded(node: Node) -> tuple[Node, bool] | None:
     while True:
         if is_call(node, aten.transpose.int) and set(node.args[1:3]) in ({1, 2}, {-1, -2}):
             node, transposed = node.args[0], not transposed  # type: ignore[assignment]
-        elif is_call(node, *_VIEWS) and shape_of(node) == shape_of(node.args[0]):  # type: ignore[arg-type]
-            node = node.args[0]  # type: ignore[assignment]
+        elif is_call(node, *_VIEWS) and shape_of(node)[-2:] == shape_of(node.args[0])[-2:]:  # type: ignore[arg-type]
+            node = node.args[0]  # type: ignore[assignment]  # the axes that it repeats over, taken together
         else:
             break
     if not is_call(node, aten.expand.default):
         return None
-    source = node.args[0]
-    if isinstance(source, Node) and is_call(source, aten.unsqueeze.default) and source.args[1] == 0:
+    repeated, source = shape_of(node), node.args[0]
+    while isinstance(source, Node) and is_call(source, aten.unsqueeze.default) and source.args[1] == 0:
         source = source.args[0]
-    if not isinstance(source, Node) or len(shape_of(source)) != 2:
+    if not isinstance(source, Node) or shape_of(source) != repeated[-2:]:
         return None
     return source, transposed
