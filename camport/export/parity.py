@@ -49,24 +49,38 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
 def check_lowered(lowered: Function, state: Outputs, inputs: Outputs, reference: Outputs) -> float:
     """The largest relative distance of the lowered graph from `reference`, the program's outputs, both in float64.
 
+    A heatmap that is all but flat shows nothing but rounding once it is scaled. So where an output is off, the graph is
+    run with its inputs moved by half a unit of float64's last place, and may be off by as much as exact results stray.
+
     Raises:
-        ParityError: if it is above 1e-9: a backward rule or a pass is wrong for this model.
+        ParityError: if it is above 1e-9 and above 3 times that: a backward rule or a pass is wrong for this model.
     """
+    got = _run_in_float64(lowered, state, inputs)
+    errors = {name: relative_error(got[name], expected) for name, expected in reference.items()}
+    if not max(errors.values()) <= LOWERED_BOUND:
+        generator = torch.Generator().manual_seed(0)
+        wide = {name: v.double() if v.is_floating_point() else v for name, v in inputs.items()}
+        strayed = dict.fromkeys(reference, 0.0)
+        for _ in range(DRAWS):
+            moved = {name: _moved(value, generator, torch.float64) for name, value in wide.items()}
+            found = _run_in_float64(lowered, state, moved)
+            for name in reference:
+                strayed[name] = max(strayed[name], relative_error(found[name], got[name]))
+        for name, error in errors.items():
+            if not error <= max(LOWERED_BOUND, FACTOR * strayed[name]):
+                raise ParityError(
+                    f"the lowered graph is wrong: output {name!r} is {error:.1e} off in float64, at most "
+                    f"{LOWERED_BOUND:.0e} is allowed"
+                )
+    return max(errors.values())
+
+
+def _run_in_float64(lowered: Function, state: Outputs, inputs: Outputs) -> dict[str, Tensor]:
     try:
-        got = in_float64(lowered, state, inputs)
+        return in_float64(lowered, state, inputs)
     except RuntimeError as failure:
         first_line = str(failure).splitlines()[0][:200]
         raise ParityError(f"the lowered graph cannot be run: {first_line}") from failure
-    worst = 0.0
-    for name, expected in reference.items():
-        error = relative_error(got[name], expected)
-        if not error <= LOWERED_BOUND:
-            raise ParityError(
-                f"the lowered graph is wrong: output {name!r} is {error:.1e} off in float64, at most "
-                f"{LOWERED_BOUND:.0e} is allowed"
-            )
-        worst = max(worst, error)
-    return worst
 
 
 def check_exported(
