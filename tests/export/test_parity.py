@@ -54,7 +54,7 @@ FLAT = 5 + 1e-9 * torch.linspace(0, 1, 50, dtype=torch.float64)
 
 def test_a_lowered_graph_may_round_a_flat_map_otherwise() -> None:
     error = check_lowered(lambda state, inputs: scaled((inputs["x"] + 6.1) - 6.1), {}, {"x": FLAT}, scaled(FLAT))
-    assert 1e-9 < error < 1e-6
+    assert 1e-9 < error < 1e-5
 
 
 def test_a_lowered_graph_that_is_wrong_is_refused_for_a_flat_map_too() -> None:
