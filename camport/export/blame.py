@@ -6,8 +6,23 @@ from types import TracebackType
 
 from torch import nn
 
+from camport.errors import ExportError
+
 OWN = ("torch", "camport")
 """Packages whose modules and functions are passed over: they are how the model's code is run, not what it is."""
+
+
+def untraceable(error: BaseException) -> ExportError:
+    """What to say of a model that failed with `error` on fake tensors.
+
+    It ran eagerly before, so a model that "could not be run" is one that could not be traced.
+    """
+    cause = error.__cause__ or error
+    first_line = (str(cause).strip() or "no reason given").splitlines()[0][:200]
+    return ExportError(
+        f"the explained model cannot be traced: {type(cause).__name__}: {first_line}{blamed(error)}. "
+        "Its forward pass and its method must be tensor operations without branches on values, .item() or numpy"
+    )
 
 
 def blamed(error: BaseException) -> str:

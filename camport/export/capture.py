@@ -13,7 +13,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 from camport.core.loop import looping
 from camport.errors import CamportError, ExportError, ModelError
-from camport.export.blame import blamed
+from camport.export.blame import untraceable
 from camport.export.graph import state_of
 from camport.export.loops import Body, GraphLoop, bodies
 from camport.export.record import SAMPLE_BATCH, record, restore_state
@@ -94,13 +94,7 @@ def capture(
     except Exception as error:  # what branches on values or leaves PyTorch fails with whatever it meets first
         if isinstance(error, CamportError) and not isinstance(error, ModelError):
             raise
-        # it ran eagerly before, so a model that "could not be run" is one that could not be traced
-        cause = error.__cause__ or error
-        first_line = (str(cause).strip() or "no reason given").splitlines()[0][:200]
-        raise ExportError(
-            f"the explained model cannot be traced: {type(cause).__name__}: {first_line}{blamed(error)}. "
-            "Its forward pass and its method must be tensor operations without branches on values, .item() or numpy"
-        ) from error
+        raise untraceable(error) from error
     restore_state(graph, list(tensors.items()), list(inputs))
     _verify_symbols(symbols, graph, tuple(outputs))
     return Captured(graph, tuple(inputs), tuple(outputs), bodies=bodies(graph))

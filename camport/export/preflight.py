@@ -6,19 +6,21 @@ graph has, a fused LSTM say.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from camport.core.loop import Step, Tick, looping
 from camport.errors import ExportError
+from camport.export.blame import untraceable
 from camport.export.record import as_traced
 from camport.export.traceable import Traceable
 
@@ -39,14 +41,19 @@ def check_called(
         kind: the file's format, for the message.
 
     Raises:
-        ExportError: naming each operator that it cannot hold, the module that calls it, and what can be done.
+        ExportError: naming each operator that it cannot hold, the module that calls it, and what can be done; or the
+            place where the model reads values of tensors, which a graph does not have.
     """
     called = _Called(missing)
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    fake_state, fake_inputs = tree_map_only(Tensor, mode.from_tensor, (dict(state), dict(inputs)))
-    # what fails here fails in tracing too, which knows what to say of it
-    with suppress(Exception), as_traced(mode), looping(_once), called:
-        program(fake_state, fake_inputs)
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+    fake = partial(mode.from_tensor, static_shapes=True)
+    fake_state, fake_inputs = tree_map_only(Tensor, fake, (dict(state), dict(inputs)))
+    try:
+        with as_traced(mode), looping(_once), called:
+            program(fake_state, fake_inputs)
+    except Exception as error:  # whatever else fails here fails in tracing too, which knows what to say of it
+        if not called.refused and isinstance(error.__cause__ or error, _READS_VALUES):
+            raise untraceable(error) from error
     if not called.refused:
         return
     listed = "; ".join(f"{operator}{place}" for operator, (place, _) in called.refused.items())
@@ -54,6 +61,8 @@ def check_called(
     remedy = "Replace the module" if forward else _REMEDY
     raise ExportError(f"no {kind} form for {listed}. {remedy}")
 
+
+_READS_VALUES = (DataDependentOutputException, GuardOnDataDependentSymNode)
 
 _REMEDY = "Choose a later layer, so that the gradient does not pass through it, or replace the module"
 

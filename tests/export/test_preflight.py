@@ -31,6 +31,20 @@ class Turned(nn.Module):
         return F.grid_sample(x, grid, mode="bicubic", align_corners=False)
 
 
+class Branching(nn.Module):
+    """Looks at a value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if x.mean() > 0 else x * 3
+
+
+class Reading(nn.Module):
+    """Takes a value out of a tensor and goes on with it as a number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.abs().max().item()
+
+
 class Deformed(nn.Module):
     """An operator of torchvision's that needs its library."""
 
@@ -92,6 +106,19 @@ def test_refused_before_tracing(tmp_path: Path, odd: nn.Module, layer: str, writ
     with pytest.raises(ExportError, match=said):
         write(bound, tmp_path / "x", IMAGES)  # type: ignore[operator]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("no_tracing")
+def test_a_branch_on_values_is_refused_where_it_stands(tmp_path: Path) -> None:
+    said = r"cannot be traced: .*in Branching\.forward, test_preflight\.py:\d+"
+    with pytest.raises(ExportError, match=said):
+        to_onnx(camport.bind(Net(Branching()).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_value_that_is_only_computed_with_exports(tmp_path: Path) -> None:
+    report = to_onnx(camport.bind(Net(Reading()).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES)
+    assert report.lowered < 1e-12
 
 
 @pytest.mark.usefixtures("no_tracing")
