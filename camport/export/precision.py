@@ -22,7 +22,7 @@ _WIDER: dict[Any, Any] = {torch.float32: torch.float64}
 def in_float64(function: Function, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The outputs of `function`, computed in float64 throughout."""
     wide_state, wide_inputs = tree_map(_widen, (dict(state), dict(inputs)))
-    with Float64(), _NarrowLimits():
+    with Float64(), _AsInFloat32():
         return function(wide_state, wide_inputs)
 
 
@@ -36,8 +36,6 @@ class Float64(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by PyTorch for every operator."""
         args, kwargs = tree_map(_widen, (args, kwargs or {}))
-        if func is aten.lift_fresh.default and args[0].dtype == torch.float64:
-            return func(args[0].float().double())  # numbers that the model writes down, as its float32 knows them
         if func is LOOP:
             with self:
                 return exact_loop(*args)
@@ -56,13 +54,21 @@ class Float64(TorchDispatchMode):
         return tree_map(_widen, result)
 
 
-class _NarrowLimits(TorchFunctionMode):
-    """While active, an RMS norm without an epsilon takes float32's, as the program does, and not float64's."""
+class _AsInFloat32(TorchFunctionMode):
+    """While active, what follows a tensor's type stays as it is in the program, where that is float32.
+
+    An RMS norm without an epsilon takes float32's; numbers written down for `x.new_tensor` are rounded to float32.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by PyTorch for every function of its public interface."""
         if func in (F.rms_norm, torch.rms_norm):
             return _rms_norm(*args, **(kwargs or {}))
+        if func is Tensor.new_tensor:
+            made = func(*args, **(kwargs or {}))
+            if made.dtype == torch.float64:  # by numpy, since `Float64` makes float64 of `.float()`
+                return torch.from_numpy(made.numpy().astype("float32").astype("float64"))
+            return made
         return func(*args, **(kwargs or {}))
 
 
