@@ -2,7 +2,8 @@
 
 The twin of `camport.runtime.preprocess`, step by step: Pillow's antialiased resize works on one axis after the other
 and rounds to whole grey levels after each, so here are two Resize nodes, each followed by a rounding. What is left is
-the arithmetic inside Resize: where a sum falls between two levels, the one or the other may come out.
+the arithmetic inside Resize: where a sum falls between two levels, the one or the other may come out; twice, and so two
+levels away, about once in a million values.
 """
 
 import json
@@ -26,8 +27,10 @@ from camport.runtime.preprocess import Preprocess
 PREPARED = "prepared"
 """The name of what the network takes, inside the graph."""
 
-WORST = 1.0
-"""How many of 255 grey levels a value may differ from Pillow's."""
+WORST = 2.0
+"""How many of 255 grey levels a value may differ from Pillow's: one for each of the two roundings."""
+RARE = 1e-4
+"""The share of values that may differ by more than one level."""
 
 HEAD = """<ir_version: 8, opset_import: ["" : 18]>
 prepare (uint8[b, {height}, {width}, 3] images) => (float[b, 3, {frame_height}, {frame_width}] prepared) {{
@@ -157,7 +160,7 @@ def measure(front: onnx.ModelProto, spec: Preprocess) -> PreparationParity:
     """Compares the graph with `spec.apply` on pictures of noise, larger, smaller, wider and higher than the network's.
 
     Raises:
-        ExportError: a value is more than one grey level off.
+        ExportError: a value is more than two grey levels off, or more than one in ten thousand by more than one.
     """
     run = session(front.SerializeToString())
     height, width = spec.size or (96, 128)
@@ -178,11 +181,10 @@ def measure(front: onnx.ModelProto, spec: Preprocess) -> PreparationParity:
             np.abs(got[0].astype(np.float64) - expected) * std / spec.scale if got[0].shape == expected.shape else None
         )
         worst = max(worst, float("inf") if off is None else float(off.max()))
-        if not worst <= WORST + 1e-3:
+        if off is None or worst > WORST + 1e-3 or float((off > 1 + 1e-3).mean()) > RARE:
             raise ExportError(
                 f"the preprocessing in the graph is {worst:.1f} of 255 grey levels off on {size[0]}x{size[1]} pixels"
             )
-        assert off is not None
         different, values = different + int((off > 0.5).sum()), values + off.size
     return PreparationParity(worst=round(worst, 3), share=different / values, sizes=sizes)
 
