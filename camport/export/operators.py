@@ -12,15 +12,6 @@ from torch import Tensor
 
 _library = torch.library.Library("camport", "DEF")
 
-_BACKWARDS = {
-    "nearest": "upsample_nearest{}d_backward",
-    "nearest-exact": "_upsample_nearest_exact{}d_backward",
-    "linear": "upsample_linear1d_backward",
-    "bilinear": "upsample_bilinear2d_backward",
-    "bicubic": "upsample_bicubic2d_backward",
-    "trilinear": "upsample_trilinear3d_backward",
-}
-
 
 def relu_grad(gradient: Tensor, result: Tensor) -> Tensor:
     """g · [y > 0], y the ReLU's result."""
@@ -84,10 +75,10 @@ def _resize_grad(
     gradient: Tensor, shape: list[int], size: list[int], mode: str, align_corners: bool, scales: list[float] | None
 ) -> Tensor:
     """The gradient of `resize` with respect to its input of that shape."""
-    axes = gradient.dim() - 2
-    backward = getattr(torch.ops.aten, _BACKWARDS[mode].format(axes))
-    align = () if mode.startswith("nearest") else (align_corners,)
-    return backward(gradient, size, shape, *align, *(scales or (None,) * axes))
+    with torch.enable_grad():
+        x = gradient.new_zeros(shape).requires_grad_()
+        (result,) = torch.autograd.grad(_resize(x, size, mode, align_corners, scales), x, gradient)
+    return result
 
 
 def _define(signature: str, implementation: object, fake: object) -> None:
