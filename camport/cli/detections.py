@@ -110,12 +110,23 @@ def run(
     colormap: str,
     alpha: float,
 ) -> None:
-    """The same with an exported file: one run finds what is there, a second explains all of it."""
+    """The same with an exported file: one run finds what is there, a second explains all of it.
+
+    A file that suppresses and explains its own detections does both in one.
+    """
     label = None if target is None else class_index(target, explainer.labels)
     shown, numbers = [], []
+    finds_itself = all(port.name != "boxes" for port in explainer.inputs)
+    if finds_itself and box:
+        raise InputError(f"{explainer.path} explains what it finds itself and takes no boxes")
     for picture in pictures:
         pixels, placement = explainer.preprocess.apply(picture)
-        size = (pixels.shape[1], pixels.shape[2])
+        if finds_itself:
+            one, result = _found_by_file(explainer, pixels, placement, label, confidence)
+            shown.append(one)
+            numbers.append(dict(result))
+            continue
+        size = placement.network
         if box:
             boxes = parsed(box, picture, placement)
             classes = np.full(len(boxes), -1 if label is None else label)
@@ -128,7 +139,7 @@ def run(
                     f"no detection is of class {target}; found are {sorted(set(found.class_ids.tolist()))}"
                 )
             boxes, classes = found.boxes[rows], found.class_ids[rows]
-        result = explainer(np.repeat(pixels[None], len(boxes), 0), boxes=boxes, class_ids=classes)
+        result = explainer(for_rows(explainer, pixels, len(boxes)), boxes=boxes, class_ids=classes)
         sure = confident(result, explainer.metadata.get("adapter", {}), size, boxes, classes)
         heatmaps = [placement.to_image(heatmap) for heatmap in result["heatmap"]]
         shown.append(Shown(placement.boxes_to_image(sure.boxes), sure.class_ids, sure.confidence, heatmaps))
@@ -140,6 +151,29 @@ def run(
         listed = ", ".join(said(one, i, explainer.labels) for i in range(len(one.boxes)))
         typer.echo(f"{image}: {listed}")
     typer.echo(f"wrote {path}")
+
+
+def for_rows(explainer: Explainer, pixels: np.ndarray, rows: int) -> np.ndarray:
+    """The image as often as the file wants it for so many targets."""
+    return pixels[None] if explainer.one_image else np.repeat(pixels[None], rows, 0)
+
+
+def _found_by_file(
+    explainer: Explainer, pixels: np.ndarray, placement: Placement, label: int | None, confidence: float | None
+) -> tuple[Shown, Mapping[str, np.ndarray]]:
+    """What a file that suppresses and explains by itself finds, the most confident first."""
+    result = explainer(pixels[None])
+    found = result["detections"]
+    sure = found[:, 5] >= (0 if confidence is None else confidence)
+    rows = np.flatnonzero(sure if label is None else sure & (found[:, 6] == label))
+    rows = rows[np.argsort(-found[rows, 5], kind="stable")]
+    if not len(rows):
+        raise InputError(
+            f"the file finds {len(found)} things, but none of the class and confidence that were asked for"
+        )
+    boxes, classes = placement.boxes_to_image(found[rows, 1:5]), found[rows, 6].astype(np.int64)
+    heatmaps = [placement.to_image(result["heatmap"][row]) for row in rows]
+    return Shown(boxes, classes, found[rows, 5], heatmaps), result
 
 
 def _predictions(explainer: Explainer) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import typer
 from PIL.Image import Image
 
-from camport.cli.detections import parsed
+from camport.cli.detections import for_rows, parsed
 from camport.errors import InputError, nearest
 from camport.runtime import Explainer, Placement, class_index
 from camport.view import Cell, grid, overlay, save_arrays, save_image, word_grid
@@ -150,7 +150,7 @@ def run(
         if task == "captioning" and target is None:
             prompt = task_of(explainer)[1].get("prompt") or [0]
             texts, inputs = _each_word(str(caption), inputs, len(prompt))
-            result = explainer(np.repeat(pixels[None], len(texts), 0), **inputs)
+            result = explainer(for_rows(explainer, pixels, len(texts)), **inputs)
             maps = [placement.to_image(heatmap) for heatmap in result.heatmap]
             figures.append(word_grid(picture, texts, maps, title=what, colormap=colormap, alpha=alpha))
         else:

@@ -23,7 +23,7 @@ FORMATS = {".onnx": "to_onnx", ".pt2": "to_pt2", ".pt": "to_torchscript"}
 ASKED = {name: {"question": [1, 2]} for name in ("vqa", "vqa-words")}
 """A question for adapters that have none of their own, to trace with; the file is asked any other."""
 
-ONNX_ALONE = ("opset", "with_preprocess", "calibration", "nms")
+ONNX_ALONE = ("opset", "with_preprocess", "calibration", "nms", "one_image")
 NOT_TORCHSCRIPT = ("dynamic", "precision")
 
 
@@ -60,6 +60,10 @@ def export(
     nms: Annotated[
         bool, typer.Option("--nms", help="Detection: the file suppresses overlapping boxes; one more output.")
     ] = False,
+    one_image: Annotated[
+        bool,
+        typer.Option("--one-image", help="The file takes one image and any number of targets; with --nms, the image."),
+    ] = False,
     trust_checkpoint: Trust = False,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
 ) -> None:
@@ -75,6 +79,7 @@ def export(
         "calibration": calibration,
         "with_preprocess": with_preprocess or None,
         "nms": nms or None,
+        "one_image": one_image or None,
     }
     options: dict[str, Any] = _options(path, asked)
     options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]

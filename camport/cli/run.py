@@ -43,7 +43,7 @@ def run(
             raise InputError(
                 f"{file} gives {', '.join(names)} and no heatmap to show; export it with heatmap among them"
             )
-        if any(port.name == "boxes" for port in explainer.inputs):
+        if edge_tasks.task_of(explainer)[0] == "detection":
             detections.run(explainer, path, images, pictures, target, box, confidence, colormap, alpha)
             return
         task = edge_tasks.task_of(explainer)[0]

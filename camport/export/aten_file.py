@@ -58,6 +58,6 @@ class AtenFile:
         """In a fresh process."""
         return run_fresh(self.engine, path, samples, *self._names)
 
-    def finish(self, path: Path, program: Traceable, written: Written) -> Written:
+    def finish(self, path: Path, program: Traceable, images: Tensor, written: Written) -> Written:
         """Nothing more: what was compared is the file."""
         return written

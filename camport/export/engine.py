@@ -1,6 +1,7 @@
 """Exporting to ONNX."""
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ from torch.fx import GraphModule
 
 from camport.export import onnx as onnx_format
 from camport.export.capture import Captured, DynamicAxes
-from camport.export.lint import lint
+from camport.export.detected import DETECTED, ask_about_detections, check_detected
+from camport.export.lint import BATCH, lint
+from camport.export.one_image import check_asked, check_shareable, check_shared, share_image
 from camport.export.onnx import OPSET, check_opset
 from camport.export.ort import runner
 from camport.export.placing import parts
@@ -47,6 +50,7 @@ def to_onnx(
     calibration: Tensor | None = None,
     preprocess: bool = False,
     nms: bool = False,
+    one_image: bool = False,
     report: bool = False,
 ) -> ExportReport:
     """Writes prediction, gradient and heatmap as one ONNX file and proves it equal to eager PyTorch.
@@ -72,6 +76,10 @@ def to_onnx(
             size; `camport.runtime` lays it over the photograph.
         nms: whether a detector's file suppresses overlapping boxes itself: a last output `detections` [m,7] has the
             image's number, the box, the confidence and the class of each that is left.
+        one_image: whether the file takes a single image, `images` [1,c,H,W], and any number of targets for it: what
+            depends on the image alone is computed once, and `outputs` and `feature_maps` have a first axis of 1. With
+            `nms` the targets are the file's own detections: it takes the image alone, and `score`, `heatmap` and
+            `gradients` have a row for each row of `detections`, so that one run gives the detections and their maps.
         report: whether the report is stored beside the file, as FILE.report.json.
 
     Raises:
@@ -89,12 +97,14 @@ def to_onnx(
     program, metadata = bound.program(images, target), bound.metadata(images)
     spec = wanted(metadata, (images.shape[-2], images.shape[-1]), dynamic) if preprocess else None
     tail = suppression(metadata) if nms else None
+    if one_image:
+        check_asked(program)
     return export_program(
         program,
         file,
         images,
         metadata,
-        Onnx(opset, calibration, spec, None if tail is None else (tail, images.detach().cpu())),
+        Onnx(opset, calibration, spec, tail, one_image),
         dynamic=dynamic,
         outputs=outputs,
         precision=precision,
@@ -109,7 +119,8 @@ class Onnx:
         opset: version of the standard operators.
         calibration: [n,c,H,W] where the file shall be quantised once it is proven.
         preprocess: what shall be put before the network once it is proven.
-        tail: the suppression that shall be put behind it, with images to try it on.
+        tail: the suppression that shall be put behind it.
+        one_image: whether the file shall take a single image.
     """
 
     name = "ONNX"
@@ -120,9 +131,11 @@ class Onnx:
         opset: int = OPSET,
         calibration: Tensor | None = None,
         preprocess: Preprocess | None = None,
-        tail: tuple[Any, Tensor] | None = None,
+        tail: Any = None,
+        one_image: bool = False,
     ) -> None:
         self.opset, self.calibration, self.preprocess, self.tail = opset, calibration, preprocess, tail
+        self.one_image = one_image
         self._model: Any = None
 
     def missing(self, operator: Any, args: Sequence[Any]) -> str | None:
@@ -130,8 +143,10 @@ class Onnx:
         return missing(operator, args)
 
     def check(self, graph: GraphModule) -> None:
-        """Every operator must have an ONNX form."""
+        """Every operator must have an ONNX form; a file for one image has no loops."""
         check_supported(graph)
+        if self.one_image:
+            check_shareable(graph)
 
     def write(
         self,
@@ -150,33 +165,47 @@ class Onnx:
         run = runner(path)
         return [run(inputs) for inputs in samples]
 
-    def finish(self, path: Path, program: Traceable, written: Written) -> Written:
-        """Quantises and puts the preprocessing before the network, as far as asked for, and proves each."""
+    def finish(self, path: Path, program: Traceable, images: Tensor, written: Written) -> Written:
+        """Quantises, shares the image, suppresses, prepares images, each as far as asked for, and proves each."""
+        extras: dict[str, Any] = {}
+        label = BATCH
         if self.calibration is not None:
-            self._model, agreement = quantize(path, program, self.calibration)
-            written = replace(self._save(path), agreement=agreement)
+            self._model, extras["agreement"] = quantize(path, program, self.calibration)
+            written = self._save(path)
+        if self.one_image:
+            plain = _aside(path)
+            share_image(self._model)
+            written = self._save(path)
+            check_shared(plain, path, program, images)
         if self.tail is not None:
-            append(self._model, self.tail[0])
-            written = replace(self._save(path), agreement=written.agreement)
-            check_appended(path, self.tail[0], program, self.tail[1])
+            append(self._model, self.tail)
+            written = self._save(path)
+            check_appended(path, self.tail, program, images)
+        if self.tail is not None and self.one_image:
+            asked = _aside(path)
+            ask_about_detections(self._model)
+            label, extras["dynamic"] = DETECTED, (DETECTED,)
+            written = self._save(path, label)
+            check_detected(asked, path, images)
         if self.preprocess is not None:
             front = preparation(self.preprocess)
-            preparation_parity = measure(front, self.preprocess)
+            extras["preparation"] = measure(front, self.preprocess)
             plain = _aside(path)
             splice(self._model, front, self.preprocess)
-            written = replace(self._save(path), agreement=written.agreement, preparation=preparation_parity)
+            written = self._save(path, label)
             check_spliced(plain, path, front, program)
-        return written
+        return replace(written, **extras)
 
-    def _save(self, path: Path) -> Written:
+    def _save(self, path: Path, batch: str = BATCH) -> Written:
         onnx_format.save(self._model, path)
-        lint(path)
+        lint(path, batch, one_image=self.one_image)
         return Written(onnx_format.histogram(self._model), self.opset)
 
 
 def _aside(path: Path) -> Path:
-    """Moves the file at `path`, with its external data, into a folder beside it."""
+    """Moves the file at `path`, with its external data, into a folder beside it, in place of what was there."""
     folder = path.parent / "plain"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for part in parts(path):
         part.rename(folder / part.name)

@@ -6,6 +6,7 @@ import onnx
 from onnx import ModelProto, NodeProto
 
 from camport.errors import ExportError
+from camport.export.one_image import ONCE
 
 LARGEST_EXPANDED = 10_000
 """Elements of a constant that Expand may repeat: beyond, the engine would make copies of a weight."""
@@ -14,10 +15,14 @@ OF_ANY_LENGTH = ("detections",)
 """Outputs with a row for each thing found, however many images there are."""
 
 
-def lint(path: Path, batch: str | None = "b") -> None:
+BATCH = "b"
+"""The public name of the axis that every input and output begins with."""
+
+
+def lint(path: Path, batch: str | None = BATCH, *, one_image: bool = False) -> None:
     """Checks the file at `path`.
 
-    Requires: outputs that carry the batch have it on their first axis.
+    Requires: outputs that carry the batch have it on their first axis; or a 1 there, in a file for `one_image`.
 
     Raises:
         ExportError: listing every finding: an operator outside the standard domain, a function, a training operator,
@@ -28,7 +33,7 @@ def lint(path: Path, batch: str | None = "b") -> None:
         *_domains(model),
         *_training(model),
         *_expanded_weights(model),
-        *([] if batch is None else _batch(model, batch)),
+        *([] if batch is None else _batch(model, batch, one_image)),
     ]
     try:
         onnx.checker.check_model(str(path), full_check=True)
@@ -80,7 +85,7 @@ def _expanded_weights(model: ModelProto) -> list[str]:
     ]
 
 
-def _batch(model: ModelProto, batch: str) -> list[str]:
+def _batch(model: ModelProto, batch: str, one_image: bool) -> list[str]:
     found = []
     for value in [*model.graph.input, *model.graph.output]:
         if value.name in OF_ANY_LENGTH:
@@ -88,6 +93,8 @@ def _batch(model: ModelProto, batch: str) -> list[str]:
         dims = value.type.tensor_type.shape.dim
         if value.name.startswith("outputs") and any(dim.dim_param == batch for dim in dims):
             continue  # a model may have its batch elsewhere
+        if one_image and value.name.startswith(ONCE) and dims and dims[0].dim_value == 1:
+            continue
         if not dims or dims[0].dim_param != batch:
             seen = (dims[0].dim_param or dims[0].dim_value) if dims else "no axes"
             found.append(f"the first axis of {value.name!r} is {seen}, not the batch {batch!r}")

@@ -22,6 +22,7 @@ from camport.errors import ExportError
 from camport.export.ort import session
 from camport.export.report import PreparationParity
 from camport.export.traceable import Traceable
+from camport.export.transplant import transplant
 from camport.runtime.preprocess import Preprocess
 
 PREPARED = "prepared"
@@ -191,26 +192,13 @@ def measure(front: onnx.ModelProto, spec: Preprocess) -> PreparationParity:
 
 def splice(model: ir.Model, front: onnx.ModelProto, spec: Preprocess) -> None:
     """Puts the preprocessing before the network, in place: `images` become bytes, and the metadata say so."""
-    own = onnx.ModelProto()
-    own.CopyFrom(front)  # names are written through
-    head = ir.from_proto(own)
-    old, (raw,), (prepared,) = model.graph.inputs[0], head.graph.inputs, head.graph.outputs
+    old = model.graph.inputs[0]
     old.name = f"{old.name}.network"
-    head.graph.outputs.clear()
-    head.graph.inputs.clear()
-    for value in [*head.graph.initializers.values(), *(v for node in head.graph for v in node.outputs)]:
-        value.name = f"prepare.{value.name}"
-    constants = list(head.graph.initializers.values())
-    head.graph.initializers.clear()
-    for constant in constants:
-        model.graph.register_initializer(constant)
-    nodes = list(head.graph)
-    head.graph.remove(nodes)
-    for node in nodes:
-        node.name = f"prepare.{node.op_type}_{node.outputs[0].name}"
-    model.graph.insert_before(model.graph[0], nodes)
+    (raw,), (prepared,) = transplant(model, front, "prepare")
+    raw.shape, prepared.shape = ir.Shape([old.shape[0], *raw.shape[1:]]), old.shape
     ir.convenience.replace_all_uses_with(old, prepared)
     model.graph.inputs[0] = raw
+    model.graph.sort()
     model.metadata_props["camport.preprocess"] = replace(spec, in_graph=True).to_json()
 
 
@@ -248,10 +236,14 @@ def check_spliced(plain: Path, spliced: Path, front: onnx.ModelProto, program: T
     Raises:
         ExportError: it does not.
     """
-    pixels = np.random.default_rng(1).integers(0, 256, (2, 150, 90, 3), dtype=np.uint8)
+    run = session(plain)
+    taken = {value.name: value.shape for value in run.get_inputs()}
+    images = 1 if taken["images"][0] == 1 else 2
+    pixels = np.random.default_rng(1).integers(0, 256, (images, 150, 90, 3), dtype=np.uint8)
     (prepared,) = session(front.SerializeToString()).run(None, {"images": pixels})
-    given = {name: value.numpy() for name, value in program.sample(torch.from_numpy(prepared), 2, 0).items()}
-    parts = session(plain).run(None, {**given, "images": prepared})
+    sample = program.sample(torch.from_numpy(prepared), 2, 0)
+    given = {name: value.numpy() for name, value in sample.items() if name in taken}
+    parts = run.run(None, {**given, "images": prepared})
     whole = session(spliced).run(None, {**given, "images": pixels})
     for expected, got in zip(parts, whole, strict=True):
         difference = np.abs(np.subtract(got, expected, dtype=np.float64)).max(initial=0)

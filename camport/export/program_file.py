@@ -50,12 +50,15 @@ class Exportable(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """What a format wrote: how often each operator occurs, ONNX's operator set, and what `finish` measured."""
+    """What a format wrote: how often each operator occurs, ONNX's operator set, and what `finish` measured or changed:
+    `dynamic` are the free axes where they are no longer those that were traced.
+    """
 
     operators: Mapping[str, int]
     opset: int | None = None
     agreement: Agreement | None = None
     preparation: PreparationParity | None = None
+    dynamic: tuple[str, ...] | None = None
 
 
 @runtime_checkable
@@ -92,8 +95,8 @@ class Format(Protocol):
         """The outputs of the file at `path` for each sample, computed by its engine alone."""
         ...
 
-    def finish(self, path: Path, program: Traceable, written: Written) -> Written:
-        """Whatever is done to the file once it is proven, and proof of that."""
+    def finish(self, path: Path, program: Traceable, images: Tensor, written: Written) -> Written:
+        """Whatever is done to the file once it is proven, and proof of that on the example batch."""
         ...
 
 
@@ -162,7 +165,7 @@ def export_program(
         if limit.cut:  # what was checked had fewer turns of the same loops
             with limited(None):
                 written = write(lower(program, state, example, axes, file_format.rules))
-        written = file_format.finish(draft, program, written)
+        written = file_format.finish(draft, program, images, written)
         made = ExportReport(
             path=target,
             bytes=sum(part.stat().st_size for part in parts(draft)),
@@ -173,7 +176,8 @@ def export_program(
             parity=parity,
             lowered=exactness,
             format=file_format.name,
-            dynamic=tuple(dict.fromkeys(label for named in axes.values() for label in named.values())),
+            dynamic=written.dynamic
+            or tuple(dict.fromkeys(label for named in axes.values() for label in named.values())),
             precision=precision,
             agreement=written.agreement,
             preparation=written.preparation,

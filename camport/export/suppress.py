@@ -8,16 +8,17 @@ candidate may stand for several classes.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import numpy_helper
+from torch import Tensor
 
 from camport.errors import ExportError
 from camport.export.ort import session
 from camport.export.traceable import Traceable
+from camport.export.transplant import transplant
 
 HEAD = """<ir_version: 8, opset_import: ["" : 18]>
 suppress (float[b, rows, columns] outputs) => (float[m, 7] detections) {
@@ -99,35 +100,22 @@ def append(model: ir.Model, tail: onnx.ModelProto) -> None:
     found = next((value for value in model.graph.outputs if value.name == "outputs"), None)
     if found is None:
         raise ExportError("nms needs the prediction: keep 'outputs' among the file's outputs")
-    own = onnx.ModelProto()
-    own.CopyFrom(tail)  # names are written through
-    part = ir.from_proto(own)
-    (given,), (made,) = part.graph.inputs, part.graph.outputs
-    constants = list(part.graph.initializers.values())
-    for value in [*constants, *(v for node in part.graph for v in node.outputs if v is not made)]:
-        value.name = f"suppress.{value.name}"
+    (given,), (made,) = transplant(model, tail, "suppress")
     ir.convenience.replace_all_uses_with(given, found)
-    part.graph.inputs.clear()
-    part.graph.outputs.clear()
-    part.graph.initializers.clear()
-    for constant in constants:
-        model.graph.register_initializer(constant)
-    nodes = list(part.graph)
-    part.graph.remove(nodes)
-    for node in nodes:
-        node.name = f"suppress.{node.op_type}_{node.outputs[0].name}"
-    model.graph.extend(nodes)
     model.graph.outputs.append(made)
 
 
-def check_appended(path: Path, tail: onnx.ModelProto, program: Traceable, images: Any) -> None:
+def check_appended(path: Path, tail: onnx.ModelProto, program: Traceable, images: Tensor) -> None:
     """What the whole file detects must be what its tail makes of its own outputs.
 
     Raises:
         ExportError: it is not.
     """
+    run = session(path)
     feeds = {name: value.numpy() for name, value in program.sample(images, 2, 5).items()}
-    outputs, whole = session(path).run(["outputs", "detections"], feeds)
+    if run.get_inputs()[0].shape[0] == 1:
+        feeds["images"] = feeds["images"][:1]
+    outputs, whole = run.run(["outputs", "detections"], feeds)
     (alone,) = session(tail.SerializeToString()).run(None, {"outputs": outputs})
     if whole.shape != alone.shape or not np.allclose(whole, alone, rtol=1e-4, atol=1e-4):
         raise ExportError("the suppression in the file does not give what it gives by itself")

@@ -86,7 +86,7 @@ def confident(
     boxes: np.ndarray,
     class_ids: np.ndarray,
 ) -> Detections:
-    """The candidates that a run explained, one an image: those that match the boxes and classes asked about.
+    """The candidates that a run explained, one a row: those that match the boxes and classes asked about.
 
     Where outputs cannot be read, the boxes themselves, with a confidence of 1.
     """
@@ -94,7 +94,8 @@ def confident(
     if form.get("format") not in FORMS or form.get("asked") or "outputs" not in result:
         return Detections(boxes, np.asarray(class_ids), np.ones(len(boxes), np.float32))
     rows = []
-    for image, (box, label) in enumerate(zip(boxes, class_ids, strict=True)):
+    for row, (box, label) in enumerate(zip(boxes, class_ids, strict=True)):
+        image = row if len(result["outputs"]) > 1 else 0  # one image may have been asked about all boxes
         own, scores, labels = _read(result, form, size, image, None if label < 0 else int(label))
         best = int((_overlap(np.asarray(box), own) * scores).argmax())
         rows.append((own[best], labels[best], scores[best]))

@@ -60,6 +60,7 @@ class Explainer:
             height and width (or the image's own size where they are dynamic) and scaled to [0,1], not
             normalised.
         providers: the execution providers in use, in order.
+        one_image: whether it takes a single image, with any number of targets.
         device: whose memory inputs and outputs are bound to: each is copied there or back once.
     """
 
@@ -69,6 +70,7 @@ class Explainer:
         self.inputs = tuple(Port.of(argument) for argument in session.get_inputs())
         self.outputs = tuple(Port.of(argument) for argument in session.get_outputs())
         self.providers = tuple(session.get_providers())
+        self.one_image = bool(self.inputs) and self.inputs[0].shape[:1] == (1,)
         self.device = Device.of(session)
         self.metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, str(path))
         if "version" not in self.metadata:

@@ -131,7 +131,7 @@ def _check_sizes(port: Port, array: np.ndarray, sizes: dict[str, tuple[int, str]
         elif wanted in sizes and sizes[wanted][0] != given:
             size, other = sizes[wanted]
             if axis == 0:
-                hint = f"{given} for {size} images: give one for all of them, or {size}"
+                hint = f"{given} for {size} {other}: give one for all of them, or {size}"
             else:
                 hint = f"axis {wanted} is {given}, but {size} in {other}"
             raise InputError(f"{port.name} is {shape_of(array)}, {hint}")
@@ -142,7 +142,9 @@ def _check_sizes(port: Port, array: np.ndarray, sizes: dict[str, tuple[int, str]
 
 
 def _size_hint(port: Port, array: np.ndarray, axis: int) -> str:
-    if len(port.shape) != 4 or axis == 0:
+    if len(port.shape) == 4 and axis == 0:
+        return ": one image at a time, with any number of targets" if port.shape[0] == 1 else ""
+    if len(port.shape) != 4:
         return ""
     if port.is_pixels:
         hints = {1: "repeat the grey channel, images.repeat(3, axis=3)", 4: "drop what is no colour, images[..., :3]"}

@@ -1,0 +1,236 @@
+"""Files that take one image and any number of targets: the same as asking about a copy of the image for each."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import ImageOps
+
+import camport
+from benchmarks.detection import cases
+from camport.adapters import DetectionAdapter, FunctionAdapter
+from camport.demo.detector import CARD
+from camport.demo.detector import load as load_detector
+from camport.errors import ExportError, InputError, ParityError
+from camport.export import one_image, to_onnx
+from camport.models import load_model
+from camport.runtime import Preprocess, load, open_image
+from tests.adapters.detectors import ClassicHead, Detector, Transformer, awake, photographs
+from tests.nets import images, seeded
+from tests.plugins.quick import quiet, setting
+
+pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
+
+PREPROCESS = Preprocess(size=(128, 128), fit="letterbox", mean=CARD.mean, std=CARD.std)
+EXPORTED = [name for name, info in camport.methods().items() if info.exportable]
+LOOPS = (
+    *("ablationcam", "drise", "groupcam", "integrated_gradients", "iscam", "occlusion", "reciprocam", "rise"),
+    *("scorecam", "smoothgrad", "smoothgradcam++", "sscam"),
+)
+"""Methods that run many variants of the image."""
+SAMPLES = Path(camport.__file__).parent / "demo" / "samples"
+TARGET = [3, -1, 1, 2, 0]
+
+
+def repeated(file, images, **target):
+    """What the file for a batch says, asked with a copy of the image for each target."""
+    rows = len(next(iter(target.values())))
+    return load(file)(np.repeat(images, rows, 0), **target)
+
+
+def same(found, expected):
+    """Every output: rows are those of the file for a batch, and what is the image's stands once."""
+    assert list(found) == list(expected)
+    for name, wanted in expected.items():
+        shared = name.startswith(("outputs", "feature_maps"))
+        assert found[name].shape == (1 if shared else len(wanted), *wanted.shape[1:]), name
+        np.testing.assert_allclose(
+            np.broadcast_to(found[name], wanted.shape), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max(initial=1e-9)
+        )
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_every_method_of_one_pass(name: str, tmp_path: Path) -> None:
+    s = setting(name)
+    bound = camport.bind(s.model.float(), s.method, s.layer)
+    traced, other = s.x[:2].float(), images(1, tuple(s.x.shape[2:]), torch.float32, seed=7).numpy()
+    with quiet():
+        if name in LOOPS:
+            with pytest.raises(ExportError, match="this method runs many variants of the image in a loop"):
+                to_onnx(bound, tmp_path / "one.onnx", traced, one_image=True)
+            assert not list(tmp_path.iterdir())
+            return
+        to_onnx(bound, tmp_path / "rows.onnx", traced)
+        to_onnx(bound, tmp_path / "one.onnx", traced, one_image=True)
+    explainer = load(tmp_path / "one.onnx")
+    assert explainer.one_image
+    result = explainer(other, target=TARGET)
+    same(result, repeated(tmp_path / "rows.onnx", other, target=TARGET))
+    same(explainer(other, target=2), repeated(tmp_path / "rows.onnx", other, target=[2]))
+
+
+def convolutions(file):
+    """How often each kernel is applied."""
+    nodes = [node for node in onnx.load(file).graph.node if node.op_type == "Conv"]
+    return sorted(node.input[1] for node in nodes)
+
+
+@pytest.fixture(scope="module")
+def detector_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one-image")
+    found = cases(6)
+    bound = camport.bind(load_detector(), adapter="detection", preprocess=dataclasses.asdict(PREPROCESS))
+    traced = torch.cat([image for image, _ in found[:2]])
+    to_onnx(bound, folder / "rows.onnx", traced)
+    to_onnx(bound, folder / "one.onnx", traced, one_image=True)
+    report = to_onnx(bound, folder / "found.onnx", traced, one_image=True, nms=True)
+    to_onnx(
+        bound,
+        folder / "photos.onnx",
+        traced,
+        one_image=True,
+        nms=True,
+        preprocess=True,
+        outputs=["score", "heatmap", "outputs"],
+    )
+    assert report.dynamic == ("m",)
+    return folder, bound, [image for image, _ in found]
+
+
+def test_a_detectors_image_is_run_once(detector_files):
+    folder, _, found = detector_files
+    boxes = np.array([[5, 9, 40, 60], [70, 20, 110, 80], [0, 0, 0, 0], [60, 60, 90, 100]], np.float32)
+    classes = [-1, 3, -1, 7]
+    for image in found:
+        result = load(folder / "one.onnx")(image.numpy(), boxes=boxes, class_ids=classes)
+        same(result, repeated(folder / "rows.onnx", image.numpy(), boxes=boxes, class_ids=classes))
+    assert convolutions(folder / "one.onnx") == convolutions(folder / "rows.onnx")
+    expanded = [n for n in onnx.load(folder / "one.onnx").graph.node if n.op_type == "Expand" and "images" in n.input]
+    assert not expanded
+
+
+def test_a_file_explains_what_it_detects_in_one_run(detector_files):
+    folder, bound, found = detector_files
+    explainer = load(folder / "found.onnx")
+    assert [str(port) for port in explainer.inputs] == ["images float32 [1,3,128,128]"]
+    for image in found:
+        eager, result = bound(image), explainer(image.numpy())
+        best = np.argsort(-result.detections[:, 5], kind="stable")
+        np.testing.assert_allclose(result.detections[best, 1:5], eager.figures["boxes"], atol=1e-3)
+        assert result.detections[best, 6].tolist() == eager.target.tolist()
+        np.testing.assert_allclose(result.score[best], eager.score, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(result.heatmap[best], eager.heatmap, atol=1e-4)
+        np.testing.assert_allclose(result.gradients_1[best], eager.gradients[1], atol=1e-5)
+
+
+def test_nothing_detected_is_no_rows(detector_files):
+    folder, _, found = detector_files
+    result = load(folder / "found.onnx")(np.zeros_like(found[0].numpy()))
+    rows = ("detections", "score", "heatmap", "gradients", "gradients_1", "gradients_2")
+    assert {name: len(result[name]) for name in rows} == dict.fromkeys(rows, 0)
+    assert result.outputs.shape == (1, 4032, 15)
+
+
+def test_photographs_in_detections_and_maps_out(detector_files):
+    folder, _, _ = detector_files
+    scene = open_image(SAMPLES / "five-six-zero.png")
+    picture = ImageOps.expand(scene, (30, 10, 0, 10), (114, 114, 114))
+    result = load(folder / "photos.onnx")(np.asarray(picture)[None])
+    prepared, _ = PREPROCESS.apply(picture)
+    expected = load(folder / "found.onnx")(prepared[None])
+    assert sorted(result.detections[:, 6]) == [0, 5, 6]
+    np.testing.assert_allclose(result.detections, expected.detections, atol=0.05)
+    np.testing.assert_allclose(result.heatmap, expected.heatmap, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "network", [lambda: Detector(ClassicHead()), lambda: Transformer(softmax=True)], ids=["yolov5", "detr"]
+)
+def test_other_detectors(network, tmp_path):
+    model, traced = awake(network()).float(), photographs(2).float()
+    bound = camport.bind(model, "layercam", adapter=DetectionAdapter(threshold=0.0, most=1))
+    to_onnx(bound, tmp_path / "rows.onnx", traced)
+    to_onnx(bound, tmp_path / "one.onnx", traced, one_image=True)
+    asked = {"boxes": np.array([[3, 5, 50, 44], [30, 2, 90, 60], [0, 0, 0, 0]], np.float32), "class_ids": [1, -1, 2]}
+    other = photographs(1, seed=9).float().numpy()
+    same(load(tmp_path / "one.onnx")(other, **asked), repeated(tmp_path / "rows.onnx", other, **asked))
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_other_precisions(precision, tmp_path):
+    bound = camport.bind(load_model("demo:gap-pool").model)
+    found = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    options = {"precision": precision, "calibration": found if precision == "int8" else None}
+    with quiet():
+        to_onnx(bound, tmp_path / "rows.onnx", found[:2], **options)
+        to_onnx(bound, tmp_path / "one.onnx", found[:2], one_image=True, **options)
+    asked = found[5:6].numpy()
+    expected = repeated(tmp_path / "rows.onnx", asked, target=[1, -1, 4])
+    result = load(tmp_path / "one.onnx")(asked, target=[1, -1, 4])
+    np.testing.assert_allclose(result.heatmap, expected.heatmap, atol=5e-3)
+    np.testing.assert_allclose(result.score, expected.score, rtol=1e-2)
+
+
+def test_free_sizes(tmp_path):
+    s = setting("gradcam++")
+    bound = camport.bind(s.model.float(), "gradcam++", s.layer)
+    to_onnx(bound, tmp_path / "rows.onnx", s.x[:2].float(), dynamic="batch+size")
+    to_onnx(bound, tmp_path / "one.onnx", s.x[:2].float(), dynamic="batch+size", one_image=True)
+    for size in ((14, 18), (30, 22)):
+        other = images(1, size, torch.float32, seed=3).numpy()
+        same(load(tmp_path / "one.onnx")(other, target=TARGET), repeated(tmp_path / "rows.onnx", other, target=TARGET))
+
+
+def test_a_wrong_file_is_refused(tmp_path, monkeypatch):
+    """Places of a max-pooling count through the whole batch, so a row's are not the image's."""
+    monkeypatch.setattr(one_image._Sharing, "_by_row", lambda self, value: self._sizes(value)[:1] == [self.label])
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(3, 2), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(5)
+    ).eval()
+    found = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    model(found)
+    with pytest.raises(ParityError, match="of the exported graph is"):
+        to_onnx(camport.bind(model, layer="0"), tmp_path / "one.onnx", found, one_image=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_target_nothing_can_be_asked(tmp_path):
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 1)
+    )
+    bound = camport.bind(model.eval(), layer="0", adapter=FunctionAdapter(lambda outputs: outputs[:, 0]))
+    with pytest.raises(ExportError, match="this one takes images and nothing else"):
+        to_onnx(bound, tmp_path / "one.onnx", torch.rand(2, 3, 16, 16), one_image=True)
+
+
+def test_two_images_are_too_many(detector_files):
+    folder, _, found = detector_files
+    with pytest.raises(InputError, match="one image at a time, with any number of targets"):
+        load(folder / "one.onnx")(torch.cat(found[:2]).numpy(), boxes=np.zeros((2, 4), np.float32))
+    with pytest.raises(InputError, match=r"class_ids is int64 \[3\], 3 for 2 boxes: give one for all of them, or 2"):
+        load(folder / "one.onnx")(found[0].numpy(), boxes=np.zeros((2, 4), np.float32), class_ids=[1, 2, 3])
+
+
+class Picker(torch.nn.Module):
+    """Classifies by the most telling places of each image, found by the image's number and the place's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.tells, self.head = torch.nn.Conv2d(3, 6, 3), torch.nn.Linear(6, 1), torch.nn.Linear(6, 5)
+
+    def forward(self, images):
+        tokens = self.features(images).flatten(2).transpose(1, 2)
+        places = self.tells(tokens)[..., 0].topk(4).indices
+        numbers = torch.arange(images.shape[0], device=images.device)[:, None]
+        return self.head(tokens[numbers, places].tanh().mean(1))
+
+
+def test_rows_that_are_found_by_their_number(tmp_path):
+    bound = camport.bind(seeded(Picker().eval(), dtype=torch.float32), "hirescam", layer="features")
+    to_onnx(bound, tmp_path / "rows.onnx", images(2, dtype=torch.float32))
+    to_onnx(bound, tmp_path / "one.onnx", images(2, dtype=torch.float32), one_image=True)
+    other = images(1, dtype=torch.float32, seed=8).numpy()
+    same(load(tmp_path / "one.onnx")(other, target=TARGET), repeated(tmp_path / "rows.onnx", other, target=TARGET))
