@@ -6,7 +6,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +15,9 @@ import torch
 from torch import Tensor
 
 import camport
+from benchmarks.detection_costs import costs
 from benchmarks.detection_parts import parts
 from benchmarks.machine import versions
-from benchmarks.timing import collector_at_rest
-from camport.adapters import DetectionAdapter
 from camport.demo.detector import CARD, load
 from camport.demo.scenes import Digit, make_scene
 from camport.errors import CamportWarning
@@ -51,18 +49,19 @@ The same boxes with `odam` in an exported file, run by ONNX Runtime: energy {fil
 
 ## Cost
 
-Explaining the k best detections of an image in PyTorch, over the bare forward pass: one forward pass, then one backward
-pass of the tail for each. Medians of process CPU time, one thread, both sides alternating. Scenes are {small} x {small}
-pixels and take some milliseconds, to which the work of Python beside the network adds as many; of sixteen of them a
-picture of {large} x {large} is made, nearer to what detectors are given.
+Explaining the k best detections of an image over the bare forward pass: one forward pass, then one backward pass of the
+tail for each. *PyTorch*: `bound(image)` over the model. *file*: what `to_onnx(..., one_image=True)` writes, asked about
+the same k boxes, over the bare model's file, both in ONNX Runtime. Medians of process CPU time, one thread, both sides
+alternating. Scenes are {small} x {small} pixels and take some milliseconds, to which the work of Python beside the network
+adds as many in PyTorch; of sixteen of them a picture of {large} x {large} is made, nearer to what detectors are given.
 
-| pixels | k | images | explained / bare | 1 + 0.8 k |
-| ---: | ---: | ---: | ---: | ---: |
+| pixels | k | images | PyTorch | file | 1 + 0.8 k |
+| ---: | ---: | ---: | ---: | ---: | ---: |
 {costs}
 
-What one detection of a scene takes, part by part over the bare pass: the private double of the {modules} modules, and
-reading the candidates, take as long for any number of detections and any size of the images; the gradient passes most
-convolutions behind the finest level, since that level feeds the coarser ones.
+What one detection of a scene takes in PyTorch, part by part over the bare pass: the private double of the {modules}
+modules, and reading the candidates, take as long for any number of detections and any size of the images; the gradient
+passes most convolutions behind the finest level, since that level feeds the coarser ones.
 
 | part | of the bare pass |
 | :--- | ---: |
@@ -118,30 +117,6 @@ def larger(images: Sequence[Tensor]) -> list[Tensor]:
         rows = [torch.cat([*images[start + SIDE * r : start + SIDE * (r + 1)]], 3) for r in range(SIDE)]
         found.append(torch.cat(rows, 2))
     return found
-
-
-def costs(model: torch.nn.Module, images: Sequence[Tensor], most: int, rounds: int) -> list[str]:
-    """A row for each number of detections, of which at most `most` are explained."""
-    bound = camport.bind(model, adapter=DetectionAdapter(most=most))
-    ratios: dict[int, list[float]] = {}
-    for image in images:
-        times: dict[str, list[float]] = {"bare": [], "explained": []}
-        k = len(bound(image).score)
-        with collector_at_rest():
-            for _ in range(rounds):
-                start = time.process_time()
-                with torch.inference_mode():
-                    model(image)
-                middle = time.process_time()
-                bound(image)
-                times["bare"].append(middle - start)
-                times["explained"].append(time.process_time() - middle)
-        ratios.setdefault(k, []).append(statistics.median(times["explained"]) / statistics.median(times["bare"]))
-    side = images[0].shape[-1]
-    return [
-        f"| {side} | {k} | {len(v)} | {statistics.median(v):.2f} | {1 + 0.8 * k:.1f} |"
-        for k, v in sorted(ratios.items())
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

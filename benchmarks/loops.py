@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import camport
-from benchmarks.machine import versions
+from benchmarks.machine import session_of, versions
 from benchmarks.networks_list import NETWORKS, build
 from benchmarks.networks_measure import bare_file
 from camport.core.explainer import Explainer
@@ -54,13 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| :--- | ---: | ---: | ---: | ---: |",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        bare = _session(bare_file(network, Path(folder)))
+        bare = session_of(bare_file(network, Path(folder)))
         best = _best(bare, images)
         methods: list[tuple[Explainer, int]] = [(ScoreCAM(), 512), (GroupCAM(), 32), (RISE(samples=512), 512)]
         for method, masks in methods:
             file = Path(folder) / f"{method.name}.onnx"
             to_onnx(camport.bind(build(network), method, layer="layer4"), file, torch.from_numpy(images[:1]))
-            session = _session(file)
+            session = session_of(file)
             gc.collect()
             found = []
             for _ in range(given.rounds):
@@ -89,15 +89,6 @@ def _cpu(session: Any, **feeds: np.ndarray) -> float:
     start = time.process_time()
     session.run(None, feeds)
     return time.process_time() - start
-
-
-def _session(file: Path) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import camport
+from benchmarks.machine import session_of
 from benchmarks.networks_list import Logits, Network, build
 from benchmarks.timing import interleave
 from camport.errors import CamportError
@@ -97,12 +98,7 @@ def _stem(network: Network) -> str:
 
 
 def _session(file: Path, feeds: dict[str, Any]) -> Callable[[], Any]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = session_of(file)
     return lambda: session.run(None, feeds)
 
 
