@@ -145,8 +145,7 @@ class DetectionAdapter(Adapter):
     def listed(self, outputs: Any) -> dict[str, Tensor]:
         """The detections of one image, best first; InputError where there is none."""
         found = self._candidates(outputs)
-        scores, classes = found.objects()[0].max(1)
-        classes = classes if found.labels is None else found.labels[0]
+        scores, classes = (part[0] for part in found.best())
         likely = (scores >= self.threshold).nonzero()[:, 0]
         if not len(likely):
             raise InputError(
@@ -216,7 +215,7 @@ class DetectionAdapter(Adapter):
             unit = said / _nonzero(said.norm(dim=1, keepdim=True))
             p = found.logits.softmax(2) if found.background is not None else found.logits.sigmoid()
             cosine = torch.matmul(p, unit[:, :, None])[..., 0] / _nonzero(p.norm(dim=2))
-            sure = found.objects().amax(2) if found.objectness is None else found.objectness.sigmoid()
+            sure = found.best()[0] if found.objectness is None else found.objectness.sigmoid()
             likeness = cosine * sure
         return (reached * likeness).amax(1)
 
@@ -247,7 +246,7 @@ class DetectionAdapter(Adapter):
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Boxes of candidates that are likely to be objects, moved a little; every third of any class."""
         found = self._candidates(outputs)
-        scores = found.objects().amax(2)[0]
+        scores = found.best()[0][0]
         best = scores.topk(min(len(scores), 4 * batch + 8)).indices
         rows = best[torch.randint(len(best), (batch,), generator=generator)]
         boxes = found.boxes[0, rows]

@@ -31,13 +31,14 @@ class Candidates:
         self,
         boxes: Part,
         logits: Part,
-        confidence: Part,
+        probability: Part,
         objectness: Part | None = None,
         labels: Int[Tensor, "b n"] | None = None,
         background: int | None = None,
+        certainty: Part | None = None,
     ) -> None:
-        self._boxes, self._logits, self._confidence, self._objectness = boxes, logits, confidence, objectness
-        self.labels, self.background = labels, background
+        self._boxes, self._logits, self._probability, self._objectness = boxes, logits, probability, objectness
+        self.labels, self.background, self._certainty = labels, background, certainty
 
     @cached_property
     def boxes(self) -> Float[Tensor, "b n 4"]:
@@ -50,45 +51,58 @@ class Candidates:
         return _computed(self._logits)
 
     @cached_property
-    def confidence(self) -> Float[Tensor, "b n k"]:
-        """In [0,1], what the detector reports: class probability, times objectness where there is one."""
-        return _computed(self._confidence)
+    def probability(self) -> Float[Tensor, "b n k"]:
+        """In [0,1], of each class; 0 in the background's column."""
+        found = _computed(self._probability)
+        if self.background is None:
+            return found
+        column = torch.arange(found.shape[2], device=found.device) != self.background % found.shape[2]
+        return found * column.to(found.dtype)
+
+    @cached_property
+    def certainty(self) -> Float[Tensor, "b n"] | None:
+        """What every probability is multiplied by to give the confidence that the detector reports, in [0,1]; None
+        where that is the probability itself.
+        """
+        return None if self._certainty is None else _computed(self._certainty)
 
     @cached_property
     def objectness(self) -> Float[Tensor, "b n"] | None:
         """The logit of there being any object; None for detectors without."""
         return None if self._objectness is None else _computed(self._objectness)
 
-    def objects(self) -> Float[Tensor, "b n k"]:
-        """The confidence, 0 in the background's column."""
-        if self.background is None:
-            return self.confidence
-        k = self.confidence.shape[2]
-        column = torch.arange(k, device=self.confidence.device) != self.background % k
-        return self.confidence * column.to(self.confidence.dtype)
+    def best(self) -> tuple[Float[Tensor, "b n"], Int[Tensor, "b n"]]:
+        """Each candidate's largest confidence, and the class that it has it in."""
+        found, classes = self.probability.max(2)
+        return self._confidence(found), classes if self.labels is None else self.labels
 
     def confident(self, classes: Int[Tensor, " r"]) -> Float[Tensor, "r n"]:
         """Each candidate's confidence in the class of each row; of -1, in its best class."""
-        found = self.objects()
-        best = found.amax(2)
+        best = self.probability.amax(2)
         if self.labels is not None:
-            same = (self.labels == classes[:, None]).to(best.dtype)
-            return torch.where((classes < 0)[:, None], best, best * same)
-        wanted = one_hot(classes, found.shape[2]).to(found.dtype)
-        return torch.where((classes < 0)[:, None], best, torch.matmul(found, wanted[:, :, None])[..., 0])
+            named = best * (self.labels == classes[:, None]).to(best.dtype)
+        else:
+            wanted = one_hot(classes, self.probability.shape[2]).to(best.dtype)
+            named = torch.matmul(self.probability, wanted[:, :, None])[..., 0]
+        return self._confidence(torch.where((classes < 0)[:, None], best, named))
 
     def confidence_of(self, index: Int[Tensor, " r"], classes: Int[Tensor, " r"]) -> Float[Tensor, " r"]:
         """The confidence of the candidate `index` of each row in the row's class."""
-        row = picked(self.objects(), index)
+        row = picked(self.probability, index)
         if self.labels is not None:
-            return row[:, 0] * (self.best_class(index) == classes).to(row.dtype)
-        return (row * one_hot(classes, row.shape[1]).to(row.dtype)).sum(1)
+            found = row[:, 0] * (self.best_class(index) == classes).to(row.dtype)
+        else:
+            found = (row * one_hot(classes, row.shape[1]).to(row.dtype)).sum(1)
+        return found if self.certainty is None else found * picked(self.certainty[:, :, None], index)[:, 0]
 
     def best_class(self, index: Int[Tensor, " r"]) -> Int[Tensor, " r"]:
         """The class of the candidate `index` of each row."""
         if self.labels is not None:
             return self.labels.expand(index.shape[0], -1).gather(1, index[:, None])[:, 0]
-        return picked(self.objects(), index).argmax(1)
+        return picked(self.probability, index).argmax(1)
+
+    def _confidence(self, probability: Float[Tensor, "r n"]) -> Float[Tensor, "r n"]:
+        return probability if self.certainty is None else probability * self.certainty
 
     def logit(self, index: Int[Tensor, " r"], classes: Int[Tensor, " r"]) -> Float[Tensor, " r"]:
         """The class logit of the candidate `index` of each row, differentiable."""

@@ -53,8 +53,10 @@ class Form:
 def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
     """The candidates in `outputs` for images of `size`, (height, width); ModelError where they are not of the form."""
     if form.format == "candidates":
-        names = ("boxes", "logits", "confidence", "objectness")
-        return Candidates(**{name: part(outputs, name) for name in names}, background=form.background)
+        boxes, logits, confidence, objectness = (
+            part(outputs, name) for name in ("boxes", "logits", "confidence", "objectness")
+        )
+        return Candidates(boxes, logits, confidence, objectness, background=form.background)
     if form.format == "detr":
         return _detr(outputs, form, size)
     if form.format == "yolov8":
@@ -142,8 +144,9 @@ def _yolov5(outputs: Any, form: Form) -> Candidates:
     return Candidates(
         lambda: corners(rows[:, :, :4]),
         lambda: numbers(5, 5 + k),
-        lambda: rows[:, :, 4:5] * rows[:, :, 5 : 5 + k],
+        rows[:, :, 5 : 5 + k],
         lambda: numbers(4, 5)[:, :, 0],
+        certainty=rows[:, :, 4],
     )
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from camport.core.explainer import Explainer
 from camport.core.fusion import Fusion, over_layers
@@ -54,20 +55,28 @@ class ODAM(Explainer):
         return over_layers(probe, lambda a, g: (self._smooth(g) * a).sum(1).relu(), self.fusion)
 
     def _smooth(self, g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """A Gaussian that sums to one; outside the map gradients are 0.
+        """A Gaussian that sums to one, along one axis and then the other; outside the map gradients are 0.
 
-        Written with matrices, whose row i holds the Gaussian around i: three times as fast as convolving each channel.
+        In PyTorch by matrices, whose row i holds the Gaussian around i: up to three times as fast as convolving each
+        channel. In a file by convolutions, which engines do three to five times as fast as matrices.
         """
         if not self.sigma:
             return g
-        h, w = g.shape[-2:]
-        rows = self._around(h, g)
-        return rows @ g @ (rows if not traced() and h == w else self._around(w, g))
-
-    def _around(self, n: int | torch.SymInt, like: Tensor) -> Float[Tensor, "n n"]:
         reach = math.ceil(3 * self.sigma)
-        total = sum(math.exp(-0.5 * (i / self.sigma) ** 2) for i in range(-reach, reach + 1))
-        places = torch.arange(n, dtype=like.dtype, device=like.device)
-        away = places[:, None] - places
-        near = (away.abs() <= reach).to(like.dtype)
-        return (away / self.sigma).square().mul(-0.5).exp() * near / total
+        away = torch.arange(-reach, reach + 1, dtype=g.dtype, device=g.device)
+        weights = (away / self.sigma).square().mul(-0.5).exp()
+        weights = weights / weights.sum()
+        if traced():
+            c = g.shape[1]
+            down = functional.conv2d(g, weights[:, None].expand(c, 1, -1, 1), padding=(reach, 0), groups=c)
+            return functional.conv2d(down, weights.expand(c, 1, 1, -1), padding=(0, reach), groups=c)
+        rows, columns = (_around(n, weights) for n in g.shape[-2:])
+        return rows @ g @ columns
+
+
+def _around(n: int, weights: Float[Tensor, " taps"]) -> Float[Tensor, "n n"]:
+    """Row i holds the weights around i."""
+    places = torch.arange(n, device=weights.device)
+    past = len(weights) // 2 + 1
+    away = (places - places[:, None]).clamp(-past, past) + past
+    return functional.pad(weights, (1, 1))[away]

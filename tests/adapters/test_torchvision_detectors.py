@@ -51,7 +51,7 @@ def test_candidates_are_what_the_model_detects(name):
             assert float(overlap(box, found.boxes[0]).max()) > 0.99
             continue
         clipped = found.boxes[0].clamp(min=low, max=high)
-        off = (clipped - box).abs().amax(1) + 100 * (found.confidence[0, :, label] - score).abs()
+        off = (clipped - box).abs().amax(1) + 100 * (found.probability[0, :, label] - score).abs()
         assert float(off.min()) < 0.02
 
 
