@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from types import MethodType
 from typing import Any
 
 import torch
@@ -13,7 +11,6 @@ from torch import Tensor, nn
 
 from camport.adapters import detection_rcnn, detection_torchvision
 from camport.adapters.detection_candidates import Candidates
-from camport.core.replica import visited
 from camport.errors import ModelError
 
 WRAPPERS = ("predictor", "dmb", "pt")
@@ -73,27 +70,4 @@ def caller(model: nn.Module) -> Caller:
 
 
 def _plain(model: nn.Module, images: Tensor, target: Mapping[str, Tensor] | None) -> Any:
-    for _, module in visited(model):
-        kind: Any = type(module)
-        for name, function, static in _remembered(kind):
-            module.__dict__[name] = function if static else MethodType(function, module)
     return model(images)
-
-
-@cache
-def _remembered(kind: type) -> tuple[tuple[str, Callable[..., Any], bool], ...]:
-    """A module's functions that remember results (functools.lru_cache), without the memory: name, function, static.
-
-    What was remembered in inference mode lets no gradient through, and symbolic sizes cannot be looked up.
-    """
-    found: dict[str, tuple[str, Callable[..., Any], bool]] = {}
-    for part in kind.__mro__[: kind.__mro__.index(nn.Module)]:
-        for name, member in vars(part).items():
-            static = isinstance(member, staticmethod)
-            outer = member.__func__ if isinstance(member, staticmethod) else member
-            if not hasattr(outer, "__wrapped__"):
-                continue
-            cells = [cell.cell_contents for cell in getattr(outer, "__closure__", None) or ()]
-            if any(hasattr(v, "cache_info") for v in (outer, *cells)):
-                found.setdefault(name, (name, outer.__wrapped__, static))
-    return tuple(found.values())

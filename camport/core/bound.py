@@ -18,13 +18,12 @@ from camport.core.derivative import wide
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
 from camport.core.heatmap import minmax
+from camport.core.kinds import explained, recorded
 from camport.core.layers import LayerName, parse_layers, record
 from camport.core.loop import Tick, limited
-from camport.core.pooling import pooling
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.replica import double_of, tensors, with_state
-from camport.core.steady import steady
 from camport.errors import ExportError, FlatMapWarning, MethodError
 
 
@@ -85,7 +84,7 @@ class Bound:
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
-            double = double_of(self.model, lambda kind: pooling(steady(kind)))
+            double = double_of(self.model, explained)
             probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
             self.explainer.check(probe)
             raw = wide(self.explainer.saliency(probe).detach())
@@ -201,7 +200,7 @@ class BoundProgram:
         """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
         bound, images = self.bound, inputs["images"]
         given = {name: inputs[name] for name in bound.adapter.inputs}
-        probe = bound._probe(with_state(bound.model, state, steady), images, given)
+        probe = bound._probe(with_state(bound.model, state, recorded), images, given)
         raw = bound.explainer.saliency(probe).detach()
         heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))
         leaves = {id(v): v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)}.values()

@@ -14,13 +14,9 @@ from camport.core.loop import traced
 
 def steady(kind: type[nn.Module]) -> type[nn.Module]:
     """A class derived from `kind` whose gradients come in the usual order, where that is a batch normalisation."""
-    if kind not in _MADE:
-        own = {"__module__": kind.__module__}
-        _MADE[kind] = type(kind.__name__, (_Steady, kind), own) if issubclass(kind, nn.BatchNorm2d) else kind
-    return _MADE[kind]
-
-
-_MADE: dict[type[nn.Module], type[nn.Module]] = {}
+    if not issubclass(kind, nn.BatchNorm2d):
+        return kind
+    return type(kind.__name__, (_Steady, kind), {"__module__": kind.__module__})
 
 
 class _Steady(nn.Module):

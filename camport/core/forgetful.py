@@ -1,0 +1,31 @@
+"""Modules whose functions remember results (functools.lru_cache), without the memory.
+
+What was remembered in inference mode lets no gradient through, and symbolic sizes cannot be looked up.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+
+def forgetful(kind: type[nn.Module]) -> type[nn.Module]:
+    """A class derived from `kind` that computes anew what `kind` remembers; `kind` itself where that is nothing."""
+    found: dict[str, Any] = {}
+    for part in kind.__mro__[: kind.__mro__.index(nn.Module)]:
+        for name, member in vars(part).items():
+            function = _without_memory(member)
+            if function is not None:
+                found.setdefault(name, function)
+    return type(kind.__name__, (kind,), {"__module__": kind.__module__, **found}) if found else kind
+
+
+def _without_memory(member: Any) -> Callable[..., Any] | None:
+    static = isinstance(member, staticmethod)
+    outer = member.__func__ if static else member
+    if not hasattr(outer, "__wrapped__"):
+        return None
+    cells = [cell.cell_contents for cell in getattr(outer, "__closure__", None) or ()]
+    if not any(hasattr(v, "cache_info") for v in (outer, *cells)):
+        return None
+    return staticmethod(outer.__wrapped__) if static else outer.__wrapped__
