@@ -12,6 +12,7 @@ from PIL import ImageOps
 import camport
 from benchmarks.detection import cases
 from camport.adapters import DetectionAdapter, FunctionAdapter
+from camport.cli import main
 from camport.demo.detector import CARD
 from camport.demo.detector import load as load_detector
 from camport.errors import ExportError, InputError, ParityError
@@ -144,6 +145,58 @@ def test_photographs_in_detections_and_maps_out(detector_files):
     assert sorted(result.detections[:, 6]) == [0, 5, 6]
     np.testing.assert_allclose(result.detections, expected.detections, atol=0.05)
     np.testing.assert_allclose(result.heatmap, expected.heatmap, atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["one", "found", "photos"])
+def test_on_the_command_line(detector_files, name, tmp_path, capsys):
+    """Whatever the file takes, the same is found and drawn."""
+    folder, _, _ = detector_files
+    picture = ImageOps.expand(open_image(SAMPLES / "five-six-zero.png"), (30, 10, 0, 10), (114, 114, 114))
+    picture.save(tmp_path / "street.png")
+    found = {}
+    for file in ("rows", name):
+        out = tmp_path / f"{file}.npz"
+        assert main(["run", str(folder / f"{file}.onnx"), str(tmp_path / "street.png"), "-o", str(out)]) == 0
+        assert "street.png: class 0 0.9" in capsys.readouterr().out
+        with np.load(out) as numbers:
+            found[file] = numbers["heatmap"][np.argsort(numbers["score"])]
+    np.testing.assert_allclose(found[name], found["rows"], atol=0.02)
+    options = [str(tmp_path / "street.png"), "--target", "6", "--confidence", "0.5", "-o", str(tmp_path / "out.png")]
+    assert main(["run", str(folder / f"{name}.onnx"), *options]) == 0
+    assert "street.png: class 6 0.9" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--box", "1,2,30,40"), "explains what it finds itself and takes no boxes"),
+        (
+            ("--confidence", "0.999"),
+            "the file finds 3 things, but none of the class and confidence that were asked for",
+        ),
+        (("--target", "8"), "the file finds 3 things, but none of the class and confidence that were asked for"),
+    ],
+)
+def test_bad_input_for_a_file_that_finds_by_itself(detector_files, options, message, tmp_path, capsys):
+    out = tmp_path / "out.png"
+    file, picture = detector_files[0] / "found.onnx", SAMPLES / "five-six-zero.png"
+    assert main(["run", str(file), str(picture), *options, "-o", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("camport: error: ")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_exported_by_the_command_line(tmp_path, capsys):
+    one = tmp_path / "one.onnx"
+    assert main(["export", "-m", "demo:gap-pool", "--one-image", "-o", str(one)]) == 0
+    result = load(one)(np.zeros((1, 3, 64, 64), np.float32), target=[1, 2, 3])
+    assert (result.outputs.shape, result.heatmap.shape) == ((1, 10), (3, 64, 64))
+    assert main(["run", str(one), str(SAMPLES / "zero-nine.png"), "--target", "9", "-o", str(tmp_path / "o.png")]) == 0
+    capsys.readouterr()
+    assert main(["export", "-m", "demo:gap-pool", "--one-image", "-o", str(tmp_path / "one.pt2")]) == 2
+    assert "--one-image is for .onnx files" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
