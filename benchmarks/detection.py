@@ -52,8 +52,9 @@ The same boxes with `odam` in an exported file, run by ONNX Runtime: energy {fil
 Explaining the k best detections of an image over the bare forward pass: one forward pass, then one backward pass of the
 tail for each. *PyTorch*: `bound(image)` over the model. *file*: what `to_onnx(..., one_image=True)` writes, asked about
 the same k boxes, over the bare model's file, both in ONNX Runtime. Medians of process CPU time, one thread, both sides
-alternating. Scenes are {small} x {small} pixels and take some milliseconds, to which the work of Python beside the network
-adds as many in PyTorch; of sixteen of them a picture of {large} x {large} is made, nearer to what detectors are given.
+alternating. Scenes are {small} x {small} pixels and take some milliseconds, to which in PyTorch the work of Python
+beside the network adds as many; of sixteen of them a picture of {large} x {large} is made, nearer to
+what detectors are given.
 
 | pixels | k | images | PyTorch | file | 1 + 0.8 k |
 | ---: | ---: | ---: | ---: | ---: | ---: |
