@@ -28,8 +28,9 @@ def build_feeds(
 ) -> dict[str, np.ndarray]:
     """The arrays the graph takes, by input name.
 
-    A value without the batch axis holds for every image: an int for `target` [b], one box [4] for `boxes`
-    [b,4]. Classes that are left out are -1. Floats are cast to the graph's precision, integers to its width.
+    A value without the batch axis holds for every image, or for every target of a single image: an int for `target`
+    [b], one box [4] for `boxes` [b,4]. Classes that are left out are -1. Floats are cast to the graph's precision,
+    integers to its width.
 
     Args:
         ports: the graph's inputs, the one that sets the batch size first.
@@ -49,7 +50,7 @@ def build_feeds(
             raise UnknownNameError("input", name, names)
     feeds: dict[str, np.ndarray] = {}
     sizes = {} if sizes is None else sizes
-    for port in ports:
+    for port in sorted(ports, key=lambda port: _lacks_batch(port, values.get(port.name))):
         value = values.get(port.name)
         if value is None and port.name not in CLASS_INPUTS:
             raise InputError(f"{port.name} is missing; the graph takes {', '.join(str(p) for p in ports)}")
@@ -63,6 +64,14 @@ def build_feeds(
             _check_classes(port.name, array, len(labels))
         feeds[port.name] = np.ascontiguousarray(array)
     return feeds
+
+
+def _lacks_batch(port: Port, value: Any) -> bool:
+    """Whether a value stands for all rows, whose number the other inputs then tell."""
+    try:
+        return value is None or np.ndim(value) < len(port.shape)
+    except ValueError:  # a ragged list, which is refused for what it is
+        return False
 
 
 def _to_array(port: Port, value: Any, labels: tuple[str, ...] | None) -> np.ndarray:

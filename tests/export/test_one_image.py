@@ -42,35 +42,37 @@ def repeated(file, images, **target):
     return load(file)(np.repeat(images, rows, 0), **target)
 
 
-def same(found, expected):
+def same(found, expected, tolerance=1e-5):
     """Every output: rows are those of the file for a batch, and what is the image's stands once."""
     assert list(found) == list(expected)
     for name, wanted in expected.items():
         shared = name.startswith(("outputs", "feature_maps"))
         assert found[name].shape == (1 if shared else len(wanted), *wanted.shape[1:]), name
-        np.testing.assert_allclose(
-            np.broadcast_to(found[name], wanted.shape), wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max(initial=1e-9)
-        )
+        got, largest = np.broadcast_to(found[name], wanted.shape), np.abs(wanted).max(initial=1e-9)
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=tolerance * largest)
 
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_every_method_of_one_pass(name: str, tmp_path: Path) -> None:
     s = setting(name)
     bound = camport.bind(s.model.float(), s.method, s.layer)
-    traced, other = s.x[:2].float(), images(1, tuple(s.x.shape[2:]), torch.float32, seed=7).numpy()
+    traced, other = s.x[:2].float(), images(1, tuple(s.x.shape[2:]), torch.float32, seed=7)
     with quiet():
         if name in LOOPS:
             with pytest.raises(ExportError, match="this method runs many variants of the image in a loop"):
                 to_onnx(bound, tmp_path / "one.onnx", traced, one_image=True)
             assert not list(tmp_path.iterdir())
             return
-        to_onnx(bound, tmp_path / "rows.onnx", traced)
         to_onnx(bound, tmp_path / "one.onnx", traced, one_image=True)
+        eager = bound(other.expand(len(TARGET), -1, -1, -1), torch.tensor(TARGET))
     explainer = load(tmp_path / "one.onnx")
     assert explainer.one_image
-    result = explainer(other, target=TARGET)
-    same(result, repeated(tmp_path / "rows.onnx", other, target=TARGET))
-    same(explainer(other, target=2), repeated(tmp_path / "rows.onnx", other, target=[2]))
+    result = explainer(other.numpy(), target=TARGET)
+    expected = {"outputs": eager.outputs, "score": eager.score, "heatmap": eager.heatmap}
+    expected |= {"feature_maps": eager.activations[0]} if eager.activations else {}
+    expected |= {"gradients": eager.gradients[0]} if eager.gradients else {}
+    same(result, {key: value.numpy() for key, value in expected.items()}, 2e-4)
+    np.testing.assert_allclose(explainer(other.numpy(), target=2).heatmap[0], result.heatmap[3], atol=1e-5)
 
 
 def convolutions(file):
@@ -210,6 +212,31 @@ def test_other_detectors(network, tmp_path):
     asked = {"boxes": np.array([[3, 5, 50, 44], [30, 2, 90, 60], [0, 0, 0, 0]], np.float32), "class_ids": [1, -1, 2]}
     other = photographs(1, seed=9).float().numpy()
     same(load(tmp_path / "one.onnx")(other, **asked), repeated(tmp_path / "rows.onnx", other, **asked))
+
+
+CAPTION = [1, 3, 9, 15, 16, 3, 12, *[2] * 7]
+ASKED = {
+    "captioner": ({"tokens": [CAPTION] * 3, "span": [[2, 3], [6, 7], [-1, -1]]}, {"tokens": CAPTION}),
+    "segmenter": ({"target": [5, -1, 0], "mask": np.full((3, 128, 128), -1.0)}, {"mask": np.full((128, 128), -1.0)}),
+}
+"""What is asked, and what of it may be said once."""
+
+
+@pytest.mark.parametrize("network", ASKED)
+def test_other_tasks(network, tmp_path):
+    """All words of a caption, and several regions, of one image that is looked at once."""
+    loaded = load_model(f"demo:{network}")
+    pictures = np.stack([loaded.preprocess.apply(open_image(file))[0] for file in sorted(SAMPLES.glob("*.png"))[:3]])
+    bound = camport.bind(loaded.model, None, loaded.layer, loaded.adapter)
+    for name, options in (("rows", {}), ("one", {"one_image": True})):
+        to_onnx(bound, tmp_path / f"{name}.onnx", torch.from_numpy(pictures[:2]), **options)
+    asked, once = ASKED[network]
+    expected = repeated(tmp_path / "rows.onnx", pictures[2:], **asked)
+    for said in (asked, {**asked, **once}):
+        result = load(tmp_path / "one.onnx")(pictures[2:], **said)
+        np.testing.assert_allclose(result.heatmap, expected.heatmap, atol=1e-5)
+        np.testing.assert_allclose(result.gradients, expected.gradients, atol=1e-6)
+    assert convolutions(tmp_path / "one.onnx") == convolutions(tmp_path / "rows.onnx")
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
