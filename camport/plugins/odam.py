@@ -1,7 +1,9 @@
 """ODAM."""
 
 import math
+from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -63,20 +65,28 @@ class ODAM(Explainer):
         if not self.sigma:
             return g
         reach = math.ceil(3 * self.sigma)
-        away = torch.arange(-reach, reach + 1, dtype=g.dtype, device=g.device)
-        weights = (away / self.sigma).square().mul(-0.5).exp()
-        weights = weights / weights.sum()
         if traced():
             c = g.shape[1]
+            away = torch.arange(-reach, reach + 1, dtype=g.dtype, device=g.device)
+            weights = (away / self.sigma).square().mul(-0.5).exp()
+            weights = weights / weights.sum()
             down = functional.conv2d(g, weights[:, None].expand(c, 1, -1, 1), padding=(reach, 0), groups=c)
             return functional.conv2d(down, weights.expand(c, 1, 1, -1), padding=(0, reach), groups=c)
-        rows, columns = (_around(n, weights) for n in g.shape[-2:])
+        rows, columns = (
+            torch.frombuffer(_around(n, self.sigma), dtype=torch.float64).view(n, n).to(g) for n in g.shape[-2:]
+        )
         return rows @ g @ columns
 
 
-def _around(n: int, weights: Float[Tensor, " taps"]) -> Float[Tensor, "n n"]:
-    """Row i holds the weights around i."""
-    places = torch.arange(n, device=weights.device)
-    past = len(weights) // 2 + 1
-    away = (places - places[:, None]).clamp(-past, past) + past
-    return functional.pad(weights, (1, 1))[away]
+@lru_cache(maxsize=32)
+def _around(n: int, sigma: float) -> bytearray:
+    """Row i of n holds the Gaussian around i: n times n float64, outside of any tensor mode."""
+    reach = math.ceil(3 * sigma)
+    away = [i / sigma for i in range(-reach, reach + 1)]
+    weights = [math.exp(-0.5 * x * x) for x in away]
+    whole = sum(weights)
+    found = array("d", bytes(8 * n * n))
+    for i in range(n):
+        for j in range(max(0, i - reach), min(n, i + reach + 1)):
+            found[i * n + j] = weights[j - i + reach] / whole
+    return bytearray(found)

@@ -150,6 +150,14 @@ def test_suppression_is_that_of_torchvision(threshold):
     assert torch.equal(suppressed(boxes, scores, classes, threshold, 5), kept[:5])
 
 
+def test_boxes_outside_the_image_suppress_none_of_another_class():
+    """torchvision's `batched_nms` moves classes apart by the largest coordinate alone."""
+    boxes = torch.tensor([[0.0, 0, 10, 10], [-11, -11, -1, -1]])
+    scores, classes = torch.tensor([0.9, 0.8]), torch.tensor([0, 1])
+    assert torchvision.ops.batched_nms(boxes, scores, classes, 0.5).tolist() == [0]
+    assert suppressed(boxes, scores, classes, 0.5, 9).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("method", ["odam", "layercam", "hirescam", "eigencam", "shapleycam", "saliency", "fullgrad"])
 def test_methods_explain_several_boxes_of_one_image_as_each_alone(method):
     model, images = awake(FORMS["yolov8"]()), photographs()
