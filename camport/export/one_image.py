@@ -32,7 +32,7 @@ BROADCASTING = (
 
 NUMBERING = ("MaxPool", "Range", "NonZero", "CumSum")
 """Operators whose whole numbers may count through the batch, so that a row's are not the image's: they, and the whole
-numbers and truth values made of them, are computed anew for the rows. Numbers that are read by them are the row's own.
+numbers and truth values made of them, are computed anew for the rows. What is looked up by them is the row's own.
 """
 
 ONCE = ("images", "outputs", "feature_maps")
