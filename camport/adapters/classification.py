@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid, find_grid
+from camport.core.heatmap import Size
 from camport.errors import InputError, ModelError
 
 Score = Literal["logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression"]
@@ -168,9 +169,7 @@ class ClassificationAdapter(Adapter):
         classes[1::2] = -1
         return {"target": classes}
 
-    def grid(
-        self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str
-    ) -> Grid:
+    def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
         """As read from the model, or tokens on the grid that was given."""
         if self.patch_grid is not None and activation.dim() == 3:
             h, w = self.patch_grid

@@ -21,7 +21,7 @@ from camport.adapters.detection_layers import head_inputs, trailing_queries
 from camport.adapters.detection_torchvision import placed
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid
-from camport.core.heatmap import upsample
+from camport.core.heatmap import Size, upsample
 from camport.core.layers import LayerName, Run
 from camport.errors import InputError, MethodError
 
@@ -122,9 +122,7 @@ class DetectionAdapter(Adapter):
         """The inputs of the detector's head."""
         return head_inputs(runs, self.form.queries if self.form else 0)
 
-    def grid(
-        self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str
-    ) -> Grid:
+    def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
         """As for every model; of a transformer's tokens, those that it asks with lie nowhere on the image."""
         found = trailing_queries(activation, image_size, model, self.form.queries if self.form else 0)
         return found or super().grid(activation, image_size, model, module, name)
@@ -257,7 +255,7 @@ class DetectionAdapter(Adapter):
         classes[::3] = -1
         return {"boxes": boxes.float(), "class_ids": classes}
 
-    def lay(self, maps: Float[Tensor, "b h w"], size: tuple[int, int], model: nn.Module) -> Float[Tensor, "b H W"]:
+    def lay(self, maps: Float[Tensor, "b h w"], size: Size, model: nn.Module) -> Float[Tensor, "b H W"]:
         """Maps of the layers at the size of the images: a detector that resizes and pads inside has them elsewhere."""
         frame = placed(model, size)
         return upsample(maps, size) if frame is None else frame.to_image(maps)

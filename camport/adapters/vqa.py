@@ -14,6 +14,7 @@ from camport.adapters.asking import EMPTY, answers_to, named_answer, parts_from,
 from camport.adapters.reading import found, one_hot
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid
+from camport.core.heatmap import Size
 from camport.errors import InputError
 
 
@@ -145,9 +146,7 @@ class VqaAdapter(Adapter):
             length=self.length or getattr(model, "question_length", None),
         )
 
-    def grid(
-        self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str
-    ) -> Grid:
+    def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
         """As read from the model; a question's tokens before the patches are dropped."""
         return patches_behind_text(activation, image_size, model, module, name)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.grid import Grid, find_grid
-from camport.core.heatmap import upsample
+from camport.core.heatmap import Size, upsample
 from camport.core.layers import LayerName, Run, choose
 
 
@@ -110,13 +110,11 @@ class Adapter(ABC):
         """Sentences that warn of what was explained, or of a method that does not fit it."""
         return iter(())
 
-    def lay(self, maps: Float[Tensor, "b h w"], size: tuple[int, int], model: nn.Module) -> Float[Tensor, "b H W"]:
+    def lay(self, maps: Float[Tensor, "b h w"], size: Size, model: nn.Module) -> Float[Tensor, "b H W"]:
         """A method's maps at the images' size, where they lie on the images."""
         return upsample(maps, size)
 
-    def grid(
-        self, activation: Tensor, image_size: tuple[int, int], model: nn.Module, module: nn.Module, name: str
-    ) -> Grid:
+    def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
         """How the output of `module`, called `name`, lies on the image; LayerError where it is no map."""
         return find_grid(activation, image_size, model, module, name)
 
