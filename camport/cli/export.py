@@ -62,7 +62,7 @@ def export(
     ] = False,
     one_image: Annotated[
         bool,
-        typer.Option("--one-image", help="The file takes one image and any number of targets; with --nms, the image."),
+        typer.Option("--one-image", help="For one image and any number of targets; with --nms, its detections."),
     ] = False,
     trust_checkpoint: Trust = False,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
