@@ -4,6 +4,7 @@ What was remembered in inference mode lets no gradient through, and symbolic siz
 """
 
 from collections.abc import Callable
+from types import CellType
 from typing import Any
 
 from torch import nn
@@ -25,7 +26,14 @@ def _without_memory(member: Any) -> Callable[..., Any] | None:
     outer = member.__func__ if static else member
     if not hasattr(outer, "__wrapped__"):
         return None
-    cells = [cell.cell_contents for cell in getattr(outer, "__closure__", None) or ()]
-    if not any(hasattr(v, "cache_info") for v in (outer, *cells)):
+    held = [_content(cell) for cell in getattr(outer, "__closure__", None) or ()]
+    if not any(hasattr(value, "cache_info") for value in (outer, *held)):
         return None
     return staticmethod(outer.__wrapped__) if static else outer.__wrapped__
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty
+        return None
