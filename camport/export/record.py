@@ -1,10 +1,11 @@
 """Records one call of a function, autograd included, as a graph of ATen operators over fake tensors.
 
 Why by hand and not by torch.export: torch.export and torch.onnx cannot see through `torch.autograd.grad`. make_fx runs
-below autograd and records what it calls. Three contexts make what it records fit for every input:
+below autograd and records what it calls. Four contexts make what it records fit for every input:
 
 - the fake mode: no operator computes a value, so none can be baked in as a constant;
 - the python dispatcher: without it operators compute sizes in C++ and the batch becomes a number;
+- the second gradient of convolutions in Python, for the same reason;
 - the plain attention kernel: the fused ones have no derivative that an exporter knows.
 """
 
@@ -23,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from camport.errors import ExportError
 from camport.export.graph import compile_graph, free_name, set_buffer
 from camport.export.preserve import PreserveOperators
+from camport.export.second_gradient import second_gradient
 
 SAMPLE_BATCH = 13
 """The batch size that stands behind the symbol `b` while tracing. 0 and 1 would specialise, and a small number
@@ -50,7 +52,7 @@ def record(
 @contextmanager
 def as_traced(mode: FakeTensorMode) -> Iterator[None]:
     """While open, PyTorch calls the operators that a graph would have, on fake tensors of `mode`."""
-    with mode, enable_python_dispatcher(), sdpa_kernel(SDPBackend.MATH), PreserveOperators():
+    with mode, enable_python_dispatcher(), second_gradient(), sdpa_kernel(SDPBackend.MATH), PreserveOperators():
         yield
 
 
