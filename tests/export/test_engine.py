@@ -84,7 +84,7 @@ def test_dynamic_size(tmp_path: Path, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", [(33, 33), (48, 41)])
 def test_dynamic_size_of_a_method_that_builds_on_it(tmp_path: Path, size: tuple[int, int]) -> None:
-    """ODAM's Gaussian has a matrix as large as the layer, which is square in the traced images alone."""
+    """ODAM's Gaussian: matrices as large as the layer in PyTorch, convolutions in the file; traced on square images."""
     bound = camport.bind(small(), "odam", "2")
     to_onnx(bound, tmp_path / "small.onnx", IMAGES[..., :33], dynamic="batch+size")
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
