@@ -178,6 +178,8 @@ def markdown(found: dict[str, dict[str, Evaluation | str]], scenes: int, slow_sc
     ]
     for name, rows in found.items():
         parts += [f"## {name} ({NETWORKS[name].input_size} x {NETWORKS[name].input_size})", "\n".join(_table(rows))]
+        refusals = [f"- `{method}`: {reason}" for method, reason in rows.items() if isinstance(reason, str)]
+        parts += ["What does not fit this network, and why:\n\n" + "\n".join(refusals)] if refusals else []
     return "\n\n".join(part.strip() for part in (*parts, NOTES) if part) + "\n"
 
 

@@ -38,13 +38,14 @@ class Recipe:
     rate: float = 4e-3
     weight_decay: float = 1e-2
     start: str | None = None
-    """The network whose weights training starts from; random ones otherwise."""
+    """The network whose convolutions and other layers of the same shape training starts from; random otherwise."""
 
 
 RECIPES = {
     "digits": Recipe(scenes=12_000, epochs=8),
     "gap-pool": Recipe(scenes=14_000, epochs=16, rate=8e-3, weight_decay=3e-2),
     "gap-full": Recipe(scenes=6_000, epochs=2, rate=2e-3, start="gap-pool"),
+    "vit": Recipe(scenes=12_000, epochs=9, rate=2e-3, weight_decay=5e-2, start="gap-pool"),
 }
 
 
@@ -85,6 +86,19 @@ def training_scenes(count: int, size: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images), torch.from_numpy(labels).float()
 
 
+@torch.no_grad()
+def take_over(network: nn.Module, trained: nn.Module) -> None:
+    """Gives each convolution, normalisation and linear layer of `network` the weights of its counterpart.
+
+    Counterparts are the first of their kind in each, the second, and so on, as long as their shapes agree.
+    """
+    for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear):
+        ours, theirs = ([m for m in net.modules() if isinstance(m, kind)] for net in (network, trained))
+        for own, other in zip(ours, theirs, strict=False):
+            if [v.shape for v in own.state_dict().values()] == [v.shape for v in other.state_dict().values()]:
+                own.load_state_dict(other.state_dict())
+
+
 def train(name: str) -> nn.Module:
     """Trains one network from SEED."""
     card, recipe = NETWORKS[name], RECIPES[name]
@@ -93,7 +107,7 @@ def train(name: str) -> nn.Module:
     images, labels = training_scenes(recipe.scenes, card.input_size)
     network = card.factory()
     if recipe.start:
-        network.load_state_dict(load(recipe.start).state_dict())
+        take_over(network, load(recipe.start))
     network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * (recipe.scenes // recipe.batch)

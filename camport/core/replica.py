@@ -38,7 +38,7 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor], kin
     `kind_of` its original's: not a `forward` of its own, which would refer to its module, and such circles wait for a
     garbage collection.
     """
-    named = visited(model)
+    named = _visited(model)
     doubles: dict[int, nn.Module] = {}
     for _, module in named:
         kind: Any = type(module)
@@ -67,7 +67,7 @@ def replicate(model: nn.Module, substitute: Callable[[str, Tensor], Tensor], kin
     return doubles[id(model)]
 
 
-def visited(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def _visited(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Each module once with its name, as `named_modules` tells them, several times faster."""
     found: list[tuple[str, nn.Module]] = []
     _visit(model, "", found, set())

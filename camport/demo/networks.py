@@ -1,4 +1,4 @@
-"""The demo's three classifiers: small, trained on digit scenes, shipped with the package.
+"""The demo's classifiers: small, trained on digit scenes, shipped with the package.
 
 Each has ten logits, one a digit class, trained as presence (binary cross-entropy): the logit of the seven
 speaks of sevens alone, so a map for target 7 must lie on the sevens and on nothing else.
@@ -6,6 +6,8 @@ speaks of sevens alone, so a map for target 7 must lie on the sevens and on noth
 `gap-pool` and `gap-full` are the pair of the class activation map experiment (Zhou et al. 2016, arXiv
 1512.04150): three convolutions, global average pooling and one linear layer, with max-pooling between the
 convolutions and without. Without it the maps have the input's resolution and need no upsampling.
+
+`vit` is torchvision's vision transformer, for the methods that read attention.
 """
 
 from collections.abc import Callable
@@ -111,6 +113,19 @@ class FullResolutionCAMNet(nn.Module):
         return self.fc(self.avgpool(self.features(images)).flatten(1))
 
 
+def digit_transformer(classes: int = len(LABELS)) -> nn.Module:
+    """torchvision's VisionTransformer, small: four blocks of width 64 over 8x8 tokens of 8 pixels at 64 pixels.
+
+    A stem of convolutions in place of one large patch projection (Xiao et al. 2021, arXiv 2106.14881): with thousands
+    of scenes instead of millions a transformer learns little without it. They have the shapes of `PoolingCAMNet`'s,
+    from whose weights training starts, and strides in place of its poolings.
+    """
+    from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
+
+    stem = [ConvStemConfig(channels, kernel_size=5, stride=2) for channels in (32, 64, 128)]
+    return VisionTransformer(64, 8, 4, 4, 64, 128, num_classes=classes, conv_stem_configs=stem)
+
+
 def _convolution(inputs: int, outputs: int, dilation: int) -> tuple[nn.Module, nn.Module, nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, 5, padding=2 * dilation, dilation=dilation, bias=False)
     return convolution, nn.BatchNorm2d(outputs), nn.ReLU()
@@ -140,6 +155,7 @@ NETWORKS: dict[str, Network] = {
     "digits": Network(DigitResNet, layer="layer3", input_size=128),
     "gap-pool": Network(PoolingCAMNet, layer="features", input_size=64),
     "gap-full": Network(FullResolutionCAMNet, layer="features", input_size=64),
+    "vit": Network(digit_transformer, layer="encoder.layers.encoder_layer_3.ln_1", input_size=64),
 }
 
 

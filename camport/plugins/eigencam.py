@@ -18,7 +18,7 @@ class EigenCAM(Explainer):
 
     .. math:: A = U \Sigma V^\top \;(hw \times c), \quad L = A v_1
 
-    Muhammad and Yeasin 2020, arXiv 2008.00299, section III.
+    Muhammad and Yeasin 2020, arXiv 2008.00299, eq. 2 and 3.
 
     Deviation: a graph has no decomposition, so v_1 is found by squaring the Gram matrix (`camport.core.principal`),
     and its sign, which a decomposition leaves open, is that of the mean activation.

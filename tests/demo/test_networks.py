@@ -6,12 +6,14 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+import camport
 from camport.demo.networks import NETWORKS, WEIGHTS, load
 from camport.demo.scenes import LABELS, Scene, make_scene
 from camport.errors import UnknownNameError
 
 SAMPLES = WEIGHTS.parent / "samples"
 SEEDS = range(2000, 2100)  # beyond those that scores.json is about
+CONVOLUTIONAL = [name for name in NETWORKS if name != "vit"]
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +43,26 @@ def test_stored_networks_know_held_out_digits(name, held_out):
     assert truth.gather(1, logits.argmax(1, keepdim=True)).float().mean() >= 0.9
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+def asked(name: str, held_out: dict[int, list[Scene]]) -> tuple[list[Scene], torch.Tensor]:
+    """Scenes of several digits, and the class of the first digit of each."""
+    scenes = [scene for scene in held_out[NETWORKS[name].input_size] if len(scene.digits) > 1]
+    return scenes, torch.tensor([scene.digits[0].label for scene in scenes])
+
+
+def hits(maps: np.ndarray, scenes: list[Scene]) -> float:
+    """How often the largest value lies in a box of the class that was asked about."""
+    found = []
+    for heat, scene in zip(maps, scenes, strict=True):
+        y, x = np.unravel_index(heat.argmax(), heat.shape)
+        boxes = [d.box for d in scene.digits if d.label == scene.digits[0].label]
+        found.append(any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes))
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_maps_peak_on_the_digit_asked_about(name, held_out):
     """Grad-CAM by hand; for the two with global average pooling it is CAM up to a positive factor."""
-    card = NETWORKS[name]
-    scenes = [scene for scene in held_out[card.input_size] if len(scene.digits) > 1]
-    targets = torch.tensor([scene.digits[0].label for scene in scenes])
+    card, (scenes, targets) = NETWORKS[name], asked(name, held_out)
     network, kept = load(name), []
     with torch.enable_grad():
         handle = network.get_submodule(card.layer).register_forward_hook(lambda *a: kept.append(a[2]))
@@ -55,12 +71,20 @@ def test_maps_peak_on_the_digit_asked_about(name, held_out):
         (gradient,) = torch.autograd.grad(score, kept[0])
     raw = F.relu((gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True)).detach()
     maps = F.interpolate(raw, (card.input_size,) * 2, mode="bilinear", align_corners=False)[:, 0].numpy()
-    hits = []
-    for heat, scene in zip(maps, scenes, strict=True):
-        y, x = np.unravel_index(heat.argmax(), heat.shape)
-        boxes = [d.box for d in scene.digits if d.label == scene.digits[0].label]
-        hits.append(any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes))
-    assert np.mean(hits) >= 0.9
+    assert hits(maps, scenes) >= 0.9
+
+
+@pytest.mark.parametrize("method", ["gradcam", "legrad"])
+def test_maps_of_the_transformer_peak_on_the_digit_asked_about(method, held_out):
+    scenes, targets = asked("vit", held_out)
+    explanation = camport.explain(load("vit"), batch("vit", scenes), method, targets, NETWORKS["vit"].layer)
+    assert hits(explanation.heatmap.numpy(), scenes) >= 0.9
+
+
+def test_the_transformers_layer_is_the_one_that_is_chosen():
+    bound = camport.bind(load("vit"))
+    bound(torch.zeros(1, 3, 64, 64), 0)
+    assert bound.layers == (NETWORKS["vit"].layer,)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -77,7 +101,7 @@ def test_full_resolution_maps_have_the_size_of_the_input():
 
 
 def test_the_table_is_whole():
-    assert list(NETWORKS) == ["digits", "gap-pool", "gap-full"]
+    assert list(NETWORKS) == ["digits", "gap-pool", "gap-full", "vit"]
     for name, card in NETWORKS.items():
         assert card.labels == LABELS
         load(name).get_submodule(card.layer)
