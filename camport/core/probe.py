@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
+from camport.core.attention_mode import AttentionMode
 from camport.core.calling import without_graph
 from camport.core.derivative import differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
@@ -70,6 +71,7 @@ class Probe:
         self._native: list[Tensor] = []
         self._grids: list[Grid] = []
         self._gradients: list[Tensor] | None = None
+        self._unfused: Probe | None = None
 
     @property
     def images(self) -> Float[Tensor, "b c H W"]:
@@ -237,12 +239,13 @@ class Probe:
         forward pass, and brings the gradients along.
         """
         self.used.add("gradients")
-        source = self if self._recorded and not self.shared else self.at()
-        source._run()
-        assert source._y is not None
-        pairs = zip(source._native, source._grids, vectors, strict=True)
-        native = [grid.from_maps(v.to(a.dtype), torch.zeros_like(a)) for a, grid, v in pairs]
-        gradients, products = hessian_products(source._y, source._native, native, self._layer_names())
+        source = self._unfused or (self if self._recorded and not self.shared else self.at())
+        try:
+            gradients, products = source._curvature(vectors)
+        except LayerError:
+            with AttentionMode(lambda p: p):  # a fused attention has a gradient, but that has none
+                source = self._unfused = self.at()
+                gradients, products = source._curvature(vectors)
         self._gradients = self._gradients or gradients
         return [grid.to_maps(h) for h, grid in zip(products, source._grids, strict=True)]
 
@@ -270,6 +273,14 @@ class Probe:
             y = self.adapter.score(outputs, self.target)
             grads = torch.autograd.grad(y.sum(), fresh, allow_unused=True)
         return [torch.zeros_like(v) if g is None else g for v, g in zip(leaves, grads, strict=True)]
+
+    def _curvature(self, vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Gradients, and Hessian products of these maps, both as the layers put their values out."""
+        self._run()
+        assert self._y is not None
+        pairs = zip(self._native, self._grids, vectors, strict=True)
+        native = [grid.from_maps(v.to(a.dtype), torch.zeros_like(a)) for a, grid, v in pairs]
+        return hessian_products(self._y, self._native, native, self._layer_names())
 
     def _run(self) -> None:
         if self._passed:

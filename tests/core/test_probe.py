@@ -11,7 +11,7 @@ from camport.core.loop import limited
 from camport.core.probe import Probe
 from camport.core.replica import double_of
 from camport.errors import MethodError
-from tests.nets import Net, images, seeded
+from tests.nets import Net, TokenNet, images, seeded
 
 pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # random networks
 
@@ -257,6 +257,29 @@ def test_hessian_product_is_the_derivative_of_the_gradient():
     assert torch.allclose(got, second * v, atol=1e-12)
     linear = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)).double()
     assert probe(linear, x, "0").hessian_product([v])[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_hessian_product_behind_a_fused_attention(recorded):
+    """PyTorch's fused kernels have a gradient, but that has none; the other way is the difference of two gradients."""
+    model, x, layer, step = seeded(TokenNet()), images(2), "blocks.1.norm1", 1e-5
+    p = probe(model, x, layer)
+    v = torch.randn(p.activations[0].shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
+    if not recorded:
+        _ = p.gradients
+    (got,), (again,) = p.hessian_product([v]), p.hessian_product([2 * v])
+    tokens = F.pad(v.flatten(2).transpose(1, 2), (0, 0, 1, 0))  # nothing at the class token
+
+    def moved(by):
+        model.blocks[1].norm1.register_forward_hook(lambda module, args, output: output + by * tokens)
+        (gradient,) = probe(model, x, layer).gradients
+        model.blocks[1].norm1._forward_hooks.clear()
+        return gradient
+
+    wanted = (moved(step) - moved(-step)) / (2 * step)
+    assert wanted.norm() > 0
+    assert (got - wanted).norm() / wanted.norm() < 1e-6
+    assert torch.allclose(again, 2 * got, rtol=1e-12)
 
 
 def test_limited_loops_repeat_what_they_ran():

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import camport
-from camport.errors import FlatMapWarning
+from camport.errors import FlatMapWarning, MethodError
 from camport.plugins import GroupCAM, HiResCAM, IntegratedGradients, xrai
-from tests.nets import GapNet, Net, images, seeded
-from tests.plugins.quick import TARGET, away, names, plain, quiet, setting
+from tests.nets import GapNet, Net, TokenNet, images, seeded
+from tests.plugins.quick import FEW, TARGET, away, names, plain, quiet, setting
 
 every = pytest.mark.parametrize("name", names())
 
@@ -39,6 +39,22 @@ def test_global_seeds_change_nothing(name):
     np.random.seed(1)  # noqa: NPY002 - the global one is meant
     random.seed(1)
     assert torch.equal(setting(name).explain().raw, expected)
+
+
+@every
+def test_a_transformer_is_explained_or_refused_with_the_reason(name):
+    """Its attention is fused, and its layers put out tokens, one of them of no place."""
+    model, x = seeded(TokenNet(), 1), images(2, (8, 12))
+    with quiet():
+        bound = camport.bind(model, FEW.get(name, name), "blocks.1.norm1")
+        if name == "cam":
+            with pytest.raises(MethodError, match=r"cam needs .* pooling"):
+                bound(x, TARGET[:2])
+            return
+        found = bound(x, TARGET[:2])
+    assert found.heatmap.shape == (2, 8, 12)
+    assert bool(found.raw.isfinite().all())
+    assert float(found.raw.abs().max()) > 0
 
 
 BY_PROBABILITY = {"drise", "groupcam", "iscam", "rise", "scorecam", "sscam"}
