@@ -1,10 +1,11 @@
 """First and second derivatives of the score, with errors that name what the score does not depend on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.errors import LayerError
 
@@ -64,6 +65,16 @@ def hessian_products(
         wide(torch.zeros_like(leaf) if product is None else product) / scale
         for leaf, product in zip(leaves, products, strict=True)
     ]
+
+
+def by_outputs(outputs: Any, score: Callable[[Any], Tensor]) -> list[Tensor]:
+    """d score / d each floating-point tensor of a model's outputs, zeros for those that it does not read."""
+    leaves = [v for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.is_floating_point()]
+    fresh = {id(v): v.detach().requires_grad_() for v in leaves}
+    with torch.enable_grad():
+        y = score(tree_map(lambda v: fresh.get(id(v), v), outputs))
+        grads = torch.autograd.grad(y.sum(), [fresh[id(v)] for v in leaves], allow_unused=True)
+    return [torch.zeros_like(v) if g is None else g for v, g in zip(leaves, grads, strict=True)]
 
 
 def _grad(y: Tensor, leaves: Sequence[Tensor], **options: Any) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.attention_mode import AttentionMode
 from camport.core.calling import without_graph
-from camport.core.derivative import differentiate, differentiate_rows, hessian_products, wide
+from camport.core.derivative import by_outputs, differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
 from camport.core.layout import Layout
@@ -265,14 +265,7 @@ class Probe:
 
     def score_weights(self) -> list[Tensor]:
         """d y^c / d outputs for each floating-point tensor of the outputs: a one-hot for a logit."""
-        leaves = _float_tensors(self.outputs)
-        fresh = [v.detach().requires_grad_() for v in leaves]
-        by_id = {id(v): f for v, f in zip(leaves, fresh, strict=True)}
-        with torch.enable_grad():
-            outputs = torch.utils._pytree.tree_map(lambda v: by_id.get(id(v), v), self.outputs)
-            y = self.adapter.score(outputs, self.target)
-            grads = torch.autograd.grad(y.sum(), fresh, allow_unused=True)
-        return [torch.zeros_like(v) if g is None else g for v, g in zip(leaves, grads, strict=True)]
+        return by_outputs(self.outputs, lambda outputs: self.adapter.score(outputs, self.target))
 
     def _curvature(self, vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Gradients, and Hessian products of these maps, both as the layers put their values out."""
@@ -354,8 +347,3 @@ class Probe:
 
 def _repeat(tensor: Tensor, m: int) -> Tensor:
     return tensor.expand(m, *tensor.shape).flatten(0, 1)
-
-
-def _float_tensors(outputs: Any) -> list[Tensor]:
-    leaves = torch.utils._pytree.tree_leaves(outputs)
-    return [v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()]
