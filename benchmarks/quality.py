@@ -80,7 +80,8 @@ NOTES = """\
 - In `vit`, half of what the layer puts out is negative (0.52). `ablationcam`, `xgradcam` and `gradcam++` give a channel
   the weight of what it adds as a whole, so that its places of the other sign count for the wrong side. Over 40 scenes,
   at `conv_proj.conv_bn_relu_2`, behind a ReLU, `ablationcam` goes from 0.28 to 0.86 and `xgradcam` from 0.18 to 0.45,
-  although `gradcam` falls there from 0.65 to 0.36; `gradcam++` stays at 0.3.
+  although `gradcam` falls there from 0.65 to 0.36; `gradcam++` stays at 0.3. That fits, and is no proof: the two layers
+  differ in depth as well.
 - Behind a layer normalisation every place has the same mean and nearly the same magnitude (0.74 on digits, 0.73 beside
   them), so `feature_maps` and `fem` are near chance in `vit`, and `eigencam` and `kpcacam` not far above it.
 - `dff` shows the concept with the largest share, which in `vit` is the background: its maximum lies in no box at all.

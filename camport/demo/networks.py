@@ -116,9 +116,8 @@ class FullResolutionCAMNet(nn.Module):
 def digit_transformer(classes: int = len(LABELS)) -> nn.Module:
     """torchvision's VisionTransformer, small: four blocks of width 64 over 8x8 tokens of 8 pixels at 64 pixels.
 
-    A stem of convolutions in place of one large patch projection (Xiao et al. 2021, arXiv 2106.14881): with thousands
-    of scenes instead of millions a transformer learns little without it. They have the shapes of `PoolingCAMNet`'s,
-    from whose weights training starts, and strides in place of its poolings.
+    A stem of convolutions in place of one large patch projection (Xiao et al. 2021, arXiv 2106.14881). They have
+    the shapes of `PoolingCAMNet`'s, from whose weights training starts, and strides in place of its poolings.
     """
     from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 

@@ -22,7 +22,7 @@ class AblationCAM(Explainer):
     Desai and Ramaswamy 2020, WACV, doi 10.1109/WACV45572.2020.9093360, eq. 5 and 6.
 
     A channel's weight is what it adds as a whole, so a layer whose activations have one sign suits best: in the demo's
-    transformer it points right three times as often behind a ReLU as behind a layer normalisation.
+    transformer it points right in 0.86 of the cases behind the stem's ReLU, in 0.28 behind the last normalisation.
 
     Where y is negative the quotient turns the weights around, which GuardWarning says; where y is 0 it is left out.
 

@@ -76,7 +76,7 @@ def test_maps_peak_on_the_digit_asked_about(name, held_out):
 
 @pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # nothing speaks for a digit that it overlooks
 def test_maps_of_the_transformer_peak_on_the_digit_asked_about(held_out):
-    """By LeGrad more often than by Grad-CAM: what tokens attend to is nearer to the image than what they hold."""
+    """Bounds are what it reaches (0.87 and 0.71) with some room: it points less well than the networks above."""
     scenes, targets = asked("vit", held_out)
     bounds = {method: camport.bind(load("vit"), method) for method in ("gradcam", "legrad")}
     reached = {m: hits(bound(batch("vit", scenes), targets).heatmap.numpy(), scenes) for m, bound in bounds.items()}
