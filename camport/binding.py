@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,13 +13,14 @@ from camport.core.adapter import Adapter
 from camport.core.bound import Bound
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
+from camport.core.layers import Layers
 
 
 def bind(
     model: nn.Module | str | os.PathLike[str],
-    method: str | Explainer | None = None,
-    layer: str | Sequence[str] | None = None,
-    adapter: str | Adapter = "classification",
+    method: str | type[Explainer] | Explainer | None = None,
+    layer: Layers | None = None,
+    adapter: str | type[Adapter] | Adapter = "classification",
     **options: Any,
 ) -> Bound:
     """Binds a method to a model.
@@ -28,11 +28,12 @@ def bind(
     Args:
         model: any nn.Module, left exactly as found; or the path of an .onnx file, whose nodes are rebuilt as PyTorch
             operations. It is always explained in evaluation mode.
-        method: a name from `camport.methods()`, or an Explainer instance with its options; None is the adapter's
-            (gradcam, for detection odam).
-        layer: dotted module name, a list of names (fused), or None: chosen at the first call and reported.
-            `name@0` is the first run of a module that runs several times. In an .onnx file, a node or a tensor.
-        adapter: a name from `camport.adapters()`, or an Adapter instance with its options.
+        method: a name from `camport.methods()`, an Explainer class, or an instance with its options; None is the
+            adapter's (gradcam, for detection odam).
+        layer: dotted module name, a module of the model, a list of these (fused), or None: chosen at the first call
+            and reported. `name@0` is the first run of a module that runs several times. In an .onnx file, a node or
+            a tensor.
+        adapter: a name from `camport.adapters()`, an Adapter class, or an instance with its options.
         options: `chunk`, `preprocess`, `labels` of `camport.core.bind.bind`.
 
     Raises:
@@ -46,17 +47,17 @@ def bind(
 
         loaded = load_onnx(os.fspath(model))
         own = {"preprocess": dataclasses.asdict(loaded.preprocess), "labels": loaded.labels or None}
-        return core.bind(loaded.model, method, layer or loaded.layer, adapter, **{**own, **options})
+        return core.bind(loaded.model, method, loaded.layer if layer is None else layer, adapter, **{**own, **options})
     return core.bind(model, method, layer, adapter, **options)
 
 
 def explain(
     model: nn.Module | str | os.PathLike[str],
     images: Tensor,
-    method: str | Explainer | None = None,
+    method: str | type[Explainer] | Explainer | None = None,
     target: Any = None,
-    layer: str | Sequence[str] | None = None,
-    adapter: str | Adapter = "classification",
+    layer: Layers | None = None,
+    adapter: str | type[Adapter] | Adapter = "classification",
     **options: Any,
 ) -> Explanation:
     """`bind` and call in one."""

@@ -87,9 +87,10 @@ class ClassificationAdapter(Adapter):
             raise InputError(f"target has dtype {str(classes.dtype).removeprefix('torch.')}; classes are int64")
         if classes.dim() > 1 or (classes.dim() == 1 and classes.shape[0] != b):
             raise InputError(f"target has shape {tuple(classes.shape)}; wanted one class, or [b] with b = {b}")
+        classes = classes.to(torch.int64)  # uint8 has no number below zero to compare with
         if bool((classes < -1).any()):
             raise InputError(f"target {int(classes.min())} is out of range; classes are 0 and up, -1 is the top class")
-        return {"target": classes.to(torch.int64).expand(b).clone()}
+        return {"target": classes.expand(b).clone()}
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for a class the model does not have, ModelError for outputs that are not [b,k]."""

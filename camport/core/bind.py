@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -11,14 +11,18 @@ from camport.core import registry
 from camport.core.adapter import Adapter
 from camport.core.bound import Bound
 from camport.core.explainer import Explainer
+from camport.core.layers import Layers
 from camport.errors import InputError
+
+Kind = TypeVar("Kind")
+"""Adapter or Explainer."""
 
 
 def bind(
     model: nn.Module,
-    method: str | Explainer | None = None,
-    layer: str | Sequence[str] | None = None,
-    adapter: str | Adapter = "classification",
+    method: str | type[Explainer] | Explainer | None = None,
+    layer: Layers | None = None,
+    adapter: str | type[Adapter] | Adapter = "classification",
     *,
     chunk: int | None = None,
     preprocess: Mapping[str, Any] | None = None,
@@ -28,11 +32,11 @@ def bind(
 
     Args:
         model: any nn.Module; left exactly as found. It is always explained in evaluation mode.
-        method: a name from `camport.methods()`, or an Explainer instance with its options; None is the adapter's
-            (gradcam, for detection odam).
-        layer: dotted module name, a list of names (fused), or None: chosen at the first call and reported.
-            `name@0` is the first run of a module that runs several times.
-        adapter: a name from `camport.adapters()`, or an Adapter instance with its options.
+        method: a name from `camport.methods()`, an Explainer class, or an instance with its options; None is the
+            adapter's (gradcam, for detection odam).
+        layer: dotted module name, a module of the model, a list of these (fused), or None: chosen at the first call
+            and reported. `name@0` is the first run of a module that runs several times.
+        adapter: a name from `camport.adapters()`, an Adapter class, or an instance with its options.
         chunk: images in one pass of methods that run many variants of an image; None sizes it from the free memory.
         preprocess: how the model wants its pictures, for the metadata of an exported file: the fields of
             `camport.runtime.Preprocess`, e.g. {"size": [224, 224], "mean": [...], "std": [...]}.
@@ -45,12 +49,29 @@ def bind(
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model is {type(model).__name__}, not a torch.nn.Module")
-    if chunk is not None and chunk < 1:
-        raise InputError(f"chunk is {chunk}; it is a number of images, at least 1")
-    given = adapter if isinstance(adapter, Adapter) else registry.adapter(adapter)()
-    explainer = method if isinstance(method, Explainer) else registry.explainer(method or given.method)()
+    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        raise InputError(f"chunk is {chunk!r}; it is a number of images, at least 1")
+    given = _instance(adapter, Adapter, "adapter", registry.adapter)  # type: ignore[type-abstract]
+    wanted = given.method if method is None else method
+    explainer = _instance(wanted, Explainer, "method", registry.explainer)  # type: ignore[type-abstract]
     bound_adapter = explainer.scored(given)
     return Bound(bound_adapter.unwrap(unwrapped(model)), explainer, layer, bound_adapter, chunk, preprocess, labels)
+
+
+def _instance(given: Any, kind: type[Kind], what: str, find: Callable[[str], type[Kind]]) -> Kind:
+    """A method or adapter as an instance: of a name's class, of a class with its defaults, or as it was given."""
+    if isinstance(given, kind):
+        return given
+    cls = find(given) if isinstance(given, str) else given
+    if not (isinstance(cls, type) and issubclass(cls, kind)):
+        raise InputError(
+            f"{what} is {type(given).__name__}; give a name from `camport {what}s`, a subclass of {kind.__name__}, "
+            "or an instance of one"
+        )
+    try:
+        return cls()
+    except TypeError as error:
+        raise InputError(f"{what} {cls.__name__} has no defaults for all of its options: {error}") from error
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

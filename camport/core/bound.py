@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
 from camport.core.calling import called, prepared
-from camport.core.checks import check_images
+from camport.core.checks import check_images, check_initialised
 from camport.core.derivative import wide
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
 from camport.core.heatmap import minmax
 from camport.core.kinds import explained, recorded
-from camport.core.layers import LayerName, parse_layers, record
+from camport.core.layers import LayerName, Layers, parse_layers, record
 from camport.core.loop import Tick, limited
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
@@ -41,7 +41,7 @@ class Bound:
         self,
         model: nn.Module,
         explainer: Explainer,
-        layer: str | Sequence[str] | None,
+        layer: Layers | None,
         adapter: Adapter,
         chunk: int | None,
         preprocess: Mapping[str, Any] | None = None,
@@ -84,7 +84,7 @@ class Bound:
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
-            double = double_of(self.model, explained)
+            double = self._double()
             probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
             self.explainer.check(probe)
             raw = wide(self.explainer.saliency(probe).detach())
@@ -92,8 +92,8 @@ class Bound:
             heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
             explanation = Explanation(
                 heatmap=heatmap,
-                raw=raw.float(),
-                score=probe.y.float(),
+                raw=raw,
+                score=probe.y,
                 target=self.adapter.explained(probe.target),
                 outputs=self.adapter.said(probe.outputs),
                 activations=probe.activations if self._shows("activations", probe) else None,
@@ -143,6 +143,13 @@ class Bound:
         if self.labels:
             found["camport.labels"] = json.dumps(list(self.labels))
         return found
+
+    def _double(self) -> nn.Module:
+        try:
+            return double_of(self.model, explained)
+        except Exception:
+            check_initialised(self.model)  # looked at here alone, since it takes a hundredth of an explanation
+            raise
 
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
         asks = type(self.adapter).prepare_for is not Adapter.prepare_for

@@ -27,8 +27,14 @@ def _diagnosed(call: Callable[[], Any], double: nn.Module, images: Tensor) -> An
         return call()
     except CamportError:
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+    except Exception as error:  # a model's forward is anybody's code and raises whatever it likes
         raise ModelError(_diagnose(double, images, error)) from error
+
+
+_FURTHER = (
+    "a model that takes more than the images is explained inside a module that hands it the rest, "
+    "or by an adapter whose `call` does"
+)
 
 
 def _diagnose(model: nn.Module, images: Tensor, error: Exception) -> str:
@@ -36,8 +42,18 @@ def _diagnose(model: nn.Module, images: Tensor, error: Exception) -> str:
     conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if conv is not None and conv.in_channels != images.shape[1]:
         return f"images {shape} have {images.shape[1]} channels, the model's first convolution takes {conv.in_channels}"
-    first_line = str(error).strip().split("\n")[0]
-    return f"{type(model).__name__} could not be run on images {shape}: {type(error).__name__}: {first_line}"
+    lines = str(error).strip().splitlines()
+    said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    text = f"{type(model).__name__} could not be run on images {shape}: {said}"
+    if isinstance(error, TypeError) and "required" in said:
+        return f"{text}; {_FURTHER}"
+    # an argument that was left out is None, and the model reads what None does not have
+    if "'NoneType'" in said:
+        return f"{text}; {_FURTHER}"
+    if "should be the same" in said or "same dtype" in said:
+        kind = str(images.dtype).removeprefix("torch.")
+        return f"{text}; the images were {kind}: bring the model to one type, or explain it under torch.autocast"
+    return text
 
 
 def without_graph(outputs: Any) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from camport.errors import LayerError
+from camport.errors import LayerError, ModelError
 
 _REMEDY = (
     "choose a later layer, so that the gradient does not pass through it, or a method without gradients (eigencam)"
@@ -80,10 +80,17 @@ def by_outputs(outputs: Any, score: Callable[[Any], Tensor]) -> list[Tensor]:
 def _grad(y: Tensor, leaves: Sequence[Tensor], **options: Any) -> tuple[Tensor, ...]:
     try:
         return torch.autograd.grad(y, leaves, allow_unused=True, **options)
-    except RuntimeError as error:
-        if "is not implemented" not in str(error):
-            raise
-        raise LayerError(f"the model has no gradient there: {str(error).splitlines()[0]}; {_REMEDY}") from error
+    except Exception as error:  # a model may bring backward functions of its own
+        lines = str(error).strip().splitlines() or [""]
+        if "is not implemented" in lines[0]:
+            raise LayerError(f"the model has no gradient there: {lines[0]}; {_REMEDY}") from error
+        if "modified by an inplace operation" in lines[0]:
+            raise ModelError(
+                "a tensor was written into before its gradient was taken: by an in-place operation of the model, or by "
+                "an optimiser's step in another thread. Explain a copy of a model that is being trained, "
+                "copy.deepcopy(model)"
+            ) from error
+        raise ModelError(f"the model's backward pass failed: {type(error).__name__}: {lines[0]}; {_REMEDY}") from error
 
 
 def wide(tensor: Tensor) -> Tensor:

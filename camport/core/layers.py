@@ -1,6 +1,6 @@
 """Target layers: their names, what runs in a forward pass, and the automatic choice."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,26 +39,74 @@ class LayerName:
         return self.module if self.run is None else f"{self.module}@{self.run}"
 
 
-def parse_layers(model: nn.Module, layers: str | Sequence[str]) -> list[LayerName]:
-    """Names as the user gave them: "layer4", "layer4.2.relu@1" or a list; LayerError names the nearest that exist."""
-    names = [layers] if isinstance(layers, str) else list(layers)
-    if not names:
+Layers = str | nn.Module | Sequence[str | nn.Module]
+"""Target layers as a user names them: a dotted name, a module of the model, or a list of these."""
+
+_WRAPPERS = ("_orig_mod.", "module.")
+"""What `named_modules` of a compiled or data-parallel model puts before every name."""
+
+
+def parse_layers(model: nn.Module, layers: Any) -> list[LayerName]:
+    """Target layers as the user gave them: "layer4", "layer4.2.relu@1", `model.layer4[-1]`, or a list.
+
+    Args:
+        model: the model that is explained.
+        layers: as `Layers`; other kinds are refused.
+
+    Raises:
+        LayerError: no such layer; the nearest names are offered.
+    """
+    given = [layers] if isinstance(layers, str | nn.Module) else layers
+    if not isinstance(given, Sequence) or isinstance(given, bytes):
+        raise LayerError(f"layer is {_shown(layers)}; {_KINDS}")
+    if not given:
         raise LayerError("the list of target layers is empty; name at least one, or give layer=None to choose it")
-    modules = {name: None for name, _ in model.named_modules()}
+    # identities of modules are compared, since a module may define == as it likes
+    modules = {name: id(module) for name, module in model.named_modules()}
+    return [_parsed(model, layer, modules) for layer in given]
+
+
+def _parsed(model: nn.Module, layer: Any, modules: Mapping[str, int]) -> LayerName:
+    if isinstance(layer, nn.Module):
+        return LayerName(_name_in(model, layer, modules))
+    if not isinstance(layer, str):
+        raise LayerError(f"layer is {_shown(layer)}; {_KINDS}")
     # a model whose layers have other names elsewhere says so: an .onnx file's nodes and tensors
     aliases: dict[str, str] = getattr(model, "layer_aliases", {})
-    parsed = []
-    for name in names:
-        module, at, run = name.partition("@")
-        if module not in modules:
-            module = aliases.get(module, module)
-        if at and not run.removeprefix("-").isdigit():
-            raise LayerError(f"layer {name!r}: what follows '@' is the number of a run, e.g. {module}@0")
-        if module not in modules:
-            near = nearest(module, [*modules, *aliases]) or list(modules)[-3:]
-            raise LayerError(f"no layer {module!r} in {type(model).__name__}; nearest: {', '.join(near)}")
-        parsed.append(LayerName(module, int(run) if at else None))
-    return parsed
+    module, at, run = layer.partition("@")
+    if module not in modules:
+        bare = next((module.removeprefix(w) for w in _WRAPPERS if module.startswith(w)), module)
+        module = aliases.get(module, bare)
+    if at and not run.removeprefix("-").isdecimal():
+        raise LayerError(f"layer {layer!r}: what follows '@' is the number of a run, e.g. {module}@0")
+    if module not in modules:
+        near = nearest(module, [*modules, *aliases]) or list(modules)[-3:]
+        raise LayerError(f"no layer {module[:200]!r} in {type(model).__name__}; nearest: {', '.join(near)}")
+    if not module:
+        raise LayerError(f"layer '' is {type(model).__name__} itself; {_KINDS}")
+    return LayerName(module, int(run) if at else None)
+
+
+_KINDS = "give a dotted name as in model.named_modules(), a module of the model, or a list of these"
+
+
+def _name_in(model: nn.Module, layer: nn.Module, modules: Mapping[str, int]) -> str:
+    """The first dotted name of a module of the model."""
+    layer = getattr(layer, "_orig_mod", layer)  # a compiled part, as its user holds it
+    if layer is model:
+        raise LayerError(f"layer is the model itself, {type(model).__name__}; {_KINDS}")
+    for name, identity in modules.items():
+        if identity == id(layer):
+            return name
+    raise LayerError(
+        f"layer is a {type(layer).__name__} that is no module of this {type(model).__name__}; "
+        "give one of the model that is explained, not of a copy of it"
+    )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
 def first_tensor(output: Any) -> Tensor | None:

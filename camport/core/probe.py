@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.attention_mode import AttentionMode
-from camport.core.calling import without_graph
+from camport.core.calling import called, without_graph
 from camport.core.derivative import by_outputs, differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
@@ -191,7 +192,7 @@ class Probe:
         native, grid = self._row_each(self._native[0]), self._grids[0]
         # eagerly image by image: what bypasses the layer need not have the batch on its first axis
         parts = [slice(None)] if traced() else [slice(i, i + 1) for i in range(self.images.shape[0])]
-        ask, given = self.adapter.ask, self.target
+        ask, given = partial(called, self.adapter), self.target
         tails = [Tail(self.double, layer, ask, self.images[p], {k: v[p] for k, v in given.items()}) for p in parts]
 
         def behind(activations: Tensor) -> Tensor:
