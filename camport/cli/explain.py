@@ -138,7 +138,12 @@ def load(
         raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
     loaded = load_model(spec, weights, trust_checkpoint=trust_checkpoint)
     if preprocess is not None:
-        loaded = dataclasses.replace(loaded, preprocess=Preprocess.from_json(preprocess))
+        loaded = dataclasses.replace(loaded, preprocess=Preprocess.from_json(preprocess), guessed=False)
+    if loaded.guessed:
+        guess = f"{spec} does not say how it wants its pictures; pixels / 255 is a guess: tell by --preprocess JSON"
+        loaded = dataclasses.replace(loaded, notes=(*loaded.notes, guess))
+    for note in loaded.notes:
+        typer.echo(f"camport: note: {note}", err=True)
     if labels is not None:
         loaded = dataclasses.replace(loaded, labels=_read_labels(labels))
     return loaded

@@ -7,6 +7,7 @@ from typing import Any
 
 from camport.errors import ModelError
 from camport.models.onnx.engine import can_run
+from camport.models.onnx.order import sort_nodes
 from camport.models.onnx.registry import find
 
 DEEPEST = 32
@@ -21,6 +22,8 @@ def check_graph(proto: Any, where: str) -> Any:
     """
     from onnx import checker, inliner, shape_inference
 
+    for graph in (proto.graph, *proto.functions):
+        sort_nodes(graph)
     if any(not value.type.tensor_type.HasField("shape") for value in proto.graph.output):
         # the checker wants shapes of the outputs, which many files leave out and every engine infers
         with suppress(Exception):
@@ -30,7 +33,7 @@ def check_graph(proto: Any, where: str) -> Any:
     except Exception as error:  # onnx raises its own and protobuf's errors
         text = _first_line(error)
         if "topologically sorted" in str(error) or "cyclic" in text.lower():
-            text = "its nodes form a cycle, or stand in an order in which they cannot run"
+            text = "its nodes form a cycle"
         raise ModelError(f"{where} is not a valid ONNX model: {text}") from None
     if len(proto.functions):
         _check_depth(proto, where)

@@ -1,6 +1,5 @@
 """An .onnx file as a model that camport can explain and export."""
 
-import ast
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,14 @@ from torch import Tensor
 
 from camport.errors import InputError, ModelError
 from camport.models.loaded import Loaded
+from camport.models.onnx import pictures
 from camport.models.onnx.batch import free_batch
 from camport.models.onnx.builder import Builder
 from camport.models.onnx.file import OnnxFile
 from camport.models.onnx.model import OnnxModel
 from camport.models.onnx.reading import read_file
 from camport.models.onnx.trial import trial
-from camport.runtime import Preprocess
+from camport.models.onnx.widen import half_type, widened
 from camport.runtime.metadata import parse_metadata
 
 
@@ -40,25 +40,25 @@ def load_onnx(path: str | Path, weights: Path | None = None) -> Loaded:
             f"{file.path.name} is an explainer that camport exported, not a bare model: "
             "run it with `camport run` or camport.runtime.load"
         )
+    notes = []
+    if half := half_type(file):
+        file = widened(file)
+        notes.append(f"{file.path.name} is in {half}; it is computed in float32, and files written of it are float32")
     model = _model(file).eval()
-    preprocess = metadata.get("preprocess") or _preprocess(file, model)
-    labels = metadata.get("labels") or _names(file.metadata.get("names", ""))
+    task = pictures.yolo_task(file)
+    stated = metadata.get("preprocess")
+    labels = metadata.get("labels") or pictures.labels(file)
     if labels:
         model.num_classes = len(labels)  # what a detector's columns are, those of key points and masks beside them
-    if not _is_yolo(file):
-        return Loaded(model, preprocess, labels, model.target_layer)
-    if "preprocess" not in metadata and preprocess.size is not None:
-        preprocess = replace(preprocess, fit="letterbox")
-    return Loaded(model, preprocess, labels, model.target_layer, "detection")
-
-
-BOXES = ("detect", "segment", "pose", "obb")
-"""Tasks of YOLO packages whose networks find boxes, whatever else they say of each."""
-
-
-def _is_yolo(file: OnnxFile) -> bool:
-    """Whether the file has the notes that YOLO packages leave in their exports: stride, names and, some, the task."""
-    return {"stride", "names"} <= set(file.metadata) and file.metadata.get("task", "detect") in BOXES
+    return Loaded(
+        model,
+        stated or pictures.preprocess(file, channels_last=model.plan.channels_last),
+        labels,
+        model.target_layer,
+        "detection" if task in pictures.BOXES else "classification",
+        guessed=stated is None and task is None,
+        notes=tuple(notes),
+    )
 
 
 def _model(file: OnnxFile) -> OnnxModel:
@@ -77,24 +77,3 @@ def _model(file: OnnxFile) -> OnnxModel:
     if batch is not None and not free_batch(model, batch):
         model.plan = replace(model.plan, batch=batch)
     return model
-
-
-def _preprocess(file: OnnxFile, model: OnnxModel) -> Preprocess:
-    if not file.inputs or len(file.inputs[0].sizes) != 4:
-        return Preprocess()
-    port = file.inputs[0]
-    height, width = port.sizes[1:3] if model.plan.channels_last else port.sizes[2:4]
-    size = None if height is None or width is None else (height, width)
-    floats = port.type in (1, 10, 11, 16)
-    return Preprocess(size=size) if floats else Preprocess(size=size, scale=1.0)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Labels as some detectors write them: "{0: 'person', 1: 'bicycle'}"."""
-    try:
-        found = ast.literal_eval(text) if len(text) < 1_000_000 else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return ()
-    if isinstance(found, dict) and sorted(found) == list(range(len(found))):
-        return tuple(str(found[i]) for i in range(len(found)))
-    return ()
