@@ -12,6 +12,7 @@ from torch import Tensor
 from camport.errors import ExportError
 from camport.export import translations
 from camport.export.capture import Captured, DynamicAxes
+from camport.export.operator_registry import kept_registry
 from camport.export.own_kernels import own_kernels
 from camport.export.placing import data_file
 from camport.export.quiet import quiet
@@ -50,16 +51,17 @@ def to_model(
     with quiet():
         try:
             program = torch.export.export(lowered.graph, arguments, dynamic_shapes=shapes, strict=False)
-            exported = torch.onnx.export(
-                program,
-                input_names=lowered.inputs,
-                output_names=lowered.outputs,
-                custom_translation_table=translations.table(opset),
-                opset_version=opset,
-                dynamo=True,
-                verbose=False,
-                optimize=False,
-            )
+            with kept_registry():
+                exported = torch.onnx.export(
+                    program,
+                    input_names=lowered.inputs,
+                    output_names=lowered.outputs,
+                    custom_translation_table=translations.table(opset),
+                    opset_version=opset,
+                    dynamo=True,
+                    verbose=False,
+                    optimize=False,
+                )
             if exported is None:
                 raise ExportError("torch.onnx gave no model")
             with exact_constants():

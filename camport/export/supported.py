@@ -13,7 +13,8 @@ from camport.errors import ExportError
 from camport.export import translations
 from camport.export.graph import is_call
 from camport.export.loops import LOOP, all_nodes
-from camport.export.quiet import quiet
+from camport.export.onnx import OPSET
+from camport.export.operator_registry import operator_registry
 from camport.export.rules import lowered
 
 
@@ -26,7 +27,7 @@ def missing(operator: Any, args: Sequence[Any]) -> str | None:
         return None
     if any(isinstance(value, Tensor) and value.is_complex() for value in tree_leaves(args)):
         return None if _takes_complex(operator) else f"{operator} of complex numbers"
-    return None if lowered(operator, args) or _translatable()(operator) else str(operator)
+    return None if lowered(operator, args) or _translatable(operator) else str(operator)
 
 
 _NOTHING = (torch.ops.aten.lift_fresh.default, torch.ops.aten.detach.default)
@@ -67,26 +68,18 @@ def check_supported(graph: GraphModule) -> None:
 
 
 @cache
-def _translatable() -> Any:
+def _translatable(operator: Any) -> bool:
     """Whether an overload is translated, by us or by torch.onnx, or decomposes into what is."""
     from torch._decomp import core_aten_decompositions
 
-    registry, own, decomposed = _registry(), translations.table(), core_aten_decompositions()
-
-    return lambda target: target in own or registry.is_registered(target) or target in decomposed
-
-
-def _takes_complex(operator: Any) -> bool:
-    return any(form.is_complex for form in _registry().get_decomps(operator))
+    if operator in translations.table() or operator_registry(OPSET).is_registered(operator):
+        return True
+    return operator in core_aten_decompositions()
 
 
 @cache
-def _registry() -> Any:
-    """What torch.onnx translates."""
-    from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-    with quiet():
-        return ONNXRegistry.from_torchlib()
+def _takes_complex(operator: Any) -> bool:
+    return any(form.is_complex for form in operator_registry(OPSET).get_decomps(operator))
 
 
 def _masked(operator: Any, args: Sequence[Any]) -> bool:
