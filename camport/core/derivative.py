@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from camport.errors import LayerError, ModelError
+from camport.errors import CamportError, LayerError, ModelError
 
 _REMEDY = (
     "choose a later layer, so that the gradient does not pass through it, or a method without gradients (eigencam)"
@@ -80,6 +80,8 @@ def by_outputs(outputs: Any, score: Callable[[Any], Tensor]) -> list[Tensor]:
 def _grad(y: Tensor, leaves: Sequence[Tensor], **options: Any) -> tuple[Tensor, ...]:
     try:
         return torch.autograd.grad(y, leaves, allow_unused=True, **options)
+    except CamportError:
+        raise
     except Exception as error:  # a model may bring backward functions of its own
         lines = str(error).strip().splitlines() or [""]
         if "is not implemented" in lines[0]:
