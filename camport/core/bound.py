@@ -81,6 +81,9 @@ class Bound:
         lists = target is None and self.adapter.lists
         if lists and images.shape[0] > 1:
             return joined([self(image[None], progress=progress) for image in images])
+        return self._explained(images, target, lists, progress)
+
+    def _explained(self, images: Tensor, target: Any, lists: bool, progress: Tick | None = None) -> Explanation:
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
@@ -123,7 +126,8 @@ class Bound:
                 raise ExportError(f"layer {name!r} ({type(module).__name__}) cannot be exported: {reason}")
         with warnings.catch_warnings(), limited(2):
             warnings.simplefilter("ignore", FlatMapWarning)
-            self(images, target)  # refuses what does not fit, and chooses the layer
+            # refuses what does not fit, and chooses the layer; nothing is listed, so nothing need be found in `images`
+            self._explained(check_images(images, self.model), target, lists=False)
         return BoundProgram(self, rows(self._prepared(target, images), 1))
 
     def metadata(self, images: Tensor) -> dict[str, str]:
@@ -206,7 +210,7 @@ class BoundProgram:
     def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
         bound, images = self.bound, inputs["images"]
-        given = {name: inputs[name] for name in bound.adapter.inputs}
+        given = {name: value for name, value in inputs.items() if name != "images"}
         probe = bound._probe(with_state(bound.model, state, recorded), images, given)
         raw = bound.explainer.saliency(probe).detach()
         heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))

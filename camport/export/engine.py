@@ -12,7 +12,7 @@ from torch.fx import GraphModule
 
 from camport.export import onnx as onnx_format
 from camport.export.capture import Captured, DynamicAxes
-from camport.export.detected import DETECTED, ask_about_detections, check_detected
+from camport.export.detected import DETECTED, ByNumber, ask_about_detections, check_detected
 from camport.export.lint import BATCH, lint
 from camport.export.one_image import check_asked, check_shareable, check_shared, share_image
 from camport.export.onnx import OPSET, check_opset
@@ -33,7 +33,7 @@ from camport.export.report import ExportReport
 from camport.export.rules import RULES
 from camport.export.selection import check_outputs
 from camport.export.supported import check_supported, missing
-from camport.export.suppress import append, check_appended, suppression
+from camport.export.suppress import append, check_appended, form_of, suppression
 from camport.runtime.preprocess import Preprocess
 
 
@@ -75,7 +75,8 @@ def to_onnx(
             RGB, and what `camport.bind` was told under `preprocess` happens in the graph. The heatmap has the network's
             size; `camport.runtime` lays it over the photograph.
         nms: whether a detector's file suppresses overlapping boxes itself: a last output `detections` [m,7] has the
-            image's number, the box, the confidence and the class of each that is left.
+            image's number, the box, the confidence and the class of each that is left, the most confident of an image
+            first, and as many of each image as the adapter's `most`.
         one_image: whether the file takes a single image, `images` [1,c,H,W], and any number of targets for it: what
             depends on the image alone is computed once, and `outputs` and `feature_maps` have a first axis of 1. With
             `nms` the targets are the file's own detections: it takes the image alone, and `score`, `heatmap` and
@@ -96,9 +97,11 @@ def to_onnx(
     check_calibration(calibration, images, precision)
     program, metadata = bound.program(images, target), bound.metadata(images)
     spec = wanted(metadata, (images.shape[-2], images.shape[-1]), dynamic) if preprocess else None
-    tail = suppression(metadata) if nms else None
+    tail = suppression(metadata, numbered=one_image) if nms else None
     if one_image:
         check_asked(program)
+    if tail is not None and one_image:
+        program = ByNumber(program, images, form_of(metadata))
     return export_program(
         program,
         file,

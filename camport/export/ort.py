@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from camport.errors import ExportError, MissingDependencyError
 
 
-def session(model: Path | bytes) -> Any:
-    """A silent session of a file, or of a model in bytes.
+def session(model: Path | bytes, constants: Mapping[str, np.ndarray] | None = None) -> Any:
+    """A silent session of a file, or of a model in bytes; `constants` stand in place of those of the same name in it.
 
     Raises:
         MissingDependencyError: ONNX Runtime is not installed.
@@ -23,6 +24,9 @@ def session(model: Path | bytes) -> Any:
         raise MissingDependencyError('checking an export needs ONNX Runtime: pip install "camport[cpu]"') from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in (constants or {}).items()}
+    for name, value in values.items():
+        options.add_initializer(name, value)
     try:
         given = str(model) if isinstance(model, Path) else model
         return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])

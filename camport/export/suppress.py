@@ -1,8 +1,10 @@
 """Non-maximum suppression inside a detector's file: one more output, the detections themselves.
 
-`detections` float32 [m,7] has a row for each, of all images together: the image's number, left, top, right, bottom in
-pixels of the network's input, the confidence, and the class. Suppression is class by class, as ONNX defines it: a
-candidate may stand for several classes.
+`detections` float32 [m,7] has a row for each: the image's number, left, top, right, bottom in pixels of the network's
+input, the confidence, and the class. Image by image they stand with the most confident first, at most `most` of each.
+
+The twin of `camport.adapters.detection.DetectionAdapter.listed` and of `camport.runtime.detections`: a candidate stands
+for its best class alone, the `CONSIDERED` most confident of an image are looked at, and suppression is class by class.
 """
 
 import json
@@ -26,62 +28,114 @@ suppress (float[b, rows, columns] outputs) => (float[m, 7] detections) {
 READ = {
     "yolov5": """
   centred = Slice (outputs, zero, four, last)
-  sure = Slice (outputs, four, five, last)
   likely = Slice (outputs, five, end, last)
-  confident = Mul (sure, likely)
-  scores = Transpose <perm = [0, 2, 1]> (confident)
+  likeliest = ReduceMax <keepdims = 0> (likely, last)
+  sure_column = Slice (outputs, four, five, last)
+  sure = Squeeze (sure_column, last)
+  certain = Mul (likeliest, sure)
 """,
     "yolov8": """
-  columns_centred = Slice (outputs, zero, four, middle)
-  centred = Transpose <perm = [0, 2, 1]> (columns_centred)
-  scores = Slice (outputs, four, end, middle)
+  rows = Transpose <perm = [0, 2, 1]> (outputs)
+  centred = Slice (rows, zero, four, last)
+  likely = Slice (rows, four, end, last)
+  certain = ReduceMax <keepdims = 0> (likely, last)
 """,
 }
 KEEP = """
-  mid, extent = Split <axis = 2, num_outputs = 2> (centred)
+  class_of = ArgMax <axis = 2, keepdims = 0> (likely)
+  reached = GreaterOrEqual (certain, threshold)
+  eligible = Where (reached, certain, nothing)
+  rows_there = Shape <start = 1, end = 2> (eligible)
+  rows_taken = Min (rows_there, considered)
+  ranked, place = TopK <axis = 1> (eligible, rows_taken)
+  ranked_class = GatherElements <axis = 1> (class_of, place)
+  place_index = Unsqueeze (place, last)
+  ranked_box = GatherND <batch_dims = 1> (centred, place_index)
+  class_row = Unsqueeze (ranked_class, first)
+  own_class = Equal (class_row, classes)
+  score_row = Unsqueeze (ranked, first)
+  class_scores = Where (own_class, score_row, nothing)
+  chosen = NonMaxSuppression <center_point_box = 1> (ranked_box, class_scores, most, overlap, lowest)
+  chosen_image, chosen_class, chosen_rank = Split <axis = 1, num_outputs = 3> (chosen)
+  chosen_place = Concat <axis = 1> (chosen_image, chosen_rank)
+  chosen_count = Shape <start = 0, end = 1> (chosen)
+  marks = ConstantOfShape <value = int64[1] {1}> (chosen_count)
+  grid = Shape (ranked)
+  unmarked = ConstantOfShape <value = int64[1] {0}> (grid)
+  marked = ScatterND (unmarked, chosen_place, marks)
+  counted = CumSum (marked, column_axis)
+  among_best = LessOrEqual (counted, most)
+  selected = Cast <to = 9> (marked)
+  kept = And (selected, among_best)
+  kept_axes = NonZero (kept)
+  kept_place = Transpose (kept_axes)
+  image = Slice (kept_place, zero, first, first)
+  kept_box = GatherND (ranked_box, kept_place)
+  mid, extent = Split <axis = 1, num_outputs = 2> (kept_box)
   reach = Mul (extent, half)
   low = Sub (mid, reach)
   high = Add (mid, reach)
-  corners = Concat <axis = 2> (low, high)
-  chosen = NonMaxSuppression <center_point_box = 1> (centred, scores, most, overlap, threshold)
-  image, label, number = Split <axis = 1, num_outputs = 3> (chosen)
-  place = Concat <axis = 1> (image, number)
-  box = GatherND (corners, place)
-  flat_score = GatherND (scores, chosen)
+  flat_score = GatherND (ranked, kept_place)
   score = Unsqueeze (flat_score, first)
+  flat_class = GatherND (ranked_class, kept_place)
+  label = Unsqueeze (flat_class, first)
   image_number = Cast <to = 1> (image)
   label_number = Cast <to = 1> (label)
-  detections = Concat <axis = 1> (image_number, box, score, label_number)
-}
 """
+"""TopK puts the lower number first among equals, and NonZero goes row by row: so the order is that of confidence."""
+
+END = {
+    False: """
+  detections = Concat <axis = 1> (image_number, low, high, score, label_number)
+}
+""",
+    True: """
+  numbers = GatherND (place, kept_place)
+  flat_number = Unsqueeze (numbers, first)
+  number = Cast <to = 1> (flat_number)
+  detections = Concat <axis = 1> (image_number, low, high, score, label_number, number)
+}
+""",
+}
+
+CONSIDERED = 1000
+"""Candidates of an image that are looked at, the most confident ones, as in PyTorch."""
+
+THRESHOLD = "threshold"
+"""The name of the constant that holds it."""
+
+PART = "suppress"
+"""The name under which the part stands in a file."""
 
 
-def suppression(metadata: Mapping[str, str]) -> onnx.ModelProto:
+def suppression(metadata: Mapping[str, str], numbered: bool = False) -> onnx.ModelProto:
     """The graph from `outputs` to `detections`, with the form and the thresholds that the file's metadata tell.
+
+    Args:
+        metadata: the file's.
+        numbered: whether each row ends with the candidate's number, in an eighth column.
 
     Raises:
         ExportError: no detector, or its outputs are not a table of boxes and scores.
     """
-    adapter = json.loads(metadata.get("camport.adapter", "{}"))
-    options = adapter.get("options", {})
-    form = options.get("form") or {}
-    if adapter.get("name") != "detection" or form.get("format") not in READ:
-        raise ExportError(
-            f"nms is for detectors whose outputs have the form {' or '.join(READ)}, not {form.get('format')!r}; others "
-            "are read by camport.runtime.detections"
-        )
-    model = onnx.parser.parse_model(HEAD + READ[form["format"]] + KEEP)
-    start = 5 if form["format"] == "yolov5" else 4
+    kind = form_of(metadata)
+    options = json.loads(metadata["camport.adapter"])["options"]
+    form = options["form"]
+    head = HEAD.replace("m, 7", "m, 8") if numbered else HEAD
+    model = onnx.parser.parse_model(head + READ[kind] + KEEP + END[numbered])
+    start = 5 if kind == "yolov5" else 4
+    whole = {"zero": 0, "first": 1, "last": 2, "four": 4, "five": 5, "end": start + form["classes"]}
     constants = {
-        **{
-            name: np.array([value], np.int64) for name, value in (("zero", 0), ("first", 1), ("middle", 1), ("last", 2))
-        },
-        **{name: np.array([value], np.int64) for name, value in (("four", 4), ("five", 5))},
-        "end": np.array([start + form["classes"]], np.int64),
+        **{name: np.array([value], np.int64) for name, value in whole.items()},
+        "column_axis": np.array(1, np.int64),
+        "considered": np.array([CONSIDERED], np.int64),
+        "classes": np.arange(form["classes"], dtype=np.int64)[:, None],
         "half": np.array(0.5, np.float32),
         "most": np.array([options["most"]], np.int64),
         "overlap": np.array([options["iou"]], np.float32),
-        "threshold": np.array([options["threshold"]], np.float32),
+        THRESHOLD: np.array([options["threshold"]], np.float32),
+        "nothing": np.array(-1, np.float32),
+        "lowest": np.array([-0.5], np.float32),  # a confidence of 0 reaches a threshold of 0
     }
     used = {name for node in model.graph.node for name in node.input}
     for name, value in constants.items():
@@ -91,18 +145,39 @@ def suppression(metadata: Mapping[str, str]) -> onnx.ModelProto:
     return model
 
 
+def form_of(metadata: Mapping[str, str]) -> str:
+    """The form of a detector's table, one of READ.
+
+    Raises:
+        ExportError: no detector, or its outputs are not a table of boxes and scores.
+    """
+    adapter = json.loads(metadata.get("camport.adapter", "{}"))
+    form = adapter.get("options", {}).get("form") or {}
+    if adapter.get("name") != "detection" or form.get("format") not in READ:
+        raise ExportError(
+            f"nms is for detectors whose outputs have the form {' or '.join(READ)}, not {form.get('format')!r}; others "
+            "are read by camport.runtime.detections"
+        )
+    return str(form["format"])
+
+
 def append(model: ir.Model, tail: onnx.ModelProto) -> None:
     """Puts the suppression behind the network, in place: `detections` becomes the last output.
 
     Raises:
-        ExportError: the file has no `outputs`.
+        ExportError: the file does not give the prediction.
     """
-    found = next((value for value in model.graph.outputs if value.name == "outputs"), None)
+    found = next((value for value in model.graph.outputs if is_table(value.name, len(value.shape))), None)
     if found is None:
         raise ExportError("nms needs the prediction: keep 'outputs' among the file's outputs")
-    (given,), (made,) = transplant(model, tail, "suppress")
+    (given,), (made,) = transplant(model, tail, PART)
     ir.convenience.replace_all_uses_with(given, found)
     model.graph.outputs.append(made)
+
+
+def is_table(name: str, axes: int) -> bool:
+    """Whether an output may be the one that candidates are read from, the first of three axes."""
+    return name.startswith("outputs") and axes == 3
 
 
 def check_appended(path: Path, tail: onnx.ModelProto, program: Traceable, images: Tensor) -> None:
@@ -111,11 +186,14 @@ def check_appended(path: Path, tail: onnx.ModelProto, program: Traceable, images
     Raises:
         ExportError: it is not.
     """
-    run = session(path)
     feeds = {name: value.numpy() for name, value in program.sample(images, 2, 5).items()}
-    if run.get_inputs()[0].shape[0] == 1:
-        feeds["images"] = feeds["images"][:1]
-    outputs, whole = run.run(["outputs", "detections"], feeds)
-    (alone,) = session(tail.SerializeToString()).run(None, {"outputs": outputs})
-    if whole.shape != alone.shape or not np.allclose(whole, alone, rtol=1e-4, atol=1e-4):
-        raise ExportError("the suppression in the file does not give what it gives by itself")
+    for threshold in (None, np.zeros(1, np.float32)):  # of 0, so that there is something to suppress
+        run = session(path, None if threshold is None else {f"{PART}.{THRESHOLD}": threshold})
+        if run.get_inputs()[0].shape[0] == 1:
+            feeds["images"] = feeds["images"][:1]
+        table = next(value.name for value in run.get_outputs() if is_table(value.name, len(value.shape)))
+        outputs, whole = run.run([table, "detections"], feeds)
+        apart = session(tail.SerializeToString(), None if threshold is None else {THRESHOLD: threshold})
+        (alone,) = apart.run(None, {"outputs": outputs})
+        if whole.shape != alone.shape or not np.allclose(whole, alone, rtol=1e-4, atol=1e-4):
+            raise ExportError("the suppression in the file does not give what it gives by itself")

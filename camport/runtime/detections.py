@@ -75,7 +75,8 @@ def detections(
         rivals = [j for j in kept if labels[j] == labels[i]]
         if not rivals or _overlap(boxes[i], boxes[rivals]).max() <= options.get("iou", 0.45):
             kept.append(int(i))
-    kept = kept[: options.get("most", 10)]
+        if len(kept) == options.get("most", 10):
+            break
     return Detections(boxes[kept].astype(np.float32), labels[kept].astype(np.int64), scores[kept].astype(np.float32))
 
 
