@@ -109,7 +109,7 @@ def test_model_is_left_as_found(tmp_path: Path) -> None:
     assert dtype == torch.get_default_dtype()
 
 
-def test_export_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: object) -> None:
+def test_export_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     export(small(), "9", tmp_path / "small.onnx")
     captured = capfd.readouterr()
     assert captured.out == ""

@@ -7,6 +7,7 @@ from camport.plugins import ReciproCAM
 from tests.plugins import apart
 from tests.plugins.test_oracles import TARGET, behind, close, raw
 
+pytestmark = pytest.mark.everything
 PACKAGES = ["openvino-xai==1.1.0", "openvino==2024.4.0", "openvino-telemetry==2025.2.0"]
 THEIRS = """
 import sys

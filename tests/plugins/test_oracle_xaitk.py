@@ -27,7 +27,7 @@ PACKAGES = [
     "charset-normalizer==3.5.3",
 ]
 SAMPLES, CELLS = 12, 4
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning")
+pytestmark = [pytest.mark.everything, pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning")]
 
 SCORING = """
 import sys

@@ -6,10 +6,13 @@ The packages are installed there by pip, and what is checked there stands in `ch
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.yolo.environment import CHECKOUT, make, settings
 
 HERE = Path(__file__).parent
 CHECKS = ("check_networks.py", "check_files.py")
+pytestmark = pytest.mark.everything
 
 
 def test_in_an_environment_of_their_own(tmp_path):
