@@ -1,8 +1,8 @@
 """Everything that has to pass before a change lands: `python -m tests`; with `--all` the slow matrices too.
 
-The first takes minutes: a case of each kind. `--all` adds the tests marked `everything`: every combination (all methods in
-all formats, many networks), the oracles that install packages, and the networks of the real YOLO packages. Other options
-go to pytest. `pytest FILE` and `pytest FILE::test` run what they name, marked or not.
+The first takes minutes: a case of each kind. `--all` adds the tests marked `everything`: every combination (all
+methods in all formats, many networks), the oracles that install packages, and the networks of the real YOLO packages.
+Other options go to pytest. `pytest FILE` and `pytest FILE::test` run what they name, marked or not.
 """
 
 import subprocess
