@@ -222,10 +222,10 @@ def awake(model: nn.Module, seed: int = 0) -> nn.Module:
 def quiet(model: nn.Module, by: float = 5.0) -> nn.Module:
     """A detector whose confidences are all far below those that count as a detection."""
     head = model.model[-1]
-    first = 4 if isinstance(head, FreeHead) else 5
     with torch.no_grad():
         for layer in head.m:
-            layer.bias.view(-1, 4 + CLASSES if first == 4 else head.no)[:, first : first + CLASSES].sub_(by)
+            columns = 4 + CLASSES + head.extra if isinstance(head, FreeHead) else head.no
+            layer.bias.view(-1, columns)[:, 4:].sub_(by)
     return model
 
 
