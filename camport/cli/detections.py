@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from PIL.Image import Image
 
-from camport.errors import InputError
+from camport.errors import InputError, UnknownNameError
 from camport.runtime import Explainer, Placement, class_index, confident, detections
 from camport.view import Box, Cell, grid, overlay, save_arrays, save_image
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
+    from camport.adapters import DetectionAdapter
     from camport.core.explanation import Explanation
     from camport.models import Loaded
 
@@ -30,7 +31,27 @@ Boxes = Annotated[
 ]
 Confidence = Annotated[
     float | None,
-    typer.Option("--confidence", min=0, max=1, help="Detection: explain those found with this confidence; 0.25."),
+    typer.Option(
+        "--confidence", min=0, max=1, metavar="P", help="Detection: explain those found with this confidence; 0.25."
+    ),
+]
+Overlap = Annotated[
+    float | None,
+    typer.Option(
+        "--iou",
+        min=0,
+        max=1,
+        metavar="IOU",
+        help="Detection: of two of a class that overlap by more, the less confident one goes; 0.45.",
+    ),
+]
+Most = Annotated[
+    int | None,
+    typer.Option("--most", min=1, metavar="N", help="Detection: so many of an image at most, the best ones; 10."),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="Detection: what the outputs are, where their shape leaves it open."),
 ]
 COLUMNS = 4
 COLOURS = ("#00e5ff", "#ffd400", "#ff5ca8", "#7dff5c", "#ff9440", "#b28cff")
@@ -51,6 +72,35 @@ class Shown:
     classes: np.ndarray
     confidence: np.ndarray
     heatmaps: Sequence[np.ndarray]
+
+
+def adapter_of(
+    task: str,
+    confidence: float | None = None,
+    iou: float | None = None,
+    most: int | None = None,
+    form: str | None = None,
+) -> str | DetectionAdapter:
+    """The detection adapter with the options that were given, or the task's name where there are none.
+
+    Raises:
+        InputError: an option, and another task.
+        UnknownNameError: no such format.
+    """
+    options = {"--confidence": confidence, "--iou": iou, "--most": most, "--format": form}
+    given = {name: value for name, value in options.items() if value is not None}
+    if not given:
+        return task
+    if task != "detection":
+        raise InputError(f"{' and '.join(given)}: for --adapter detection, and the task is {task}")
+    from camport.adapters import DetectionAdapter
+    from camport.adapters.detection_formats import FORMATS
+
+    if form is not None and form not in FORMATS:
+        raise UnknownNameError("format", form, FORMATS)
+    fields = {"--confidence": "threshold", "--iou": "iou", "--most": "most", "--format": "format"}
+    chosen: dict[str, Any] = {fields[name]: value for name, value in given.items()}
+    return DetectionAdapter(**chosen)
 
 
 def explain(

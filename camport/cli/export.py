@@ -1,7 +1,6 @@
 """`camport export`: model, gradient and heatmap as one file."""
 
 import dataclasses
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,19 +8,17 @@ import numpy as np
 import typer
 
 from camport.cli import calibration as calibration_images
+from camport.cli import tracing
+from camport.cli.detections import Boxes, Confidence, Format, Most, Overlap, adapter_of
 from camport.cli.explain import load
 from camport.cli.options import Adapter, Labels, Layer, Method, Model, Output, Preprocessing, Trust, Weights
 from camport.cli.working import working
 from camport.errors import InputError
-from camport.runtime import Preprocess, open_image
 from camport.runtime.image_file import MAX_PIXELS
 from camport.view import check_writable
 
 FORMATS = {".onnx": "to_onnx", ".pt2": "to_pt2", ".pt": "to_torchscript"}
 """Suffix -> the function of `camport.export` that writes such a file."""
-
-ASKED = {name: {"question": [1, 2]} for name in ("vqa", "vqa-words")}
-"""A question for adapters that have none of their own, to trace with; the file is asked any other."""
 
 ONNX_ALONE = ("opset", "with_preprocess", "calibration", "nms", "one_image")
 NOT_TORCHSCRIPT = ("dynamic", "precision")
@@ -39,6 +36,14 @@ def export(
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="Image size to trace with, where the model names none.")
     ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Image file or folder to trace and to compare with, in place of shipped ones; may be given several "
+            "times.",
+        ),
+    ] = None,
     outputs: Annotated[
         str | None,
         typer.Option(metavar="NAME,...", help="Outputs of the file, e.g. score,heatmap; all if left out."),
@@ -55,7 +60,7 @@ def export(
         typer.Option(metavar="PATH", help="Image file or folder that calibrates int8; may be given several times."),
     ] = None,
     with_preprocess: Annotated[
-        bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 [b,h,w,3].")
+        bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 \\[b,h,w,3].")
     ] = False,
     nms: Annotated[
         bool, typer.Option("--nms", help="Detection: the file suppresses overlapping boxes; one more output.")
@@ -64,6 +69,11 @@ def export(
         bool,
         typer.Option("--one-image", help="For one image and any number of targets; with --nms, its detections."),
     ] = False,
+    box: Boxes = None,
+    confidence: Confidence = None,
+    iou: Overlap = None,
+    most: Most = None,
+    form: Format = None,
     trust_checkpoint: Trust = False,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
 ) -> None:
@@ -84,6 +94,7 @@ def export(
     options: dict[str, Any] = _options(path, asked)
     options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]
     with working(f"exporting {f'{method} of ' if method else ''}{model}"):
+        shown = tracing.pictures(images or [])
         loaded = load(model, weights, labels, preprocess, trust_checkpoint)
         import torch
 
@@ -101,22 +112,18 @@ def export(
             loaded.model,
             method,
             layer or loaded.layer,
-            adapter or loaded.adapter,
+            adapter_of(adapter or loaded.adapter, confidence, iou, most, form),
             preprocess=dataclasses.asdict(spec),
             labels=loaded.labels or None,
         )
-        images = torch.from_numpy(_examples(dataclasses.replace(spec, size=(height, width), stride=None)))
+        spec = dataclasses.replace(spec, size=(height, width), stride=None)
+        pixels, placements = zip(*(spec.apply(picture) for picture in shown), strict=True)
+        asked_about = tracing.asked(bound.adapter.name, box or [], shown, placements)
         made = getattr(formats, FORMATS[path.suffix.lower()])(
-            bound, path, images, ASKED.get(bound.adapter.name), report=report, **options
+            bound, path, torch.from_numpy(np.stack(pixels)), asked_about, report=report, **options
         )
     typer.echo(str(made))
     typer.echo(f"wrote {path}" + (f" and {path}.report.json" if report else ""))
-
-
-def _examples(preprocess: Preprocess) -> np.ndarray:
-    """Pictures to trace and to compare with, float32 [2,3,H,W]: on noise a map is often flat, which proves little."""
-    with as_file(files("camport.demo") / "samples") as folder:
-        return np.stack([preprocess.apply(open_image(file))[0] for file in sorted(folder.glob("*.png"))[:2]])
 
 
 def _options(path: Path, asked: dict[str, Any]) -> dict[str, Any]:

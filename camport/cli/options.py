@@ -12,7 +12,8 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="SPEC",
-        help="torchvision:NAME, timm:NAME, hf:NAME, package.module:callable or demo:NAME.",
+        help="torchvision:NAME, timm:NAME, hf:NAME, package.module:callable, ultralytics:FILE, yolov5:FILE, demo:NAME "
+        "or FILE.onnx.",
     ),
 ]
 Weights = Annotated[
@@ -56,7 +57,9 @@ Trust = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="File to write.")]
 Colormap = Annotated[str, typer.Option(help="Colours of the heatmap: turbo, jet, viridis, inferno or coolwarm.")]
-Alpha = Annotated[float, typer.Option(min=0, max=1, help="Weight of the colours where the map is hottest.")]
+Alpha = Annotated[
+    float, typer.Option(min=0, max=1, metavar="P", help="Weight of the colours where the map is hottest.")
+]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line.")]
 Preprocessing = Annotated[
     str | None,

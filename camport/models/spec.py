@@ -1,5 +1,6 @@
 """`SPEC` -> model: which family it names, and handing it to that family's loader."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,12 +50,24 @@ def load_model(spec: str, weights: str | Path | None = None, *, trust_checkpoint
         return load_onnx(spec, file)
     family, colon, name = spec.partition(":")
     if not colon or not family or not name:
-        raise InputError(f"model {spec!r} is no SPEC; it is one of {', '.join(SPECS)}")
+        raise InputError(f"model {spec!r} is no SPEC; {_checkpoint(spec)}it is one of {', '.join(SPECS)}")
     pretrained = weights is None
     if family in yolo.PACKAGES:
         return yolo.load(family, name, file, trust_checkpoint)
     if family in _LOADERS:
         return _LOADERS[family](name, file, pretrained)
+    if re.fullmatch(r"yolo[-_]?v?\d*\w*", family.lower()):
+        raise InputError(
+            f"unknown model family {family!r}; YOLOv8 to 12 are loaded by ultralytics:FILE, YOLOv5 by yolov5:FILE, and "
+            "any other as FILE.onnx"
+        )
     if "." not in family and not callables.exists(family):
         raise UnknownNameError("model family", family, [*_LOADERS, *yolo.PACKAGES])
     return callables.load(family, name, file)
+
+
+def _checkpoint(spec: str) -> str:
+    """What to type for a checkpoint that was named without the package that wrote it."""
+    if Path(spec).suffix.lower() not in (".pt", ".pth", ".yaml"):
+        return ""
+    return f"a YOLO checkpoint: ultralytics:{spec} or yolov5:{spec}; the weights of another: --weights {spec}; "

@@ -1,0 +1,58 @@
+"""The pictures that `camport export` traces and compares with, and what is asked about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from camport.cli.calibration import found
+from camport.cli.detections import parsed
+from camport.errors import InputError
+from camport.runtime import Placement, open_image
+
+MOST = 8
+"""So many of the pictures given are used: all of them are run as one batch."""
+
+QUESTIONS = {name: {"question": [1, 2]} for name in ("vqa", "vqa-words")}
+"""A question for adapters that have none of their own; the file is asked any other."""
+
+
+def pictures(images: Sequence[Path]) -> list[Image]:
+    """The user's pictures, or two of those that are shipped: on noise a map is often flat, which proves little.
+
+    Raises:
+        ImageFileError: nothing there, or a file that is no image.
+    """
+    if images:
+        return [open_image(file) for file in found(images, MOST)]
+    with as_file(files("camport.demo") / "samples") as folder:
+        return [open_image(file) for file in sorted(folder.glob("*.png"))[:2]]
+
+
+def asked(task: str, box: Sequence[str], shown: Sequence[Image], placements: Sequence[Placement]) -> Any:
+    """The target to trace with: what lies in the boxes, one for all pictures or one for each.
+
+    Raises:
+        InputError: a task that is not asked about boxes, or a number of boxes that does not fit.
+    """
+    if not box:
+        return QUESTIONS.get(task)
+    most = {"detection": len(shown), "segmentation": 1}.get(task)
+    if most is None:
+        raise InputError(f"--box is for --adapter detection and segmentation, and the task is {task}")
+    if len(box) not in (1, most):
+        raise InputError(f"{len(box)} boxes for {len(shown)} pictures; give one for all of them{_or_each(most)}")
+    if task == "segmentation":
+        return {"class": -1, "box": tuple(float(v) for v in parsed(box, shown[0], placements[0])[0])}
+    each = box if len(box) == len(shown) else list(box) * len(shown)
+    rows = [parsed([text], *where) for text, *where in zip(each, shown, placements, strict=True)]
+    return {"boxes": np.concatenate(rows)}
+
+
+def _or_each(most: int) -> str:
+    return f", or {most}, one for each" if most > 1 else ""
