@@ -50,7 +50,9 @@ def asked(task: str, box: Sequence[str], shown: Sequence[Image], placements: Seq
     if task == "segmentation":
         return {"class": -1, "box": tuple(float(v) for v in parsed(box, shown[0], placements[0])[0])}
     each = box if len(box) == len(shown) else list(box) * len(shown)
-    rows = [parsed([text], *where) for text, *where in zip(each, shown, placements, strict=True)]
+    rows = [
+        parsed([text], picture, placement) for text, picture, placement in zip(each, shown, placements, strict=True)
+    ]
     return {"boxes": np.concatenate(rows)}
 
 
