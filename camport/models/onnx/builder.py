@@ -72,6 +72,9 @@ class Builder:
         self._check_call(node, operator, inputs)
         if node.op in PASSING and inputs:
             self.renamed[node.outputs[0]] = inputs[0]
+            maker = self.names.aliases.get(inputs[0])
+            if maker:
+                self.names.also(maker, [node.name, *node.outputs])
             return
         present = [name for name in inputs if name]
         attributes = {k: Small.from_tensor(v) if isinstance(v, Tensor) else v for k, v in node.attributes.items()}

@@ -8,6 +8,7 @@ from typing import Any
 from camport.errors import ModelError
 from camport.models.onnx.engine import can_run
 from camport.models.onnx.order import sort_nodes
+from camport.models.onnx.qlinear import is_integer_operator
 from camport.models.onnx.registry import find
 
 DEEPEST = 32
@@ -50,6 +51,8 @@ def check_graph(proto: Any, where: str) -> Any:
 def unknown(node: Any, opset: int) -> str | None:
     """The full name of an operator that is not imported; None where it is."""
     standard = node.domain in ("", "ai.onnx")
+    if is_integer_operator(node):
+        return None
     if standard and find(node.op_type, opset) is not None:
         return None
     return node.op_type if standard else f"{node.domain}.{node.op_type}"

@@ -13,6 +13,7 @@ from camport.models.onnx.batch import free_batch
 from camport.models.onnx.builder import Builder
 from camport.models.onnx.file import OnnxFile
 from camport.models.onnx.model import OnnxModel
+from camport.models.onnx.qlinear import in_real_numbers
 from camport.models.onnx.reading import read_file
 from camport.models.onnx.trial import trial
 from camport.models.onnx.widen import half_type, widened
@@ -40,7 +41,7 @@ def load_onnx(path: str | Path, weights: Path | None = None) -> Loaded:
             f"{file.path.name} is an explainer that camport exported, not a bare model: "
             "run it with `camport run` or camport.runtime.load"
         )
-    notes = []
+    file, notes = in_real_numbers(file), []
     if half := half_type(file):
         file = widened(file)
         notes.append(f"{file.path.name} is in {half}; it is computed in float32, and files written of it are float32")
