@@ -34,7 +34,7 @@ def bind(
             and reported. `name@0` is the first run of a module that runs several times. In an .onnx file, a node or
             a tensor.
         adapter: a name from `camport.adapters()`, an Adapter class, or an instance with its options.
-        options: `chunk`, `preprocess`, `labels` of `camport.core.bind.bind`.
+        options: `chunk`, `preprocess`, `labels` of `camport.core.bind.bind`; `image` and `inputs` of `load_onnx`.
 
     Raises:
         InputError: `model` is neither of the two.
@@ -45,7 +45,7 @@ def bind(
     if isinstance(model, str | os.PathLike):
         from camport.models.onnx import load_onnx
 
-        loaded = load_onnx(os.fspath(model))
+        loaded = load_onnx(os.fspath(model), image=options.pop("image", None), inputs=options.pop("inputs", None))
         own = {"preprocess": dataclasses.asdict(loaded.preprocess), "labels": loaded.labels or None}
         return core.bind(loaded.model, method, loaded.layer if layer is None else layer, adapter, **{**own, **options})
     return core.bind(model, method, layer, adapter, **options)

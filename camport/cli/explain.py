@@ -7,11 +7,13 @@ import typer
 from camport.cli import detections, figure, layers, tasks
 from camport.cli.detections import Boxes, Confidence
 from camport.cli.edge_tasks import TASKS, Question
+from camport.cli.loading import load as load
 from camport.cli.options import (
     Adapter,
     Alpha,
     Colormap,
     Images,
+    Inputs,
     Labels,
     Layer,
     Method,
@@ -25,7 +27,7 @@ from camport.cli.options import (
     Weights,
 )
 from camport.cli.working import working
-from camport.errors import InputError, MissingDependencyError
+from camport.errors import InputError
 from camport.runtime import class_index, open_image
 from camport.view import check_writable, colormap_table
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from camport.core.explanation import Explanation
-    from camport.models import Loaded
 
 
 def explain(
@@ -55,6 +56,7 @@ def explain(
     confidence: Confidence = None,
     question: Question = None,
     trust_checkpoint: Trust = False,
+    inputs: Inputs = None,
 ) -> None:
     """Explain what a model sees in images, in PyTorch."""
     path = check_writable(output)
@@ -68,7 +70,7 @@ def explain(
     pictures = [open_image(image) for image in images]
     what = f"{len(pictures)} image{'s' * (len(pictures) != 1)} {f'by {method} ' if method else ''}with {model}"
     with working(f"explaining {what}{' at many layers' * sweep}") as progress:
-        loaded = load(model, weights, labels, preprocess, trust_checkpoint)
+        loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
         import torch
 
         import camport
@@ -122,37 +124,3 @@ def _signed(explanation: "Explanation") -> dict[str, "np.ndarray"]:
     """The signed image that a method gives beside its map, [1,c,H,W]."""
     gradient = explanation.figures.get("gradient")
     return {} if gradient is None else {"gradient": gradient.cpu().numpy()}
-
-
-def load(
-    spec: str, weights: str | None, labels: Labels, preprocess: str | None, trust_checkpoint: bool = False
-) -> "Loaded":
-    """The model of SPEC with what the user says about its labels and images."""
-    import dataclasses
-
-    from camport.runtime import Preprocess
-
-    try:
-        from camport.models import load_model
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
-    loaded = load_model(spec, weights, trust_checkpoint=trust_checkpoint)
-    if preprocess is not None:
-        loaded = dataclasses.replace(loaded, preprocess=Preprocess.from_json(preprocess), guessed=False)
-    if loaded.guessed:
-        guess = f"{spec} does not say how it wants its pictures; pixels / 255 is a guess: tell by --preprocess JSON"
-        loaded = dataclasses.replace(loaded, notes=(*loaded.notes, guess))
-    for note in loaded.notes:
-        typer.echo(f"camport: note: {note}", err=True)
-    if labels is not None:
-        loaded = dataclasses.replace(loaded, labels=_read_labels(labels))
-    return loaded
-
-
-def _read_labels(path: Labels) -> tuple[str, ...]:
-    assert path is not None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"labels {path} cannot be read: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())

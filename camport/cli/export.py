@@ -10,8 +10,8 @@ import typer
 from camport.cli import calibration as calibration_images
 from camport.cli import tracing
 from camport.cli.detections import Boxes, Confidence, Format, Most, Overlap, adapter_of
-from camport.cli.explain import load
-from camport.cli.options import Adapter, Labels, Layer, Method, Model, Output, Preprocessing, Trust, Weights
+from camport.cli.loading import load
+from camport.cli.options import Adapter, Inputs, Labels, Layer, Method, Model, Output, Preprocessing, Trust, Weights
 from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime.image_file import MAX_PIXELS
@@ -75,6 +75,7 @@ def export(
     most: Most = None,
     form: Format = None,
     trust_checkpoint: Trust = False,
+    inputs: Inputs = None,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
 ) -> None:
     """Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.
@@ -95,7 +96,7 @@ def export(
     options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]
     with working(f"exporting {f'{method} of ' if method else ''}{model}"):
         shown = tracing.pictures(images or [])
-        loaded = load(model, weights, labels, preprocess, trust_checkpoint)
+        loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
         import torch
 
         import camport

@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from camport.cli.explain import load
-from camport.cli.options import Model, Weights
+from camport.cli.loading import load
+from camport.cli.options import Inputs, Model, Weights
 from camport.errors import InputError, LayerError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def plugins() -> None:
     _table(("plugin", "distribution", "state", "adds"), rows)
 
 
-def layers(model: Model, weights: Weights = None, size: str | None = None) -> None:
+def layers(model: Model, weights: Weights = None, size: str | None = None, inputs: Inputs = None) -> None:
     """List a model's layers in the order they run, with the one that would be chosen."""
     import torch
 
@@ -84,7 +84,7 @@ def layers(model: Model, weights: Weights = None, size: str | None = None) -> No
     from camport.core.registry import adapter
     from camport.core.replica import double_of
 
-    loaded = load(model, weights or "none", None, None)  # values do not matter here
+    loaded = load(model, weights or "none", None, None, inputs=inputs)  # values do not matter here
     if size is None and loaded.preprocess.size is None:
         raise InputError("the model names no image size; give one, e.g. --size 224x224")
     images = torch.zeros(1, 3, *_size(size, loaded.preprocess.size))

@@ -61,6 +61,14 @@ Alpha = Annotated[
     float, typer.Option(min=0, max=1, metavar="P", help="Weight of the colours where the map is hottest.")
 ]
 Labels = Annotated[Path | None, typer.Option(metavar="FILE", help="Class names, one a line.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=VALUES",
+        help="Value of an input that an .onnx file takes beside the images: numbers, or a .npy file.",
+    ),
+]
 Preprocessing = Annotated[
     str | None,
     typer.Option(

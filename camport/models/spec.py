@@ -1,8 +1,9 @@
 """`SPEC` -> model: which family it names, and handing it to that family's loader."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from camport.errors import InputError, UnknownNameError
 from camport.models import callables, demo, hf, timm, torchvision, yolo
@@ -28,7 +29,14 @@ _LOADERS: dict[str, Callable[[str, Path | None, bool], Loaded]] = {
 }
 
 
-def load_model(spec: str, weights: str | Path | None = None, *, trust_checkpoint: bool = False) -> Loaded:
+def load_model(
+    spec: str,
+    weights: str | Path | None = None,
+    *,
+    trust_checkpoint: bool = False,
+    image: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Loaded:
     """Loads the model that `spec` names.
 
     Args:
@@ -36,9 +44,11 @@ def load_model(spec: str, weights: str | Path | None = None, *, trust_checkpoint
         weights: a .safetensors or state-dict file; "none" for random weights; None for the published ones, which
             are downloaded.
         trust_checkpoint: load a checkpoint that holds Python objects, as YOLO packages write them. It may run any code.
+        image: of an .onnx file with several inputs, the name of the one that takes the images.
+        inputs: values of its other inputs by name, e.g. {"im_scale": [1, 1]}; one row holds for every image.
 
     Raises:
-        InputError: no form of SPEC.
+        InputError: no form of SPEC, or inputs of what is no .onnx file.
         UnknownNameError: no such family or model; the nearest names are offered.
         ModelError: the model or its weights cannot be loaded.
         MissingDependencyError: the library is not installed.
@@ -47,7 +57,9 @@ def load_model(spec: str, weights: str | Path | None = None, *, trust_checkpoint
     if spec.lower().endswith(".onnx"):
         from camport.models.onnx import load_onnx  # a family of its own size, and rarely the one that is meant
 
-        return load_onnx(spec, file)
+        return load_onnx(spec, file, image=image, inputs=inputs)
+    if image is not None or inputs:
+        raise InputError(f"inputs are given values in an .onnx file, and {spec!r} is none; wrap the model in a module")
     family, colon, name = spec.partition(":")
     if not colon or not family or not name:
         raise InputError(f"model {spec!r} is no SPEC; {_checkpoint(spec)}it is one of {', '.join(SPECS)}")

@@ -1,5 +1,6 @@
 """An .onnx file as a model that camport can explain and export."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from camport.models.onnx import pictures
 from camport.models.onnx.batch import free_batch
 from camport.models.onnx.builder import Builder
 from camport.models.onnx.file import OnnxFile
+from camport.models.onnx.given import fixed
 from camport.models.onnx.model import OnnxModel
 from camport.models.onnx.qlinear import in_real_numbers
 from camport.models.onnx.reading import read_file
@@ -20,16 +22,25 @@ from camport.models.onnx.widen import half_type, widened
 from camport.runtime.metadata import parse_metadata
 
 
-def load_onnx(path: str | Path, weights: Path | None = None) -> Loaded:
+def load_onnx(
+    path: str | Path,
+    weights: Path | None = None,
+    *,
+    image: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Loaded:
     """Rebuilds the network of a file as torch operations, with a module for each node.
 
     Args:
         path: an .onnx file of opset 7 or later, its external data beside it.
         weights: refused, since the file has its own.
+        image: the name of the input that takes the images, where there are several.
+        inputs: values of the other inputs by name, e.g. {"im_scale": [1, 1]}; one row holds for every image.
 
     Raises:
         ModelError: no sound ONNX file, or operators that are not imported.
-        InputError: weights were given.
+        InputError: weights were given, or values that do not fit the file's inputs.
+        UnknownNameError: an input that the file does not have.
         MissingDependencyError: onnx is not installed.
     """
     if weights is not None:
@@ -41,7 +52,7 @@ def load_onnx(path: str | Path, weights: Path | None = None) -> Loaded:
             f"{file.path.name} is an explainer that camport exported, not a bare model: "
             "run it with `camport run` or camport.runtime.load"
         )
-    file, notes = in_real_numbers(file), []
+    file, notes = fixed(in_real_numbers(file), inputs or {}, image), []
     if half := half_type(file):
         file = widened(file)
         notes.append(f"{file.path.name} is in {half}; it is computed in float32, and files written of it are float32")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from camport.errors import CamportError, InputError, ModelError
 from camport.models.onnx.call import Call
 from camport.models.onnx.file import Port
+from camport.models.onnx.given import several
 from camport.models.onnx.small import Small
 
 
@@ -93,8 +94,7 @@ class OnnxModel(nn.Module):
         """
         plan = self.plan
         if len(inputs) != len(plan.inputs):
-            names = ", ".join(port.name for port in plan.inputs)
-            raise ModelError(f"{plan.name} takes {len(plan.inputs)} inputs ({names}), {len(inputs)} were given")
+            raise ModelError(several(plan.name, plan.inputs, len(inputs)))
         values: dict[str, Any] = {}
         for port, given in zip(plan.inputs, inputs, strict=True):
             self._check(port, given)

@@ -1,0 +1,66 @@
+"""A model of a SPEC, with what the user says about its labels, pictures and inputs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import typer
+
+from camport.cli.options import Labels
+from camport.errors import InputError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from camport.models import Loaded
+
+
+def load(
+    spec: str,
+    weights: str | None,
+    labels: Labels,
+    preprocess: str | None,
+    trust_checkpoint: bool = False,
+    inputs: Sequence[str] | None = None,
+) -> "Loaded":
+    """The model of SPEC with what the user says about its labels and images."""
+    import dataclasses
+
+    from camport.runtime import Preprocess
+
+    try:
+        from camport.models import load_model
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
+    loaded = load_model(spec, weights, trust_checkpoint=trust_checkpoint, inputs=_values(inputs or ()))
+    if preprocess is not None:
+        loaded = dataclasses.replace(loaded, preprocess=Preprocess.from_json(preprocess), guessed=False)
+    if loaded.guessed:
+        guess = f"{spec} does not say how it wants its pictures; pixels / 255 is a guess: tell by --preprocess JSON"
+        loaded = dataclasses.replace(loaded, notes=(*loaded.notes, guess))
+    for note in loaded.notes:
+        typer.echo(f"camport: note: {note}", err=True)
+    if labels is not None:
+        loaded = dataclasses.replace(loaded, labels=_read_labels(labels))
+    return loaded
+
+
+def _values(inputs: Sequence[str]) -> dict[str, np.ndarray]:
+    """NAME=VALUES: numbers with commas between them, or an array in a .npy file."""
+    found = {}
+    for text in inputs:
+        name, equals, value = text.partition("=")
+        try:
+            if not equals or not name:
+                raise ValueError("no NAME=VALUES")
+            found[name] = np.load(value) if value.endswith(".npy") else np.array([float(v) for v in value.split(",")])
+        except (ValueError, OSError) as error:
+            raise InputError(f"--input {text}: {error}; write NAME=NUMBER,NUMBER,... or NAME=FILE.npy") from None
+    return found
+
+
+def _read_labels(path: Labels) -> tuple[str, ...]:
+    assert path is not None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"labels {path} cannot be read: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip())
