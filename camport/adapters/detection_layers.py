@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from camport.adapters.detection_nodes import levels
+from camport.adapters.detection_pyramid import levels
 from camport.core.grid import MAX_PREFIX, Grid, patch_size
-from camport.core.layers import LayerName, Run, choose
+from camport.core.layers import LayerName, Run, Runs, choose
 
 FEWEST = 2
 
@@ -14,11 +14,16 @@ FEWEST = 2
 def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
     """The modules that put out the maps which the detector's head takes in; the usual choice where there are none.
 
-    The head is the last module that takes maps of different sizes: a pyramid. The maps' own modules are explained and
-    not the head's convolutions, at which a candidate's logit is a single number of a single place. A transformer whose
-    queries run beside the image's tokens is explained where the last attention reads them, as other token models are;
-    one that asks with `queries` of their own in a decoder, at the maps before it.
+    They are found from what is connected. The maps' own modules are explained and not the head's convolutions, at which
+    a candidate's logit is a single number of a single place. A detector that asks with `queries` is explained at the
+    maps that the last module takes which takes maps of different sizes; a transformer whose queries run beside the
+    image's tokens where the last attention reads them, as other token models are; one that asks with queries of their
+    own in a decoder, at the maps before it.
     """
+    dataflow = runs.dataflow if isinstance(runs, Runs) else None
+    nodes = levels(runs, dataflow) if dataflow is not None and not queries else []
+    if nodes:
+        return [_name(runs, r) for r in nodes]
     heads = [i for i, run in enumerate(runs) if len({shape for _, shape in run.inputs}) >= FEWEST]
     for i in reversed(heads):
         found = []
@@ -28,9 +33,6 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
                 found.append(makers[-1])
         if len(found) >= FEWEST:
             return [_name(runs, r) for r in dict.fromkeys(found)]
-    nodes = levels(runs)
-    if nodes:
-        return [_name(runs, r) for r in nodes]
     return [choose(runs if _beside_tokens(runs, queries) else _before_queries(runs))]
 
 

@@ -190,7 +190,13 @@ class Bound:
     def _settle(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> None:
         """Fixes what one forward pass tells: how the adapter reads the outputs, and the layers that nobody named."""
         said: list[Any] = []
-        runs = record(double, lambda: said.append(called(self.adapter, double, images[:1].clone(), rows(given, 1))))
+        image = images[:1].clone()
+
+        def call() -> Any:
+            said.append(called(self.adapter, double, image, rows(given, 1)))
+            return said[0]
+
+        runs = record(double, call, image)
         self.adapter, self._settled = self.adapter.settled(double, said[0]), True
         if self._layers is None:
             self._layers = self.adapter.layers(runs)

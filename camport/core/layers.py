@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from camport.core.dataflow import Dataflow
 from camport.core.replica import hook, pre_hook
 from camport.errors import LayerError, nearest
 
@@ -153,10 +154,23 @@ class Run:
     inputs: tuple[tuple[int, tuple[Any, ...]], ...] = ()
 
 
+class Runs(list[Run]):
+    """The runs of one forward pass.
+
+    Attributes:
+        dataflow: of what each tensor of the pass is made; `Run.output` and `Run.inputs` are numbers in it.
+    """
+
+    def __init__(self, dataflow: Dataflow | None = None) -> None:
+        super().__init__()
+        self.dataflow = dataflow
+
+
 @contextmanager
-def recorded(double: nn.Module) -> Iterator[list[Run]]:
+def recorded(double: nn.Module, dataflow: Dataflow | None = None) -> Iterator[Runs]:
     """While open, every run of a module inside the double (not the double itself) is appended to the list."""
-    runs: list[Run] = []
+    runs = Runs(dataflow)
+    identity: Callable[[Tensor], int] = id if dataflow is None else dataflow.number
     starts: list[tuple[int, tuple[tuple[int, tuple[int, ...]], ...]]] = []
     kept: list[Tensor] = []  # keeps identities unique while recording
     calls: dict[str, int] = {}
@@ -166,23 +180,25 @@ def recorded(double: nn.Module) -> Iterator[list[Run]]:
     def before(module: nn.Module, args: Any) -> None:
         # taken down before the module runs, since some write into the list they are given
         maps = [v for v in tree_flatten(args)[0] if isinstance(v, Tensor) and v.dim() == 4]
-        kept.extend(maps)
-        starts.append((len(runs), tuple((id(v), tuple(v.shape[2:])) for v in maps)))
+        kept.extend(maps if dataflow is None else ())
+        starts.append((len(runs), tuple((identity(v), tuple(v.shape[2:])) for v in maps)))
 
     def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def ended(module: nn.Module, args: Any, output: Any) -> None:
             (start, inputs), tensor = starts.pop(), first_tensor(output)
             call = calls.get(name, 0)
             calls[name] = call + 1
+            if dataflow is not None:
+                dataflow.note_module(type(module).__name__, tree_flatten(args)[0], tree_flatten(output)[0])
             if tensor is not None:
-                kept.append(tensor)
+                kept.extend([tensor] if dataflow is None else ())
                 features = not isinstance(module, _NO_FEATURES) and type(module).__name__ != "Permute"
                 # the nodes of an .onnx file are of no class known here, so they tell themselves
                 features = features and not getattr(module, "moves_features", False)
                 shape, kind = tuple(tensor.shape), type(module).__name__
                 plain = tensor is output
                 preferred = name == target_layer
-                runs.append(Run(name, kind, call, start, id(tensor), shape, features, plain, preferred, inputs))
+                runs.append(Run(name, kind, call, start, identity(tensor), shape, features, plain, preferred, inputs))
 
         return ended
 
@@ -197,10 +213,22 @@ def recorded(double: nn.Module) -> Iterator[list[Run]]:
             handle.remove()
 
 
-def record(double: nn.Module, call: Callable[[], Any]) -> list[Run]:
-    """The runs of one forward pass, made by `call`, without recording gradients."""
-    with torch.no_grad(), recorded(double) as runs:
-        call()
+def record(double: nn.Module, call: Callable[[], Any], image: Tensor | None = None) -> Runs:
+    """The runs of one forward pass, made by `call`, without recording gradients.
+
+    Args:
+        double: the private double that `call` runs.
+        call: runs it and returns the outputs.
+        image: the images [b,c,H,W] that it is run on, from where the dataflow begins; None: none is recorded.
+    """
+    if image is None:
+        with torch.no_grad(), recorded(double) as runs:
+            call()
+        return runs
+    dataflow = Dataflow()
+    with torch.no_grad(), recorded(double, dataflow) as runs, dataflow:
+        dataflow.image = dataflow.number(image)
+        dataflow.said(call())
     return runs
 
 
