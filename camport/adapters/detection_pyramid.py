@@ -14,9 +14,12 @@ from collections.abc import Sequence
 from camport.core.dataflow import Dataflow
 from camport.core.layers import Run
 
-_RESHAPING = frozenset(
-    "reshape view flatten unflatten permute transpose movedim moveaxis swapaxes squeeze unsqueeze einsum".split()
-)
+# fmt: off
+_RESHAPING = frozenset([
+    "reshape", "view", "flatten", "unflatten", "permute", "transpose", "movedim", "moveaxis", "swapaxes", "squeeze",
+    "unsqueeze", "einsum",
+])
+# fmt: on
 _WEIGHTS = ("conv", "linear", "matmul", "__matmul__", "addmm", "bmm", "mm", "einsum", "gemm")
 
 
@@ -174,9 +177,10 @@ class _Graph:
 def _scaled(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether one is a whole multiple of the other, the same along both axes: pixels shuffled, repeated or patched."""
     large, small = max(size, other), min(size, other)
-    return all(n > 0 and m % n == 0 for m, n in zip(large, small, strict=True)) and len(
-        {m // n for m, n in zip(large, small, strict=True)}
-    ) == 1
+    return (
+        all(n > 0 and m % n == 0 for m, n in zip(large, small, strict=True))
+        and len({m // n for m, n in zip(large, small, strict=True)}) == 1
+    )
 
 
 def _cells(run: Run) -> int:

@@ -86,7 +86,7 @@ class Dataflow(TorchFunctionMode):
             value.sources += [n for n in dict.fromkeys(sources) if n != number and n not in value.sources]
 
     def note_module(self, kind: str, taken: Iterable[Any], made: Iterable[Any]) -> None:
-        """The same of a module, for what no function is known to have made: code that is compiled or of another engine."""
+        """The same of a module, for what no function is known to have made: compiled code, another engine's."""
         unknown = [v for v in made if isinstance(v, Tensor) and not self.values[self.number(v)].op]
         given = {id(v) for v in taken if isinstance(v, Tensor)}
         self.note(kind, taken, [v for v in unknown if id(v) not in given])
