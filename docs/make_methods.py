@@ -19,6 +19,13 @@ is the method's own, `Explanation.raw`, at the resolution of the layer, of a tra
 The heatmap is that map, upsampled and scaled to `[0,1]`. Forward passes are runs of the whole model on one image, `c`
 being the number of channels at the layer, `patches` those that cover the image, and the other letters options.
 
+Several layers are fused by the option `fusion`. Its default, "max", is of the maps as they are, which is right for the
+levels of a detector's pyramid: a level without evidence adds nothing. In a trained classifier maps grow with depth by
+orders of magnitude, so that "max" and "mean" mostly show the deepest layer alone. "normalised max", "normalised mean"
+and "normalised product" scale each layer's map to `[0,1]` first, as other libraries do.
+
+Any method is averaged over noisy images by `camport.plugins.Smoothed`: `camport.bind(model, Smoothed(LayerCAM()))`.
+
 """
 
 

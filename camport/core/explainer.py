@@ -56,5 +56,14 @@ class Explainer(ABC):
         return adapter
 
     def options(self) -> dict[str, Any]:
-        """The options of this instance by name."""
-        return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
+        """The options of this instance by name, as JSON takes them: of a tensor its shape."""
+        fields: Any = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        return {field.name: _described(getattr(self, field.name)) for field in fields}
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return f"tensor {list(value.shape)}"
+    if isinstance(value, Explainer):
+        return {"name": value.name, "options": value.options()}
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value

@@ -33,6 +33,7 @@ from camport.plugins.rise import RISE
 from camport.plugins.saliency import Saliency
 from camport.plugins.scorecam import ScoreCAM
 from camport.plugins.shapleycam import ShapleyCAM
+from camport.plugins.smoothed import Smoothed
 from camport.plugins.smoothgrad import SmoothGrad
 from camport.plugins.smoothgradcam_plus_plus import SmoothGradCAMPlusPlus
 from camport.plugins.sscam import SSCAM
@@ -75,6 +76,7 @@ __all__ = [
     "ShapleyCAM",
     "SmoothGrad",
     "SmoothGradCAMPlusPlus",
+    "Smoothed",
     "XGradCAM",
 ]
 

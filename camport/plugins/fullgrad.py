@@ -1,7 +1,8 @@
 """FullGrad."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from camport.core.explainer import Explainer
 from camport.core.heatmap import minmax, upsample
-from camport.core.layers import recorded
+from camport.core.layers import Run, recorded
 from camport.core.probe import Probe
 from camport.errors import MethodError
 
@@ -24,8 +25,12 @@ class FullGrad(Explainer):
               \psi = \mathrm{up} \circ s \circ |\cdot|
 
     with a^l what layer l puts out, b^l its bias, and s the scaling of each map to [0,1]. Srinivas and Fleuret 2019,
-    arXiv 1905.00780, eq. 3 and 6. The layers are the convolutions and the batch-norms, in every run, whose bias is beta
-    - mean gamma / sqrt(var + eps); linear layers have no map.
+    arXiv 1905.00780, eq. 3 and 6. The layers are the convolutions, transposed ones too, and the batch, group, instance
+    and layer norms that put out maps, in every run. The bias of a batch norm is beta - mean gamma / sqrt(var + eps), of
+    norms that measure each image it is beta.
+
+    Deviations: linear layers, what puts out tokens, and convolutions called as functions have no map. The sum of all
+    terms is the score where the network is piecewise linear; behind norms that measure each image it is not.
 
     Preset "official", the authors' program, scales all channels of a layer together and upsamples with aligned corners.
 
@@ -51,20 +56,21 @@ class FullGrad(Explainer):
         with recorded(probe.double) as runs:
             total = self._psi(probe.input_gradient() * probe.images, probe)
         with_bias = {}
-        for run in runs:
+        for index, run in enumerate(runs):
             bias = _bias(modules[run.name]) if len(run.shape) == 4 else None
             if bias is not None:
-                with_bias[f"{run.name}@{run.call}"] = bias
+                before = _before_activation(runs, index, modules)
+                with_bias[f"{before.name}@{before.call}"] = bias
         if with_bias:
             for bias, g in zip(with_bias.values(), probe.at(layers=list(with_bias)).gradients, strict=True):
-                total = total + self._psi(g * bias.to(g.dtype)[:, None, None], probe)
+                total = total + self._psi(g * (bias if bias.dim() == 3 else bias[:, None, None]).to(g.dtype), probe)
         return total
 
     def check(self, probe: Probe) -> None:
         """MethodError where no layer has a bias that a map could show."""
         if not any(_bias(module) is not None for module in probe.double.modules()):
             raise MethodError(
-                f"fullgrad needs convolutions or batch-norms with a bias; {type(probe.double).__name__} has none. "
+                f"fullgrad needs convolutions or norms with a bias; {type(probe.double).__name__} has none. "
                 "integrated_gradients fits any model"
             )
 
@@ -77,11 +83,25 @@ class FullGrad(Explainer):
         return F.interpolate(scaled.sum(1, keepdim=True), size=size, mode="bilinear", align_corners=True)[:, 0]
 
 
+NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
+"""They measure each image, so that what they add is their beta alone."""
+
+
 def _bias(module: nn.Module) -> Tensor | None:
-    """What the layer adds to what is linear in its input, [c]."""
-    if isinstance(module, nn.Conv2d):
+    """What the layer adds to its maps, [c]; [c,h,w] of a layer norm over all axes."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         return module.bias
-    if not isinstance(module, nn.BatchNorm2d) or module.running_mean is None or module.running_var is None:
-        return None
-    shift = -module.running_mean / torch.sqrt(module.running_var + module.eps)
-    return shift if module.weight is None else shift * module.weight + module.bias
+    mean, var = getattr(module, "running_mean", None), getattr(module, "running_var", None)
+    # batch norms of any class, frozen ones too; an instance norm that keeps statistics is one in evaluation mode
+    if isinstance(mean, Tensor) and isinstance(var, Tensor) and hasattr(module, "eps"):
+        norm: Any = module
+        shift = -mean / torch.sqrt(var + norm.eps)
+        return shift if norm.weight is None else shift * norm.weight + norm.bias
+    return module.bias if isinstance(module, NORMS) else None
+
+
+def _before_activation(runs: Sequence[Run], index: int, modules: Mapping[str, nn.Module]) -> Run:
+    """The run that puts out what the layer does before an activation inside it, as timm's norms have one."""
+    run = runs[index]
+    inner = runs[run.start] if run.start < index else None
+    return inner if inner is not None and type(modules[inner.name]) is nn.Identity else run

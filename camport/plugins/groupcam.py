@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from camport.core.baseline import KERNEL, SIGMA, blur
 from camport.core.explainer import Explainer
 from camport.core.fusion import Fusion, fuse
 from camport.core.heatmap import minmax, upsample
@@ -57,8 +57,8 @@ class GroupCAM(Explainer):
 
     groups: int = 32
     theta: float = 70.0
-    kernel: int = 51
-    sigma: float = 50.0
+    kernel: int = KERNEL
+    sigma: float = SIGMA
     preset: Literal["paper", "official"] = "paper"
     fusion: Fusion = "max"
 
@@ -107,23 +107,13 @@ def denoised(maps: Float[Tensor, "*n h w"], theta: float) -> Float[Tensor, "*n h
     if theta == 0:
         return maps
     values = maps.flatten(-2)
-    place = theta / 100 * (values.shape[-1] - 1)
-    below = int(place)
-    highest = values.topk(values.shape[-1] - below, -1).values  # in falling order, down to the value below the place
-    low, high = highest[..., -1], highest[..., -min(2, values.shape[-1] - below)]
-    threshold = low + (high - low) * (place - below)
-    return torch.where(maps > threshold[..., None, None], maps, 0)
-
-
-def blur(images: Float[Tensor, "b c H W"], kernel: int, sigma: float) -> Float[Tensor, "b c H W"]:
-    """A Gaussian blur, the image mirrored at its edges; the kernel no wider than that allows."""
-    for axis in (2, 3):
-        radius = min(kernel // 2, images.shape[axis] - 1)
-        places = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-        weights = torch.exp(-(places**2) / (2 * sigma**2))
-        weights = (weights / weights.sum()).reshape(1, 1, *((-1, 1) if axis == 2 else (1, -1)))
-        room = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
-        b, c = images.shape[:2]
-        padded = F.pad(images, room, mode="reflect")
-        images = F.conv2d(padded.flatten(0, 1)[:, None], weights)[:, 0].unflatten(0, (b, c))
-    return images
+    rising = values.sort(-1).values
+    # the number of places as a tensor: in a graph of any size it is a symbol, and Python's int() would fix it
+    places = torch.ones_like(values[..., :1, :] if values.dim() > 1 else values, dtype=torch.float64).sum(-1)
+    place = theta / 100 * (places.flatten()[:1] - 1)
+    below = place.floor()
+    share = (place - below).to(maps.dtype)
+    low = rising.index_select(-1, below.long())
+    high = rising.index_select(-1, torch.minimum(below + 1, places.flatten()[:1] - 1).long())
+    threshold = low + (high - low) * share
+    return torch.where(maps > threshold[..., None], maps, 0)

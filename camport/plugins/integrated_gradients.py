@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from camport.core.baseline import Baseline, baseline, check_baseline, check_fits
 from camport.core.explainer import Explainer
 from camport.core.probe import Probe
 from camport.core.quadrature import Rule, quadrature
@@ -34,8 +35,9 @@ class IntegratedGradients(Explainer):
         steps: points on the way.
         rule: where they lie and what they weigh: "gausslegendre"; "riemann", the paper's sum at the right ends
             (eq. 3); "middle", the middles; "trapezoid", with both ends.
-        baseline: x', the value of every pixel, as the model takes its images: 0 is black, or the mean colour where
-            images are normalised.
+        baseline: x', as the model takes its images: a value of all pixels, 0 being black, or the mean colour where
+            images are normalised; a value a channel; a tensor [c,H,W]; "blurred", each image's Gaussian blur, or
+            "mean", its mean colour.
     """
 
     name: ClassVar[str] = "integrated_gradients"
@@ -47,20 +49,25 @@ class IntegratedGradients(Explainer):
 
     steps: int = 50
     rule: Rule = "gausslegendre"
-    baseline: float = 0.0
+    baseline: Baseline = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or (self.rule == "trapezoid" and self.steps < 2):
             raise InputError(f"steps is {self.steps}; give 1 or more, 2 or more for the trapezoid rule")
+        check_baseline(self.baseline, "baseline")
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b H W"]:
         """sum over channels of (x - x') times the mean gradient."""
-        start = torch.full_like(probe.images, self.baseline)
+        start = baseline(self.baseline, probe.images)
         attributions = integrated(probe, start, *quadrature(self.steps, self.rule))
         probe.note("gradient", lambda: attributions)
         probe.note("difference", lambda: probe.y - probe.score(start[None])[0])
         probe.note("completeness_gap", lambda: probe.figures["difference"] - attributions.sum((1, 2, 3)))
         return attributions.sum(1)
+
+    def check(self, probe: Probe) -> None:
+        """InputError for a baseline that does not fit the images."""
+        check_fits(self.baseline, probe.images, "baseline")
 
 
 def integrated(

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from camport.core.baseline import Baseline, baseline, check_baseline, check_fits
 from camport.core.explainer import Explainer
 from camport.core.probe import Probe
 from camport.errors import InputError
@@ -31,8 +32,9 @@ class Occlusion(Explainer):
     Args:
         patch: height and width of the patch in pixels; None is a seventh of the image's.
         stride: down and to the right in pixels; None is half of the patch.
-        fill: what covers the image, as the model takes its images: 0 is black, or the mean colour (the paper's grey)
-            where images are normalised.
+        fill: what covers the image, as the model takes its images: a value of all pixels, 0 being black, or the mean
+            colour (the paper's grey) where images are normalised; a value a channel; a tensor [c,H,W]; "blurred",
+            each image's Gaussian blur, or "mean", its mean colour.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -44,9 +46,10 @@ class Occlusion(Explainer):
 
     patch: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
-    fill: float = 0.0
+    fill: Baseline = 0.0
 
     def __post_init__(self) -> None:
+        check_baseline(self.fill, "fill")
         for what, given in (("patch", self.patch), ("stride", self.stride)):
             if given is not None and (len(given) != 2 or min(given) < 1):
                 raise InputError(f"{what} is {given}; wanted height and width, each 1 or more")
@@ -58,19 +61,21 @@ class Occlusion(Explainer):
     def saliency(self, probe: Probe) -> Float[Tensor, "b H W"]:
         """The mean fall of y over the patches that cover a pixel."""
         images = probe.images
+        fill = baseline(self.fill, images)
         rows, columns = (self._patches(images, axis) for axis in (0, 1))
         codes = [rows.repeat_interleave(columns.shape[0], 0), columns.repeat(rows.shape[0], 1)]
 
         def step(down: Tensor, across: Tensor) -> Tensor:
             covered = (down[:, :, None] * across[:, None, :])[:, None]
-            seen = torch.where(covered[:, :, None] > 0, self.fill, images)
+            seen = torch.where(covered[:, :, None] > 0, fill, images)
             return (probe.y - probe.score(seen))[:, :, None, None] * covered
 
         covers = rows.sum(0)[:, None] * columns.sum(0)
         return probe.total(codes, step) / covers
 
     def check(self, probe: Probe) -> None:
-        """InputError for a patch that is larger than the images."""
+        """InputError for a patch that is larger than the images, or a fill that does not fit them."""
+        check_fits(self.fill, probe.images, "fill")
         height, width = probe.images.shape[-2:]
         if self.patch and (self.patch[0] > height or self.patch[1] > width):
             raise InputError(f"patch {self.patch} is larger than the images, which are {height}x{width}")

@@ -21,6 +21,9 @@ class ReciproCAM(Explainer):
     with g the 3x3 binomial kernel, 1/4 in its middle: the features of the place, and less of them around it. Byun and
     Lee 2022, arXiv 2209.14074, section 3.
 
+    Deviation: both of the authors' programs take the softmax of the outputs; here y^c is the adapter's score, the logit
+    where nothing else is said. `ClassificationAdapter(score_as="probability")` gives their map.
+
     Map: [b,h,w] of the layer, signed where the score is.
     Cost: `2` forward passes, and `h * w` behind the layer, one a place.
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -93,7 +93,7 @@ class RISE(Explainer):
         columns = self._interpolation(images.shape[3], s, drawn[:, -1])
         return rows @ grids @ columns.transpose(1, 2)
 
-    def _interpolation(self, pixels: int, s: int, place: Float[Tensor, " m"]) -> Float[Tensor, "m H s"]:
+    def _interpolation(self, pixels: Any, s: int, place: Float[Tensor, " m"]) -> Float[Tensor, "m H s"]:
         """How much each cell counts at each pixel: the bilinear weights, with the grid shifted by up to a cell."""
         cell = -(-pixels // s)
         shift = (place * cell).floor()

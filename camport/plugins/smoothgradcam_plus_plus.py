@@ -81,7 +81,8 @@ class SmoothGradCAMPlusPlus(Explainer):
             return torch.cat(moments, 3)
 
         means = probe.total([torch.arange(samples, device=probe.images.device)], step) / samples
-        sizes = [a.shape[1:].numel() for a in probe.activations]
+        # not Size.numel(), which makes a number of sizes that are symbols
+        sizes = [a.shape[1] * a.shape[2] * a.shape[3] for a in probe.activations]
         maps = []
         weighed = self._last(probe) if self.preset == "torchcam" else probe.activations
         parts = zip(probe.activations, weighed, units, means.split(sizes, 2), strict=True)

@@ -1,7 +1,7 @@
 """SS-CAM."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -82,7 +82,7 @@ class SSCAM(Explainer):
         return (weights[:, :, None, None] * a).sum(1).relu()
 
 
-def _drawn(seed: int, numbers: Int[Tensor, " m"], count: int) -> Float[Tensor, "m n"]:
+def _drawn(seed: int, numbers: Int[Tensor, " m"], count: Any) -> Float[Tensor, "m n"]:
     """The noise of each number; eagerly each is made once a chunk, a graph has no fixed number of them."""
     if traced():
         return normal(seed, numbers, count)

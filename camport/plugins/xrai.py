@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from camport.core.baseline import Baseline, baseline, check_baseline, check_fits
 from camport.core.explainer import Explainer
 from camport.core.probe import Probe
 from camport.errors import InputError, MissingDependencyError
@@ -34,10 +35,14 @@ class XRAI(Explainer):
     Segmentation is scikit-image's: pip install "camport[xrai]".
 
     Map: [b,H,W] of the images, signed.
-    Cost: `1 + 2 * steps` forward passes, and a backward pass a step; segmentation beside.
+    Cost: `1 + 2 * steps` forward passes, and a backward pass a step, half of them with one baseline; segmentation
+    beside.
 
     Args:
         steps: points on each way from black and white, both ends among them.
+        baseline: where the gradients' way begins: None is the mean of two ways, from black and from white; else one
+            way from a value of all pixels, a value a channel, a tensor [c,H,W], or each image's blur ("blurred") or
+            mean colour ("mean").
         algorithm: "full"; or "fast", which ranks segments once, by their mean over all of their pixels.
     """
 
@@ -52,10 +57,13 @@ class XRAI(Explainer):
 
     steps: int = 100
     algorithm: Literal["full", "fast"] = "full"
+    baseline: Baseline | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 2:
             raise InputError(f"steps is {self.steps}; give 2 or more")
+        if self.baseline is not None:
+            check_baseline(self.baseline, "baseline")
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b H W"]:
         """The mean attribution of the segment that each pixel was chosen with."""
@@ -65,16 +73,21 @@ class XRAI(Explainer):
         return torch.stack(maps).to(attribution)
 
     def check(self, probe: Probe) -> None:
-        """MissingDependencyError without scikit-image."""
+        """MissingDependencyError without scikit-image, InputError for a baseline that does not fit the images."""
         _skimage()
+        if self.baseline is not None:
+            check_fits(self.baseline, probe.images, "baseline")
 
     def attribution(self, probe: Probe) -> Float[Tensor, "b H W"]:
-        """Integrated gradients, the mean of both baselines, the largest over channels."""
+        """Integrated gradients, the mean over baselines, the largest over channels."""
         x, n = probe.images, self.steps
         places = [i / (n - 1) for i in range(n)]
-        ends = [x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)]
-        parts = [integrated(probe, end.expand_as(x), places, [1 / n] * n) for end in ends]
-        return ((parts[0] + parts[1]) / 2).amax(1)
+        if self.baseline is None:
+            starts = [x.amin((1, 2, 3), keepdim=True).expand_as(x), x.amax((1, 2, 3), keepdim=True).expand_as(x)]
+        else:
+            starts = [baseline(self.baseline, x)]
+        parts = [integrated(probe, start, places, [1 / n] * n) for start in starts]
+        return (torch.stack(parts).sum(0) / len(parts)).amax(1)
 
 
 def segments(image: Float[Tensor, "c H W"]) -> Bool[Tensor, "n H W"]:
