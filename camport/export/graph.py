@@ -82,7 +82,7 @@ def free_name(graph: nn.Module, name: str) -> str:
 
 def compile_graph(graph: GraphModule) -> GraphModule:
     """Drops dead nodes, checks the graph and regenerates its code."""
-    graph.graph.eliminate_dead_code()
+    graph.graph.eliminate_dead_code(lambda node: node.is_impure(impure_random=False))
     graph.graph.lint()
     graph.recompile()
     return graph

@@ -3,13 +3,18 @@
 from pathlib import Path
 
 import onnx
-from onnx import ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 from camport.errors import ExportError
 from camport.export.one_image import ONCE
 
 LARGEST_EXPANDED = 10_000
 """Elements of a constant that Expand may repeat: beyond, the engine would make copies of a weight."""
+
+RANDOM = (
+    *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+    *("Bernoulli", "Multinomial"),
+)
 
 OF_ANY_LENGTH = ("detections",)
 """Outputs with a row for each thing found, however many images there are."""
@@ -26,12 +31,14 @@ def lint(path: Path, batch: str | None = BATCH, *, one_image: bool = False) -> N
 
     Raises:
         ExportError: listing every finding: an operator outside the standard domain, a function, a training operator,
-            an Expand of a weight, a batch that became a number, or what onnx.checker says.
+            one that draws random numbers, an Expand of a weight, a batch that became a number, or what onnx.checker
+            says.
     """
     model = onnx.load(str(path), load_external_data=False)
     found = [
         *_domains(model),
         *_training(model),
+        *_random(model.graph),
         *_expanded_weights(model),
         *([] if batch is None else _batch(model, batch, one_image)),
     ]
@@ -57,6 +64,13 @@ def _training(model: ModelProto) -> list[str]:
         if training or (node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]):
             found.append(f"{node.op_type} {node.name} in training mode")
     return found
+
+
+def _random(graph: GraphProto) -> list[str]:
+    """Operators that draw numbers: a seed is no help, since each engine goes on from where its last run ended."""
+    found = [f"{node.op_type} {node.name} draws random numbers" for node in graph.node if node.op_type in RANDOM]
+    inner = (a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+    return found + [finding for part in inner for finding in _random(part)]
 
 
 def _expanded_weights(model: ModelProto) -> list[str]:

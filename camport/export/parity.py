@@ -4,12 +4,16 @@ The measure is relative l2 against the program in float64. A bound on the larges
 max-pool input near its kink takes one side in one backend and the other in the next, and single gradients then differ
 in the second digit with nothing wrong. So the question is whether the file is as near to float64 as eager float32 is:
 
-    exported error ≤ max(3 × eager error, 1e-5)
+    exported error ≤ min(max(3 × eager error, 1e-5), 5e-2)
 
 Eager float32's error is itself a matter of chance, by the same kinks. It is taken as the worst of several draws, each
 with the inputs moved by at most half a unit in the last place: what any backend's first rounding does. If the file
 misses, more draws are made before it is refused: the bound never widens by more than eager PyTorch itself strays.
-A float16 file is held to eager float16 in the same way; the floor is then float16's own 9.8e-4.
+A float16 file is held to eager float16 in the same way; the floor is then float16's own 9.8e-4, the maximum 3e-1.
+
+The maximum is what no file exceeds. Where eager PyTorch strays so far that three times its error is above it, the
+explanation is so uncertain in this precision that being as near as eager PyTorch says nothing. Of the networks in
+benchmarks/NETWORKS.md the worst files, of ResNets with random weights explained in their middle, are 2e-2 off.
 
 In the further draws the lowered graph, proven in float64, is run by PyTorch in float32 as well. Its roundings are the
 file's (batch-norm folded), so it meets the kinks that the file meets. It counts where at least one of its draws is as
@@ -23,15 +27,22 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from camport.errors import ParityError
+from camport.errors import ExportError, ParityError
 from camport.export.capture import Function
 from camport.export.precision import in_float64
 from camport.export.report import OutputParity
 from camport.export.ties import in_order_of
 
 FACTOR, FLOOR = 3.0, 1e-5
+MOST = {torch.float32: 5e-2, torch.float16: 3e-1}
+"""The largest error that any file may have, whatever eager PyTorch's is."""
 DRAWS, MORE_DRAWS = 3, 24
 LOWERED_BOUND = 1e-9
+
+UNCERTAIN = (
+    " itself, so rounding alone decides much of this explanation, and no file can do better: choose another layer, "
+    "another method, or images on which the map is not all but flat"
+)
 
 Outputs = Mapping[str, Tensor]
 
@@ -46,13 +57,24 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
     return distance / scale if scale > 0 else distance
 
 
-def check_lowered(lowered: Function, state: Outputs, inputs: Outputs, reference: Outputs) -> float:
+def check_lowered(
+    lowered: Function, state: Outputs, inputs: Outputs, reference: Outputs, again: Callable[[], Outputs] | None = None
+) -> float:
     """The largest relative distance of the lowered graph from `reference`, the program's outputs, both in float64.
 
     A heatmap that is all but flat shows nothing but rounding once it is scaled. So where an output is off, the graph is
-    run with its inputs moved by half a unit of float64's last place, and may be off by as much as exact results stray.
+    run with its inputs moved by half a unit of float64's last place, and may be off by as much as exact results stray,
+    but never by more than any file may.
+
+    Args:
+        lowered: the graph, a function of its `state` and inputs.
+        state: its constants.
+        inputs: a sample.
+        reference: the program's outputs for them.
+        again: gives those once more; asked where the graph is off.
 
     Raises:
+        ExportError: the program itself does not give the same twice.
         ParityError: if it is above 1e-9 and above 3 times that: a backward rule or a pass is wrong for this model.
     """
     got = _run_in_float64(lowered, state, inputs)
@@ -67,12 +89,27 @@ def check_lowered(lowered: Function, state: Outputs, inputs: Outputs, reference:
             for name in reference:
                 strayed[name] = max(strayed[name], relative_error(found[name], got[name]))
         for name, error in errors.items():
-            if not error <= max(LOWERED_BOUND, FACTOR * strayed[name]):
+            allowed = min(max(LOWERED_BOUND, FACTOR * strayed[name]), MOST[torch.float32])
+            if not error <= allowed:
+                _check_repeats(reference, again)
                 raise ParityError(
                     f"the lowered graph is wrong: output {name!r} is {error:.1e} off in float64, at most "
-                    f"{LOWERED_BOUND:.0e} is allowed"
+                    f"{allowed:.0e} is allowed"
                 )
     return max(errors.values())
+
+
+def _check_repeats(reference: Outputs, again: Callable[[], Outputs] | None) -> None:
+    """Refuses a program that keeps a state, or draws numbers where PyTorch does not see it."""
+    second = {} if again is None else again()
+    for name, value in second.items():
+        changed = relative_error(value, reference[name])
+        if not changed <= LOWERED_BOUND:
+            raise ExportError(
+                f"PyTorch gives other values each time it is asked the same (output {name!r} differs by "
+                f"{changed:.1e}): the model or the method draws numbers by numpy or Python, or keeps a state from call "
+                "to call, and a file can do neither"
+            )
 
 
 def _run_in_float64(lowered: Function, state: Outputs, inputs: Outputs) -> dict[str, Tensor]:
@@ -101,7 +138,7 @@ def check_exported(
         twin: the lowered graph as a function of its inputs, run by PyTorch in that precision.
 
     Raises:
-        ParityError: naming output, error and bound.
+        ParityError: naming output, error and bound, and where the bound is the maximum, eager PyTorch's own error.
     """
     worst: dict[str, OutputParity] = {}
     for inputs, reference in samples:
@@ -110,6 +147,7 @@ def check_exported(
                 raise ParityError(
                     f"output {name!r} of the exported graph is {parity.exported:.1e} off (relative l2 against "
                     f"float64), at most {parity.bound:.1e} is allowed; eager PyTorch is {parity.eager:.1e} off"
+                    + (UNCERTAIN if FACTOR * parity.eager > parity.bound > 0 else "")
                 )
             old = worst.get(name)
             if old is None or parity.exported / parity.bound > old.exported / old.bound:
@@ -151,7 +189,14 @@ def compare(
             for name, expected in reference.items():
                 twins[name].append(relative_error(found[name], expected))
         result = {
-            name: _judge(exported[name], expected, _strays(eager[name], twins[name], floor), strayed.get(name), floor)
+            name: _judge(
+                exported[name],
+                expected,
+                _strays(eager[name], twins[name], floor),
+                strayed.get(name),
+                floor,
+                MOST.get(precision, MOST[torch.float32]),
+            )
             for name, expected in reference.items()
         }
         if all(parity.holds for parity in result.values()):
@@ -165,10 +210,12 @@ def _strays(eager: float, twins: list[float], floor: float) -> float:
     return max(eager, *twins) if by_chance else eager
 
 
-def _judge(value: Tensor, expected: Tensor, eager: float, strayed: Tensor | None, floor: float) -> OutputParity:
+def _judge(
+    value: Tensor, expected: Tensor, eager: float, strayed: Tensor | None, floor: float, most: float
+) -> OutputParity:
     """Integers must be equal, except where eager float32 itself cannot decide (a tie)."""
     if strayed is None:
-        error, bound = relative_error(value, expected), max(FACTOR * eager, floor)
+        error, bound = relative_error(value, expected), min(max(FACTOR * eager, floor), most)
         if error > bound:
             error = relative_error(in_order_of(expected, value.double()), expected)
         return OutputParity(error, eager, bound)

@@ -18,9 +18,12 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, S
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from camport.core.adapter import Adapter
+from camport.core.explainer import Explainer
 from camport.core.loop import Step, Tick, looping
 from camport.errors import ExportError
 from camport.export.blame import untraceable
+from camport.export.chance import Chance, draws
 from camport.export.record import as_traced
 from camport.export.traceable import Traceable
 
@@ -42,18 +45,27 @@ def check_called(
 
     Raises:
         ExportError: naming each operator that it cannot hold, the module that calls it, and what can be done; or the
-            place where the model reads values of tensors, which a graph does not have.
+            operator that draws random numbers, with its module or method; or the place where the model reads values of
+            tensors, which a graph does not have.
     """
-    called = _Called(missing)
+    called, drawn = _Called(missing), dict[str, str]()
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     fake = partial(mode.from_tensor, static_shapes=True)
     fake_state, fake_inputs = tree_map_only(Tensor, fake, (dict(state), dict(inputs)))
     try:
         with as_traced(mode), looping(_once), called:
-            program(fake_state, fake_inputs)
+            made = program(fake_state, fake_inputs)
+            drawn = {name: source for name, value in made.items() if (source := called.chance.of(value))}
     except Exception as error:  # whatever else fails here fails in tracing too, which knows what to say of it
         if not called.refused and isinstance(error.__cause__ or error, _READS_VALUES):
             raise untraceable(error) from error
+    if drawn:
+        name, source = next(iter(drawn.items()))
+        several = f" and {len(drawn) - 1} more of its outputs depend" if len(drawn) > 1 else " depends"
+        raise ExportError(
+            f"{source} draws random numbers, and {name!r}{several} on them: a file would answer differently each time, "
+            "and never as PyTorch did. Take it out, or make the numbers from a seed, as camport.core.noise does"
+        )
     if not called.refused:
         return
     listed = "; ".join(f"{operator}{place}" for operator, (place, _) in called.refused.items())
@@ -81,7 +93,7 @@ class _Called(TorchDispatchMode):
 
     def __init__(self, missing: Missing) -> None:
         super().__init__()
-        self._missing = missing
+        self._missing, self.chance = missing, Chance()
         self._makers: dict[int, list[nn.Module]] = {}
         self.refused: dict[str, tuple[str, bool]] = {}
         """What -> where it was called, and whether in the forward pass."""
@@ -93,11 +105,19 @@ class _Called(TorchDispatchMode):
             number = torch._C._autograd._get_sequence_nr() - 1
             if number not in self._makers:
                 self._makers[number] = _at_work()
+        given = kwargs or {}
+        if draws(func, args, given):
+            modules = self._makers.get(node._sequence_nr(), []) if node is not None else _at_work()
+            result, drawn = func(*args, **given), f"{func}{_method_at_work() or _place(modules)}"
+            self.chance.follow(func, args, given, result, drawn)
+            return result
         lacking = self._missing(func, args)
         if lacking:
             modules = _at_work() if node is None else self._makers.get(node._sequence_nr(), [])
             self.refused.setdefault(lacking, (_place(modules), node is None))
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **given)
+        self.chance.follow(func, args, given, result, None)
+        return result
 
 
 def _at_work() -> list[nn.Module]:
@@ -112,6 +132,21 @@ def _at_work() -> list[nn.Module]:
                 modules.append(module)
         frame = frame.f_back
     return modules
+
+
+def _method_at_work() -> str:
+    """The method or adapter that calls an operator itself, and not through the model: " in method 'rise' (RISE)"."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        owner = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        if isinstance(owner, nn.Module):
+            return ""
+        if isinstance(owner, Explainer | Adapter):
+            kind = "method" if isinstance(owner, Explainer) else "adapter"
+            return f" in {kind} {owner.name!r} ({type(owner).__name__})"
+        frame = frame.f_back
+    return ""
 
 
 def _place(modules: Sequence[nn.Module]) -> str:

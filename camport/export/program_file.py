@@ -146,7 +146,8 @@ def export_program(
             for seed, (like, batch) in enumerate(zip((images, other), checked, strict=True), 2)
         ]
         references = [in_float64(program, state, inputs) for inputs in samples]
-        exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0])
+        again = partial(in_float64, program, state, samples[0])
+        exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0], again)
         judged, kind = (Half(program), HALF) if precision == "float16" else (program, torch.float32)
         judged_state = {name: tensor.cpu() for name, tensor in judged.state.items()}
         if precision != "float32":

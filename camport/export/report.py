@@ -17,7 +17,7 @@ class OutputParity:
     Attributes:
         exported: the worst error of the exported file.
         eager: the worst error of eager PyTorch in the file's precision, on the same inputs.
-        bound: what `exported` may be.
+        bound: what `exported` may be, at most `camport.export.parity.MOST`.
     """
 
     exported: float
