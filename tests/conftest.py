@@ -3,6 +3,9 @@ import os
 import pytest
 import torch
 
+from tests.fresh_process import forks, fresh_process  # noqa: F401 - fixtures
+from tests.shared_files import shared  # noqa: F401 - a fixture
+
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(max(1, min(2, (os.cpu_count() or 1) // WORKERS)))
 

@@ -170,6 +170,7 @@ def test_export_reports_and_fills_in_the_metadata(camport, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["small.onnx"]
 
 
+@pytest.mark.usefixtures("fresh_process")
 @pytest.mark.parametrize(("suffix", "kind"), [(".pt2", "torch.export"), (".pt", "TorchScript")])
 def test_export_writes_what_the_suffix_says(camport, tmp_path, suffix, kind):
     done = camport("export", "-m", "demo:gap-pool", "--size", "32x40", "-o", f"small{suffix}")

@@ -104,8 +104,11 @@ def test_a_second_stages_file_is_told_which_boxes():
 
 @pytest.mark.parametrize(
     "network",
-    [lambda: Detector(ClassicHead()), lambda: Detector(FreeHead()), lambda: Transformer(softmax=True)],
-    ids=["yolov5", "yolov8", "detr"],
+    [
+        pytest.param(lambda: Detector(ClassicHead()), id="yolov5", marks=pytest.mark.everything),
+        pytest.param(lambda: Detector(FreeHead()), id="yolov8"),
+        pytest.param(lambda: Transformer(softmax=True), id="detr", marks=pytest.mark.everything),
+    ],
 )
 def test_every_form_is_exported(network, tmp_path):
     model, images = awake(network()).float(), photographs(2).float()

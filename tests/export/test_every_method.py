@@ -8,7 +8,7 @@ import torch
 
 import camport
 from camport.errors import MethodError
-from camport.export import aten_file, to_onnx, to_pt2, to_torchscript
+from camport.export import to_onnx, to_pt2, to_torchscript
 from camport.runtime import load
 from tests.nets import images
 from tests.plugins.quick import quiet, setting
@@ -16,6 +16,16 @@ from tests.plugins.quick import quiet, setting
 METHODS = camport.methods()
 EXPORTED = [name for name, info in METHODS.items() if info.exportable]
 REFUSED = [name for name, info in METHODS.items() if not info.exportable]
+
+ONE_OF_A_KIND = ("cam", "gradcam", "guided_backprop", "legrad", "saliency", "scorecam")
+"""No gradient, a layer's, through ReLUs of another rule, attention's, the image's, and a loop over masks."""
+
+
+def kinds(names: list[str], one_of_a_kind: tuple[str, ...]) -> list:
+    """Every name; those that are not one of a kind are for `python -m tests --all`."""
+    marks = pytest.mark.everything
+    return [name if name in one_of_a_kind else pytest.param(name, marks=marks) for name in names]
+
 
 TARGET = [0, 3, -1, 2, 1]
 BOUND = 2e-4
@@ -35,7 +45,7 @@ def same(found, wanted):
     assert float((found - wanted).abs().max()) <= BOUND * float(wanted.abs().max())
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.parametrize("name", kinds(EXPORTED, ONE_OF_A_KIND))
 def test_onnx_equals_eager(name: str, tmp_path: Path) -> None:
     bound, traced, other, eager = bound_and_eager(name)
     with quiet():
@@ -57,16 +67,9 @@ def test_onnx_equals_eager(name: str, tmp_path: Path) -> None:
     same(alone.heatmap, eager.heatmap[:1])
 
 
-def run_here(_loader, path, samples, inputs, outputs):
-    """In place of `run_fresh`: a process of its own takes ten seconds, and is tested in `test_pt2`."""
-    run = torch.export.load(path).module()
-    given = [[sample[name] for name in inputs] for sample in samples]
-    return [dict(zip(outputs, run(*values), strict=True)) for values in given]
-
-
-@pytest.mark.parametrize("name", EXPORTED)
-def test_pt2_equals_eager(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aten_file, "run_fresh", run_here)
+@pytest.mark.usefixtures("fresh_process")
+@pytest.mark.parametrize("name", kinds(EXPORTED, ("gradcam", "rise")))
+def test_pt2_equals_eager(name: str, tmp_path: Path) -> None:
     bound, traced, other, eager = bound_and_eager(name)
     with quiet():
         report = to_pt2(bound, tmp_path / "method.pt2", traced)

@@ -79,6 +79,7 @@ def test_the_file_is_half_as_large(tmp_path: Path) -> None:
     assert sizes[1] < 0.54 * sizes[0]
 
 
+@pytest.mark.usefixtures("fresh_process")
 def test_pt2(tmp_path: Path) -> None:
     program = CamProgram(small(), "2", classes=10)
     report = to_pt2(Bound(program), tmp_path / "half.pt2", IMAGES, precision="float16")

@@ -92,7 +92,7 @@ def network() -> nn.Module:
 IMAGES = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("chunk", [3, 100])
+@pytest.mark.parametrize("chunk", [3, pytest.param(100, marks=pytest.mark.everything)])
 @pytest.mark.parametrize("method", [ByMask, ByNoise, ByTail])
 def test_onnx(tmp_path: Path, method: type[Explainer], chunk: int) -> None:
     bound = camport.bind(network(), method(), "3" if method.needs_layer else None, chunk=chunk)
@@ -109,8 +109,23 @@ def test_onnx(tmp_path: Path, method: type[Explainer], chunk: int) -> None:
     assert torch.allclose(torch.from_numpy(result.heatmap), explained.heatmap, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", [ByMask, ByNoise, ByTail])
-@pytest.mark.parametrize("write", [to_pt2, to_torchscript])
+@pytest.mark.usefixtures("fresh_process")
+@pytest.mark.parametrize(
+    ("write", "method"),
+    [
+        (to_pt2, ByNoise),
+        (to_torchscript, ByMask),
+        *(
+            pytest.param(write, method, marks=pytest.mark.everything)
+            for write, method in [
+                (to_pt2, ByMask),
+                (to_pt2, ByTail),
+                (to_torchscript, ByNoise),
+                (to_torchscript, ByTail),
+            ]
+        ),
+    ],
+)
 def test_formats_of_pytorch(tmp_path: Path, write: object, method: type[Explainer]) -> None:
     bound = camport.bind(network(), method(), "3" if method.needs_layer else None, chunk=3)
     report = write(bound, tmp_path / ("loop.pt2" if write is to_pt2 else "loop.pt"), IMAGES)

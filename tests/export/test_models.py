@@ -21,7 +21,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "layer", "size", "reshape"), CASES, ids=[f"{c[0]}-{c[1]}" for c in CASES])
+IN_MINUTES = ("shufflenet_v2_x0_5", "vit")
+"""A network of convolutions and one of tokens; the others are for `python -m tests --all`."""
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "size", "reshape"),
+    [pytest.param(*c, id=f"{c[0]}-{c[1]}", marks=[] if c[0] in IN_MINUTES else pytest.mark.everything) for c in CASES],
+)
 def test_torchvision(tmp_path: Path, name: str, layer: str, size: int, reshape) -> None:
     torch.manual_seed(0)
     if name == "vit":

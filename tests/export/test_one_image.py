@@ -52,7 +52,14 @@ def same(found, expected, tolerance=1e-5):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=tolerance * largest)
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+ONE_OF_A_KIND = ("gradcam", "legrad", "saliency", "scorecam")
+"""A layer's gradient, attention's, the image's, and a loop; the others are for `python -m tests --all`."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ONE_OF_A_KIND else pytest.param(name, marks=pytest.mark.everything) for name in EXPORTED],
+)
 def test_every_method_of_one_pass(name: str, tmp_path: Path) -> None:
     s = setting(name)
     bound = camport.bind(s.model.float(), s.method, s.layer)
@@ -202,7 +209,11 @@ def test_exported_by_the_command_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "network", [lambda: Detector(ClassicHead()), lambda: Transformer(softmax=True)], ids=["yolov5", "detr"]
+    "network",
+    [
+        pytest.param(lambda: Detector(ClassicHead()), id="yolov5"),
+        pytest.param(lambda: Transformer(softmax=True), id="detr", marks=pytest.mark.everything),
+    ],
 )
 def test_other_detectors(network, tmp_path):
     model, traced = awake(network()).float(), photographs(2).float()
@@ -222,7 +233,7 @@ ASKED = {
 """What is asked, and what of it may be said once."""
 
 
-@pytest.mark.parametrize("network", ASKED)
+@pytest.mark.parametrize("network", ["captioner", pytest.param("segmenter", marks=pytest.mark.everything)])
 def test_other_tasks(network, tmp_path):
     """All words of a caption, and several regions, of one image that is looked at once."""
     loaded = load_model(f"demo:{network}")
@@ -239,7 +250,7 @@ def test_other_tasks(network, tmp_path):
     assert convolutions(tmp_path / "one.onnx") == convolutions(tmp_path / "rows.onnx")
 
 
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", ["float16", pytest.param("int8", marks=pytest.mark.everything)])
 def test_other_precisions(precision, tmp_path):
     bound = camport.bind(load_model("demo:gap-pool").model)
     found = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -61,6 +61,7 @@ def test_prediction_alone_has_no_gradient(tmp_path: Path) -> None:
     assert not {"ConvTranspose", "Resize", "ScatterElements", "HardSigmoid"} & set(report.operators)
 
 
+@pytest.mark.usefixtures("fresh_process")
 def test_order_is_the_users(tmp_path: Path) -> None:
     report = to_pt2(bound(), tmp_path / "a.pt2", IMAGES, outputs=("heatmap", "score"))
     extra = {"camport.outputs": ""}
@@ -71,6 +72,7 @@ def test_order_is_the_users(tmp_path: Path) -> None:
     assert score.shape == (3,)
 
 
+@pytest.mark.usefixtures("fresh_process")
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 def test_torchscript(tmp_path: Path) -> None:
     report = to_torchscript(bound(), tmp_path / "a.pt", IMAGES, outputs=("score",), report=True)

@@ -1,7 +1,6 @@
 """Exporting to .pt2: what PyTorch alone computes from the file."""
 
 import json
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from camport.errors import ExportError, OutputError
 from camport.export import to_pt2
+from tests.fresh_process import FreshProcess
 
 INPUTS = {"images": torch.randn(4, 3, 33, 40), "target": torch.tensor([-1, 3, 9, -1])}
 NAMES = ["outputs", "score", "heatmap", "feature_maps", "gradients"]
@@ -25,7 +25,8 @@ torch.save(torch.export.load(sys.argv[1]).module()(inputs["images"], inputs["tar
 """
 
 
-def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str], forks: FreshProcess) -> None:
+    """The export starts a process of its own here, as it does for its users."""
     net = small()
     filters = list(warnings.filters)
     report = to_pt2(Bound(CamProgram(net, "2", classes=10)), tmp_path / "small.pt2", IMAGES)
@@ -41,7 +42,7 @@ def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 
     torch.save(INPUTS, tmp_path / "in")
     files = [str(tmp_path / name) for name in ("small.pt2", "in", "out")]
-    subprocess.run([sys.executable, "-W", "ignore", "-c", ALONE, *files], check=True)
+    forks.run([sys.executable, "-W", "ignore", "-c", ALONE, *files], check=True)
     program = CamProgram(net, "2")
     expected = program(program.state, INPUTS)
     for value, (name, reference) in zip(torch.load(tmp_path / "out"), expected.items(), strict=True):
@@ -55,6 +56,7 @@ def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert sum(t.numel() for t in loaded.state_dict.values()) <= weights
 
 
+@pytest.mark.usefixtures("fresh_process")
 def test_images_of_another_size(tmp_path: Path) -> None:
     net = small()
     report = to_pt2(Bound(CamProgram(net, "2", classes=10)), tmp_path / "small.pt2", IMAGES, dynamic="batch+size")

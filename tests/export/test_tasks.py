@@ -90,7 +90,13 @@ def test_what_onnx_has_no_form_for_names_the_operator_and_the_module(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["vit-gpt2", "resnet-gpt2", "blip", "git", "llava", "vilt", "blip-vqa", "segformer"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vit-gpt2", "vilt", "segformer"),  # one of each task
+        *(pytest.param(n, marks=pytest.mark.everything) for n in ("resnet-gpt2", "blip", "git", "llava", "blip-vqa")),
+    ],
+)
 def test_transformers(tmp_path, name):
     pytest.importorskip("transformers", reason='pip install "camport[oracles]"')
     from tests.adapters.speakers import SIDE, SPEAKERS
@@ -134,7 +140,7 @@ def lraspp():
     return LRASPP(backbone({"layer2": "low", "layer4": "high"}), 128, 512, 4)
 
 
-@pytest.mark.parametrize("make", [fcn, deeplabv3, lraspp])
+@pytest.mark.parametrize("make", [lraspp, *(pytest.param(m, marks=pytest.mark.everything) for m in (fcn, deeplabv3))])
 def test_segmentation_networks_of_torchvision(tmp_path, make):
     torch.manual_seed(0)
     model = make().eval()

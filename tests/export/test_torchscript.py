@@ -1,7 +1,6 @@
 """Exporting to TorchScript: what torch.jit.load alone computes, with a free batch and without."""
 
 import json
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from camport.errors import ExportError
 from camport.export import to_torchscript
+from tests.fresh_process import FreshProcess
 
 ALONE = """
 import sys, torch
@@ -22,19 +22,19 @@ torch.save(torch.jit.load(sys.argv[1])(inputs["images"], inputs["target"]), sys.
 """
 
 
-def check_alone(path: Path, program: CamProgram, batch: int) -> None:
+def check_alone(process: FreshProcess, path: Path, program: CamProgram, batch: int) -> None:
     """Requires the file's outputs to be the program's, at a batch that may not have been traced."""
     inputs = program.sample(IMAGES, batch, 77)
     torch.save(inputs, path.parent / "in")
     files = [str(path), str(path.parent / "in"), str(path.parent / "out")]
-    subprocess.run([sys.executable, "-W", "ignore", "-c", ALONE, *files], check=True)
+    process.run([sys.executable, "-W", "ignore", "-c", ALONE, *files], check=True)
     expected = program(program.state, inputs)
     for value, (name, reference) in zip(torch.load(path.parent / "out"), expected.items(), strict=True):
         assert value.shape == reference.shape
         assert (value - reference).norm() <= 1e-4 * reference.norm(), name
 
 
-def test_dynamic_batch(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_dynamic_batch(tmp_path: Path, capfd: pytest.CaptureFixture[str], fresh_process: FreshProcess) -> None:
     program = CamProgram(small(), "2", classes=10)
     filters = list(warnings.filters)
     report = to_torchscript(Bound(program), tmp_path / "small.pt", IMAGES)
@@ -44,7 +44,7 @@ def test_dynamic_batch(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Non
     assert (report.format, report.dynamic, report.opset) == ("TorchScript", ("b",), None)
     assert "TorchScript, dynamic b" in str(report)
     assert report.bytes == (tmp_path / "small.pt").stat().st_size
-    check_alone(tmp_path / "small.pt", program, 5)
+    check_alone(fresh_process, tmp_path / "small.pt", program, 5)
 
     extra = dict.fromkeys(("camport.layer", "camport.outputs"), "")
     with warnings.catch_warnings():
@@ -62,14 +62,14 @@ class ByImage(nn.Module):
         return torch.cat([image[None] * 2 for image in x.unbind()])
 
 
-def test_static_batch_where_it_must(tmp_path: Path) -> None:
+def test_static_batch_where_it_must(tmp_path: Path, fresh_process: FreshProcess) -> None:
     net = small()
     net.insert(0, ByImage())
     program = CamProgram(net, "10", classes=10)
     report = to_torchscript(Bound(program), tmp_path / "small.pt", IMAGES.repeat(2, 1, 1, 1))
     assert report.dynamic == ()
     assert "static" in str(report)
-    check_alone(tmp_path / "small.pt", program, 2)
+    check_alone(fresh_process, tmp_path / "small.pt", program, 2)
 
 
 class Marked(nn.Module):
@@ -82,13 +82,13 @@ class Marked(nn.Module):
         return x * mask
 
 
-def test_parts_filled_in_place(tmp_path: Path) -> None:
+def test_parts_filled_in_place(tmp_path: Path, fresh_process: FreshProcess) -> None:
     net = small()
     net.insert(0, Marked())
     program = CamProgram(net, "10", classes=10)
     report = to_torchscript(Bound(program), tmp_path / "small.pt", IMAGES)
     assert report.dynamic == ("b",)
-    check_alone(tmp_path / "small.pt", program, 3)
+    check_alone(fresh_process, tmp_path / "small.pt", program, 3)
 
 
 class Broken(nn.Module):

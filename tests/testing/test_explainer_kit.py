@@ -23,7 +23,17 @@ from tests.nets import GapNet, seeded
 EXPORTED_HERE = ("gradcam", "saliency", "cam")
 
 
-@pytest.mark.parametrize("name", sorted(camport.methods()))
+IN_MINUTES = (*EXPORTED_HERE, "attention_rollout", "guided_backprop", "rise", "xrai")
+"""The others are for `python -m tests --all`."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in IN_MINUTES else pytest.param(name, marks=pytest.mark.everything)
+        for name in sorted(camport.methods())
+    ],
+)
 def test_every_registered_explainer_conforms(name):
     check_explainer(registry.explainer(name), export=name in EXPORTED_HERE)
 
