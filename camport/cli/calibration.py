@@ -8,7 +8,7 @@ import numpy as np
 from camport.errors import ImageFileError
 from camport.runtime import Preprocess, open_image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz")
 MOST = 512
 """So many images are read; what more would change is not worth their memory."""
 

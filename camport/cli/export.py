@@ -14,6 +14,7 @@ from camport.cli.loading import load
 from camport.cli.options import Adapter, Inputs, Labels, Layer, Method, Model, Output, Preprocessing, Trust, Weights
 from camport.cli.working import working
 from camport.errors import InputError
+from camport.runtime import Preprocess
 from camport.runtime.image_file import MAX_PIXELS
 from camport.view import check_writable
 
@@ -102,12 +103,12 @@ def export(
         import camport
         from camport import export as formats
 
-        height, width = _size(size, loaded.preprocess.size)
+        height, width = _size(size, loaded.preprocess)
         spec = loaded.preprocess
         if dynamic != "batch+size" or spec.size is not None:
-            spec = dataclasses.replace(spec, size=(height, width), stride=None)
+            spec = dataclasses.replace(spec, size=(height, width), stride=None, side=None)
         if calibration:
-            read = calibration_images.read(calibration, dataclasses.replace(spec, size=(height, width)))
+            read = calibration_images.read(calibration, dataclasses.replace(spec, size=(height, width), side=None))
             options["calibration"] = torch.from_numpy(read)
         bound = camport.bind(
             loaded.model,
@@ -117,7 +118,8 @@ def export(
             preprocess=dataclasses.asdict(spec),
             labels=loaded.labels or None,
         )
-        spec = dataclasses.replace(spec, size=(height, width), stride=None)
+        spec = dataclasses.replace(spec, size=(height, width), stride=None, side=None)
+        shown = shown if images else [tracing.with_channels(picture, spec.channels) for picture in shown]
         pixels, placements = zip(*(spec.apply(picture) for picture in shown), strict=True)
         asked_about = tracing.asked(bound.adapter.name, box or [], shown, placements)
         made = getattr(formats, FORMATS[path.suffix.lower()])(
@@ -145,11 +147,13 @@ def _options(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _size(given: str | None, own: tuple[int, int] | None) -> tuple[int, int]:
+def _size(given: str | None, own: Preprocess) -> tuple[int, int]:
     if given is None:
-        if own is None:
-            raise InputError("the model names no image size; give one, e.g. --size 224x224")
-        return own
+        if own.size is None:
+            height, width = (n or 224 for n in own.side or (None, None))
+            what = "no image size" if own.side is None else f"one side of its images alone, {own.side}"
+            raise InputError(f"the model names {what}; give one, e.g. --size {height}x{width}")
+        return own.size
     try:
         height, width = (int(part) for part in given.lower().split("x"))
     except ValueError:

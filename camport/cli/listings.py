@@ -9,7 +9,7 @@ from rich.table import Table
 
 from camport.cli.loading import load
 from camport.cli.options import Inputs, Model, Weights
-from camport.errors import InputError, LayerError
+from camport.errors import LayerError
 
 if TYPE_CHECKING:
     from camport.core.describe import Description
@@ -85,9 +85,7 @@ def layers(model: Model, weights: Weights = None, size: str | None = None, input
     from camport.core.replica import double_of
 
     loaded = load(model, weights or "none", None, None, inputs=inputs)  # values do not matter here
-    if size is None and loaded.preprocess.size is None:
-        raise InputError("the model names no image size; give one, e.g. --size 224x224")
-    images = torch.zeros(1, 3, *_size(size, loaded.preprocess.size))
+    images = torch.zeros(1, loaded.preprocess.channels, *_size(size, loaded.preprocess))
     double = double_of(loaded.model)
     runs = record(double, lambda: called(adapter("classification")(), double, images, {}))
     try:

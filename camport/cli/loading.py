@@ -23,6 +23,7 @@ def load(
 ) -> "Loaded":
     """The model of SPEC with what the user says about its labels and images."""
     import dataclasses
+    import json
 
     from camport.runtime import Preprocess
 
@@ -32,7 +33,12 @@ def load(
         raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
     loaded = load_model(spec, weights, trust_checkpoint=trust_checkpoint, inputs=_values(inputs or ()))
     if preprocess is not None:
-        loaded = dataclasses.replace(loaded, preprocess=Preprocess.from_json(preprocess), guessed=False)
+        stated, channels = Preprocess.from_json(preprocess), loaded.preprocess.channels
+        if not {"mean", "std"} & set(json.loads(preprocess)):
+            stated = stated.with_channels(channels)
+        elif spec.lower().endswith(".onnx") and stated.channels != channels:
+            raise InputError(f"--preprocess has {stated.channels} means, and {spec} takes {channels} channels")
+        loaded = dataclasses.replace(loaded, preprocess=stated, guessed=False)
     if loaded.guessed:
         guess = f"{spec} does not say how it wants its pictures; pixels / 255 is a guess: tell by --preprocess JSON"
         loaded = dataclasses.replace(loaded, notes=(*loaded.notes, guess))

@@ -14,6 +14,7 @@ from camport.cli.calibration import found
 from camport.cli.detections import parsed
 from camport.errors import InputError
 from camport.runtime import Placement, open_image
+from camport.runtime.bands import KEY
 
 MOST = 8
 """So many of the pictures given are used: all of them are run as one batch."""
@@ -32,6 +33,17 @@ def pictures(images: Sequence[Path]) -> list[Image]:
         return [open_image(file) for file in found(images, MOST)]
     with as_file(files("camport.demo") / "samples") as folder:
         return [open_image(file) for file in sorted(folder.glob("*.png"))[:2]]
+
+
+def with_channels(picture: Image, channels: int) -> Image:
+    """A picture for a network of so many channels: beyond three, its colours again, turned left to right."""
+    if channels in (1, 3):
+        return picture
+    colours = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+    turned = [colours[i % 3] if i // 3 % 2 == 0 else colours[i % 3, :, ::-1] for i in range(channels)]
+    made = picture.copy()
+    made.info[KEY] = np.stack(turned)
+    return made
 
 
 def asked(task: str, box: Sequence[str], shown: Sequence[Image], placements: Sequence[Placement]) -> Any:

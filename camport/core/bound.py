@@ -137,6 +137,8 @@ class Bound:
         method = {"name": self.explainer.name, "options": self.explainer.options()}
         adapter = {"name": self.adapter.name, "options": self.adapter.options()}
         preprocess = self.preprocess or {"size": [images.shape[-2], images.shape[-1]]}
+        if images.shape[1] != 3 and not {"mean", "std"} & set(preprocess):
+            preprocess = {**preprocess, "mean": [0.0] * images.shape[1], "std": [1.0] * images.shape[1]}
         found = {
             "camport.version": __version__,
             "camport.method": json.dumps(method),

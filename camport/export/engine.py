@@ -96,7 +96,7 @@ def to_onnx(
     check_precision(precision, ("float32", "float16", "int8"))
     check_calibration(calibration, images, precision)
     program, metadata = bound.program(images, target), bound.metadata(images)
-    spec = wanted(metadata, (images.shape[-2], images.shape[-1]), dynamic) if preprocess else None
+    spec = wanted(metadata, images.shape, dynamic) if preprocess else None
     tail = suppression(metadata, numbered=one_image) if nms else None
     if one_image:
         check_asked(program)

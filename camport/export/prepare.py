@@ -1,4 +1,4 @@
-"""Preprocessing inside the graph: `images` are uint8 photographs [b,height,width,3] of any size.
+"""Preprocessing inside the graph: `images` are uint8 photographs [b,height,width,c] of any size.
 
 The twin of `camport.runtime.preprocess`, step by step: Pillow's antialiased resize works on one axis after the other
 and rounds to whole grey levels after each, so here are two Resize nodes, each followed by a rounding. What is left is
@@ -7,7 +7,7 @@ levels away, about once in a million values.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import onnx
 import onnx_ir as ir
 import torch
 from onnx import numpy_helper
-from PIL import Image
 
 from camport.errors import ExportError
 from camport.export.ort import session
@@ -34,7 +33,7 @@ RARE = 1e-4
 """The share of values that may differ by more than one level."""
 
 HEAD = """<ir_version: 8, opset_import: ["" : 18]>
-prepare (uint8[b, {height}, {width}, 3] images) => (float[b, 3, {frame_height}, {frame_width}] prepared) {{
+prepare (uint8[b, {height}, {width}, {c}] images) => (float[b, {c}, {frame_height}, {frame_width}] prepared) {{
   planes_of_bytes = Transpose <perm = [0, 3, 1, 2]> (images)
   planes = Cast <to = 1> (planes_of_bytes)
 """
@@ -113,14 +112,14 @@ OPTIONS = {
 
 
 def preparation(spec: Preprocess) -> onnx.ModelProto:
-    """The graph from `images` uint8 [b,height,width,3] to `prepared` float32 [b,3,H,W], as `spec` says.
+    """The graph from `images` uint8 [b,height,width,c] to `prepared` float32 [b,3,H,W], as `spec` says.
 
     Its operators are those of opset 18, and mean the same in the later ones.
     """
     sized = spec.size is not None
     height, width = spec.size or ("H", "W")
     axes = ("height", "width") if sized else ("H", "W")
-    text = HEAD.format(height=axes[0], width=axes[1], frame_height=height, frame_width=width)
+    text = HEAD.format(c=spec.channels, height=axes[0], width=axes[1], frame_height=height, frame_width=width)
     levels = "planes"
     if sized:
         options = f"{OPTIONS[spec.interpolation]}, antialias = 1, exclude_outside = 1"
@@ -150,10 +149,10 @@ def _constants(spec: Preprocess) -> dict[str, np.ndarray]:
         "axes": np.array([2, 3], np.int64),
         "nowhere": np.array([0, 0], np.int64),
         "grey": np.array(spec.pad, np.float32),
-        "shape": np.array([0, 3, height, width], np.int64),
+        "shape": np.array([0, spec.channels, height, width], np.int64),
         "scale": np.array(spec.scale, np.float32),
-        "mean": np.array(spec.mean, np.float32).reshape(1, 3, 1, 1),
-        "std": np.array(spec.std, np.float32).reshape(1, 3, 1, 1),
+        "mean": np.array(spec.mean, np.float32).reshape(1, -1, 1, 1),
+        "std": np.array(spec.std, np.float32).reshape(1, -1, 1, 1),
     }
 
 
@@ -174,10 +173,10 @@ def measure(front: onnx.ModelProto, spec: Preprocess) -> PreparationParity:
     generator = np.random.default_rng(0)
     worst, different, values = 0.0, 0, 0
     for size in sizes:
-        pixels = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
-        expected, _ = replace(spec, in_graph=False).apply(Image.fromarray(pixels))
+        pixels = generator.integers(0, 256, (*size, spec.channels), dtype=np.uint8)
+        expected, _ = replace(spec, in_graph=False).apply(pixels.transpose(2, 0, 1))
         (got,) = run.run(None, {"images": pixels[None]})
-        std = np.asarray(spec.std, np.float64).reshape(3, 1, 1)
+        std = np.asarray(spec.std, np.float64).reshape(-1, 1, 1)
         off = (
             np.abs(got[0].astype(np.float64) - expected) * std / spec.scale if got[0].shape == expected.shape else None
         )
@@ -202,13 +201,17 @@ def splice(model: ir.Model, front: onnx.ModelProto, spec: Preprocess) -> None:
     model.metadata_props["camport.preprocess"] = replace(spec, in_graph=True).to_json()
 
 
-def wanted(metadata: Mapping[str, str], size: tuple[int, int], dynamic: str) -> Preprocess:
-    """The preprocessing that the file's metadata tell, where it can be written for images of that size.
+def wanted(metadata: Mapping[str, str], shape: Sequence[int], dynamic: str) -> Preprocess:
+    """The preprocessing that the file's metadata tell, where it can be written for images [b,c,H,W] of that shape.
 
     Raises:
         ExportError: the network was traced with another size, or the size is free on one side only.
     """
+    size = (shape[-2], shape[-1])
     spec = Preprocess.from_json(metadata.get("camport.preprocess") or json.dumps({"size": size}))
+    spec = spec.with_channels(shape[1])
+    if spec.side is not None:
+        raise ExportError("images of one fixed side are not made in the graph; give the preprocessing a size")
     if spec.stride is not None:
         raise ExportError("a letterbox padded to a stride has many sizes and is not made in the graph; set stride None")
     if spec.size is None and dynamic != "batch+size":
@@ -239,7 +242,7 @@ def check_spliced(plain: Path, spliced: Path, front: onnx.ModelProto, program: T
     run = session(plain)
     taken = {value.name: value.shape for value in run.get_inputs()}
     images = 1 if taken["images"][0] == 1 else 2
-    pixels = np.random.default_rng(1).integers(0, 256, (images, 150, 90, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(1).integers(0, 256, (images, 150, 90, taken["images"][1]), dtype=np.uint8)
     (prepared,) = session(front.SerializeToString()).run(None, {"images": pixels})
     sample = program.sample(torch.from_numpy(prepared), 2, 0)
     given = {name: value.numpy() for name, value in sample.items() if name in taken}

@@ -13,6 +13,7 @@ from torch import nn
 from camport.errors import ModelError, UnknownNameError
 from camport.models.loaded import Loaded
 from camport.models.weights import load_state, read_state
+from camport.runtime import Preprocess
 
 
 def exists(module: str) -> bool:
@@ -44,7 +45,13 @@ def load(module: str, name: str, weights: Path | None) -> Loaded:
         raise ModelError(f"{module}:{name}() returned {type(made).__name__}, not a torch.nn.Module")
     if weights is not None:
         load_state(made, read_state(weights), weights)
-    return Loaded(made.eval())
+    return Loaded(made.eval(), Preprocess().with_channels(_channels(made)))
+
+
+def _channels(model: nn.Module) -> int:
+    """How many channels the first convolution takes; 3 where the model has none."""
+    convolutions = (part for part in model.modules() if isinstance(part, nn.Conv2d))
+    return next((part.in_channels for part in convolutions), 3)
 
 
 @contextmanager

@@ -79,7 +79,8 @@ class Explainer:
                 f"it gives {', '.join(port.name for port in self.outputs)}; make one with camport export"
             )
         self.labels: tuple[str, ...] | None = self.metadata.get("labels")
-        self.preprocess: Preprocess = self.metadata.get("preprocess") or self._default_preprocess()
+        stated: Preprocess = self.metadata.get("preprocess") or self._default_preprocess()
+        self.preprocess = _for_channels(stated, self.inputs)
 
     def __call__(
         self, images: Any = None, target: Any = None, *, only: Sequence[str] | None = None, **inputs: Any
@@ -176,6 +177,16 @@ class Explainer:
             case (_, _, int(height), int(width)):
                 return Preprocess(size=(height, width))
         return Preprocess()
+
+
+def _for_channels(stated: Preprocess, inputs: Sequence[Port]) -> Preprocess:
+    """The preprocessing for as many channels as the images have, where its mean and std say nothing of them."""
+    shape = next((port.shape for port in inputs if len(port.shape) == 4), ())
+    count = shape[3 if stated.in_graph else 1] if shape else stated.channels
+    try:
+        return stated.with_channels(count) if isinstance(count, int) else stated
+    except InputError:
+        return stated  # the images that it makes are refused, with the sizes that are wanted
 
 
 class Held:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from camport.errors import ImageFileError
+from camport.runtime.bands import SUFFIXES, open_bands
 
 MAX_PIXELS = 89_478_485
 """Largest image opened, in pixels: Pillow's own limit against decompression bombs, as a constant."""
@@ -17,7 +18,8 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """Opens an image file as an upright 8-bit RGB picture.
 
     The EXIF orientation is applied, transparency is flattened on white, palettes are resolved, 16-bit greys
-    are scaled to 8 bits, floating-point pixels are read as [0,1]; of an animation the first frame counts.
+    are scaled to 8 bits, floating-point pixels are read as [0,1]; of an animation the first frame counts. Of an array
+    file (.npy, .npz) the picture shows the first bands, and `Preprocess.apply` takes all of them.
 
     Raises:
         ImageFileError: the file is missing, a directory, unreadable, empty, truncated, no image, or larger
@@ -28,6 +30,8 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageFileError(f"{file} is a directory; name an image file in it")
     if not os.path.exists(file):  # Path.exists raises for a name that is too long
         raise ImageFileError(f"{file} does not exist")
+    if file.suffix.lower() in SUFFIXES:
+        return open_bands(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from camport.errors import InputError, UnknownNameError
+from camport.runtime.bands import bands_of, checked_bands, planes_of
 from camport.runtime.image_file import MAX_PIXELS
 from camport.runtime.image_file import open_image as open_image
 from camport.runtime.placement import Placement as Placement
@@ -25,6 +26,9 @@ class Preprocess:
     The default, for a graph that says nothing, scales to [0,1] and does nothing else: no resizing, no
     normalisation.
 
+    It has as many channels as `mean` and `std` have values. For one a picture is made grey; for another number than 1
+    and 3 the image is an array [c,H,W], whose floating-point values are taken as they are, without `scale`.
+
     Args:
         size: (height, width) of the network's input; None keeps each image's own size.
         fit: "stretch" resizes both sides; "crop" brings the shorter side to `resize`, then cuts the centre
@@ -32,12 +36,14 @@ class Preprocess:
         resize: length of the shorter side before a crop; None: the larger of the two in `size`.
         interpolation: "bilinear" or "bicubic", antialiased (Pillow's).
         scale: factor on 8-bit pixel values.
-        mean: subtracted from each channel, R, G, B.
+        mean: subtracted from each channel: R, G, B, or one grey, or one value a channel of an array.
         std: divides each channel.
         pad: grey of a letterbox's padding, 0 to 255.
         stride: a letterbox is padded no further than to the next multiple of this, at most to `size`: a rectangle with
             little padding, of another size for each shape of picture. None pads to `size`.
         in_graph: whether the graph does all this itself. What is left to do is nothing: it takes the pictures' pixels.
+        side: (height, None) or (None, width), where the network has one side fixed and the other free: the image is
+            resized to that side and keeps its shape. For no `size`.
 
     Raises:
         InputError: a value of the wrong type or out of range.
@@ -49,13 +55,24 @@ class Preprocess:
     resize: int | None = None
     interpolation: str = "bilinear"
     scale: float = 1 / 255
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
     pad: int = 114
     in_graph: bool = False
     stride: int | None = None
+    side: tuple[int | None, int | None] | None = None
 
     def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            # one of the two was given, for other channels than R, G, B
+            if self.std == (1.0, 1.0, 1.0):
+                object.__setattr__(self, "std", (1.0,) * len(self.mean))
+            elif self.mean == (0.0, 0.0, 0.0):
+                object.__setattr__(self, "mean", (0.0,) * len(self.std))
+            else:
+                raise InputError(f"preprocess: mean has {len(self.mean)} values and std {len(self.std)}; one a channel")
+        if not self.mean:
+            raise InputError("preprocess: mean and std are empty; give one value a channel")
         if self.fit not in FITS:
             raise UnknownNameError("fit", self.fit, FITS)
         if self.interpolation not in FILTERS:
@@ -70,6 +87,10 @@ class Preprocess:
             raise InputError(f"preprocess: stride {self.stride} is for a letterbox, a number of pixels from 1")
         if self.resize is not None and self.fit == "crop" and self.size and self.resize < max(self.size):
             raise InputError(f"preprocess: resize {self.resize} is less than the crop {list(self.size)}")
+        if self.side is not None and (self.size is not None or [n is None for n in self.side].count(True) != 1):
+            raise InputError(f"preprocess: side {list(self.side)} is [height, null] or [null, width], without a size")
+        if self.side is not None and min(n for n in self.side if n is not None) < 1:
+            raise InputError(f"preprocess: side is {list(self.side)}; it must be at least 1")
         if not np.isfinite([self.scale, *self.mean, *self.std]).all():
             raise InputError(f"preprocess: scale {self.scale}, mean {self.mean}, std {self.std}: not finite")
         if not self.scale > 0:
@@ -78,6 +99,25 @@ class Preprocess:
             raise InputError(f"preprocess: std is {list(self.std)}; every value must be above 0")
         if not 0 <= self.pad <= 255:
             raise InputError(f"preprocess: pad is {self.pad}; a grey lies in 0 to 255")
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network takes."""
+        return len(self.mean)
+
+    def with_channels(self, count: int) -> "Preprocess":
+        """The same for `count` channels.
+
+        Raises:
+            InputError: mean and std say something, of another number of channels.
+        """
+        if count == self.channels:
+            return self
+        if any(self.mean) or any(value != 1 for value in self.std):
+            raise InputError(
+                f"preprocess: mean and std have {self.channels} values, and the network takes {count} channels"
+            )
+        return dataclasses.replace(self, mean=(0.0,) * count, std=(1.0,) * count)
 
     def to_json(self) -> str:
         """This as a JSON object; `from_json` restores it exactly."""
@@ -111,7 +151,8 @@ class Preprocess:
         """
         height, width = image_size
         if self.size is None:
-            return Placement(image_size, image_size, image_size, (0, 0))
+            resized = image_size if self.side is None else _along(self.side, image_size)
+            return Placement(image_size, resized, resized, (0, 0))
         if self.fit == "stretch":
             return Placement(image_size, self.size, self.size, (0, 0))
         frame = self.size
@@ -130,45 +171,75 @@ class Preprocess:
         top, left = (round((n - r) / 2) for n, r in zip(frame, resized, strict=True))
         return Placement(image_size, frame, resized, (top, left))
 
-    def apply(self, image: Image.Image) -> tuple[np.ndarray, Placement]:
+    def apply(self, image: Image.Image | np.ndarray) -> tuple[np.ndarray, Placement]:
         """The graph's input of one picture, and where the picture lies in the network's frame.
 
-        That is float32 [3,H,W]; stack the arrays of several pictures to images [b,3,H,W]. Where the graph does the
-        preprocessing, it is the picture itself, uint8 [h,w,3]: pictures of one size may share a batch.
+        That is float32 [c,H,W]; stack the arrays of several pictures to images [b,c,H,W]. Where the graph does the
+        preprocessing, it is the picture itself, uint8 [h,w,c]: pictures of one size may share a batch.
+
+        Args:
+            image: a picture, or an array [c,H,W]; of a picture that `open_image` made of an array file, the array.
+
+        Raises:
+            InputError: an array of other channels, or a picture for a network that takes neither 1 nor 3.
         """
-        image = image.convert("RGB")
-        placement = self.place((image.height, image.width))
+        bands = checked_bands(image) if isinstance(image, np.ndarray) else bands_of(image)
+        planes = planes_of(image, bands, self.channels)
+        placement = self.place((planes[0].height, planes[0].width))
         if self.in_graph:
-            return np.array(image), placement
-        (height, width), (top, left) = placement.resized, placement.origin
-        if (width, height) != image.size:
-            # one axis after the other, since versions of Pillow differ in which comes first, and so by a grey level
-            image = image.resize((width, image.height), FILTERS[self.interpolation])
-            image = image.resize((width, height), FILTERS[self.interpolation])
-        if placement.network != placement.resized:
-            frame = Image.new("RGB", placement.network[::-1], (self.pad,) * 3)
-            frame.paste(image, (left, top))
-            image = frame
-        pixels = np.asarray(image, dtype=np.float32) * np.float32(self.scale)
+            if planes[0].mode == "F":
+                raise InputError("the file takes pictures, uint8 [h,w,c], and the array is of floating-point numbers")
+            return np.stack([np.array(plane) for plane in planes], 2), placement
+        whole = planes[0].mode != "F"
+        grey = self.pad if whole else self.pad * self.scale
+        pixels = np.stack([self._placed(plane, placement, grey) for plane in planes], 2)
+        pixels = pixels * np.float32(self.scale) if whole else pixels
         normal = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)), placement
+
+    def _placed(self, plane: Image.Image, placement: Placement, grey: float) -> np.ndarray:
+        """One channel, resized and laid in the network's frame, float32 [H,W]."""
+        (height, width), (top, left) = placement.resized, placement.origin
+        if (width, height) != plane.size:
+            # one axis after the other, since versions of Pillow differ in which comes first, and so by a grey level
+            plane = plane.resize((width, plane.height), FILTERS[self.interpolation])
+            plane = plane.resize((width, height), FILTERS[self.interpolation])
+        if placement.network != placement.resized:
+            frame = Image.new(plane.mode, placement.network[::-1], grey)
+            frame.paste(plane, (left, top))
+            plane = frame
+        return np.asarray(plane, dtype=np.float32)
+
+
+def _along(side: tuple[int | None, int | None], image_size: tuple[int, int]) -> tuple[int, int]:
+    """The size of an image brought to one fixed side, in its own shape."""
+    (height, width), (fixed_height, fixed_width) = image_size, side
+    if fixed_height is not None:
+        sized = (fixed_height, max(1, round(width * fixed_height / height)))
+    else:
+        assert fixed_width is not None
+        sized = (max(1, round(height * fixed_width / width)), fixed_width)
+    if sized[0] * sized[1] > MAX_PIXELS:
+        raise InputError(f"image of {height}x{width} is too long: it would become {sized}")
+    return sized
 
 
 _BOOL: tuple[type, ...] = (bool,)
 _INT: tuple[type, ...] = (int,)
 _NUMBER: tuple[type, ...] = (int, float)
-# key -> element types, length of a list (0: no list), whether null is allowed
+# key -> element types, length of a list (0: no list, -1: any), whether null is allowed
 _FIELDS: dict[str, tuple[tuple[type, ...], int, bool]] = {
     "size": (_INT, 2, True),
     "fit": ((str,), 0, False),
     "resize": (_INT, 0, True),
     "interpolation": ((str,), 0, False),
     "scale": (_NUMBER, 0, False),
-    "mean": (_NUMBER, 3, False),
-    "std": (_NUMBER, 3, False),
+    "mean": (_NUMBER, -1, False),
+    "std": (_NUMBER, -1, False),
     "pad": (_INT, 0, False),
     "in_graph": (_BOOL, 0, False),
     "stride": (_INT, 0, True),
+    "side": ((int, type(None)), 2, True),
 }
 
 
@@ -179,11 +250,12 @@ def _checked(key: str, value: Any, types: tuple[type, ...], length: int, null: b
     items = value if length else [value]
     if (
         not isinstance(items, list)
-        or (length and len(items) != length)
+        or (length > 0 and len(items) != length)
         or any(not isinstance(item, types) or (isinstance(item, bool) and types is not _BOOL) for item in items)
     ):
-        kind = {_INT: "integer", _NUMBER: "number", _BOOL: "truth value"}.get(types, "text")
-        wanted = f"a list of {length} {kind}s" if length else f"one {kind}"
+        kind = {_INT: "integer", _NUMBER: "number", _BOOL: "truth value", (str,): "text"}.get(types, "integer or null")
+        wanted = f"a list of {length} {kind}s" if length > 0 else f"one {kind}"
+        wanted = "a list of numbers, one a channel" if length < 0 else wanted
         raise InputError(f"preprocess: {key} is {value!r}; it must be {wanted}{' or null' if null else ''}")
     cast = [float(item) for item in items] if types is _NUMBER else items
     return tuple(cast) if length else cast[0]

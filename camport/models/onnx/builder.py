@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from camport.errors import ModelError
 from camport.models.onnx.attention import token_layer
 from camport.models.onnx.call import Call, Slot
+from camport.models.onnx.channels import channels_of
 from camport.models.onnx.constants import Constants, folded
 from camport.models.onnx.engine import engine_operator
 from camport.models.onnx.file import FileNode, OnnxFile
@@ -53,7 +54,7 @@ class Builder:
             self._add(node)
         outputs = tuple(self._source(name) for name in self.file.outputs)
         stored = {name: self.constants[name] for name in outputs if name in self.constants}
-        channels_last = _channels_last(self.file)
+        channels_last = channels_of(self.file).last
         plan = Plan(
             self.file.path.name, tuple(self.file.inputs), outputs, _with_lifetimes(self.steps, outputs), channels_last
         )
@@ -218,8 +219,3 @@ def _with_lifetimes(steps: Iterable[Step], outputs: tuple[str, ...]) -> tuple[St
         alive.update(step.inputs)
         timed.append(replace(step, done=done))
     return tuple(timed[::-1])
-
-
-def _channels_last(file: OnnxFile) -> bool:
-    sizes = file.inputs[0].sizes if file.inputs else ()
-    return len(sizes) == 4 and sizes[3] == 3 and all(n is None or n >= 16 for n in sizes[1:3])

@@ -64,7 +64,7 @@ def load_onnx(
         model.num_classes = len(labels)  # what a detector's columns are, those of key points and masks beside them
     return Loaded(
         model,
-        stated or pictures.preprocess(file, channels_last=model.plan.channels_last),
+        stated or pictures.preprocess(file),
         labels,
         model.target_layer,
         "detection" if task in pictures.BOXES else "classification",

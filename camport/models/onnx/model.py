@@ -1,5 +1,6 @@
 """A network made of an .onnx file's nodes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,10 @@ class Plan:
     steps: tuple[Step, ...]
     channels_last: bool = False
     batch: int | None = None
+
+
+STEP = 32
+"""Networks halve their maps mostly up to five times."""
 
 
 class OnnxModel(nn.Module):
@@ -112,7 +117,7 @@ class OnnxModel(nn.Module):
                 raise
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
                 line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                raise ModelError(f"{plan.name}: {step.label} failed: {line}") from error
+                raise ModelError(f"{plan.name}: {step.label} failed: {line}{self._size_hint(inputs)}") from error
             for name, value in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=False):
                 if name:
                     values[name] = value
@@ -126,6 +131,18 @@ class OnnxModel(nn.Module):
             return getattr(self, self.stored[name])
         value = values[name]
         return value.tensor(device) if isinstance(value, Small) else value
+
+    def _size_hint(self, inputs: Sequence[Tensor]) -> str:
+        """That sizes may be the reason, where the file leaves them free and they are no multiples of 32."""
+        port, given = self.plan.inputs[0], inputs[0]
+        sides = given.shape[2:]
+        if len(port.sizes) != 4 or given.dim() != 4 or None not in port.sizes[1:] or all(n % STEP == 0 for n in sides):
+            return ""
+        height, width = (max(STEP, round(n / STEP) * STEP) for n in sides)
+        return (
+            f". It leaves the images' sizes free, and {sides[0]}x{sides[1]} may be none that it takes; "
+            f"multiples of {STEP} mostly are: --preprocess '{{\"size\": [{height}, {width}]}}'"
+        )
 
     def _check(self, port: Port, given: Tensor) -> None:
         sizes = port.sizes

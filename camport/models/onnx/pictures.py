@@ -1,8 +1,10 @@
 """How a file wants its pictures, as its input's sizes and the metadata of YOLO packages' exports tell."""
 
 import ast
+from dataclasses import replace
 from typing import Any
 
+from camport.models.onnx.channels import channels_of
 from camport.models.onnx.file import OnnxFile
 from camport.runtime import Preprocess
 
@@ -23,8 +25,8 @@ def labels(file: OnnxFile) -> tuple[str, ...]:
     return ()
 
 
-def preprocess(file: OnnxFile, *, channels_last: bool) -> Preprocess:
-    """Pixels / 255 at the input's size; as these packages predict, where one of them wrote the file.
+def preprocess(file: OnnxFile) -> Preprocess:
+    """Pixels / 255 at the input's size, or at the one side that it names; as YOLO packages predict in files of theirs.
 
     Their detectors letterbox: to the size that the file was exported for, and where it leaves sizes free only up to the
     next multiple of its stride. Their classifiers take the middle of the picture.
@@ -32,18 +34,17 @@ def preprocess(file: OnnxFile, *, channels_last: bool) -> Preprocess:
     port = file.inputs[0] if file.inputs else None
     if port is None or len(port.sizes) != 4:
         return Preprocess()
-    height, width = port.sizes[1:3] if channels_last else port.sizes[2:4]
+    channels = channels_of(file)
+    height, width = port.sizes[1:3] if channels.last else port.sizes[2:4]
     size = None if height is None or width is None else (height, width)
-    scale = 1 / 255 if port.type in (1, 10, 11, 16) else 1.0
+    plain = Preprocess(scale=1 / 255 if port.type in (1, 10, 11, 16) else 1.0).with_channels(channels.count or 3)
     task = yolo_task(file)
-    if task is None:
-        return Preprocess(size=size, scale=scale)
-    stated = size or _image_size(file)
+    stated = size if task is None else size or _image_size(file)
     if stated is None:
-        return Preprocess(scale=scale)
+        return plain if height is width else replace(plain, side=(height, width))
     if task in BOXES:
-        return Preprocess(size=stated, fit="letterbox", scale=scale, stride=None if size else _stride(file))
-    return Preprocess(size=stated, fit="crop" if task == "classify" else "stretch", scale=scale)
+        return replace(plain, size=stated, fit="letterbox", stride=None if size else _stride(file))
+    return replace(plain, size=stated, fit="crop" if task == "classify" else "stretch")
 
 
 def _image_size(file: OnnxFile) -> tuple[int, int] | None:
