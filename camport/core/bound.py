@@ -23,6 +23,7 @@ from camport.core.layers import LayerName, Layers, parse_layers, record
 from camport.core.loop import Tick, limited
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
+from camport.core.reading import Readings
 from camport.core.replica import double_of, tensors, with_state
 from camport.errors import ExportError, FlatMapWarning, MethodError
 
@@ -49,7 +50,7 @@ class Bound:
     ) -> None:
         self.model, self.explainer, self.adapter, self.chunk = model, explainer, adapter, chunk
         self.preprocess, self.labels = preprocess, labels
-        self._settled = False
+        self._settled, self._readings = False, Readings()
         self._layers: list[LayerName] | None = [] if not explainer.needs_layer else None
         if layer is not None and explainer.needs_layer:
             self._layers = parse_layers(model, layer)
@@ -187,6 +188,7 @@ class Bound:
             chunk=self.chunk,
             progress=progress,
             lists=lists,
+            readings=self._readings,
         )
 
     def _settle(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> None:

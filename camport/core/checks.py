@@ -29,8 +29,7 @@ def check_images(images: Any, model: nn.Module) -> Tensor:
         raise InputError(f"images are a {kind} tensor; wanted a dense one: images.to_dense(), or a batch of one size")
     shape = tuple(images.shape)
     if images.dim() != 4:
-        remedy = "images[None] makes a batch of it" if images.dim() == 3 else "stack images to one batch"
-        raise InputError(f"images have shape {shape}, rank {images.dim()}; wanted [b,c,H,W]: {remedy}")
+        raise InputError(f"images have shape {shape}, rank {images.dim()}; wanted [b,c,H,W]: {_remedy(images, model)}")
     if 0 in shape:
         raise InputError(f"images have shape {shape}: nothing to explain in an empty batch")
     if not images.is_floating_point():
@@ -86,3 +85,25 @@ def _reference(model: nn.Module) -> Tensor | None:
             return parameter
         first.setdefault(rank == 2, parameter)
     return first.get(True, first.get(False))
+
+
+def _remedy(images: Tensor, model: nn.Module) -> str:
+    """What to do with images that are not [b,c,H,W]."""
+    rank, taken = images.dim(), [m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)]
+    one = "images[None] makes a batch of one image [c,H,W]"
+    signal = (
+        "a batch of signals [b,c,L] is explained as images one pixel high, images[:, :, None], through a module whose "
+        "forward hands x[:, :, 0] to the model"
+    )
+    if rank == 3 and taken:
+        return signal if isinstance(taken[0], nn.Conv1d) else one
+    if rank == 3:
+        return f"{one}; {signal}"
+    if rank == 2:
+        return "images[None, None] makes a batch of one image with one channel [H,W]"
+    if rank == 5:
+        return (
+            "volumes [b,c,D,H,W] and videos [b,t,c,H,W] are not read; explain one slice or frame at a time, through a "
+            "module that takes [b,c,H,W]"
+        )
+    return "no layout of this rank is read"

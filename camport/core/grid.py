@@ -1,4 +1,4 @@
-"""Activations as [b,c,h,w], whatever their layout in the model: channels first, channels last, or a row of tokens."""
+"""Activations as [b,c,h,w], whatever their layout in the model: channels first or last, maps, tokens or a signal."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from camport.core.heatmap import Size
+from camport.core.widths import channel_axis, likelier_axis
 from camport.errors import LayerError
 
-Layout = Literal["nchw", "nhwc", "tokens"]
+Layout = Literal["nchw", "nhwc", "tokens", "signal"]
 MAX_PREFIX = 16
 """More leading tokens than this (class, distillation, registers) are not believed to be a prefix."""
 FEW_PREFIXES = (1, 2, 4, 5)
@@ -24,9 +25,10 @@ class Grid:
     """How a layer's output lies on the image.
 
     Attributes:
-        layout: where the channels are; "tokens" is [b, prefix + h*w + suffix, c].
+        layout: where the channels are; "tokens" is [b, prefix + h*w + suffix, c], "signal" the same with channels
+            first.
         prefix: leading tokens that lie nowhere on the image (class, distillation, register tokens).
-        size: (h, w) of the tokens; None for the other layouts, whose shape says it.
+        size: (h, w) of the tokens; None for the maps, whose shape says it.
         suffix: trailing tokens that lie nowhere on the image (what a detector asks with).
     """
 
@@ -42,8 +44,9 @@ class Grid:
         if self.layout == "nhwc":
             return activation.permute(0, 3, 1, 2)
         assert self.size is not None
-        tokens = activation[:, self.prefix : activation.shape[1] - self.suffix]
-        return tokens.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *self.size)
+        signal = activation if self.layout == "signal" else activation.transpose(1, 2)
+        places = signal[:, :, self.prefix : signal.shape[2] - self.suffix]
+        return places.reshape(places.shape[0], places.shape[1], *self.size)
 
     def from_maps(self, maps: Tensor, activation: Tensor) -> Tensor:
         """The inverse: maps [n,c,h,w] as a layer's output, tokens that lie nowhere taken from `activation` [n,...]."""
@@ -51,71 +54,90 @@ class Grid:
             return maps
         if self.layout == "nhwc":
             return maps.permute(0, 2, 3, 1)
-        tokens = maps.flatten(2).transpose(1, 2)
+        axis = 2 if self.layout == "signal" else 1
+        places = maps.flatten(2) if self.layout == "signal" else maps.flatten(2).transpose(1, 2)
         if not (self.prefix or self.suffix):
-            return tokens
-        last = activation.shape[1] - self.suffix
-        return torch.cat([activation[:, : self.prefix], tokens, activation[:, last:]], 1)
+            return places
+        last = activation.shape[axis] - self.suffix
+        before, behind = activation.narrow(axis, 0, self.prefix), activation.narrow(axis, last, self.suffix)
+        return torch.cat([before, places, behind], axis)
 
 
 def find_grid(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
-    """Reads the layout of `activation`, the output of `module` called `name`, from its shape and the model.
+    """The likeliest layout of `activation`, the output of `module` called `name`, by its shape and the model.
 
-    Raises LayerError where the output is no map: not floating point, not 3-D or 4-D, or tokens that fit no grid.
+    `camport.core.reading` compares it with how the output follows the image.
+
+    Raises LayerError where the output is no map: not 3-D or 4-D, or tokens that fit no grid.
     """
-    if activation.dim() == 4:
-        return Grid("nhwc" if _channels_last(activation, module) else "nchw")
-    if activation.dim() == 3:
-        return _token_grid(activation, image_size, model, name)
+    found = readings(activation, image_size, model, module)
+    if found:
+        return found[0]
+    shape = tuple(activation.shape)
+    if activation.dim() != 3:
+        raise LayerError(
+            f"layer {name!r} puts out {shape}, which is no map over the image; "
+            "a target layer puts out [b,c,h,w], [b,h,w,c] or tokens [b,n,c] (`camport layers` lists them)"
+        )
     raise LayerError(
-        f"layer {name!r} puts out {tuple(activation.shape)}, which is no map over the image; "
-        "a target layer puts out [b,c,h,w], [b,h,w,c] or tokens [b,n,c] (`camport layers` lists them)"
+        f"layer {name!r} puts out {shape[2 if channel_axis(module) == 1 else 1]} tokens, which fit no grid over an "
+        f"image of {image_size[0]}x{image_size[1]}; give the adapter a grid, e.g. "
+        "ClassificationAdapter(patch_grid=(h, w))"
     )
 
 
-def _channels_last(activation: Tensor, module: nn.Module) -> bool:
-    _, p, q, r = activation.shape
-    for part in _last_first(module):
-        first = getattr(part, "out_channels", getattr(part, "num_features", None))
-        last = getattr(part, "out_features", None)
-        if isinstance(part, nn.LayerNorm):
-            last = part.normalized_shape[-1]
-        if first is None and last is None:
-            continue
-        if first == p and first != r:
-            return False
-        if last == r:
-            return True
-    # no layer with a known width inside: maps of square images are square, channels are the odd one out
-    return bool(p == q != r)
+def readings(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module) -> list[Grid]:
+    """The layouts that the shape of `activation` and the model allow, the likeliest first."""
+    if activation.dim() == 4:
+        last = likelier_axis(activation, image_size, model, module) == 3
+        return [Grid("nhwc"), Grid("nchw")] if last else [Grid("nchw"), Grid("nhwc")]
+    if activation.dim() != 3:
+        return []
+    layout, axis = _row(module)
+    sizes = _token_sizes(image_size, patch_size(model), activation.shape[axis])
+    return list(dict.fromkeys(Grid(layout, prefix, size) for size, prefix in sizes))
 
 
-def _last_first(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules within, the last first, and this one at the end."""
-    for child in reversed(module._modules.values()):
-        if child is not None:
-            yield from _last_first(child)
-    yield module
+def unlikely_readings(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module) -> list[Grid]:
+    """Layouts of a 3-D output that are believed only where the output follows the image: a row along it, channels
+    before the places.
+    """
+    if activation.dim() != 3:
+        return []
+    known, found = channel_axis(module), list[Grid]()
+    for layout, axis in (("tokens", 1), ("signal", 2)):
+        if known == axis:
+            continue  # it has the channels
+        n = activation.shape[axis]
+        sizes = _token_sizes(image_size, patch_size(model), n)
+        found += [Grid(layout, prefix, size) for size, prefix in sizes]  # type: ignore[arg-type]
+        found += [Grid(layout, 0, (1, n)), Grid(layout, 0, (n, 1))]  # type: ignore[arg-type]
+    return list(dict.fromkeys(found))
 
 
-def _token_grid(activation: Tensor, image_size: Size, model: nn.Module, name: str) -> Grid:
-    tokens = activation.shape[1]
-    for (h, w), prefixes in _token_sizes(image_size, patch_size(model)):
+def _row(module: nn.Module) -> tuple[Layout, int]:
+    """Of a 3-D output: the layout, and the axis of the places."""
+    return ("signal", 2) if channel_axis(module) == 1 else ("tokens", 1)
+
+
+def _token_sizes(image_size: Size, patch: tuple[int, int] | None, tokens: int) -> Iterator[tuple[tuple[int, int], int]]:
+    """Grids that so many tokens may form, each with the tokens before it."""
+    for (h, w), prefixes in _sizes(image_size, patch, tokens):
         prefix = tokens - h * w
         if h * w > 0 and prefix in prefixes:
-            return Grid("tokens", prefix, (h, w))
-    raise LayerError(
-        f"layer {name!r} puts out {tokens} tokens, which fit no grid over an image of "
-        f"{image_size[0]}x{image_size[1]}; give the adapter a grid, e.g. ClassificationAdapter(patch_grid=(h, w))"
-    )
+            yield (h, w), prefix
 
 
-def _token_sizes(image_size: Size, patch: tuple[int, int] | None) -> Iterator[tuple[tuple[int, int], Sequence[int]]]:
+def _sizes(
+    image_size: Size, patch: tuple[int, int] | None, tokens: int
+) -> Iterator[tuple[tuple[int, int], Sequence[int]]]:
     """Grids that tokens may form, the most likely first, each with the numbers of prefix tokens that are believed."""
     height, width = image_size
     # the patch embedding's, with its prefix tokens; then any stride that fits without remainder
     if patch:
         yield (height // patch[0], width // patch[1]), range(MAX_PREFIX + 1)
+    if height == 1 or width == 1:  # of an image that is a line, tokens are one
+        yield ((1, tokens) if height == 1 else (tokens, 1)), (0,)
     for s in STRIDES:
         yield (height // s, width // s), (0,)
     # patches that overlap, pooled tokens, images that were resized inside: few cells would fit by chance
@@ -131,11 +153,11 @@ def _token_sizes(image_size: Size, patch: tuple[int, int] | None) -> Iterator[tu
 
 
 def patch_size(model: nn.Module) -> tuple[int, int] | None:
-    """Kernel of the first convolution that cuts the image into patches (kernel equals stride)."""
+    """Kernel of the first convolution that cuts the image into patches (kernel equals stride); of signals, 1 high."""
     for part in model.modules():
         # a convolution of an .onnx file is no nn.Conv2d, but tells the same about itself
-        conv = isinstance(part, nn.Conv2d) or type(part).__name__ == "Conv"
+        conv = isinstance(part, nn.Conv1d | nn.Conv2d) or type(part).__name__ == "Conv"
         stride: tuple[int, ...] = getattr(part, "stride", ()) if conv else ()
-        if len(stride) == 2 and part.kernel_size == stride and stride[0] > 1:
-            return stride[0], stride[1]
+        if len(stride) in (1, 2) and part.kernel_size == stride and max(stride) > 1:
+            return (1, *stride)[-2], stride[-1]
     return None

@@ -248,6 +248,7 @@ def choose(runs: Sequence[Run]) -> LayerName:
     inside = {i for k in attention for i in range(runs[k].start, k)}  # attention's own matrices are no maps
     features = [i for i, run in enumerate(runs) if run.plain and run.features and producer[run.output].features]
     maps = [i for i in features if _spatial(runs[i]) and i not in inside]
+    maps = maps or [i for i in features if _line(runs[i]) and i not in inside]
     tokens = [i for i, run in enumerate(runs) if run.plain and len(run.shape) == 3 and run.shape[1] > 1]
     last = maps[-1] if maps else -1
     for k in reversed(attention):
@@ -284,6 +285,11 @@ def _spatial(run: Run) -> bool:
         return False
     _, p, q, r = run.shape
     return (q > 1 and r > 1) or (p > 1 and q > 1)
+
+
+def _line(run: Run) -> bool:
+    """Whether it puts out maps one place high or wide: features in a model of images, all maps in one of signals."""
+    return len(run.shape) == 4 and run.shape[2] * run.shape[3] > 1 and run.shape[1] * run.shape[2] > 1
 
 
 def _named(runs: Sequence[Run], index: int) -> LayerName:

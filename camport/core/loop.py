@@ -97,3 +97,8 @@ def limited(variants: int | None) -> Iterator[Limit]:
         yield limit
     finally:
         _limit.reset(token)
+
+
+def repeat(tensor: Tensor, m: int) -> Tensor:
+    """The rows of a tensor [b,...] for m variants, [m*b,...], variant by variant."""
+    return tensor.expand(m, *tensor.shape).flatten(0, 1)

@@ -19,8 +19,9 @@ from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
 from camport.core.layout import Layout
 from camport.core.leaves import leaf_taker, run_of
-from camport.core.loop import Step, Tick, current_limit, current_loop, traced
+from camport.core.loop import Step, Tick, current_limit, current_loop, repeat, traced
 from camport.core.memory import chunk_for
+from camport.core.reading import Readings
 from camport.core.relu import ReluMode, ReluRule
 from camport.core.replay import Tail
 from camport.core.replica import hook
@@ -41,6 +42,7 @@ class Probe:
         chunk: images in one pass of a loop; None sizes it from the free memory.
         progress: told how far a loop is.
         lists: the target is whatever the adapter finds in the outputs, several rows for one image.
+        readings: how layers lie on the image, as far as it is settled.
     """
 
     def __init__(
@@ -56,14 +58,15 @@ class Probe:
         chunk: int | None = None,
         progress: Tick | None = None,
         lists: bool = False,
+        readings: Readings | None = None,
     ) -> None:
         self.double, self.adapter, self.layers = double, adapter, layers
         self._images, self._given, self._lists = images, dict(target), lists
         self.chunk, self.progress = chunk or chunk_for(images), progress
         self._ask, self.used = Layout(adapter, double), set[str]()
-        self.figures: dict[str, Tensor] = {}
+        self.figures, self._readings = dict[str, Tensor](), readings or Readings()
         self.relus_met: int | None = None
-        self.runs_seen: dict[str, int] = {}
+        self.runs_seen = dict[str, int]()
         self._records, self._validate = needs_gradients, validate
         self._passed, self._recorded = False, needs_gradients
         self._outputs: Any = None
@@ -169,7 +172,7 @@ class Probe:
         with torch.no_grad():
             if images.shape[1] == 1 and self.shared:
                 m, outputs = images.shape[0], self._call(images[:, 0], 1)
-                rows = [{k: _repeat(v[r : r + 1], m) for k, v in self.target.items()} for r in range(self.y.shape[0])]
+                rows = [{k: repeat(v[r : r + 1], m) for k, v in self.target.items()} for r in range(self.y.shape[0])]
                 return torch.stack([wide(of(outputs, row)) for row in rows], 1)
             y = of(self._call(images.flatten(0, 1), images.shape[0]), self._repeated(images.shape[0]))
             return wide(y).unflatten(0, images.shape[:2])
@@ -200,7 +203,7 @@ class Probe:
             target, scores = self._repeated(m), []
             for rows, run in zip(parts, tails, strict=True):
                 maps = activations[:, rows].flatten(0, 1).to(native.dtype)
-                inner = grid.from_maps(maps, _repeat(native[rows], m))
+                inner = grid.from_maps(maps, repeat(native[rows], m))
                 wanted = {k: v.unflatten(0, (m, -1))[:, rows].flatten(0, 1) for k, v in target.items()}
                 with torch.no_grad():
                     scores.append(wide(self.adapter.score(run(inner, m), wanted)).unflatten(0, (m, -1)))
@@ -260,6 +263,7 @@ class Probe:
             self.target if images is None else self._repeated(images.shape[0]),
             needs_gradients=True,
             chunk=self.chunk,
+            readings=self._readings,
         )
         new.used = self.used
         return new
@@ -293,11 +297,8 @@ class Probe:
         finally:
             for handle in handles:
                 handle.remove()
-        size = (self._images.shape[-2], self._images.shape[-1])
-        self._grids = []
-        for layer, native in zip(self.layers, self._native, strict=True):
-            module = self.double.get_submodule(layer.module)
-            self._grids.append(self.adapter.grid(native, size, self.double, module, str(layer)))
+        seen = (self.layers, self._native, self._images, self._given)
+        self._grids = self._readings.of(*seen, self.adapter, self.double)
 
     def _loop(self, codes: Sequence[Tensor], step: Step, total: bool) -> Tensor:
         b = self.images.shape[0]
@@ -314,7 +315,7 @@ class Probe:
 
     def _repeated(self, m: int) -> dict[str, Tensor]:
         """The target of m variants of each image, variant by variant."""
-        return {k: _repeat(v, m) for k, v in self.target.items()}
+        return {k: repeat(v, m) for k, v in self.target.items()}
 
     def _note(self, outputs: Any) -> None:
         detached = without_graph(outputs)
@@ -344,7 +345,3 @@ class Probe:
     def _run_index(self, layer: LayerName) -> int:
         run = -1 if layer.run is None else layer.run
         return run % self.runs_seen[layer.module]
-
-
-def _repeat(tensor: Tensor, m: int) -> Tensor:
-    return tensor.expand(m, *tensor.shape).flatten(0, 1)

@@ -1,0 +1,194 @@
+"""How a layer's output follows the image: what changes in its right half has to move the right half of the maps.
+
+This tells where the places are whatever a module is called and however its values were laid out, and that tokens stand
+in the order of the image's rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from camport.core.grid import Grid
+from camport.core.layers import LayerName, first_tensor
+from camport.core.leaves import leaf_taker, run_of
+from camport.core.replica import hook
+
+LOCAL = 0.3
+"""Of what moves, at least this share moves as the places of the maps say."""
+MOVES = 0.1
+"""Less is no evidence: the output answers to a change of either half alike, as behind an attention over everything."""
+COARSE = 8
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How maps answer to a change of one half of the image and of the other.
+
+    Attributes:
+        moved: total variation between the two answers, each as a share for each place; 0 where they are alike.
+        local: the part of it by which each half of the maps answers more to its own half of the image.
+    """
+
+    moved: float
+    local: float
+
+    @property
+    def follows(self) -> bool:
+        """Whether the maps lie on the image."""
+        return self.local >= max(LOCAL * self.moved, 0.01)
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether they do not, while they answer to the halves differently."""
+        return self.moved >= MOVES and not self.follows
+
+
+@dataclass
+class Following:
+    """The outputs of some layers for one image and for the same with one half changed.
+
+    Args:
+        double: a private double of the model.
+        call: calls it with an image.
+        image: [1,c,H,W].
+    """
+
+    double: nn.Module
+    call: Callable[[Tensor], object]
+    image: Tensor
+    _outputs: dict[str, dict[tuple[int, int] | None, Tensor]] = field(default_factory=dict)
+
+    def know(self, layer: LayerName, output: Tensor) -> None:
+        """What the layer puts out for the image itself, where a pass has told it."""
+        self._outputs.setdefault(str(layer), {})[None] = output.detach()
+
+    def output(self, layers: Sequence[LayerName], layer: LayerName, half: tuple[int, int] | None) -> Tensor:
+        """What a layer puts out for the image with a half changed; all of `layers` are asked in one pass."""
+        kept = self._outputs.setdefault(str(layer), {})
+        if half not in kept:
+            taken: list[list[Tensor]] = [[] for _ in layers]
+            handles = []
+            try:
+                for name, tensors in zip(layers, taken, strict=True):
+                    handles.append(hook(self.double.get_submodule(name.module), leaf_taker(name, tensors, False)))
+                self._run(half)
+            finally:
+                for handle in handles:
+                    handle.remove()
+            for name, tensors in zip(layers, taken, strict=True):
+                self._outputs.setdefault(str(name), {})[half] = run_of(name, tensors)
+        return kept[half]
+
+    def answer(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> Answer:
+        """How a layer's output, read by `grid`, follows the image."""
+        axis = self._axis(grid, self.output(layers, layer, None))
+        if axis is None:
+            return Answer(0.0, 0.0)
+        found = self._told(layers, layer, grid, axis)
+        if grid.size is not None and 1 in grid.size and self.image.shape[3 - axis] > 1:
+            # rows of tokens answer to both axes, a line to one
+            across = self._told(layers, layer, grid, axis, 1 - axis)
+            return found if across.moved < found.moved / 2 else Answer(found.moved, 0.0)
+        return found
+
+    def _told(
+        self, layers: Sequence[LayerName], layer: LayerName, grid: Grid, axis: int, changed: int | None = None
+    ) -> Answer:
+        across = axis if changed is None else changed
+        halves = (None, (across, 0), (across, 1))
+        return _answer([self.output(layers, layer, half) for half in halves], grid, axis)
+
+    def nearest(
+        self, layer: LayerName, grids: Sequence[Grid], tells: Callable[[Sequence[Answer]], bool]
+    ) -> list[Answer]:
+        """How the nearest run follows the image of which `tells`, among those with this layer's shape of output.
+
+        An answer for each of `grids`; none where no such run tells.
+        """
+        like = next(iter(self._outputs[str(layer)].values()))
+        axes = [None if grid.size is not None and 1 in grid.size else self._axis(grid, like) for grid in grids]
+        halves: list[tuple[int, int] | None] = [None]
+        halves += [(axis, side) for axis in (0, 1) if axis in axes for side in (0, 1)]
+        seen = [self._alike(half, like.shape) for half in halves]
+        if len({len(runs) for runs in seen}) > 1:
+            return []
+        own = [i for i, (name, _) in enumerate(seen[0]) if name == layer.module]
+        if not own:
+            return []
+        middle = own[-1 if layer.run is None else layer.run]
+        for i in sorted(range(len(seen[0])), key=lambda i: abs(i - middle)):
+            outputs = dict(zip(halves, (runs[i][1] for runs in seen), strict=True))
+            answers = [
+                Answer(0.0, 0.0)
+                if axis is None
+                else _answer([outputs[half] for half in (None, (axis, 0), (axis, 1))], grid, axis)
+                for grid, axis in zip(grids, axes, strict=True)
+            ]
+            if tells(answers):
+                return answers
+        return []
+
+    def _axis(self, grid: Grid, output: Tensor) -> int | None:
+        """The image's axis whose halves are told apart: 1 across, 0 down, None where the maps are a single place."""
+        h, w = grid.to_maps(output).shape[2:]
+        if w > 1 and self.image.shape[3] > 1:
+            return 1
+        return 0 if h > 1 and self.image.shape[2] > 1 else None
+
+    def _alike(self, half: tuple[int, int] | None, shape: torch.Size) -> list[tuple[str, Tensor]]:
+        """Every run that puts out a tensor of this shape."""
+        found: list[tuple[str, Tensor]] = []
+        handles = []
+
+        def after(name: str) -> Callable[..., None]:
+            def ended(module: nn.Module, args: object, output: object) -> None:
+                tensor = first_tensor(output)
+                if tensor is not None and tensor.shape == shape:
+                    found.append((name, tensor.clone()))
+
+            return ended
+
+        try:
+            for name, module in self.double.named_modules():
+                if name:
+                    handles.append(hook(module, after(name)))
+            self._run(half)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+    def _run(self, half: tuple[int, int] | None) -> None:
+        with torch.no_grad():
+            self.call(self.image.clone() if half is None else changed(self.image, *half))
+
+
+def changed(image: Tensor, axis: int, side: int) -> Tensor:
+    """The image [1,c,H,W] with noise, coarse and fine, over its first or second half, across (axis 1) or down (0)."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = image.shape[2:]
+    coarse = (1, image.shape[1], max(1, height // COARSE), max(1, width // COARSE))
+    noise = interpolate(torch.randn(coarse, generator=generator), size=(height, width))
+    noise = (noise + torch.randn(image.shape, generator=generator)).to(image)
+    strength = image.std() if image.numel() > 1 else image.new_zeros(())
+    noise = noise * torch.where(strength > 0, 1.5 * strength, torch.ones_like(strength))
+    length = image.shape[2 + axis]
+    half = noise.narrow(2 + axis, 0 if side == 0 else length - length // 2, length // 2)
+    new = image.clone()
+    new.narrow(2 + axis, 0 if side == 0 else length - length // 2, length // 2).add_(half)
+    return new
+
+
+def _answer(outputs: Sequence[Tensor], grid: Grid, axis: int) -> Answer:
+    clean, first, second = (grid.to_maps(output.detach().float()) for output in outputs)
+    before, behind = ((maps - clean).abs().sum((0, 1)) for maps in (first, second))
+    if not (bool(before.sum() > 0) and bool(behind.sum() > 0)):
+        return Answer(0.0, 0.0)
+    difference = behind / behind.sum() - before / before.sum()
+    n = difference.shape[axis]
+    sign = torch.sign(torch.arange(n, device=difference.device) - (n - 1) / 2)
+    own = (difference.sum(1 - axis) * sign).sum()
+    return Answer(float(difference.abs().sum()) / 2, float(own) / 2)

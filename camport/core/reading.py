@@ -1,0 +1,218 @@
+"""How the outputs of a model's layers lie on the image, settled when they are first seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import Tensor, nn
+
+from camport.core.adapter import Adapter
+from camport.core.calling import called
+from camport.core.following import Answer, Following
+from camport.core.grid import Grid, readings, unlikely_readings
+from camport.core.heatmap import Size
+from camport.core.layers import LayerName
+from camport.core.loop import traced
+from camport.core.random_state import random_state_kept
+from camport.core.widths import certain, evidence
+from camport.errors import LayerError, ModelError
+
+_REMEDY = (
+    "choose a layer that puts out [b,c,h,w], [b,h,w,c], or tokens [b,n,c] in the order of the image's rows "
+    "(`camport layers` lists them)"
+)
+
+CLEARLY = 0.25
+"""A likely reading that is followed so well is not compared with others."""
+
+
+@dataclass
+class _Doubt:
+    """A layer whose reading is to be compared with how it follows the image.
+
+    Attributes:
+        place: among the layers.
+        likely: readings that shape and model speak for, the likeliest first; adapters give one of their own.
+        unlikely: readings that are believed only where the output follows the image.
+        error: what is to be said where there is no likely reading and none is followed.
+    """
+
+    place: int
+    likely: list[Grid]
+    unlikely: list[Grid]
+    error: LayerError | None
+
+
+class Readings:
+    """The readings of a bound model's layers; what is settled holds for all later images, and for an exported file."""
+
+    def __init__(self) -> None:
+        self._settled: dict[str, tuple[Grid, Size]] = {}
+
+    def of(
+        self,
+        layers: Sequence[LayerName],
+        outputs: Sequence[Tensor],
+        images: Tensor,
+        target: Mapping[str, Tensor],
+        adapter: Adapter,
+        double: nn.Module,
+    ) -> list[Grid]:
+        """The reading of each layer.
+
+        Args:
+            layers: their names.
+            outputs: what they put out.
+            images: [b,c,H,W].
+            target: of this pass; one image may serve several rows of it.
+            adapter: reads a layout from a shape and the model.
+            double: the model.
+
+        Raises:
+            LayerError: an output that is no map over the image, or not told to be one.
+        """
+        size: Size = (images.shape[-2], images.shape[-1])
+        found: list[Grid | None] = []
+        doubts = []
+        for i, (layer, output) in enumerate(zip(layers, outputs, strict=True)):
+            module = double.get_submodule(layer.module)
+            if not traced():
+                check_rows(str(layer), output, images.shape[0], *(t.shape[0] for t in target.values()))
+            grid = self._known(str(layer), output, size)
+            if grid is None:
+                doubt = _read(i, str(layer), output, size, adapter, double, module)
+                if doubt is None or traced():
+                    grid = adapter.grid(output, size, double, module, str(layer))
+                    self._settled[str(layer)] = (grid, size)
+                else:
+                    doubts.append(doubt)
+            found.append(grid)
+        if doubts:
+            with random_state_kept(images.device):
+                one = {name: value[:1] for name, value in target.items()}
+                following = Following(double, partial(called, adapter, double, target=one), images[:1])
+                names = [layers[doubt.place] for doubt in doubts]
+                for doubt, name in zip(doubts, names, strict=True):
+                    grid = _compared(following, names, name, doubt, outputs[doubt.place])
+                    found[doubt.place] = grid
+                    self._settled[str(name)] = (grid, size)
+        return [grid for grid in found if grid is not None]
+
+    def _known(self, name: str, output: Tensor, size: Size) -> Grid | None:
+        """The settled reading, where it holds for images of this size."""
+        if name not in self._settled:
+            return None
+        grid, before = self._settled[name]
+        if grid.size is None:
+            return grid
+        if all(isinstance(n, int) for n in size):  # symbols while a graph of any size is recorded
+            return grid if size == before else None
+        places = output.shape[2 if grid.layout == "signal" else 1] - grid.prefix - grid.suffix
+        if grid.size[0] == 1:
+            return replace(grid, size=(1, places))
+        return replace(grid, size=(places, 1)) if grid.size[1] == 1 else None
+
+
+def check_rows(name: str, output: Tensor, images: int, *rows: int) -> None:
+    """LayerError where the first axis of a layer's output is not that of the images or of the target's rows."""
+    if output.dim() < 2 or output.shape[0] in (images, *rows):
+        return
+    shape = tuple(output.shape)
+    where = "its first axis is windows, views or something else"
+    if output.dim() == 3 and shape[1] in (images, *rows):
+        where = "its tokens come before its images"
+    raise LayerError(
+        f"layer {name!r} puts out {shape} for {images} images: {where}, not a row for each image; "
+        f"{_REMEDY}, b the images"
+    )
+
+
+def _read(
+    place: int, name: str, output: Tensor, size: Size, adapter: Adapter, double: nn.Module, module: nn.Module
+) -> _Doubt | None:
+    """What is to be compared; None where the reading is certain."""
+    likely = readings(output, size, double, module)
+    unlikely = unlikely_readings(output, size, double, module)
+    try:
+        own = adapter.grid(output, size, double, module, name)
+    except LayerError as error:
+        if not unlikely:
+            raise
+        return _Doubt(place, [], unlikely, error)
+    if own not in likely:
+        return _Doubt(place, [own], [], None)
+    if output.dim() == 3:
+        return _Doubt(place, likely, unlikely, None)
+    if certain(output, size, double, module):
+        return None
+    if evidence(output, size, double, module):
+        return _Doubt(place, likely[:1], likely[1:], None)
+    neither = LayerError(
+        f"layer {name!r} puts out {tuple(output.shape)}, and neither the model nor how this answers to a changed image "
+        "tells which axis has the channels; choose a convolution or a normalisation beside it"
+    )
+    return _Doubt(place, [], likely, neither)
+
+
+def _compared(following: Following, names: Sequence[LayerName], name: LayerName, doubt: _Doubt, output: Tensor) -> Grid:
+    """The reading that the output follows; where it tells nothing, as the nearest layer does that tells it, or the
+    likeliest.
+    """
+    following.know(name, output[:1])
+    try:
+        alone = following.output(names, name, (int(following.image.shape[3] > 1), 0))
+    except ModelError:
+        alone = output[:0]
+    if output.shape[0] == output.shape[1] > 1 == alone.shape[1]:
+        check_rows(str(name), alone, 1)  # as many images as tokens, and the tokens are first
+    if alone.shape != output[:1].shape:  # the model takes no single image, so nothing can be told
+        if doubt.error is not None:
+            raise doubt.error
+        return doubt.likely[0]
+    grids = [*doubt.likely, *doubt.unlikely]
+    answers = [following.answer(names, name, grid) for grid in doubt.likely]
+    best, local = _first(doubt.likely, [answer.local if answer.follows else 0.0 for answer in answers])
+    if local >= CLEARLY:
+        assert best is not None
+        return best
+    answers += [following.answer(names, name, grid) for grid in doubt.unlikely]
+    best = _best(doubt, answers)
+    if best is None and not _contradicted(doubt, answers):
+        told = following.nearest(name, grids, lambda a: _contradicted(doubt, a) or _best(doubt, a) is not None)
+        answers = told or answers
+        best = _best(doubt, answers)
+    if best is not None:
+        return best
+    if doubt.error is not None:
+        raise doubt.error
+    if not _contradicted(doubt, answers):
+        return doubt.likely[0]
+    raise LayerError(
+        f"layer {str(name)!r} puts out {tuple(output.shape)}, whose places do not lie on the image as a map's: "
+        "one half of them does not answer to that half of the image. Tokens in the order of windows or units (Hiera, "
+        f"NesT), queries and attention's matrices are such; {_REMEDY}"
+    )
+
+
+def _contradicted(doubt: _Doubt, answers: Sequence[Answer]) -> bool:
+    """Whether the output answers to the image otherwise than the likely readings say, or else than all."""
+    return all(answer.contradicts for answer in answers[: len(doubt.likely)] or answers)
+
+
+def _best(doubt: _Doubt, answers: Sequence[Answer]) -> Grid | None:
+    """The reading that is followed best; an unlikely one only where it is followed far better."""
+    likely, unlikely = answers[: len(doubt.likely)], answers[len(doubt.likely) :]
+    first = _first(doubt.likely, [answer.local if answer.follows else 0.0 for answer in likely])
+    share, least = (0.5, 0.05) if likely and _contradicted(doubt, answers) else (0.6, 0.3)
+    strong = [answer.local if answer.local >= max(share * answer.moved, least) else 0.0 for answer in unlikely]
+    other = _first(doubt.unlikely, strong)
+    return first[0] if first[1] >= other[1] / 2 else other[0]
+
+
+def _first(grids: Sequence[Grid], local: Sequence[float]) -> tuple[Grid | None, float]:
+    """The first of the grids that are followed nearly as well as any, and how well."""
+    best = max(local, default=0.0)
+    pairs = zip(grids, local, strict=True)
+    return next(((grid, value) for grid, value in pairs if value > 0 and value >= 0.7 * best), (None, 0.0))
