@@ -85,7 +85,8 @@ class FlatMapWarning(CamportWarning):
 
 
 class ReusedLayerWarning(CamportWarning):
-    """The target layer ran several times in one forward pass and the last run was explained.
+    """The target layer ran several times in one forward pass and the last run was explained; or such a run was chosen,
+    and the score depends on others of the module as well.
 
     Choose another run with `name@0`, `name@1`, ... and this warning is gone.
     """

@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
-from camport.core.calling import called, prepared
+from camport.core.calling import prepared
 from camport.core.checks import check_images, check_initialised
 from camport.core.derivative import wide
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
 from camport.core.heatmap import minmax
 from camport.core.kinds import explained, recorded
-from camport.core.layers import LayerName, Layers, parse_layers, record
+from camport.core.layers import LayerName, Layers, parse_layers
 from camport.core.loop import Tick, limited
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.reading import Readings
 from camport.core.replica import double_of, tensors, with_state
+from camport.core.settling import read, settle
 from camport.errors import ExportError, FlatMapWarning, MethodError
 
 
@@ -175,8 +176,7 @@ class Bound:
         progress: Tick | None = None,
         lists: bool = False,
     ) -> Probe:
-        if self._layers is None or (not self._settled and type(self.adapter).settled is not Adapter.settled):
-            self._settle(double, images, given)
+        self._settle(images, given, lists)
         return Probe(
             double,
             self.adapter,
@@ -191,19 +191,22 @@ class Bound:
             readings=self._readings,
         )
 
-    def _settle(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> None:
-        """Fixes what one forward pass tells: how the adapter reads the outputs, and the layers that nobody named."""
-        said: list[Any] = []
-        image = images[:1].clone()
+    def _settle(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> None:
+        """Fixes once what passes on one image tell: how the outputs are read, and the layers that nobody named."""
+        unread = not self._settled and type(self.adapter).settled is not Adapter.settled
+        if self._layers is not None and not unread:
+            return
+        image, target = images[:1], rows(given, 1)
 
-        def call() -> Any:
-            said.append(called(self.adapter, double, image, rows(given, 1)))
-            return said[0]
+        def fresh() -> nn.Module:
+            return double_of(self.model, explained)
 
-        runs = record(double, call, image)
-        self.adapter, self._settled = self.adapter.settled(double, said[0]), True
         if self._layers is None:
-            self._layers = self.adapter.layers(runs)
+            found = settle(fresh, self.adapter, image, target, lists)
+            self.adapter, self._layers = found.adapter, found.layers
+        else:
+            self.adapter = read(fresh(), self.adapter, image, target)
+        self._settled = True
 
     def _shows(self, what: str, probe: Probe) -> bool:
         return self.explainer.needs_layer and what in probe.used

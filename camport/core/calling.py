@@ -64,3 +64,23 @@ def without_graph(outputs: Any) -> Any:
         return seen.setdefault(id(value), value.detach()) if isinstance(value, Tensor) else value
 
     return tree_map(detached, outputs)
+
+
+def scored(
+    adapter: Adapter, outputs: Any, given: Mapping[str, Tensor], lists: bool, *, validate: bool = True
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The target with its defaults filled in from a model's outputs, and its score y^c [b].
+
+    Args:
+        adapter: scores the outputs.
+        outputs: what the model said; the score is differentiable in them.
+        given: the target, not resolved.
+        lists: the target is whatever the adapter finds in the outputs.
+        validate: check that outputs and target fit, which is never traced.
+    """
+    detached = without_graph(outputs)
+    with torch.no_grad():
+        if validate:
+            adapter.check(detached, given)
+        target = adapter.resolve(detached, adapter.listed(detached) if lists else given)
+    return target, adapter.score(outputs, target)

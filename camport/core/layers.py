@@ -1,27 +1,19 @@
 """Target layers: their names, what runs in a forward pass, and the automatic choice."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch import nn
 
-from camport.core.dataflow import Dataflow
-from camport.core.replica import hook, pre_hook
+from camport.core.runs import Run as Run
+from camport.core.runs import Runs as Runs
+from camport.core.runs import attends
+from camport.core.runs import first_tensor as first_tensor
+from camport.core.runs import record as record
+from camport.core.runs import recorded as recorded
+from camport.core.runs import replace_first_tensor as replace_first_tensor
 from camport.errors import LayerError, nearest
-
-_NO_FEATURES = (
-    nn.modules.pooling._MaxPoolNd,
-    nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd,
-    nn.modules.pooling._AdaptiveMaxPoolNd,
-    nn.modules.dropout._DropoutNd,
-    nn.Identity,
-    nn.Flatten,
-)
 
 
 @dataclass(frozen=True)
@@ -110,168 +102,101 @@ def _shown(value: Any) -> str:
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
-def first_tensor(output: Any) -> Tensor | None:
-    """The first floating-point tensor in a module's output (tensor, tuple, dict, ModelOutput)."""
-    leaves = tree_flatten(output)[0]
-    return next((v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()), None)
-
-
-def replace_first_tensor(output: Any, new: Tensor) -> Any:
-    """`output` with its first floating-point tensor replaced."""
-    if isinstance(output, Tensor):
-        return new
-    leaves, spec = tree_flatten(output)
-    index = next(i for i, v in enumerate(leaves) if isinstance(v, Tensor) and v.is_floating_point())
-    return tree_unflatten([*leaves[:index], new, *leaves[index + 1 :]], spec)
-
-
-@dataclass
-class Run:
-    """One run of one module in a forward pass, in the order in which runs end.
-
-    Attributes:
-        name: dotted name of the module.
-        kind: its class.
-        call: index among the runs of this module.
-        start: how many runs had ended when this one began.
-        output: identity of the first output tensor; equal for a container and its last child, and in-place ReLUs.
-        shape: shape of that tensor; symbols while a graph is traced.
-        plain: the module puts out this tensor and nothing else; of a structure, the model may read another part.
-        features: False for what only moves features about: pooling, dropout, identity, flatten, permute.
-        preferred: the model itself names this module as its `target_layer`.
-        inputs: identity and (height, width) of each map among the module's arguments, those in lists too.
-    """
-
-    name: str
-    kind: str
-    call: int
-    start: int
-    output: int
-    shape: tuple[Any, ...]
-    features: bool
-    plain: bool
-    preferred: bool = False
-    inputs: tuple[tuple[int, tuple[Any, ...]], ...] = ()
-
-
-class Runs(list[Run]):
-    """The runs of one forward pass.
-
-    Attributes:
-        dataflow: of what each tensor of the pass is made; `Run.output` and `Run.inputs` are numbers in it.
-    """
-
-    def __init__(self, dataflow: Dataflow | None = None) -> None:
-        super().__init__()
-        self.dataflow = dataflow
-
-
-@contextmanager
-def recorded(double: nn.Module, dataflow: Dataflow | None = None) -> Iterator[Runs]:
-    """While open, every run of a module inside the double (not the double itself) is appended to the list."""
-    runs = Runs(dataflow)
-    identity: Callable[[Tensor], int] = id if dataflow is None else dataflow.number
-    starts: list[tuple[int, tuple[tuple[int, tuple[int, ...]], ...]]] = []
-    kept: list[Tensor] = []  # keeps identities unique while recording
-    calls: dict[str, int] = {}
-    target_layer = getattr(double, "target_layer", None)
-    handles = []
-
-    def before(module: nn.Module, args: Any) -> None:
-        # taken down before the module runs, since some write into the list they are given
-        maps = [v for v in tree_flatten(args)[0] if isinstance(v, Tensor) and v.dim() == 4]
-        kept.extend(maps if dataflow is None else ())
-        starts.append((len(runs), tuple((identity(v), tuple(v.shape[2:])) for v in maps)))
-
-    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def ended(module: nn.Module, args: Any, output: Any) -> None:
-            (start, inputs), tensor = starts.pop(), first_tensor(output)
-            call = calls.get(name, 0)
-            calls[name] = call + 1
-            if dataflow is not None:
-                dataflow.note_module(type(module).__name__, tree_flatten(args)[0], tree_flatten(output)[0])
-            if tensor is not None:
-                kept.extend([tensor] if dataflow is None else ())
-                features = not isinstance(module, _NO_FEATURES) and type(module).__name__ != "Permute"
-                # the nodes of an .onnx file are of no class known here, so they tell themselves
-                features = features and not getattr(module, "moves_features", False)
-                shape, kind = tuple(tensor.shape), type(module).__name__
-                plain = tensor is output
-                preferred = name == target_layer
-                runs.append(Run(name, kind, call, start, identity(tensor), shape, features, plain, preferred, inputs))
-
-        return ended
-
-    try:
-        for name, module in double.named_modules():
-            if name:
-                handles.append(pre_hook(module, before))
-                handles.append(hook(module, after(name)))
-        yield runs
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def record(double: nn.Module, call: Callable[[], Any], image: Tensor | None = None) -> Runs:
-    """The runs of one forward pass, made by `call`, without recording gradients.
-
-    Args:
-        double: the private double that `call` runs.
-        call: runs it and returns the outputs.
-        image: the images [b,c,H,W] that it is run on, from where the dataflow begins; None: none is recorded.
-    """
-    if image is None:
-        with torch.no_grad(), recorded(double) as runs:
-            call()
-        return runs
-    dataflow = Dataflow()
-    with torch.no_grad(), recorded(double, dataflow) as runs, dataflow:
-        dataflow.image = dataflow.number(image)
-        dataflow.said(call())
-    return runs
-
-
-def choose(runs: Sequence[Run]) -> LayerName:
+def choose(runs: Sequence[Run], *, decoders: bool = False) -> LayerName:
     """The layer a person would take: the last feature maps before pooling, or for token models the normalisation
     before the last attention, since behind it the patch tokens of a class-token head have no gradient.
 
-    Raises LayerError where no module puts out maps over the image.
+    Of the runs that fit (`Run.fits`); not a branch of a sum where maps of the same stage carry the whole image; and
+    where the output is a map itself, the deepest features (`Run.dense`, as Seg-Grad-CAM 2002.11434, section 3), unless
+    `decoders` lets those behind them count as well. Where no run that moves leads to the score, one that moves.
+
+    Raises LayerError where no module puts out such maps over the image.
     """
     for i, run in enumerate(runs):
         if run.preferred:
             return _named(runs, i)
-    producer: dict[int, Run] = {}
+    shown = [decoders or not run.dense for run in runs]
+    for qualifies in (
+        [run.fits and may for run, may in zip(runs, shown, strict=True)],
+        [run.moves and run.lies and may for run, may in zip(runs, shown, strict=True)],
+    ):
+        found = _last(runs, qualifies)
+        if found is not None:
+            return _named(runs, found)
+    raise LayerError(_nothing(runs))
+
+
+def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
+    makers: dict[int, Run] = {}
     for run in runs:
-        producer.setdefault(run.output, run)
-    attention = [i for i, run in enumerate(runs) if _attends(run)]
+        if not run.handed:
+            makers.setdefault(run.output, run)
+    attention = [i for i, run in enumerate(runs) if qualifies[i] and attends(run)]
     inside = {i for k in attention for i in range(runs[k].start, k)}  # attention's own matrices are no maps
-    features = [i for i, run in enumerate(runs) if run.plain and run.features and producer[run.output].features]
+    features = [
+        i
+        for i, run in enumerate(runs)
+        # what no module made was made by an operation, a sum of branches
+        if qualifies[i] and run.plain and run.features and makers.get(run.output, run).features
+    ]
     maps = [i for i in features if _spatial(runs[i]) and i not in inside]
     maps = maps or [i for i in features if _line(runs[i]) and i not in inside]
-    tokens = [i for i, run in enumerate(runs) if run.plain and len(run.shape) == 3 and run.shape[1] > 1]
     last = maps[-1] if maps else -1
-    for k in reversed(attention):
-        before = runs[k].start - 1
-        # the innermost: a block that holds an attention is none itself
-        if k > last and before in tokens and not any(j in range(runs[k].start, k) for j in attention):
-            return _named(runs, before)
-    behind = [i for i in tokens if i > last and i in features and _cover(runs[i], runs[last])] if maps else tokens
-    if behind:
-        return _named(runs, behind[-1])
+    tokens = {
+        i for i, run in enumerate(runs) if qualifies[i] and run.plain and len(run.shape) == 3 and run.shape[1] > 1
+    }
+    # the innermost: a block that holds an attention is none itself
+    innermost = [k for k in attention if not any(j in range(runs[k].start, k) for j in attention)]
+    behind = [i for i in tokens if i > last and i not in inside]
+    if innermost and innermost[-1] > last:
+        before = runs[innermost[-1]].start - 1
+        if before in tokens:
+            return before
+        if before > last and qualifies[before] and len(runs[before].shape) == 3:
+            behind.append(before)  # of a structure: where nothing behind the attention will do
+    elif maps:
+        behind = [i for i in behind if _cover(runs[i], runs[last])]
     if maps:
-        return _named(runs, last)
-    raise LayerError(
-        "no module of this model puts out maps over the image, so no target layer can be chosen; "
-        "name one with layer=..., or use a method that needs none (saliency). No module runs by itself in a model that "
-        "torch.jit or torch.export wrote: give the model it was made of"
+        behind = [i for i in behind if i in features or not runs[i].plain]
+    if behind:
+        return max(behind)
+    return _undivided(runs, maps) if maps else None
+
+
+def _undivided(runs: Sequence[Run], maps: Sequence[int]) -> int:
+    """The last of the maps; where it is one branch of several, the last of its stage that carries the whole image."""
+    last = maps[-1]
+    whole = [i for i in maps if runs[i].whole and _near(runs[i], runs[last])]
+    return whole[-1] if whole and not runs[last].whole else last
+
+
+def _near(a: Run, b: Run) -> bool:
+    """Whether two maps are of one stage, or of neighbouring ones: their sides differ by a factor of two at most."""
+    return any(
+        all(0.5 <= p / q <= 2 for p, q in zip(a.shape[s], b.shape[s], strict=True)) for s in (slice(2, 4), slice(1, 3))
     )
 
 
-def _attends(run: Run) -> bool:
-    """Whether it is an attention among tokens, by what people call such a module."""
-    kind, own = run.kind.lower(), run.name.rpartition(".")[2].lower()
-    return len(run.shape) == 3 and ("attention" in kind or "attn" in kind or own in ("attn", "self_attn"))
+def _nothing(runs: Sequence[Run]) -> str:
+    shaped = [run for run in runs if _spatial(run) or len(run.shape) == 3]
+    looked = list(dict.fromkeys(run.name for run in shaped))
+    seen = ""
+    if looked:
+        reasons = {
+            "do not change with the image": [r for r in shaped if not r.moves],
+            "are tokens of a text or of queries": [r for r in shaped if r.moves and not r.lies],
+            "do not lead to the score": [r for r in shaped if r.moves and r.lies and not r.leads],
+            "are the output itself": [r for r in shaped if r.fits and r.dense],
+        }
+        told = [f"{len(which)} {why}" for why, which in reasons.items() if which]
+        shown = ", ".join(looked[-3:])
+        seen = f" ({len(shaped)} runs with maps or tokens were looked at, the last of {shown}"
+        seen += f": {', '.join(told)})" if told else ")"
+    return (
+        f"no module of this model puts out maps over the image, so no target layer can be chosen{seen}; "
+        "name one with layer=..., or use a method that needs none (saliency). No module runs by itself in a model that "
+        "torch.jit or torch.export wrote: give the model it was made of"
+    )
 
 
 def _cover(tokens: Run, maps: Run) -> bool:
@@ -290,6 +215,13 @@ def _spatial(run: Run) -> bool:
 def _line(run: Run) -> bool:
     """Whether it puts out maps one place high or wide: features in a model of images, all maps in one of signals."""
     return len(run.shape) == 4 and run.shape[2] * run.shape[3] > 1 and run.shape[1] * run.shape[2] > 1
+
+
+def named_run(runs: Sequence[Run], name: LayerName) -> Run | None:
+    """The run that a layer's name says, the last where it says none; None where there is no such run."""
+    own = [run for run in runs if run.name == name.module]
+    number = -1 if name.run is None else name.run
+    return own[number] if -len(own) <= number < len(own) else None
 
 
 def _named(runs: Sequence[Run], index: int) -> LayerName:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.attention_mode import AttentionMode
-from camport.core.calling import called, without_graph
+from camport.core.calling import called, scored, without_graph
 from camport.core.derivative import by_outputs, differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
@@ -318,14 +318,9 @@ class Probe:
         return {k: repeat(v, m) for k, v in self.target.items()}
 
     def _note(self, outputs: Any) -> None:
-        detached = without_graph(outputs)
-        with torch.no_grad():
-            if self._validate:
-                self.adapter.check(detached, self._given)
-            given = self.adapter.listed(detached) if self._lists else self._given
-            self._target = self.adapter.resolve(detached, given)
-        self._y = self.adapter.score(outputs, self._target)
-        self._outputs, self._passed = detached, True
+        found = scored(self.adapter, outputs, self._given, self._lists, validate=self._validate)
+        self._target, self._y = found
+        self._outputs, self._passed = without_graph(outputs), True
 
     def _call(self, images: Tensor, m: int | None = None) -> Any:
         """What the model says about the target, of the clean images or of m variants of each."""
