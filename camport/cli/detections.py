@@ -216,7 +216,6 @@ def _found_by_file(
     found = result["detections"]
     sure = found[:, 5] >= (0 if confidence is None else confidence)
     rows = np.flatnonzero(sure if label is None else sure & (found[:, 6] == label))
-    rows = rows[np.argsort(-found[rows, 5], kind="stable")]
     if not len(rows):
         raise InputError(
             f"the file finds {len(found)} things, but none of the class and confidence that were asked for"

@@ -41,7 +41,7 @@ LOWERED_BOUND = 1e-9
 
 UNCERTAIN = (
     " itself, so rounding alone decides much of this explanation, and no file can do better: choose another layer, "
-    "another method, or images on which the map is not all but flat"
+    "method or score, or images on which the map is not all but flat"
 )
 
 Outputs = Mapping[str, Tensor]

@@ -105,18 +105,14 @@ class _Called(TorchDispatchMode):
             number = torch._C._autograd._get_sequence_nr() - 1
             if number not in self._makers:
                 self._makers[number] = _at_work()
-        given = kwargs or {}
+        given, drawn = kwargs or {}, None
+        makers = [] if node is None else self._makers.get(node._sequence_nr(), [])
         if draws(func, args, given):
-            modules = self._makers.get(node._sequence_nr(), []) if node is not None else _at_work()
-            result, drawn = func(*args, **given), f"{func}{_method_at_work() or _place(modules)}"
-            self.chance.follow(func, args, given, result, drawn)
-            return result
-        lacking = self._missing(func, args)
-        if lacking:
-            modules = _at_work() if node is None else self._makers.get(node._sequence_nr(), [])
-            self.refused.setdefault(lacking, (_place(modules), node is None))
+            drawn = f"{func}{_place(makers) or _method_at_work() or _place(_at_work())}"
+        elif lacking := self._missing(func, args):
+            self.refused.setdefault(lacking, (_place(_at_work() if node is None else makers), node is None))
         result = func(*args, **given)
-        self.chance.follow(func, args, given, result, None)
+        self.chance.follow(func, args, given, result, drawn)
         return result
 
 
