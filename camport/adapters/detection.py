@@ -12,12 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters import detection_target
-from camport.adapters.detection_boxes import area, overlap, suppressed
+from camport.adapters.detection_boxes import area, overlap, suppressed, within
 from camport.adapters.detection_calls import Seen, caller, inner_model
 from camport.adapters.detection_candidates import SMALLEST, Candidates, one_hot, picked
-from camport.adapters.detection_formats import Form, read
+from camport.adapters.detection_formats import Form, frame_of, read
 from camport.adapters.detection_forms import recognised
 from camport.adapters.detection_layers import head_inputs, trailing_queries
+from camport.adapters.detection_rcnn import is_two_stage
 from camport.adapters.detection_torchvision import placed
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid
@@ -39,8 +40,9 @@ class DetectionAdapter(Adapter):
 
     .. math:: \arg\max_n \mathrm{IoU}(\text{box}, \text{box}_n)\; p_n(\text{class})
 
-    found without a gradient; y^c is then what the detector says of this candidate alone. `target` is None (every
-    detection of an image that is left after non-maximum suppression, the best `most` of them, a map each);
+    found without a gradient, both boxes clipped to the image as detectors report them; y^c is then what the detector
+    says of this candidate alone. `target` is None (every detection of an image that is left after non-maximum
+    suppression, the best `most` of them, a map each);
     {"boxes": [b,4], "class_ids": [b]} with boxes (left, top, right, bottom) in pixels of `images` and classes as the
     model numbers them, -1 or left out for whatever class the matched candidate has; {"index": [b]}, the number of a
     candidate. One image may be asked about any number of boxes. In an exported graph a box of no area stands for the
@@ -104,8 +106,16 @@ class DetectionAdapter(Adapter):
         return Seen(caller(model)(model, images, None), (images.shape[-2], images.shape[-1]))
 
     def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
-        """The same; a two-stage detector is asked about the boxes themselves."""
-        return Seen(caller(model)(model, images, target), (images.shape[-2], images.shape[-1]))
+        """The same; a two-stage detector is asked about the boxes themselves.
+
+        Until it is settled, about the whole image twice: its layers must not depend on what it is asked, and what is
+        cut out for two boxes has a row for each, which tells it from a map.
+        """
+        size = (images.shape[-2], images.shape[-1])
+        if self.form is None and is_two_stage(model):
+            whole = torch.tensor([[0.0, 0.0, size[1], size[0]]], device=images.device)
+            target = {"boxes": whole.repeat(2, 1)}
+        return Seen(caller(model)(model, images, target), size)
 
     def said(self, outputs: Any) -> Any:
         """The model's own output."""
@@ -151,7 +161,12 @@ class DetectionAdapter(Adapter):
                 "lower the threshold, or name a box"
             )
         likely = likely[scores[likely].argsort(descending=True, stable=True)][:1000]
-        kept = likely[suppressed(found.boxes[0, likely], scores[likely], classes[likely], self.iou, self.most)]
+        boxes = found.boxes[0, likely]
+        if self.form is not None and self.form.format == "candidates":
+            boxes = within(
+                boxes, frame_of(outputs.size, boxes)
+            )  # torchvision clips first, YOLO packages suppress first
+        kept = likely[suppressed(boxes, scores[likely], classes[likely], self.iou, self.most)]
         return {"boxes": found.boxes[0, kept], "class_ids": classes[kept], "index": kept}
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -164,7 +179,7 @@ class DetectionAdapter(Adapter):
             index = torch.arange(asked.shape[0], device=asked.device)
         elif index is None:
             confident = found.confident(classes)
-            reached = overlap(asked[:, None], found.boxes)
+            reached = self._overlap(outputs, asked[:, None], found.boxes)
             index = torch.where(blank[:, None], confident, reached * confident).argmax(1)
         box = picked(found.boxes, index)
         own = found.best_class(index)
@@ -174,7 +189,7 @@ class DetectionAdapter(Adapter):
             "class_ids": named,
             "index": index,
             "matched": box,
-            "iou": torch.where(blank, torch.ones_like(asked[:, 0]), overlap(asked, box)),
+            "iou": torch.where(blank, torch.ones_like(asked[:, 0]), self._overlap(outputs, asked, box)),
             "confidence": found.confidence_of(index, named),
         }
         if self.similarity == "drise":
@@ -203,7 +218,7 @@ class DetectionAdapter(Adapter):
         Matched anew, so that an object which is not found any more scores 0.
         """
         found = self._candidates(outputs)
-        reached = overlap(target["matched"][:, None], found.boxes)
+        reached = self._overlap(outputs, target["matched"][:, None], found.boxes)
         if self.similarity == "match":
             return (reached * found.confident(target["class_ids"])).amax(1)
         said = target["probabilities"]
@@ -267,6 +282,12 @@ class DetectionAdapter(Adapter):
         if key not in seen.read:
             seen.read[key] = read(seen.outputs, form, seen.size)
         return seen.read[key]
+
+    @staticmethod
+    def _overlap(outputs: Seen, asked: Tensor, boxes: Tensor) -> Tensor:
+        """Intersection over union inside the image: the user's box is mostly one that a detector clipped to it."""
+        size = outputs.size
+        return overlap(within(asked, frame_of(size, asked)), within(boxes, frame_of(size, boxes)))
 
     @staticmethod
     def _probabilities(found: Candidates, index: Tensor) -> Tensor:

@@ -16,6 +16,15 @@ def area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
     return (boxes[..., 2] - boxes[..., 0]).relu() * (boxes[..., 3] - boxes[..., 1]).relu()
 
 
+def within(boxes: Float[Tensor, "*n 4"], frame: Float[Tensor, "*m 4"]) -> Float[Tensor, "*n 4"]:
+    """Boxes clipped to the image, as detectors report them; `frame` is (width, height, width, height).
+
+    A box that lies outside as a whole stays as it is: clipped it would be empty and overlap nothing.
+    """
+    inside = torch.minimum(boxes.relu(), frame)
+    return torch.where((area(inside) > 0)[..., None], inside, boxes)
+
+
 def overlap(one: Float[Tensor, "*n 4"], other: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:
     """Intersection over union, 0 to 1, of boxes (left, top, right, bottom) that broadcast; 0 where both are empty."""
     left, top = torch.maximum(one[..., 0], other[..., 0]), torch.maximum(one[..., 1], other[..., 1])

@@ -66,11 +66,11 @@ def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
     rows = table(outputs)
     if form.format == "end2end":
         score = rows[:, :, 4:5]
-        boxes = corners(rows[:, :, :4]) * _frame(size, rows) if form.relative else rows[:, :, :4]
+        boxes = corners(rows[:, :, :4]) * frame_of(size, rows) if form.relative else rows[:, :, :4]
         return Candidates(boxes, inverse_sigmoid(score), score, labels=rows[:, :, 5].round().to(torch.int64))
     boxes = corners(rows[:, :, :4])
     if form.relative:
-        boxes = boxes * _frame(size, boxes)
+        boxes = boxes * frame_of(size, boxes)
     confidence = rows[:, :, 4:][:, :, : form.classes]
     return Candidates(boxes, inverse_sigmoid(confidence), confidence)
 
@@ -171,14 +171,14 @@ def _detr(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
         raise ModelError(f"the model returned {described(outputs)} without logits and pred_boxes")
     confidence = logits.softmax(2) if form.softmax else logits.sigmoid()
     scaled = corners(boxes)
-    return Candidates(scaled * _frame(size, scaled), logits, confidence, background=-1 if form.softmax else None)
+    return Candidates(scaled * frame_of(size, scaled), logits, confidence, background=-1 if form.softmax else None)
 
 
-def _frame(size: tuple[int, int], like: Tensor) -> Tensor:
-    """(width, height, width, height), to be multiplied with boxes."""
+def frame_of(size: tuple[int, int], like: Tensor) -> Tensor:
+    """(width, height, width, height) of images of `size`, for each of the boxes `like`."""
     height, width = size
-    ones = torch.ones_like(like[:1, :1, :1])
-    return torch.cat([ones * width, ones * height, ones * width, ones * height], 2)
+    ones = torch.ones_like(like[..., :1])
+    return torch.cat([ones * width, ones * height, ones * width, ones * height], -1)
 
 
 def _is_map(value: Any) -> bool:

@@ -32,7 +32,7 @@ def levels(runs: Sequence[Run], dataflow: Dataflow) -> list[int]:
     graph = _Graph(dataflow)
     maker = {run.output: i for i, run in enumerate(runs) if run.plain and len(run.shape) == 4}  # the outermost module
     found = dict[int, int]()
-    for ends in graph.ends().values():
+    for ends in graph.levels():
         for number in graph.dominators(ends):
             if number in maker and graph.weighted(number):
                 found[maker[number]] = number
@@ -72,6 +72,16 @@ class _Graph:
             seen.update(fresh)
             queue += fresh
         found.pop(self._size(self.image), None)
+        return found
+
+    def levels(self) -> list[list[int]]:
+        """The ends of each level's branches: those of one size; where weights follow on all of them, as behind what a
+        second stage cuts out, each is a level of its own.
+        """
+        found = list[list[int]]()
+        for ends in self.ends().values():
+            apart = len(ends) > 1 and all(self.weighted(n) for n in ends)
+            found += [[n] for n in ends] if apart else [ends]
         return found
 
     def dominators(self, ends: Sequence[int]) -> list[int]:

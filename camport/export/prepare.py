@@ -76,21 +76,20 @@ RESIZE = """
   high = Clip (high_level, black, white)
 """
 
-ORIGIN = """
+CUT = """
   spare = Sub (size, resized)
   spare_exact = Cast <to = 11> (spare)
   centred = Mul (spare_exact, half_exact)
   centred_whole = Round (centred)
   origin = Cast <to = 7> (centred_whole)
-"""
-
-CUT = """
   start = Neg (origin)
   stop = Add (start, size)
   framed = Slice (high, start, stop, axes)
 """
 
 PAD = """
+  spare = Sub (size, resized)
+  origin = Div (spare, two)
   after = Sub (spare, origin)
   pads = Concat <axis = 0> (nowhere, origin, nowhere, after)
   framed = Pad (high, pads, grey)
@@ -103,7 +102,7 @@ NORMALISE = """
 }}
 """
 
-MIDDLE = {"stretch": "", "crop": ORIGIN + CUT, "letterbox": ORIGIN + PAD}
+MIDDLE = {"stretch": "", "crop": CUT, "letterbox": PAD}
 SIZES = {"stretch": STRETCH, "crop": CROP, "letterbox": LETTERBOX}
 OPTIONS = {
     "bilinear": 'mode = "linear"',
@@ -142,6 +141,7 @@ def _constants(spec: Preprocess) -> dict[str, np.ndarray]:
         "short": np.array(spec.resize or max(height, width), np.int64),
         "frame": np.array([height, width], np.float64),
         "one": np.array([1], np.int64),
+        "two": np.array([2], np.int64),
         "half": np.array(0.5, np.float32),
         "half_exact": np.array(0.5, np.float64),
         "black": np.array(0, np.float32),

@@ -64,6 +64,8 @@ def detections(
     if form.get("asked"):
         raise ModelError("the file holds a detector's second stage, which looks at boxes and finds none: name a box")
     boxes, scores, labels = _read(result, form, size, image)
+    # torchvision clips boxes to the image before it suppresses, YOLO packages suppress first
+    compared = _within(boxes, size) if form["format"] == "candidates" else boxes
     threshold = options.get("threshold", 0.25) if confidence is None else confidence
     likely = np.flatnonzero(scores >= threshold)
     if not len(likely):
@@ -73,7 +75,7 @@ def detections(
     kept: list[int] = []
     for i in order:
         rivals = [j for j in kept if labels[j] == labels[i]]
-        if not rivals or _overlap(boxes[i], boxes[rivals]).max() <= options.get("iou", 0.45):
+        if not rivals or _overlap(compared[i], compared[rivals]).max() <= options.get("iou", 0.45):
             kept.append(int(i))
         if len(kept) == options.get("most", 10):
             break
@@ -98,7 +100,8 @@ def confident(
     for row, (box, label) in enumerate(zip(boxes, class_ids, strict=True)):
         image = row if len(result["outputs"]) > 1 else 0  # one image may have been asked about all boxes
         own, scores, labels = _read(result, form, size, image, None if label < 0 else int(label))
-        best = int((_overlap(np.asarray(box), own) * scores).argmax())
+        asked = _within(np.asarray(box, np.float32)[None], size)[0]
+        best = int((_overlap(asked, _within(own, size)) * scores).argmax())
         rows.append((own[best], labels[best], scores[best]))
     found = [np.stack(column) for column in zip(*rows, strict=True)]
     return Detections(found[0].astype(np.float32), found[1].astype(np.int64), found[2].astype(np.float32))
@@ -144,6 +147,13 @@ def _read(
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], 1)
+
+
+def _within(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes clipped to the image of (height, width); one that lies outside as a whole stays as it is."""
+    inside = np.clip(boxes, 0, np.array([size[1], size[0]] * 2, np.float32))
+    there = (inside[:, 2:] > inside[:, :2]).all(1)
+    return np.asarray(np.where(there[:, None], inside, boxes))
 
 
 def _overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ class Preprocess:
     Args:
         size: (height, width) of the network's input; None keeps each image's own size.
         fit: "stretch" resizes both sides; "crop" brings the shorter side to `resize`, then cuts the centre
-            out; "letterbox" resizes by min(height ratio, width ratio) and pads evenly.
+            out; "letterbox" resizes by min(height ratio, width ratio) and pads evenly, an odd row or column
+            below or at the right, as YOLO packages do.
         resize: length of the shorter side before a crop; None: the larger of the two in `size`.
         interpolation: "bilinear" or "bicubic", antialiased (Pillow's).
         scale: factor on 8-bit pixel values.
@@ -168,7 +169,9 @@ class Preprocess:
             resized = (short * height // side, short * width // side)
             if resized[0] * resized[1] > MAX_PIXELS:
                 raise InputError(f"image of {height}x{width} is too narrow to crop: it would become {resized}")
-        top, left = (round((n - r) / 2) for n, r in zip(frame, resized, strict=True))
+        spare = [n - r for n, r in zip(frame, resized, strict=True)]
+        # of an odd rest YOLO packages put the larger half behind; torchvision cuts a centre out as Python rounds
+        top, left = (n // 2 if self.fit == "letterbox" else round(n / 2) for n in spare)
         return Placement(image_size, frame, resized, (top, left))
 
     def apply(self, image: Image.Image | np.ndarray) -> tuple[np.ndarray, Placement]:

@@ -121,22 +121,23 @@ function* fields(bytes) {
 
 const DEFAULTS = {
   size: null, fit: "stretch", resize: null, interpolation: "bilinear",
-  scale: 1 / 255, mean: [0, 0, 0], std: [1, 1, 1], pad: 114, in_graph: false,
+  scale: 1 / 255, mean: [0, 0, 0], std: [1, 1, 1], pad: 114, in_graph: false, stride: null,
 };
 
 /** Where a picture of [height, width] lies in the network's frame. */
-export function place(image, { size, fit, resize }) {
+export function place(image, { size, fit, resize, stride }) {
   const [height, width] = image;
   if (!size) return { image, network: image, resized: image, origin: [0, 0] };
   if (fit === "stretch") return { image, network: size, resized: size, origin: [0, 0] };
-  let resized;
   if (fit === "letterbox") {
     const ratio = Math.min(size[0] / height, size[1] / width);
-    resized = [height, width].map((n) => Math.max(1, roundEven(n * ratio)));
-  } else {
-    const short = resize ?? Math.max(...size);
-    resized = [height, width].map((n) => Math.floor((short * n) / Math.min(height, width)));
+    const resized = [height, width].map((n) => Math.max(1, roundEven(n * ratio)));
+    const network = stride ? size.map((n, i) => Math.min(n, Math.ceil(resized[i] / stride) * stride)) : size;
+    // of an odd rest the larger half lies behind, as YOLO packages pad
+    return { image, network, resized, origin: network.map((n, i) => Math.floor((n - resized[i]) / 2)) };
   }
+  const short = resize ?? Math.max(...size);
+  const resized = [height, width].map((n) => Math.floor((short * n) / Math.min(height, width)));
   return { image, network: size, resized, origin: size.map((n, i) => roundEven((n - resized[i]) / 2)) };
 }
 
