@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from camport.cli import demo, explain, export, listings, run
+from camport.cli import demo, explain, export, layer_list, listings, run
 from camport.errors import CamportError
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app.command("demo")(demo.demo)
 app.command("methods")(listings.methods)
 app.command("adapters")(listings.adapters)
 app.command("plugins")(listings.plugins)
-app.command("layers")(listings.layers)
+app.command("layers")(layer_list.layers)
 
 
 def main(arguments: list[str] | None = None) -> int:

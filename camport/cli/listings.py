@@ -1,4 +1,4 @@
-"""`camport methods | adapters | plugins | layers`."""
+"""`camport methods | adapters | plugins`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -6,10 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-
-from camport.cli.loading import load
-from camport.cli.options import Inputs, Model, Weights
-from camport.errors import LayerError
 
 if TYPE_CHECKING:
     from camport.core.describe import Description
@@ -34,7 +30,7 @@ def methods(name: Annotated[str | None, typer.Argument(help="One of them, in ful
                 *(_yes(i.exportable), i.paper, i.distribution),
             )
         )
-    _table(("name", "method", "family", "map", "gradients", "passes", "exports", "paper", "from"), rows)
+    table(("name", "method", "family", "map", "gradients", "passes", "exports", "paper", "from"), rows)
 
 
 def _page(told: "Description") -> str:
@@ -63,7 +59,7 @@ def adapters() -> None:
     """List the adapters: the tasks a model may have."""
     import camport
 
-    _table(("name", "explains", "from"), [(i.name, i.title, i.distribution) for i in camport.adapters().values()])
+    table(("name", "explains", "from"), [(i.name, i.title, i.distribution) for i in camport.adapters().values()])
 
 
 def plugins() -> None:
@@ -71,45 +67,18 @@ def plugins() -> None:
     from camport.core import registry
 
     rows = [(p.name, f"{p.distribution} {p.version}", p.state, ", ".join(p.adds)) for p in registry.plugins()]
-    _table(("plugin", "distribution", "state", "adds"), rows)
+    table(("plugin", "distribution", "state", "adds"), rows)
 
 
-def layers(model: Model, weights: Weights = None, size: str | None = None, inputs: Inputs = None) -> None:
-    """List a model's layers in the order they run, with the one that would be chosen."""
-    import torch
-
-    from camport.cli.export import _size
-    from camport.core.calling import called
-    from camport.core.layers import choose, record
-    from camport.core.registry import adapter
-    from camport.core.replica import double_of
-
-    loaded = load(model, weights or "none", None, None, inputs=inputs)  # values do not matter here
-    images = torch.zeros(1, loaded.preprocess.channels, *_size(size, loaded.preprocess))
-    double = double_of(loaded.model)
-    runs = record(double, lambda: called(adapter("classification")(), double, images, {}))
-    try:
-        chosen = loaded.layer or str(choose(runs))
-    except LayerError:
-        chosen = ""  # there are no maps over the image; the list shows what there is
-    totals = {run.name: 0 for run in runs}
-    for run in runs:
-        totals[run.name] += 1
-    rows = []
-    for run in runs:
-        name = run.name if totals[run.name] == 1 else f"{run.name}@{run.call}"
-        rows.append((name, run.kind, "x".join(map(str, run.shape)), "chosen" if name == chosen else ""))
-    _table(("layer", "kind", "output", ""), rows)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table; beside a terminal no column is cut off."""
     console = Console()
     if not console.is_terminal:  # a file or a pipe: nothing may be cut off
         console = Console(width=10_000)
-    table = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    drawn = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        drawn.add_row(*row)
+    console.print(drawn)
 
 
 def _yes(value: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.reading import Readings
 from camport.core.replica import double_of, tensors, with_state
-from camport.core.settling import read, settle
+from camport.core.settling import Settled, read, settle, warn_of_others
 from camport.errors import ExportError, FlatMapWarning, MethodError
 
 
@@ -110,6 +111,19 @@ class Bound:
             )
         warn(explanation, probe)
         return explanation
+
+    def settled(self, images: Tensor, target: Any = None) -> Settled:
+        """The runs of one forward pass, and the target layers among them: as named, or as a first call chooses them.
+
+        Args:
+            images: [b,c,H,W], of which the first is run.
+            target: as in a call.
+        """
+        images = check_images(images, self.model)
+        given = self._prepared(target, images)
+        with torch.inference_mode(False), random_state_kept(images.device):
+            found = self._found(images, given, target is None and self.adapter.lists)
+        return found if self._layers is None else replace(found, layers=self._layers, refused=None)
 
     def program(self, images: Tensor, target: Any = None) -> BoundProgram:
         """The explanation as a pure function of tensors, for export.
@@ -196,17 +210,18 @@ class Bound:
         unread = not self._settled and type(self.adapter).settled is not Adapter.settled
         if self._layers is not None and not unread:
             return
-        image, target = images[:1], rows(given, 1)
-
-        def fresh() -> nn.Module:
-            return double_of(self.model, explained)
-
         if self._layers is None:
-            found = settle(fresh, self.adapter, image, target, lists)
+            found = self._found(images, given, lists)
+            if found.refused is not None:
+                raise found.refused
             self.adapter, self._layers = found.adapter, found.layers
+            warn_of_others(found.runs, found.layers)
         else:
-            self.adapter = read(fresh(), self.adapter, image, target)
+            self.adapter = read(double_of(self.model, explained), self.adapter, images[:1], rows(given, 1))
         self._settled = True
+
+    def _found(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> Settled:
+        return settle(lambda: double_of(self.model, explained), self.adapter, images[:1], rows(given, 1), lists)
 
     def _shows(self, what: str, probe: Probe) -> bool:
         return self.explainer.needs_layer and what in probe.used

@@ -14,7 +14,7 @@ from camport.core.calling import called, scored, without_graph
 from camport.core.dependence import Observed, mark_dead, mark_leading, mark_still, observe
 from camport.core.layers import LayerName, Run, named_run
 from camport.core.outputs import echoes, mark_dense
-from camport.errors import ReusedLayerWarning
+from camport.errors import LayerError, ReusedLayerWarning
 
 MOST = 16
 """Choices that turn out to be the output itself, or to have no gradient, before what is left is taken."""
@@ -22,17 +22,25 @@ MOST = 16
 
 @dataclass(frozen=True)
 class Settled:
-    """The adapter with everything fixed, the target layers, and the runs among which they were chosen."""
+    """The adapter with everything fixed, the target layers, and the runs among which they were chosen.
+
+    Attributes:
+        adapter: settled.
+        layers: the target layers; none where there is nothing to choose.
+        runs: of one forward pass.
+        refused: why nothing was chosen.
+    """
 
     adapter: Adapter
     layers: list[LayerName]
     runs: list[Run]
+    refused: LayerError | None = None
 
 
 def settle(
     fresh: Callable[[], nn.Module], adapter: Adapter, image: Tensor, target: Mapping[str, Tensor], lists: bool
 ) -> Settled:
-    """Chooses the target layers from passes on one image; LayerError where none will do.
+    """Chooses the target layers from passes on one image.
 
     Args:
         fresh: makes a private double of the model.
@@ -47,8 +55,10 @@ def settle(
         resolved, y = scored(adapter, seen.outputs, target, lists)
     mark_leading(seen, y)
     mark_dense(seen, without_graph(seen.outputs), lambda outputs: adapter.score(outputs, resolved), image)
-    layers = _chosen(adapter, seen, y)
-    _warn_of_others(seen.runs, layers)
+    try:
+        layers = _chosen(adapter, seen, y)
+    except LayerError as error:
+        return Settled(adapter, [], seen.runs, error)
     return Settled(adapter, layers, seen.runs)
 
 
@@ -74,7 +84,7 @@ def _chosen(adapter: Adapter, seen: Observed, y: Tensor) -> list[LayerName]:
     return names
 
 
-def _warn_of_others(runs: Sequence[Run], layers: Sequence[LayerName]) -> None:
+def warn_of_others(runs: Sequence[Run], layers: Sequence[LayerName]) -> None:
     """Warns where a chosen module runs several times on the image, and the score depends on each run."""
     for layer in layers:
         run = named_run(runs, layer)

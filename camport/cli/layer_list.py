@@ -1,0 +1,79 @@
+"""`camport layers`: what runs in a model, and the layers that `camport explain` would take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from camport.cli import tracing
+from camport.cli.detections import Format, adapter_of
+from camport.cli.export import _size
+from camport.cli.listings import table
+from camport.cli.loading import load
+from camport.cli.options import Adapter, Inputs, Model, Preprocessing, Trust, Weights
+from camport.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from camport.core.bound import Bound
+    from camport.core.settling import Settled
+
+
+def layers(
+    model: Model,
+    weights: Weights = None,
+    adapter: Adapter = None,
+    preprocess: Preprocessing = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Image size to run with, where the model names none.")
+    ] = None,
+    form: Format = None,
+    trust_checkpoint: Trust = False,
+    inputs: Inputs = None,
+) -> None:
+    """List a model's layers in the order they run, with those that `camport explain` would choose.
+
+    Weights that have to be downloaded are random here, unless a file is named: the choice depends on how the network
+    is made.
+    """
+    loaded = load(model, weights or "none", None, preprocess, trust_checkpoint, inputs)
+    import torch
+
+    import camport
+    from camport.core.layers import named_run
+
+    spec = dataclasses.replace(loaded.preprocess, size=_size(size, loaded.preprocess), stride=None, side=None)
+    picture = tracing.with_channels(tracing.pictures([])[0], spec.channels)
+    pixels, _ = spec.apply(picture)
+    task = adapter_of(adapter or loaded.adapter, form=form)
+    bound = camport.bind(loaded.model, None, loaded.layer, task)
+    found = _settled(bound, torch.from_numpy(pixels)[None])
+    chosen = [id(named_run(found.runs, layer)) for layer in found.layers]
+    totals = Counter(run.name for run in found.runs)
+    rows = []
+    for run in found.runs:
+        name = run.name if totals[run.name] == 1 else f"{run.name}@{run.call}"
+        rows.append((name, run.kind, "x".join(map(str, run.shape)), "chosen" if id(run) in chosen else ""))
+    table(("layer", "kind", "output", ""), rows)
+    if found.refused is not None:
+        typer.echo(f"camport: note: {found.refused}", err=True)
+
+
+def _settled(bound: Bound, images: Tensor) -> Settled:
+    """As without a target; of the whole picture where the network finds nothing in it."""
+    height, width = images.shape[-2:]
+    whole: dict[str, Any] = {
+        "detection": {"boxes": [[0.0, 0.0, float(width), float(height)]]},
+        "segmentation": {"class": 0, "box": (0, 0, width, height)},
+    }
+    target, name = tracing.QUESTIONS.get(bound.adapter.name), bound.adapter.name
+    try:
+        return bound.settled(images, target)
+    except InputError:
+        if name not in whole:
+            raise
+        return bound.settled(images, whole[name])
