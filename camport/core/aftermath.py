@@ -9,6 +9,7 @@ from torch import Tensor
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.probe import Probe
+from camport.core.scripted import hidden_relus
 from camport.errors import DoubtWarning, FlatMapWarning, MethodError, ReluRuleWarning, ReusedLayerWarning
 
 
@@ -39,7 +40,16 @@ def warn(explanation: Explanation, probe: Probe) -> None:
             )
     for doubt in probe.adapter.doubts(probe.target, explanation.method):
         warnings.warn(doubt, DoubtWarning, stacklevel=3)
-    if probe.relus_met == 0:
+    unseen = [] if probe.relus_met is None else hidden_relus(probe.double)
+    if unseen:
+        where = ", ".join(repr(name) if name else "the model" for name in unseen)
+        warnings.warn(
+            f"the ReLU rule does not reach into TorchScript: through the ReLUs of {where} the gradient is the plain "
+            "one. Explain the nn.Module that it was made of",
+            ReluRuleWarning,
+            stacklevel=3,
+        )
+    elif probe.relus_met == 0:
         warnings.warn(
             "the ReLU rule met no ReLU in this model: this is the plain gradient",
             ReluRuleWarning,

@@ -17,6 +17,7 @@ from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor
 from camport.core.replay import Ended, Overwritten, Tail, recorded
 from camport.core.replica import hook, pre_hook
+from camport.core.scripted import visible_modules
 from camport.errors import LayerError, MethodError
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class _Pass:
         self._times: dict[str, int] = {}
         handles = []
         try:
-            for name, module in probe.double.named_modules():
+            for name, module in visible_modules(probe.double):
                 if name:
                     handles.append(pre_hook(module, self._begun))
                     handles.append(hook(module, partial(self._end, name)))

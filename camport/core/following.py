@@ -15,6 +15,7 @@ from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor
 from camport.core.leaves import leaf_taker, run_of
 from camport.core.replica import hook
+from camport.core.scripted import visible_modules
 
 LOCAL = 0.3
 """Of what moves, at least this share moves as the places of the maps say."""
@@ -152,7 +153,7 @@ class Following:
             return ended
 
         try:
-            for name, module in self.double.named_modules():
+            for name, module in visible_modules(self.double):
                 if name:
                     handles.append(hook(module, after(name)))
             self._run(half)

@@ -13,6 +13,7 @@ from camport.core.runs import first_tensor as first_tensor
 from camport.core.runs import record as record
 from camport.core.runs import recorded as recorded
 from camport.core.runs import replace_first_tensor as replace_first_tensor
+from camport.core.scripted import check_visible
 from camport.errors import LayerError, nearest
 
 
@@ -61,7 +62,9 @@ def parse_layers(model: nn.Module, layers: Any) -> list[LayerName]:
 
 def _parsed(model: nn.Module, layer: Any, modules: Mapping[str, int]) -> LayerName:
     if isinstance(layer, nn.Module):
-        return LayerName(_name_in(model, layer, modules))
+        name = _name_in(model, layer, modules)
+        check_visible(model, name)
+        return LayerName(name)
     if not isinstance(layer, str):
         raise LayerError(f"layer is {_shown(layer)}; {_KINDS}")
     # a model whose layers have other names elsewhere says so: an .onnx file's nodes and tensors
@@ -77,6 +80,7 @@ def _parsed(model: nn.Module, layer: Any, modules: Mapping[str, int]) -> LayerNa
         raise LayerError(f"no layer {module[:200]!r} in {type(model).__name__}; nearest: {', '.join(near)}")
     if not module:
         raise LayerError(f"layer '' is {type(model).__name__} itself; {_KINDS}")
+    check_visible(model, module)
     return LayerName(module, int(run) if at else None)
 
 

@@ -23,9 +23,12 @@ _RELU = {
     F.relu_: True,
     torch.relu_: True,
     Tensor.relu_: True,
+    torch.ops.aten.relu.default: False,  # in the modules of torch.export
+    torch.ops.aten.relu_.default: True,
 }
-_RELU6 = {F.relu6, F.hardtanh}
+_HARDTANH = {F.hardtanh, torch.ops.aten.hardtanh.default}
 """nn.ReLU6 calls F.hardtanh(x, 0, 6)."""
+_RELU6 = {F.relu6, torch.ops.aten.relu6.default, *_HARDTANH}
 
 
 class ReluMode(TorchFunctionMode):
@@ -41,15 +44,17 @@ class ReluMode(TorchFunctionMode):
         if func not in _RELU and func not in _RELU6:
             return func(*args, **kwargs)
         ceiling = None
-        if func is F.relu6:
-            ceiling = 6.0
-        elif func is F.hardtanh:
-            low, ceiling = kwargs.get("min_val", -1.0), kwargs.get("max_val", 1.0)
+        if func in _HARDTANH:
+            low = kwargs.get("min_val", args[1] if len(args) > 1 else -1.0)
+            ceiling = kwargs.get("max_val", args[2] if len(args) > 2 else 1.0)
             if low != 0:
                 return func(*args, **kwargs)
+        elif func in _RELU6:
+            ceiling = 6.0
         self.met += 1
         x = args[0] if args else kwargs["input"]
-        inplace = _RELU.get(func, False) or kwargs.get("inplace", args[1] if len(args) > 1 else False)
+        at = 3 if func in _HARDTANH else 1  # of `inplace` among the arguments
+        inplace = _RELU.get(func, False) or kwargs.get("inplace", args[at] if len(args) > at else False)
         if inplace and not traced() and x._base is None and not x.is_leaf:
             return _RuledReLU.apply(x, self.rule, ceiling, True)
         y = _RuledReLU.apply(x, self.rule, ceiling, False)

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from camport.core.layers import LayerName, replace_first_tensor
 from camport.core.loop import traced
 from camport.core.replica import hook, pre_hook
+from camport.core.scripted import visible_modules
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class Tail:
             return end
 
         try:
-            for name, module in self.double.named_modules():
+            for name, module in visible_modules(self.double):
                 if name:
                     handles.append(pre_hook(module, before))
                     handles.append(hook(module, after(name)))

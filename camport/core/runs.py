@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from camport.core.dataflow import Dataflow
 from camport.core.replica import hook, pre_hook
+from camport.core.scripted import visible_modules
 
 _NO_FEATURES = (
     nn.modules.pooling._MaxPoolNd,
@@ -164,7 +165,7 @@ def recorded(double: nn.Module, dataflow: Dataflow | None = None, watch: Watch |
         return ended
 
     try:
-        for name, module in double.named_modules():
+        for name, module in visible_modules(double):
             if name:
                 handles.append(pre_hook(module, before))
                 handles.append(hook(module, after(name)))

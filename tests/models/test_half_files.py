@@ -15,7 +15,7 @@ import camport
 from camport.models import load_model
 from camport.models.onnx import load_onnx
 from camport.runtime import load
-from tests.models.files import real
+from tests.models.files import one_node, real, run_runtime
 from tests.nets import GapNet, images, seeded
 
 SIZE = (14, 18)
@@ -124,3 +124,17 @@ def test_every_way_to_name_half_precision_is_widened(tmp_path, kind):
         f"mixed.onnx is in {'float16' if kind == TensorProto.FLOAT16 else 'bfloat16'}; it is computed in float32, "
         "and files written of it are float32",
     )
+
+
+def test_the_operator_itself_rounds(tmp_path):
+    """A file is widened as a whole; Cast to float16 alone is what ONNX Runtime makes of it."""
+    from camport.models.onnx.builder import Builder
+    from camport.models.onnx.reading import read_file
+
+    path = tmp_path / "cast.onnx"
+    x = real(2, 3, 4, 5)
+    onnx.save(one_node("Cast", [x], to=TensorProto.FLOAT16), path)
+    (wanted,) = run_runtime(path, [x])
+    found = Builder(read_file(path)).build()(torch.from_numpy(x)).numpy()
+    assert found.dtype == wanted.dtype == np.float16
+    np.testing.assert_array_equal(found, wanted)
