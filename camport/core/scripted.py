@@ -23,7 +23,7 @@ def visible_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             if not name:
                 yield name, module
                 return
-            if isinstance(module, torch.jit.RecursiveScriptModule):
+            if isinstance(module, torch.jit.RecursiveScriptModule):  # type: ignore[attr-defined]
                 continue
         yield name, module
 
