@@ -190,13 +190,20 @@ def _grid(probe: Probe, maps: Sequence[Tensor]) -> Grid:
     _check(probe, maps)
     size = (probe.images.shape[-2], probe.images.shape[-1])
     try:
-        return probe.adapter.grid(maps[-1][:, 0], size, probe.double, probe.double, "attention")
+        grid = probe.adapter.grid(maps[-1][:, 0], size, probe.double, probe.double, "attention")
     except LayerError as error:
         raise MethodError(
             f"{type(probe.double).__name__} attends among {maps[-1].shape[-1]} tokens, which fit no grid over an image "
             f"of {size[0]}x{size[1]}. If they are patches, give the adapter their grid, e.g. "
             f"ClassificationAdapter(patch_grid=(h, w)); if they are channels: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
         ) from error
+    n, images = maps[-1].shape[-1], probe.images
+    if not probe.readings.orders(n, grid, images, probe.target, probe.adapter, probe.double):
+        raise MethodError(
+            f"{type(probe.double).__name__} attends among {n} tokens that are not in the order of the "
+            f"image's rows, as those in windows or units (Hiera). {_INSTEAD} at a layer whose places lie on the image"
+        )
+    return grid
 
 
 def _check(probe: Probe, maps: Sequence[Tensor]) -> None:

@@ -109,23 +109,55 @@ class Following:
 
         An answer for each of `grids`; none where no such run tells.
         """
-        like = next(iter(self._outputs[str(layer)].values()))
-        axes = [None if grid.size is not None and 1 in grid.size else self._axis(grid, like) for grid in grids]
-        halves: list[tuple[int, int] | None] = [None]
-        halves += [(axis, side) for axis in (0, 1) if axis in axes for side in (0, 1)]
-        seen = [self._alike(half, like.shape) for half in halves]
-        if len({len(runs) for runs in seen}) > 1:
+        shape = next(iter(self._outputs[str(layer)].values())).shape
+
+        def order(names: list[str]) -> list[int]:
+            own = [i for i, name in enumerate(names) if name == layer.module]
+            middle = own[-1 if layer.run is None else layer.run] if own else 0
+            return sorted(range(len(names)), key=lambda i: abs(i - middle))
+
+        return self._told_by(lambda output: output if output.shape == shape else None, grids, tells, order)
+
+    def tokens(self, n: int, grid: Grid) -> Answer | None:
+        """How the last module follows the image of which that can be told, of those that put out n tokens [1,n,c]."""
+
+        def taken(output: Tensor) -> Tensor | None:
+            rows = output.transpose(0, 1) if output.dim() == 3 and output.shape[0] != 1 else output
+            return rows if rows.shape[:2] == (1, n) and rows.dim() == 3 else None
+
+        found = self._told_by(
+            taken, [grid], lambda a: a[0].follows or a[0].contradicts, lambda names: list(range(len(names)))[::-1]
+        )
+        return found[0] if found else None
+
+    def _told_by(
+        self,
+        taken: Callable[[Tensor], Tensor | None],
+        grids: Sequence[Grid],
+        tells: Callable[[Sequence[Answer]], bool],
+        order: Callable[[list[str]], list[int]],
+    ) -> list[Answer]:
+        """The answers of the first run that tells, of those whose outputs are `taken`."""
+        clean = self._outputs_of(taken, None)
+        if not clean:
             return []
-        own = [i for i, (name, _) in enumerate(seen[0]) if name == layer.module]
-        if not own:
+        # a line is believed of the layer itself alone
+        flat = 1 in self.image.shape[2:]
+        lines = [grid.size is not None and 1 in grid.size and not flat for grid in grids]
+        pairs = zip(grids, lines, strict=True)
+        axes = [None if line else self._axis(grid, clean[0][1]) for grid, line in pairs]
+        seen: dict[tuple[int, int], list[tuple[str, Tensor]]] = {}
+        for axis in axes:
+            for side in (0, 1):
+                if axis is not None and (axis, side) not in seen:
+                    seen[axis, side] = self._outputs_of(taken, (axis, side))
+        if any([name for name, _ in runs] != [name for name, _ in clean] for runs in seen.values()):
             return []
-        middle = own[-1 if layer.run is None else layer.run]
-        for i in sorted(range(len(seen[0])), key=lambda i: abs(i - middle)):
-            outputs = dict(zip(halves, (runs[i][1] for runs in seen), strict=True))
+        for i in order([name for name, _ in clean]):
             answers = [
                 Answer(0.0, 0.0)
                 if axis is None
-                else _answer([outputs[half] for half in (None, (axis, 0), (axis, 1))], grid, axis)
+                else _answer([clean[i][1], seen[axis, 0][i][1], seen[axis, 1][i][1]], grid, axis)
                 for grid, axis in zip(grids, axes, strict=True)
             ]
             if tells(answers):
@@ -139,16 +171,19 @@ class Following:
             return 1
         return 0 if h > 1 and self.image.shape[2] > 1 else None
 
-    def _alike(self, half: tuple[int, int] | None, shape: torch.Size) -> list[tuple[str, Tensor]]:
-        """Every run that puts out a tensor of this shape."""
+    def _outputs_of(
+        self, taken: Callable[[Tensor], Tensor | None], half: tuple[int, int] | None
+    ) -> list[tuple[str, Tensor]]:
+        """What the modules put out that is `taken`, with their names, in the order in which they end."""
         found: list[tuple[str, Tensor]] = []
         handles = []
 
         def after(name: str) -> Callable[..., None]:
             def ended(module: nn.Module, args: object, output: object) -> None:
                 tensor = first_tensor(output)
-                if tensor is not None and tensor.shape == shape:
-                    found.append((name, tensor.clone()))
+                rows = None if tensor is None else taken(tensor)
+                if rows is not None:
+                    found.append((name, rows.clone()))
 
             return ended
 

@@ -64,7 +64,7 @@ class Probe:
         self._images, self._given, self._lists = images, dict(target), lists
         self.chunk, self.progress = chunk or chunk_for(images), progress
         self._ask, self.used = Layout(adapter, double), set[str]()
-        self.figures, self._readings = dict[str, Tensor](), readings or Readings()
+        self.figures, self.readings = dict[str, Tensor](), readings or Readings()
         self.relus_met: int | None = None
         self.runs_seen = dict[str, int]()
         self._records, self._validate = needs_gradients, validate
@@ -263,7 +263,7 @@ class Probe:
             self.target if images is None else self._repeated(images.shape[0]),
             needs_gradients=True,
             chunk=self.chunk,
-            readings=self._readings,
+            readings=self.readings,
         )
         new.used = self.used
         return new
@@ -298,7 +298,7 @@ class Probe:
             for handle in handles:
                 handle.remove()
         seen = (self.layers, self._native, self._images, self._given)
-        self._grids = self._readings.of(*seen, self.adapter, self.double)
+        self._grids = self.readings.of(*seen, self.adapter, self.double)
 
     def _loop(self, codes: Sequence[Tensor], step: Step, total: bool) -> Tensor:
         b = self.images.shape[0]

@@ -49,7 +49,7 @@ class Readings:
     """The readings of a bound model's layers; what is settled holds for all later images, and for an exported file."""
 
     def __init__(self) -> None:
-        self._settled: dict[str, tuple[Grid, Size]] = {}
+        self._settled: dict[str, tuple[Grid, Size]] = {}  # "" for the attentions of the model
 
     def of(
         self,
@@ -99,6 +99,27 @@ class Readings:
                     found[doubt.place] = grid
                     self._settled[str(name)] = (grid, size)
         return [grid for grid in found if grid is not None]
+
+    def orders(
+        self,
+        n: int,
+        grid: Grid,
+        images: Tensor,
+        target: Mapping[str, Tensor],
+        adapter: Adapter,
+        double: nn.Module,
+    ) -> bool:
+        """Whether no module contradicts that the n tokens of a model's attentions lie on the image as `grid` says."""
+        size: Size = (images.shape[-2], images.shape[-1])
+        if traced() or self._settled.get("") == (grid, size):
+            return True
+        with random_state_kept(images.device):
+            one = {name: value[:1] for name, value in target.items()}
+            told = Following(double, partial(called, adapter, double, target=one), images[:1]).tokens(n, grid)
+        if told is not None and told.contradicts:
+            return False
+        self._settled[""] = (grid, size)
+        return True
 
     def _known(self, name: str, output: Tensor, size: Size) -> Grid | None:
         """The settled reading, where it holds for images of this size."""

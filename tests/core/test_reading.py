@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import camport
-from camport.errors import LayerError
+from camport.errors import LayerError, MethodError
 from camport.plugins.hirescam import HiResCAM
-from tests.nets import seeded
+from tests.nets import TokenBlock, seeded
 
 
 def noise(*shape, seed=1):
@@ -264,6 +264,15 @@ def test_tokens_in_the_order_of_units_are_refused(layer, size):
             camport.explain(seeded(Units(axis)), noise(2, 3, *size), "hirescam", 1, layer)
 
 
+@pytest.mark.parametrize("method", ["attention_rollout", "legrad"])
+def test_attention_among_tokens_in_the_order_of_units_is_refused(method):
+    with pytest.raises(
+        MethodError, match=r"Ordered attends among 64 tokens that are not in the order of the image's rows"
+    ):
+        camport.explain(seeded(Ordered(Units)), noise(2, 3, 32, 32), method, 1)
+    assert camport.explain(seeded(Ordered(First)), noise(2, 3, 32, 32), method, 1).raw.shape == (2, 8, 8)
+
+
 @pytest.mark.parametrize(("name", "layer"), [("hiera", "blocks.0.norm1"), ("nest", "levels.0.transformer_encoder.0")])
 def test_hiera_and_nest_are_refused_inside_and_right_at_the_end(name, layer):
     timm = pytest.importorskip("timm")
@@ -311,6 +320,22 @@ def test_tokens_before_images_are_told_from_images(b):
     with pytest.raises(LayerError, match=r"layer 'block' puts out \(17, .*its tokens come before its images"):
         camport.explain(model, x, "gradcam", 1, "block")
     assert_right(model, x, "pre", lambda a: a[:, 1:].transpose(1, 2).unflatten(2, (4, 4)))
+
+
+class Ordered(nn.Module):
+    """One block of a vision transformer over patches in the order of units, or of the image's rows."""
+
+    def __init__(self, units, width=8):
+        super().__init__()
+        self.units, self.patches = units is Units, nn.Conv2d(3, width, 4, 4)
+        self.block, self.fc = TokenBlock(width), nn.Linear(width, 3)
+
+    def forward(self, x):
+        y = self.patches(x)
+        b, c, h, w = y.shape
+        if self.units:
+            y = y.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 1, 2, 4, 3, 5)
+        return self.fc(self.block(y.flatten(2).transpose(1, 2)).square().mean(1))
 
 
 def test_windows_are_no_images():
