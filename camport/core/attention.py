@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.attention_mode import AttentionMode
+from camport.core.calling import called
 from camport.core.derivative import differentiate, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor
@@ -83,7 +84,7 @@ def sensitivity(probe: Probe, last: int | None = None) -> Attention:
         grid, blocks = _grid(probe, seen.maps), seen.blocks()
         end = blocks[-1]
         layer, known = LayerName(end.name, end.run), recorded(seen.before[: end.start], end.output, seen.images)
-        tail = Tail(probe.double, layer, probe.adapter.ask, probe.images, probe.target, known)
+        tail = Tail(probe.double, layer, partial(called, probe.adapter), probe.images, probe.target, known)
         found = []
         for p, block in list(zip(seen.maps, blocks, strict=True))[-(last or len(blocks)) :]:
             mean = block.tokens.mean(_axis(block.tokens, p), keepdim=True).expand_as(block.tokens)

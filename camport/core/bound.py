@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
-from camport.core.calling import prepared
+from camport.core.calling import called, prepared
 from camport.core.checks import check_images, check_initialised
-from camport.core.derivative import wide
+from camport.core.derivative import NoPathError, wide
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
 from camport.core.heatmap import minmax
@@ -27,7 +28,9 @@ from camport.core.random_state import random_state_kept
 from camport.core.reading import Readings
 from camport.core.replica import double_of, tensors, with_state
 from camport.core.settling import Settled, read, settle, warn_of_others
-from camport.errors import ExportError, FlatMapWarning, MethodError
+from camport.core.unrecorded import switched_off
+from camport.core.writes import restarted
+from camport.errors import ExportError, FlatMapWarning, LayerError, MethodError
 
 
 class Bound:
@@ -90,25 +93,7 @@ class Bound:
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
-            double = self._double()
-            probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
-            self.explainer.check(probe)
-            raw = wide(self.explainer.saliency(probe).detach())
-            check_traits(self.explainer, probe, raw, probe.images)
-            heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
-            explanation = Explanation(
-                heatmap=heatmap,
-                raw=raw,
-                score=probe.y,
-                target=self.adapter.explained(probe.target),
-                outputs=self.adapter.said(probe.outputs),
-                activations=probe.activations if self._shows("activations", probe) else None,
-                gradients=[g.detach() for g in probe.gradients] if self._shows("gradients", probe) else None,
-                method=self.explainer.name,
-                layers=self.layers or (),
-                figures={**self.adapter.figures(probe.target), **probe.figures},
-                images=probe.images,
-            )
+            explanation, probe = restarted(lambda: self._once(images, given, progress, lists))
         warn(explanation, probe)
         return explanation
 
@@ -173,11 +158,51 @@ class Bound:
             check_initialised(self.model)  # looked at here alone, since it takes a hundredth of an explanation
             raise
 
+    def _once(
+        self, images: Tensor, given: Mapping[str, Tensor], progress: Tick | None, lists: bool
+    ) -> tuple[Explanation, Probe]:
+        double = self._double()
+        probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
+        self.explainer.check(probe)
+        try:
+            raw = wide(self.explainer.saliency(probe).detach())
+        except NoPathError as error:
+            raise self._blamed(error, double, images, given) from error
+        check_traits(self.explainer, probe, raw, probe.images)
+        heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
+        explanation = Explanation(
+            heatmap=heatmap,
+            raw=raw,
+            score=probe.y,
+            target=self.adapter.explained(probe.target),
+            outputs=self.adapter.said(probe.outputs),
+            activations=probe.activations if self._shows("activations", probe) else None,
+            gradients=[g.detach() for g in probe.gradients] if self._shows("gradients", probe) else None,
+            method=self.explainer.name,
+            layers=self.layers or (),
+            figures={**self.adapter.figures(probe.target), **probe.figures},
+            images=probe.images,
+        )
+        return explanation, probe
+
+    def _blamed(self, error: NoPathError, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> LayerError:
+        """The error, with the place where the model itself switches gradients off, if that is the reason."""
+        for layer in self._layers or [LayerName("")]:
+            call = partial(called, self.adapter, double, images[:1].clone(), rows(given, 1))
+            where = switched_off(double, call, layer.module)
+            if where is not None:
+                what = f"layer {str(layer)!r}" if layer.module else "a part of the model"
+                return LayerError(
+                    f"{what} runs under {where}, where no gradient is recorded; choose the output of what runs there "
+                    "or a layer behind it, leave that out of the model, or use a method without gradients (eigencam)"
+                )
+        return error
+
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
         asks = type(self.adapter).prepare_for is not Adapter.prepare_for
         with random_state_kept(images.device):
             if asks:
-                return prepared(self.adapter, double_of(self.model), target, images.clone())
+                return restarted(lambda: prepared(self.adapter, double_of(self.model), target, images.clone()))
             return prepared(self.adapter, self.model, target, images)
 
     def _probe(

@@ -1,6 +1,7 @@
 """Calling a model, with errors that say what is wrong with the images where that can be told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -8,17 +9,35 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from camport.core.adapter import Adapter
+from camport.core.guard import guarded
+from camport.core.replica import origin
+from camport.core.uncheckpointed import uncheckpointed
+from camport.core.writes import watched
 from camport.errors import CamportError, ModelError
 
 
 def called(adapter: Adapter, double: nn.Module, images: Tensor, target: Mapping[str, Tensor]) -> Any:
     """What the model says about a target; ModelError where it fails, naming what is wrong with the images."""
-    return _diagnosed(lambda: adapter.ask(double, images, target), double, images)
+    with _private(double):
+        return _diagnosed(lambda: adapter.ask(double, images, target), double, images)
+
+
+@contextmanager
+def _private(double: nn.Module) -> Iterator[None]:
+    """While open, nothing runs but the double, and that without checkpoints."""
+    known = origin(double)
+    if known is None:
+        yield
+        return
+    # torch.jit calls some operators with wrong arguments where a mode watches them (seen in 2.15)
+    writes = nullcontext() if known.scripted else watched(known.model, known.parameters)
+    with guarded(known.modules, type(double).__name__), uncheckpointed(), writes:
+        yield
 
 
 def prepared(adapter: Adapter, double: nn.Module, target: Any, images: Tensor) -> dict[str, Tensor]:
     """The user's target as tensors, where the model may be called for what was left out; errors as `called`."""
-    with torch.no_grad():
+    with torch.no_grad(), _private(double):
         return _diagnosed(lambda: adapter.prepare_for(double, target, images), double, images)
 
 

@@ -17,15 +17,19 @@ HALF_SCALE = 256.0
 """Gradients of a half-precision model are computed for this multiple of the score, since they would underflow."""
 
 
+class NoPathError(LayerError):
+    """The score does not depend on what it was differentiated with respect to."""
+
+
 def differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
     """dy/d each leaf, in float32 or wider; LayerError where no path leads from one to the score."""
     if not y.requires_grad:
-        raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
+        raise NoPathError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
     scale = _scale(leaves)
     grads = _grad(y.sum() * scale if scale != 1 else y.sum(), leaves)
     for name, grad in zip(names, grads, strict=True):
         if grad is None:
-            raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
+            raise NoPathError(f"the score does not depend on {name}: no path leads from it to the score")
     return [wide(g) / scale if scale != 1 else wide(g) for g in grads]
 
 
@@ -33,11 +37,11 @@ def differentiate_rows(y: Tensor, leaves: list[Tensor], names: list[str]) -> lis
     """d y_r / d each leaf for every row r of y, where all rows come from one image: [r,...] for leaves [1,...]."""
     scale = _scale(leaves)
     if not y.requires_grad:
-        raise LayerError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
+        raise NoPathError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
     found = [_grad(row * scale, leaves, retain_graph=True) for row in y.unbind(0)]
     for name, grads in zip(names, zip(*found, strict=True), strict=True):
         if all(grad is None for grad in grads):
-            raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
+            raise NoPathError(f"the score does not depend on {name}: no path leads from it to the score")
     return [
         torch.cat([torch.zeros_like(leaf) if grad is None else wide(grad) / scale for grad in grads])
         for leaf, grads in zip(leaves, zip(*found, strict=True), strict=True)
@@ -55,7 +59,7 @@ def hessian_products(
     grads = _grad(y.sum() * scale if scale != 1 else y.sum(), leaves, create_graph=True)
     for name, grad in zip(names, grads, strict=True):
         if grad is None:
-            raise LayerError(f"the score does not depend on {name}: no path leads from it to the score")
+            raise NoPathError(f"the score does not depend on {name}: no path leads from it to the score")
     gradients = [wide(g.detach()) / scale for g in grads]
     along = [(g * v).sum() for g, v in zip(grads, vectors, strict=True) if g.requires_grad]
     if not along:

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor
-from camport.core.leaves import leaf_taker, run_of
+from camport.core.leaves import Leaf
 from camport.core.replica import hook
 from camport.core.scripted import visible_modules
 
@@ -70,17 +70,14 @@ class Following:
         """What a layer puts out for the image with a half changed; all of `layers` are asked in one pass."""
         kept = self._outputs.setdefault(str(layer), {})
         if half not in kept:
-            taken: list[list[Tensor]] = [[] for _ in layers]
-            handles = []
+            leaves = [Leaf(name, self.double, False) for name in layers]
             try:
-                for name, tensors in zip(layers, taken, strict=True):
-                    handles.append(hook(self.double.get_submodule(name.module), leaf_taker(name, tensors, False)))
                 self._run(half)
             finally:
-                for handle in handles:
-                    handle.remove()
-            for name, tensors in zip(layers, taken, strict=True):
-                self._outputs.setdefault(str(name), {})[half] = run_of(name, tensors)
+                for leaf in leaves:
+                    leaf.remove()
+            for leaf in leaves:
+                self._outputs.setdefault(str(leaf.layer), {})[half] = leaf.output()
         return kept[half]
 
     def answer(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> Answer:

@@ -18,13 +18,12 @@ from camport.core.derivative import by_outputs, differentiate, differentiate_row
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
 from camport.core.layout import Layout
-from camport.core.leaves import leaf_taker, run_of
+from camport.core.leaves import Leaf
 from camport.core.loop import Step, Tick, current_limit, current_loop, repeat, traced
 from camport.core.memory import chunk_for
 from camport.core.reading import Readings
 from camport.core.relu import ReluMode, ReluRule
 from camport.core.replay import Tail
-from camport.core.replica import hook
 from camport.errors import LayerError, MethodError
 
 
@@ -283,20 +282,16 @@ class Probe:
     def _run(self) -> None:
         if self._passed:
             return
-        taken: list[list[Tensor]] = [[] for _ in self.layers]
-        handles = []
+        leaves = [Leaf(layer, self.double, self._records) for layer in self.layers]
         try:
             with torch.set_grad_enabled(self._records):
-                for layer, tensors in zip(self.layers, taken, strict=True):
-                    module = self.double.get_submodule(layer.module)
-                    handles.append(hook(module, leaf_taker(layer, tensors, self._records)))
                 outputs = self._call(self._images.clone())  # the model may write into them
-                self.runs_seen.update({n.module: len(t) for n, t in zip(self.layers, taken, strict=True)})
-                self._native = [run_of(layer, t) for layer, t in zip(self.layers, taken, strict=True)]
+                self.runs_seen.update({leaf.layer.module: len(leaf.tensors) for leaf in leaves})
+                self._native = [leaf.output() for leaf in leaves]
                 self._note(outputs)
         finally:
-            for handle in handles:
-                handle.remove()
+            for leaf in leaves:
+                leaf.remove()
         seen = (self.layers, self._native, self._images, self._given)
         self._grids = self.readings.of(*seen, self.adapter, self.double)
 

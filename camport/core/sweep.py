@@ -18,6 +18,7 @@ from camport.core.explanation import Explanation
 from camport.core.layers import LayerName, Run, record
 from camport.core.loop import Tick
 from camport.core.replica import double_of
+from camport.core.writes import restarted
 from camport.errors import LayerError, MethodError
 
 
@@ -84,8 +85,13 @@ def map_layers(runs: Sequence[Run]) -> list[str]:
 
 def _layers(bound: Bound, images: Tensor, target: Any) -> list[str]:
     images = check_images(images, bound.model)
-    double, given = double_of(bound.model), rows(bound._prepared(target, images), 1)
-    return map_layers(record(double, lambda: called(bound.adapter, double, images[:1].clone(), given)))
+    given = rows(bound._prepared(target, images), 1)
+
+    def runs() -> list[Run]:
+        double = double_of(bound.model)
+        return record(double, lambda: called(bound.adapter, double, images[:1].clone(), given))
+
+    return map_layers(restarted(runs))
 
 
 def _matching(given: Sequence[str], layers: Sequence[str]) -> list[str]:

@@ -36,7 +36,7 @@ def trial(
         if model.plan.channels_last and len(sizes) == 4:
             sizes = [sizes[0], sizes[3], sizes[1], sizes[2]]
         inputs.append(torch.empty(sizes, dtype=dtype, device="meta"))
-    double = replicate(model, lambda _, tensor: tensor.detach().to("meta"))
+    double = replicate(model, lambda _, tensor, read: tensor.detach().to("meta"))
     for name, module in double.named_modules():
         if name:
             hook(module, _Watch(model.plan.name, name, note))
