@@ -11,6 +11,7 @@ from torch import Tensor
 
 from camport.adapters.detection_boxes import corners
 from camport.adapters.detection_candidates import Candidates, inverse_sigmoid
+from camport.adapters.detection_rotated import enclosing
 from camport.errors import ModelError
 
 FORMATS: dict[str, str] = {
@@ -30,8 +31,10 @@ class Form:
 
     Attributes:
         format: a name in FORMATS.
-        classes: how many columns are classes; None: all behind the box. Those behind (mask coefficients, key points,
-            an angle) are not read.
+        classes: how many columns are classes; None: all behind the box. Those behind (mask coefficients, key points)
+            are not read.
+        angle: the column with the angle of rotated boxes, which are read as the upright boxes around them; of the form
+            "end2end" the boxes are centre and size then. None: boxes are upright.
         softmax: probabilities of the form "detr" are a softmax, and the last class is "no object".
         relative: boxes of the forms "rows" and "end2end" are centre and size in [0,1] of the image.
         background: the class of the form "candidates" that means "no object".
@@ -48,6 +51,7 @@ class Form:
     asked: bool = False
     queries: int = 0
     beside: int | None = None
+    angle: int | None = None
 
 
 def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
@@ -66,9 +70,10 @@ def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
     rows = table(outputs)
     if form.format == "end2end":
         score = rows[:, :, 4:5]
-        boxes = corners(rows[:, :, :4]) * frame_of(size, rows) if form.relative else rows[:, :, :4]
+        boxes = rows[:, :, :4] if not form.relative and form.angle is None else corners(_upright(rows, form))
+        boxes = boxes * frame_of(size, rows) if form.relative else boxes
         return Candidates(boxes, inverse_sigmoid(score), score, labels=rows[:, :, 5].round().to(torch.int64))
-    boxes = corners(rows[:, :, :4])
+    boxes = corners(_upright(rows, form))
     if form.relative:
         boxes = boxes * frame_of(size, boxes)
     confidence = rows[:, :, 4:][:, :, : form.classes]
@@ -160,7 +165,14 @@ def _yolov8(outputs: Any, form: Form) -> Candidates:
             return inverse_sigmoid(confidence).transpose(1, 2)
         return logits_beside(outputs, k, columns.shape[2])[form.beside].transpose(1, 2)
 
-    return Candidates(lambda: corners(columns[:, :4].transpose(1, 2)), logits, confidence.transpose(1, 2))
+    return Candidates(lambda: corners(_upright(columns.transpose(1, 2), form)), logits, confidence.transpose(1, 2))
+
+
+def _upright(rows: Tensor, form: Form) -> Tensor:
+    """Centre and size [b,n,4]; of rotated boxes those of the boxes around them."""
+    if form.angle is None:
+        return rows[:, :, :4]
+    return enclosing(rows[:, :, :4], rows[:, :, form.angle : form.angle + 1])
 
 
 def _detr(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from camport.adapters.detection_formats import FORMATS, Form, described, logits_beside, part, raw_maps, table
 from camport.adapters.detection_rcnn import is_two_stage
+from camport.adapters.detection_rotated import angle_column
 from camport.adapters.detection_torchvision import has_background
 from camport.errors import InputError, ModelError, UnknownNameError
 
@@ -51,14 +52,15 @@ def recognised(outputs: Any, model: nn.Module, size: tuple[int, int], format: st
     if format == "end2end":
         if found.shape[2] < 6:
             raise ModelError(f"{described(outputs)} has {found.shape[2]} columns; the form end2end has 6")
-        return Form(format, relative=_in_unit(found))
+        return Form(format, relative=_in_unit(found), angle=angle_column(found, format, None))
     k = columns - _mask_channels(outputs) if known is None or known > columns else known
     if classes is not None and classes > columns:
         raise InputError(f"classes is {classes}; {described(outputs)} has room for {columns} in the form {format}")
     if k < 1:
         raise ModelError(f"{described(outputs)} has no class columns in the form {format}; see format= and classes=")
     beside = _same_logits(outputs, found, k) if format == "yolov8" else None
-    return Form(format, k, relative=format == "rows" and _in_unit(found), beside=beside)
+    angle = angle_column(found, format, known)
+    return Form(format, k, relative=format == "rows" and _in_unit(found), angle=angle, beside=beside)
 
 
 def _same_logits(outputs: Any, found: Tensor, k: int) -> int | None:

@@ -41,6 +41,26 @@ READ = {
   certain = ReduceMax <keepdims = 0> (likely, last)
 """,
 }
+ROTATED = """
+  rows = Transpose <perm = [0, 2, 1]> (outputs)
+  middle = Slice (rows, zero, last, last)
+  sides = Slice (rows, last, four, last)
+  width, length = Split <axis = 2, num_outputs = 2> (sides)
+  crossed = Concat <axis = 2> (length, width)
+  angle = Slice (rows, end, past, last)
+  turned = Cos (angle)
+  cosine = Abs (turned)
+  raised = Sin (angle)
+  sine = Abs (raised)
+  along = Mul (sides, cosine)
+  across = Mul (crossed, sine)
+  around = Add (along, across)
+  centred = Concat <axis = 2> (middle, around)
+  likely = Slice (rows, four, end, last)
+  certain = ReduceMax <keepdims = 0> (likely, last)
+"""
+"""Of the form "yolov8" with an angle: the upright boxes around the rotated ones."""
+
 KEEP = """
   class_of = ArgMax <axis = 2, keepdims = 0> (likely)
   reached = GreaterOrEqual (certain, threshold)
@@ -122,9 +142,10 @@ def suppression(metadata: Mapping[str, str], numbered: bool = False) -> onnx.Mod
     options = json.loads(metadata["camport.adapter"])["options"]
     form = options["form"]
     head = HEAD.replace("m, 7", "m, 8") if numbered else HEAD
-    model = onnx.parser.parse_model(head + READ[kind] + KEEP + END[numbered])
-    start = 5 if kind == "yolov5" else 4
-    whole = {"zero": 0, "first": 1, "last": 2, "four": 4, "five": 5, "end": start + form["classes"]}
+    rotated = form.get("angle") is not None
+    model = onnx.parser.parse_model(head + (ROTATED if rotated else READ[kind]) + KEEP + END[numbered])
+    end = (5 if kind == "yolov5" else 4) + form["classes"]
+    whole = {"zero": 0, "first": 1, "last": 2, "four": 4, "five": 5, "end": end, "past": end + 1}
     constants = {
         **{name: np.array([value], np.int64) for name, value in whole.items()},
         "column_axis": np.array(1, np.int64),

@@ -134,7 +134,11 @@ def _read(
     else:
         table = next(v for name, v in result.items() if name.startswith("outputs") and v.ndim == 3)[image]
         table = table.T if kind == "yolov8" else table
-        boxes = table[:, :4] if kind == "end2end" and not form.get("relative") else _corners(table[:, :4])
+        upright = table[:, :4]
+        if form.get("angle") is not None:
+            upright = _enclosing(upright, table[:, form["angle"], None])
+        corners = kind == "end2end" and not form.get("relative") and form.get("angle") is None
+        boxes = upright if corners else _corners(upright)
         boxes = boxes * frame if form.get("relative") else boxes
         if kind == "end2end":
             labels = table[:, 5].round().astype(np.int64)
@@ -143,6 +147,13 @@ def _read(
     if label is not None:
         return boxes, p[:, label], np.full(len(p), label)
     return boxes, p.max(1), p.argmax(1)
+
+
+def _enclosing(boxes: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Centre and size of the upright boxes around rotated ones, as `camport.adapters.detection_rotated.enclosing`."""
+    sides = boxes[:, 2:4]
+    size = sides * np.abs(np.cos(angle)) + sides[:, ::-1] * np.abs(np.sin(angle))
+    return np.concatenate([boxes[:, :2], size], 1)
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
