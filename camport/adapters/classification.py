@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from camport.adapters.answer import Answer, said
+from camport.adapters.class_outputs import Reading, doubts, named, reading
+from camport.adapters.detection_candidates import inverse_sigmoid
+from camport.adapters.lineage import Lineage
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid, find_grid
 from camport.core.heatmap import Size
-from camport.errors import InputError, ModelError
+from camport.core.loop import traced
+from camport.errors import CamportError, InputError, ModelError
 
 Score = Literal["logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression"]
 SCORES = ("logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression")
@@ -21,9 +28,17 @@ SCORES = ("logit", "probability", "log_probability", "rest", "binary", "contrast
 
 @dataclass(frozen=True)
 class ClassificationAdapter(Adapter):
-    """Explains one class of a model that returns logits z [b,k] (a tensor, or the first in a tuple, dict, ModelOutput).
+    """Explains one class of a model that returns logits z [b,k], or probabilities made of them.
 
     `target` is None (top-1 of each image), an int, or int64 [b]; -1 means top-1.
+
+    Where the model ends in a softmax or a logistic function, or in the logarithm of one, z is what stands before it and
+    a probability is the model's own number. Where probabilities are all that can be found, a DoubtWarning says so and
+    the score is made of them as they are.
+
+    Of several outputs [b,k] (in a tuple, a dictionary, a ModelOutput) `logits` is explained; else the one that is
+    called like classes, has as many columns as the model has classes, is a softmax, or has most linear layers behind
+    it; and a DoubtWarning names the others.
 
     Args:
         score_as: what y^c is:
@@ -32,16 +47,20 @@ class ClassificationAdapter(Adapter):
             "binary": one logit z [b] or [b,1]; +z for target 1, -z for target 0.
             "contrast": z_c minus `strength` times the mean logit of other classes (Finer-CAM, 2501.11309).
             "weighted_sum": sum_k w_k z_k; the target is the weights, float [k] or [b,k], the graph input `weights`.
-            "regression": sign * z_c, for outputs [b], [b,1] or [b,k].
+            "regression": sign * o_c of the outputs o [b], [b,1] or [b,k], whatever they end in.
         against: classes to contrast with; None is the runner-up of each image, or the `nearest`.
         nearest: contrast with so many classes whose logits are nearest to the target's; at most all others.
         strength: of the contrast.
         sign: +1 explains what raises a regression's value, -1 what lowers it.
         patch_grid: (h, w) of the tokens of a transformer whose grid cannot be read from the model.
+        output: which of several outputs holds the classes: a key, a field, an .onnx file's name of it, or its number.
+        reading: how outputs are read; told at the first call.
     """
 
     name: ClassVar[str] = "classification"
     title: ClassVar[str] = "One class of a classifier, or one output of a regression"
+
+    settles_in_passing: ClassVar[bool] = True
 
     score_as: Score = "logit"
     against: int | tuple[int, ...] | None = None
@@ -49,6 +68,8 @@ class ClassificationAdapter(Adapter):
     strength: float = 1.0
     sign: int = 1
     patch_grid: tuple[int, int] | None = None
+    output: str | int | None = None
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         if self.score_as not in SCORES:
@@ -92,9 +113,46 @@ class ClassificationAdapter(Adapter):
             raise InputError(f"target {int(classes.min())} is out of range; classes are 0 and up, -1 is the top class")
         return {"target": classes.expand(b).clone()}
 
+    def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
+        """The model's outputs, with the logits behind its probabilities."""
+        read = self.reading
+        if read is not None and not read.found:
+            return Answer(model(images), images.shape[0])
+        lineage = Lineage(ancestry=read is None)
+        with lineage:
+            outputs = model(images)
+        names, first = getattr(model, "output_names", ()), None
+        if read is None:
+            try:
+                read = first = reading(outputs, model, lineage, self.output, self._row)
+            except CamportError:
+                if self.output is not None:
+                    raise
+                # said where they are read: layers are listed whatever a model returns
+                return Answer(outputs, images.shape[0])
+        logits = lineage.of(list(named(outputs, names).values())[read.index]).logits if read.found else None
+        if read.found and logits is None:
+            raise ModelError(f"the {read.link} before {_shown(read)} ran in the first pass and not in this one")
+        return Answer(outputs, images.shape[0], logits, first)
+
+    def said(self, outputs: Any) -> Any:
+        """The model's own output."""
+        return said(outputs)
+
+    def settled(self, model: nn.Module, outputs: Any) -> Adapter:
+        """This adapter with the reading of the model's outputs fixed."""
+        return self if self.reading else dataclasses.replace(self, reading=self._reading(outputs))
+
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for a class the model does not have, ModelError for outputs that are not [b,k]."""
-        k = self._logits(outputs).shape[1]
+        z, read = self._logits(outputs), self._reading(outputs)
+        k = z.shape[1]
+        _row_each(z, target)
+        if self.score_as == "rest" and read.link and not read.found:
+            raise ModelError(
+                "score_as='rest' needs logits, and the model's outputs are probabilities whose logits were not found; "
+                "return the logits, or use score_as='log_probability'"
+            )
         if self.score_as == "weighted_sum":
             if target["weights"].shape[1] != k:
                 raise InputError(f"{target['weights'].shape[1]} weights for {k} outputs; give one weight an output")
@@ -125,6 +183,7 @@ class ClassificationAdapter(Adapter):
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """y^c; one-hot products instead of indexing, whose gradient exports as a plain product."""
         z = self._logits(outputs)
+        _row_each(z, target)
         if self.score_as == "weighted_sum":
             return (z * target["weights"].to(z.dtype)).sum(1)
         classes = target["target"]
@@ -132,11 +191,11 @@ class ClassificationAdapter(Adapter):
             return z[:, 0] * (2 * classes - 1).to(z.dtype)
         chosen = _one_hot(classes, z)
         if self.score_as == "probability":
-            z = z.softmax(1)
+            z = self._probabilities(outputs)
         elif self.score_as == "log_probability":
-            z = z.log_softmax(1)
+            z = self._log_probabilities(outputs)
         elif self.score_as == "rest":
-            z = z + z.log_softmax(1)
+            z = z + self._log_probabilities(outputs)
         elif self.score_as == "regression":
             chosen = chosen * self.sign
         elif self.score_as == "contrast":
@@ -148,13 +207,22 @@ class ClassificationAdapter(Adapter):
         return (z * chosen).sum(1)
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
-        """softmax(z)_c, the logistic function of a binary logit; other scores as they are."""
+        """softmax(z)_c, or what the model itself gives as the probability; of a binary logit the logistic function.
+
+        Other scores as they are.
+        """
         if self.score_as == "binary":
             return self.score(outputs, target).sigmoid()
         if self.score_as not in ("logit", "log_probability", "rest"):
             return self.score(outputs, target)
-        z = self._logits(outputs)
-        return (z.softmax(1) * _one_hot(target["target"], z)).sum(1)
+        p = self._probabilities(outputs)
+        _row_each(p, target)
+        return (p * _one_hot(target["target"], p)).sum(1)
+
+    def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
+        """Outputs that may be the classes as well, and probabilities without their logits."""
+        if self.reading:
+            yield from doubts(self.reading, self.score_as)
 
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
         """The classes, or the weights."""
@@ -187,24 +255,76 @@ class ClassificationAdapter(Adapter):
             return ()
         return (self.against,) if isinstance(self.against, int) else tuple(self.against)
 
-    def _logits(self, outputs: Any) -> Float[Tensor, "b k"]:
-        found = getattr(outputs, "logits", None)
-        if found is None and isinstance(outputs, Mapping):
-            found = outputs.get("logits")
-        if found is None:
-            leaves = torch.utils._pytree.tree_leaves(outputs)
-            found = next((v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()), None)
-        if found is None:
-            raise ModelError(f"the model returned {type(outputs).__name__} without a floating-point tensor to explain")
-        z = found.flatten(1) if found.dim() == 4 and found.shape[2:] == (1, 1) else found
+    def _reading(self, outputs: Any) -> Reading:
+        found = self.reading or (outputs.reading if isinstance(outputs, Answer) else None)
+        return found or reading(said(outputs), nn.Identity(), Lineage(), self.output, self._row)
+
+    def _row(self, tensor: Tensor) -> Float[Tensor, "b k"] | None:
+        z = tensor.flatten(1) if tensor.dim() == 4 and tensor.shape[2:] == (1, 1) else tensor
         if z.dim() == 1 and self.score_as in ("binary", "regression"):
             z = z[:, None]
-        if z.dim() != 2:
-            raise ModelError(
-                f"the model returned {tuple(found.shape)}; the classification adapter reads [b,k]. "
-                "For other tasks see `camport adapters`"
-            )
+        return z if z.dim() == 2 else None
+
+    def _own(self, outputs: Any) -> Float[Tensor, "b k"]:
+        """What the model itself says of the classes."""
+        read, tensors = self._reading(outputs), list(named(said(outputs)).values())
+        z = self._row(tensors[read.index]) if read.index < len(tensors) else None
+        if z is None:
+            shapes = ", ".join(str(tuple(v.shape)) for v in tensors[:4]) or "no floating-point tensor"
+            raise ModelError(f"the model returned {shapes}; the classification adapter reads [b,k] as {_shown(read)}")
         return z
+
+    def _behind(self, outputs: Any) -> Float[Tensor, "b k"] | None:
+        """The logits behind what the model says, where they were found."""
+        logits = outputs.logits if isinstance(outputs, Answer) else None
+        return None if logits is None else self._row(logits)
+
+    def _logits(self, outputs: Any) -> Float[Tensor, "b k"]:
+        """Logits, or what takes their place for this score."""
+        own, behind = self._own(outputs), self._behind(outputs)
+        if self.score_as == "regression":
+            return own
+        if behind is not None:
+            return behind
+        link = self._reading(outputs).link
+        if link and self.score_as == "binary":
+            return inverse_sigmoid(own.exp() if link.startswith("log") else own)
+        return _logarithm(own) if link in ("softmax", "sigmoid") and self.score_as == "contrast" else own
+
+    def _probabilities(self, outputs: Any) -> Float[Tensor, "b k"]:
+        own, link = self._own(outputs), self._reading(outputs).link
+        if link is None:
+            return own.softmax(1)
+        return own.exp() if link.startswith("log") else own
+
+    def _log_probabilities(self, outputs: Any) -> Float[Tensor, "b k"]:
+        own, behind, link = self._own(outputs), self._behind(outputs), self._reading(outputs).link
+        if link is None:
+            return own.log_softmax(1)
+        if link.startswith("log"):
+            return own
+        if behind is None:
+            return _logarithm(own)
+        return behind.log_softmax(1) if link == "softmax" else -F.softplus(-behind)
+
+
+def _row_each(z: Tensor, target: Mapping[str, Tensor]) -> None:
+    """ModelError where outputs have another first axis than the images: a product would spread one row over all."""
+    b = next(iter(target.values())).shape[0]
+    if not traced() and z.shape[0] != b:
+        raise ModelError(
+            f"the model gives {z.shape[0]} row{'s' * (z.shape[0] != 1)} of classes, {tuple(z.shape)}, for {b} "
+            f"image{'s' * (b != 1)}: the first axis of its outputs is not that of the images. A model of bags or "
+            "frames is explained one image a call, or through a wrapper whose outputs have a row an image"
+        )
+
+
+def _shown(read: Reading) -> str:
+    return f"output {read.name!r}" if read.name else "the output"
+
+
+def _logarithm(p: Tensor) -> Tensor:
+    return p.clamp_min(torch.finfo(p.dtype).tiny).log()
 
 
 def _one_hot(classes: Tensor, like: Tensor) -> Tensor:

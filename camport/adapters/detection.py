@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from camport.adapters import detection_target
 from camport.adapters.detection_boxes import area, overlap, suppressed, within
-from camport.adapters.detection_calls import Seen, caller, inner_model
+from camport.adapters.detection_calls import Seen, inner_model, seen
 from camport.adapters.detection_candidates import SMALLEST, Candidates, one_hot, picked
 from camport.adapters.detection_formats import Form, frame_of, read
 from camport.adapters.detection_forms import recognised
@@ -103,7 +103,7 @@ class DetectionAdapter(Adapter):
 
     def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
         """The model's outputs, with the size of the images."""
-        return Seen(caller(model)(model, images, None), (images.shape[-2], images.shape[-1]))
+        return seen(model, images, None, settled=self.form is not None)
 
     def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
         """The same; a two-stage detector is asked about the boxes themselves.
@@ -111,11 +111,10 @@ class DetectionAdapter(Adapter):
         Until it is settled, about the whole image twice: its layers must not depend on what it is asked, and what is
         cut out for two boxes has a row for each, which tells it from a map.
         """
-        size = (images.shape[-2], images.shape[-1])
         if self.form is None and is_two_stage(model):
-            whole = torch.tensor([[0.0, 0.0, size[1], size[0]]], device=images.device)
+            whole = torch.tensor([[0.0, 0.0, images.shape[-1], images.shape[-2]]], device=images.device)
             target = {"boxes": whole.repeat(2, 1)}
-        return Seen(caller(model)(model, images, target), size)
+        return seen(model, images, target, settled=self.form is not None)
 
     def said(self, outputs: Any) -> Any:
         """The model's own output."""
@@ -125,7 +124,7 @@ class DetectionAdapter(Adapter):
         """This adapter with the form of the model's outputs fixed: told from values, which a graph does not have."""
         if self.form is not None:
             return self
-        found = recognised(outputs.outputs, model, outputs.size, self.format, self.classes)
+        found = recognised(outputs.outputs, model, outputs.size, self.format, self.classes, outputs.joins)
         return dataclasses.replace(self, form=found)
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
@@ -243,6 +242,13 @@ class DetectionAdapter(Adapter):
 
     def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
         """Boxes that no candidate matches well, and a method that cannot tell objects apart."""
+        if self.form and self.form.rival:
+            kinds = {"rows": "classes alone behind the box", "yolov5": "an objectness, then classes"}
+            yield (
+                f"columns of the detector's table are read as {kinds[self.form.format]} ({self.form.format!r}), and "
+                f"may be {kinds[self.form.rival]}: DetectionAdapter(format={self.form.rival!r}), on the command line "
+                f"--format {self.form.rival}; classes={self.form.classes} confirms it"
+            )
         weak = (target["iou"] < 0.5).nonzero()[:, 0]
         if len(weak):
             i = int(weak[0])
@@ -276,12 +282,12 @@ class DetectionAdapter(Adapter):
         return upsample(maps, size) if frame is None else frame.to_image(maps)
 
     def _candidates(self, outputs: Any) -> Candidates:
-        seen: Seen = outputs
-        form = self.form or recognised(seen.outputs, nn.Identity(), seen.size, self.format, self.classes)
+        said: Seen = outputs
+        form = self.form or recognised(said.outputs, nn.Identity(), said.size, self.format, self.classes, said.joins)
         key = (form, torch.is_grad_enabled())  # what was read without a gradient has none
-        if key not in seen.read:
-            seen.read[key] = read(seen.outputs, form, seen.size)
-        return seen.read[key]
+        if key not in said.read:
+            said.read[key] = read(said.outputs, form, said.size)
+        return said.read[key]
 
     @staticmethod
     def _overlap(outputs: Seen, asked: Tensor, boxes: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from camport.adapters import detection_rcnn, detection_torchvision
 from camport.adapters.detection_candidates import Candidates
+from camport.adapters.detection_joins import Joins
 from camport.errors import ModelError
 
 WRAPPERS = ("predictor", "dmb", "pt")
@@ -24,18 +25,20 @@ Caller = Callable[[nn.Module, Tensor, Mapping[str, Tensor] | None], Any]
 class Seen:
     """What a detector said, and of images of which size, (height, width); a container to torch's tree functions.
 
-    `read` keeps what was read out of it, since several questions are asked of one answer.
+    `joins` are the sizes of the parts of which tensors were put together, as long as a form is not settled. `read`
+    keeps what was read out of it, since several questions are asked of one answer.
     """
 
     outputs: Any
     size: tuple[int, int]
+    joins: frozenset[tuple[int, ...]] = frozenset()
     read: dict[Any, Candidates] = field(default_factory=dict, repr=False, compare=False)
 
 
 torch.utils._pytree.register_pytree_node(
     Seen,
-    lambda seen: ([seen.outputs], seen.size),
-    lambda children, size: Seen(next(iter(children)), size),
+    lambda seen: ([seen.outputs], (seen.size, seen.joins)),
+    lambda children, rest: Seen(next(iter(children)), *rest),
 )
 
 
@@ -67,6 +70,16 @@ def caller(model: nn.Module) -> Caller:
     if detection_rcnn.is_two_stage(model):
         return detection_rcnn.call
     return _plain
+
+
+def seen(model: nn.Module, images: Tensor, target: Mapping[str, Tensor] | None, settled: bool) -> Seen:
+    """What the model says of the images; how its tables are put together, as long as that is not settled."""
+    size = (images.shape[-2], images.shape[-1])
+    if settled:
+        return Seen(caller(model)(model, images, target), size)
+    with Joins() as joins:
+        outputs = caller(model)(model, images, target)
+    return Seen(outputs, size, frozenset(joins.found))
 
 
 def _plain(model: nn.Module, images: Tensor, target: Mapping[str, Tensor] | None) -> Any:

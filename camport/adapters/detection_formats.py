@@ -12,10 +12,12 @@ from torch import Tensor
 from camport.adapters.detection_boxes import corners
 from camport.adapters.detection_candidates import Candidates, inverse_sigmoid
 from camport.adapters.detection_rotated import enclosing
+from camport.adapters.reading import described
 from camport.errors import ModelError
 
 FORMATS: dict[str, str] = {
-    "yolov5": "[b,n,5+k]: centre, size, objectness, probabilities; raw maps [b,a,h,w,5+k] may stand beside it",
+    "yolov5": "[b,n,5+k]: centre, size, objectness, probabilities; raw maps [b,a,h,w,5+k] may stand beside it; so have "
+    "YOLOX and YOLOv6",
     "yolov8": "[b,4+k,n]: centre, size, probabilities; logits or raw maps may stand beside it",
     "rows": "[b,n,4+k]: the same, a candidate a row; boxes in pixels or in [0,1]",
     "end2end": "[b,n,6 or more]: left, top, right, bottom in pixels, or centre and size in [0,1]; score, class",
@@ -40,6 +42,7 @@ class Form:
         background: the class of the form "candidates" that means "no object".
         asked: candidates are the boxes that were asked about, in their order: a second stage's.
         queries: how many tokens a transformer of the form "detr" asks with; 0 for the other forms.
+        rival: the form that the outputs may have as well, which nothing decides; None where there is none.
         beside: which of the logits beside a table of the form "yolov8" (`logits_beside`) it is made of; None: of none.
     """
 
@@ -52,6 +55,7 @@ class Form:
     queries: int = 0
     beside: int | None = None
     angle: int | None = None
+    rival: str | None = None
 
 
 def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
@@ -127,13 +131,6 @@ def parts(outputs: Any) -> Iterator[Any]:
     elif isinstance(outputs, list | tuple):
         for value in outputs:
             yield from parts(value)
-
-
-def described(outputs: Any) -> str:
-    """The outputs' structure in a few words."""
-    leaves = [v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor)]
-    shapes = ", ".join(str(list(v.shape)) for v in leaves[:5]) + (", ..." if len(leaves) > 5 else "")
-    return f"{type(outputs).__name__} of {shapes or 'no tensor'}"
 
 
 def _yolov5(outputs: Any, form: Form) -> Candidates:

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camport.adapters.detection_formats import FORMATS, Form, described, logits_beside, part, raw_maps, table
+from camport.adapters.detection_formats import FORMATS, Form, logits_beside, part, raw_maps, table
+from camport.adapters.detection_joins import has_objectness
 from camport.adapters.detection_rcnn import is_two_stage
 from camport.adapters.detection_rotated import angle_column
 from camport.adapters.detection_torchvision import has_background
+from camport.adapters.reading import described
 from camport.errors import InputError, ModelError, UnknownNameError
 
 FEW = 1000
@@ -19,10 +21,20 @@ FEW = 1000
 SAME = 1e-2
 """How far probabilities may be from those of logits that they are made of, in half precision."""
 
+UNSURE = 0.1
+"""No detector is that sure of any class in most cells, unless it says so of objects alone."""
+
 STRIDES = ((8, 16, 32), (8, 16, 32, 64), (16, 32))
 
 
-def recognised(outputs: Any, model: nn.Module, size: tuple[int, int], format: str | None, classes: int | None) -> Form:
+def recognised(
+    outputs: Any,
+    model: nn.Module,
+    size: tuple[int, int],
+    format: str | None,
+    classes: int | None,
+    joins: frozenset[tuple[int, ...]] = frozenset(),
+) -> Form:
     """The form of `outputs`, for images of `size`.
 
     Args:
@@ -31,6 +43,7 @@ def recognised(outputs: Any, model: nn.Module, size: tuple[int, int], format: st
         size: (height, width) of the images.
         format: the user's word for it, a name in FORMATS.
         classes: the user's word for the number of classes.
+        joins: sizes of the parts of which tensors were put together as the model ran (`detection_joins`).
 
     Raises:
         ModelError: no form, or several are possible; the message says which `format=` settles it.
@@ -47,7 +60,9 @@ def recognised(outputs: Any, model: nn.Module, size: tuple[int, int], format: st
         return Form("candidates", classes, background=0 if second or has_background(model) else None, asked=second)
     found = table(outputs)
     known = classes if classes is not None else _known_classes(model)
-    format = format or _of_table(outputs, found, size, known)
+    rival = None
+    if format is None:
+        format, rival = _of_table(outputs, found, size, known, joins)
     columns = found.shape[1] - 4 if format == "yolov8" else found.shape[2] - (5 if format == "yolov5" else 4)
     if format == "end2end":
         if found.shape[2] < 6:
@@ -60,7 +75,8 @@ def recognised(outputs: Any, model: nn.Module, size: tuple[int, int], format: st
         raise ModelError(f"{described(outputs)} has no class columns in the form {format}; see format= and classes=")
     beside = _same_logits(outputs, found, k) if format == "yolov8" else None
     angle = angle_column(found, format, known)
-    return Form(format, k, relative=format == "rows" and _in_unit(found), angle=angle, beside=beside)
+    relative = format == "rows" and _in_unit(found)
+    return Form(format, k, relative=relative, angle=angle, beside=beside, rival=rival)
 
 
 def _same_logits(outputs: Any, found: Tensor, k: int) -> int | None:
@@ -84,30 +100,64 @@ def _named(outputs: Any) -> str | None:
     return "candidates" if named else None
 
 
-def _of_table(outputs: Any, found: Tensor, size: tuple[int, int], known: int | None) -> str:
-    """The form of a table, told from what stands beside it, from the number of rows, or that of columns."""
+def _of_table(
+    outputs: Any, found: Tensor, size: tuple[int, int], known: int | None, joins: frozenset[tuple[int, ...]]
+) -> tuple[str, str | None]:
+    """The form of a table, told from what stands beside it, from the number of rows, or that of columns; and the one
+    that it may have as well.
+    """
     _, p, q = found.shape
     if raw_maps(outputs, q):
-        return "yolov5"
+        return "yolov5", None
     if q >= 6 and p <= FEW and _is_final(found):
-        return "end2end"
+        return "end2end", None
     if known is not None and p >= 4 + known and logits_beside(outputs, known, q):
-        return "yolov8"
+        return "yolov8", None
     cells = [_cells(size, strides) for strides in STRIDES]
     if q in cells:
-        return "yolov8"
+        if known != p - 4 and has_objectness(joins, p):
+            raise ModelError(
+                f"the model returned {described(outputs)}: a table [b,5+k,n] with an objectness, which is not "
+                "read; wrap the model so that it returns table.transpose(1, 2), the form yolov5"
+            )
+        return "yolov8", None
     if p in [3 * c for c in cells]:
-        return "yolov5"
+        return "yolov5", None
     if p in cells:
-        return "rows"
+        return _of_rows(found, q - _mask_channels(outputs), known, joins)
     if known is not None:
         fitting = {"yolov8": p == 4 + known, "yolov5": q == 5 + known, "rows": q == 4 + known}
         if sum(fitting.values()) == 1:
-            return next(name for name, fits in fitting.items() if fits)
+            return next(name for name, fits in fitting.items() if fits), None
     if q > p > 4:
-        return "yolov8"
+        return "yolov8", None
     listed = "; ".join(f"format={name!r} is {meaning}" for name, meaning in FORMATS.items() if name in _TABLES)
-    raise ModelError(f"the model returned {described(outputs)}, which may be one of several forms; say which: {listed}")
+    raise ModelError(
+        f"the model returned {described(outputs)}, which may be one of several forms; say which: {listed}. On "
+        "the command line --format"
+    )
+
+
+def _of_rows(
+    found: Tensor, columns: int, known: int | None, joins: frozenset[tuple[int, ...]]
+) -> tuple[str, str | None]:
+    """The form of a table with a row a cell, and the one that it may have as well.
+
+    YOLOX and YOLOv6 (the authors' own) have an objectness where others have their first class.
+    """
+    if columns == 5 or known == columns - 4:
+        return "rows", None
+    separate = has_objectness(joins, columns)
+    objectness = found[:, :, 4]
+    if known == columns - 5 or separate or bool((objectness == 1).all()):
+        return "yolov5", None
+    if known is not None or separate is False:
+        return "rows", None
+    # of an empty cell the objectness is next to 0, and what it would be if it were an object is not
+    likely = found[:, :, 5:].amax(2).median()
+    if bool(likely > UNSURE) and bool(objectness.median() < likely / 2):
+        return "yolov5", "rows"
+    return "rows", "yolov5"
 
 
 _TABLES = ("yolov5", "yolov8", "rows", "end2end")

@@ -8,18 +8,20 @@ from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from camport.adapters.reading import a_row_each, numbers, parts_of
+from camport.adapters.answer import Answer, said
+from camport.adapters.reading import a_row_each, described, numbers, parts_of
 from camport.core.adapter import Adapter
+from camport.core.loop import traced
 from camport.errors import InputError, ModelError
 
 
 def loudest(outputs: Any) -> Tensor:
     """The largest number that the model says about each image."""
     first = next((v for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.is_floating_point()), None)
-    if first is None:
+    if first is None or not first.dim():
         raise ModelError(f"the model returned {type(outputs).__name__} without a floating-point tensor")
     return first.flatten(1).amax(1)
 
@@ -27,6 +29,9 @@ def loudest(outputs: Any) -> Tensor:
 @dataclass(frozen=True)
 class FunctionAdapter(Adapter):
     """Explains y = `function(outputs, *tensors)`, any tensor maths from the model's outputs to [b].
+
+    The outputs may be of any kind, a list with a dictionary for each image too. b is the number of images: a function
+    of outputs [t,b,k] has to give [b] as well.
 
     ```python
     adapter = FunctionAdapter(lambda z, weights: (z * weights).sum(1), examples=(("weights", (1.0, 0.0, 0.0)),))
@@ -74,24 +79,37 @@ class FunctionAdapter(Adapter):
                 raise InputError(f"{name} has shape {tuple(tensor.shape)}; wanted {wanted}")
         return prepared
 
+    def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
+        """The model's outputs, with the number of images."""
+        return Answer(model(images), images.shape[0])
+
+    def said(self, outputs: Any) -> Any:
+        """The model's own output."""
+        return said(outputs)
+
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """ModelError where the function does not give [b]."""
         try:
             y = self.score(outputs, target)
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
             raise ModelError(f"the function failed on the model's outputs: {type(error).__name__}: {error}") from error
-        b = self._image(outputs).shape[0]
-        if not isinstance(y, Tensor) or y.shape != (b,) or not y.is_floating_point():
+        if not isinstance(y, Tensor) or not y.is_floating_point():
             shown = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-            raise ModelError(f"the function gives {shown}; wanted floating-point [b] with b = {b}")
+            raise ModelError(f"the function gives {shown}; wanted floating-point [b], b the number of images")
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As given, and a zero an image, which is what is shown of a target that is none."""
-        return {**target, "_image": self._image(outputs)}
+        return {**target, "_image": torch.zeros_like(self.score(outputs, target), dtype=torch.int64)}
 
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
-        """The function's value."""
-        return self.function(outputs, *(target[name] for name in self.inputs))
+        """The function's value; ModelError where it is not of each image."""
+        y = self.function(said(outputs), *(target[name] for name in self.inputs))
+        if isinstance(y, Tensor) and isinstance(outputs, Answer) and not traced() and y.shape != (outputs.images,):
+            raise ModelError(
+                f"the function gives {tuple(y.shape)}; wanted floating-point [b] with b = {outputs.images}, the number "
+                f"of images. The model returned {described(outputs.outputs)}"
+            )
+        return y
 
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
         """The first tensor; zeros where there is none."""
@@ -101,7 +119,7 @@ class FunctionAdapter(Adapter):
         """Numbers around the examples; whole numbers up to the largest among them."""
         drawn = {}
         for name, value in self.examples:
-            like = self._example(value, self._image(outputs).float())
+            like = self._example(value, torch.zeros(()))
             shape = (batch, *like.shape)
             if like.is_floating_point():
                 drawn[name] = like.cpu() + torch.randn(shape, generator=generator)
@@ -116,9 +134,3 @@ class FunctionAdapter(Adapter):
     def _example(self, value: Any, like: Tensor) -> Tensor:
         tensor = torch.as_tensor(value, device=like.device)
         return tensor.to(like.dtype) if tensor.is_floating_point() else tensor.to(torch.int64)
-
-    def _image(self, outputs: Any) -> Tensor:
-        first = next((v for v in tree_leaves(outputs) if isinstance(v, Tensor)), None)
-        if first is None or not first.dim():
-            raise ModelError(f"the model returned {type(outputs).__name__} without a tensor with a row an image")
-        return torch.zeros_like(first.flatten(1)[:, 0], dtype=torch.int64)

@@ -24,6 +24,13 @@ def found(outputs: Any, names: Sequence[str], rank: int, what: str) -> Tensor:
     raise ModelError(f"the model returned {shapes}; this adapter reads {what}. For other tasks see `camport adapters`")
 
 
+def described(outputs: Any) -> str:
+    """The outputs' structure in a few words."""
+    leaves = [v for v in tree_leaves(outputs) if isinstance(v, Tensor)]
+    shapes = ", ".join(str(list(v.shape)) for v in leaves[:5]) + (", ..." if len(leaves) > 5 else "")
+    return f"{type(outputs).__name__} of {shapes or 'no tensor'}"
+
+
 def one_hot(classes: Tensor, like: Tensor, axis: int = 1) -> Tensor:
     """1 where `axis` of `like` has the index of the class of each row, 0 elsewhere, with the rank of `like`.
 

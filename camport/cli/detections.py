@@ -17,7 +17,8 @@ from camport.view import Box, Cell, grid, overlay, save_arrays, save_image
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
-    from camport.adapters import DetectionAdapter
+    from camport.adapters import ClassificationAdapter, DetectionAdapter
+    from camport.core.adapter import Adapter
     from camport.core.explanation import Explanation
     from camport.models import Loaded
 
@@ -48,6 +49,14 @@ Overlap = Annotated[
 Most = Annotated[
     int | None,
     typer.Option("--most", min=1, metavar="N", help="Detection: so many of an image at most, the best ones; 10."),
+]
+Scores = Annotated[
+    str | None,
+    typer.Option(
+        "--scores",
+        metavar="NAME",
+        help="Classification: which of several outputs holds the classes, by name or number; chosen if left out.",
+    ),
 ]
 Format = Annotated[
     str | None,
@@ -80,13 +89,20 @@ def adapter_of(
     iou: float | None = None,
     most: int | None = None,
     form: str | None = None,
-) -> str | DetectionAdapter:
-    """The detection adapter with the options that were given, or the task's name where there are none.
+    scores: str | None = None,
+) -> str | DetectionAdapter | ClassificationAdapter:
+    """The task's adapter with the options that were given, or its name where there are none.
 
     Raises:
         InputError: an option, and another task.
         UnknownNameError: no such format.
     """
+    if scores is not None:
+        from camport.adapters import ClassificationAdapter
+
+        if task != "classification":
+            raise InputError(f"--scores {scores} is for --adapter classification, and the task is {task}")
+        return ClassificationAdapter(output=scores)
     options = {"--confidence": confidence, "--iou": iou, "--most": most, "--format": form}
     given = {name: value for name, value in options.items() if value is not None}
     if not given:
@@ -112,7 +128,7 @@ def explain(
     layer: list[str] | None,
     target: str | None,
     box: list[str] | None,
-    confidence: float | None,
+    adapter: str | Adapter,
     colormap: str,
     alpha: float,
     progress: Callable[[int, int], None],
@@ -121,9 +137,7 @@ def explain(
     import torch
 
     import camport
-    from camport.adapters import DetectionAdapter
 
-    adapter = DetectionAdapter() if confidence is None else DetectionAdapter(threshold=confidence)
     bound = camport.bind(loaded.model, method, layer or loaded.layer, adapter)
     label = None if target is None else class_index(target, loaded.labels or None)
     found, numbers = [], []

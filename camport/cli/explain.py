@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from camport.cli import detections, figure, layers, tasks
-from camport.cli.detections import Boxes, Confidence
+from camport.cli.detections import Boxes, Confidence, Format, Scores, adapter_of
 from camport.cli.edge_tasks import TASKS, Question
 from camport.cli.loading import load as load
 from camport.cli.options import (
@@ -54,6 +54,8 @@ def explain(
     sweep: Sweep = False,
     box: Boxes = None,
     confidence: Confidence = None,
+    form: Format = None,
+    scores: Scores = None,
     question: Question = None,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
@@ -76,9 +78,10 @@ def explain(
         import camport
 
         task = adapter or loaded.adapter
+        asking = adapter_of(task, confidence, form=form, scores=scores)
         if task == "detection" and not sweep:
             detections.explain(
-                path, images, pictures, loaded, method, layer, target, box, confidence, colormap, alpha, progress
+                path, images, pictures, loaded, method, layer, target, box, asking, colormap, alpha, progress
             )
             return
         if task in TASKS and not sweep and not views:
@@ -90,12 +93,12 @@ def explain(
             raise InputError(f"--question is for --adapter vqa, and the task is {task}")
         if box or confidence is not None:
             raise InputError(f"--box and --confidence are for --adapter detection, and the task is {task}")
-        bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, task)
+        bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking)
         figure.check_method(views, type(bound.explainer))
         index = None if target is None else class_index(target, loaded.labels or None)
         prepared = [loaded.preprocess.apply(picture) for picture in pictures]
         if sweep:
-            found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, task, progress)
+            found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, asking, progress)
         else:
             explanations = [bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared]
     title = f"{bound.explainer.title} of {model}"

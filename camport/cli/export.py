@@ -9,7 +9,7 @@ import typer
 
 from camport.cli import calibration as calibration_images
 from camport.cli import tracing
-from camport.cli.detections import Boxes, Confidence, Format, Most, Overlap, adapter_of
+from camport.cli.detections import Boxes, Confidence, Format, Most, Overlap, Scores, adapter_of
 from camport.cli.loading import load
 from camport.cli.options import Adapter, Inputs, Labels, Layer, Method, Model, Output, Preprocessing, Trust, Weights
 from camport.cli.working import working
@@ -75,6 +75,7 @@ def export(
     iou: Overlap = None,
     most: Most = None,
     form: Format = None,
+    scores: Scores = None,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
@@ -114,7 +115,7 @@ def export(
             loaded.model,
             method,
             layer or loaded.layer,
-            adapter_of(adapter or loaded.adapter, confidence, iou, most, form),
+            adapter_of(adapter or loaded.adapter, confidence, iou, most, form, scores),
             preprocess=dataclasses.asdict(spec),
             labels=loaded.labels or None,
         )

@@ -15,6 +15,7 @@ from camport.view import layer_grid, save_arrays, save_image
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
+    from camport.core.adapter import Adapter
     from camport.models import Loaded
 
 
@@ -43,7 +44,7 @@ def at_layers(
     method: str | None,
     target: int | None,
     layers: Sequence[str] | None,
-    adapter: str,
+    adapter: "str | Adapter",
     progress: Callable[[int, int], None],
 ) -> dict[str, AtLayer]:
     """One image [1,3,H,W] explained at every layer, or at those named, by the layer's name."""

@@ -27,12 +27,15 @@ class Adapter(ABC):
         title: one line for people.
         method: the method that is used where none is named.
         lists: without a target, `listed` finds several in an image, each explained for itself.
+        settles_in_passing: `settled` takes what the first explanation hears of all images, so that no pass is made for
+            it alone.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     method: ClassVar[str] = "gradcam"
     lists: ClassVar[bool] = False
+    settles_in_passing: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
+from camport.core.alone import check_alone
 from camport.core.calling import called, prepared
 from camport.core.checks import check_images, check_initialised
 from camport.core.derivative import NoPathError, wide
@@ -169,6 +170,9 @@ class Bound:
         except NoPathError as error:
             raise self._blamed(error, double, images, given) from error
         check_traits(self.explainer, probe, raw, probe.images)
+        if not self._settled:
+            check_alone(probe.adapter, double, probe.outputs, images, given)
+        self.adapter, self._settled = probe.adapter, True
         heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
         explanation = Explanation(
             heatmap=heatmap,
@@ -232,7 +236,8 @@ class Bound:
 
     def _settle(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> None:
         """Fixes once what passes on one image tell: how the outputs are read, and the layers that nobody named."""
-        unread = not self._settled and type(self.adapter).settled is not Adapter.settled
+        asks = type(self.adapter).settled is not Adapter.settled and not self.adapter.settles_in_passing
+        unread = asks and not self._settled
         if self._layers is not None and not unread:
             return
         if self._layers is None:
@@ -267,7 +272,8 @@ class BoundProgram:
         probe = bound._probe(with_state(bound.model, state, recorded), images, given)
         raw = bound.explainer.saliency(probe).detach()
         heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))
-        leaves = {id(v): v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)}.values()
+        outputs = bound.adapter.said(probe.outputs)
+        leaves = {id(v): v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor)}.values()
         named = dict(numbered("outputs", leaves))
         named.update(score=probe.y, heatmap=heatmap)
         if bound._shows("activations", probe):

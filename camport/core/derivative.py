@@ -73,12 +73,21 @@ def hessian_products(
 
 def by_outputs(outputs: Any, score: Callable[[Any], Tensor]) -> list[Tensor]:
     """d score / d each floating-point tensor of a model's outputs, zeros for those that it does not read."""
+    return [torch.zeros_like(v) if g is None else g for v, g in _by_each(outputs, score)]
+
+
+def by_read(outputs: Any, score: Callable[[Any], Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Each floating-point tensor of a model's outputs that the score reads, and d score / d it."""
+    return [(v, g) for v, g in _by_each(outputs, score) if g is not None]
+
+
+def _by_each(outputs: Any, score: Callable[[Any], Tensor]) -> list[tuple[Tensor, Tensor | None]]:
     leaves = [v for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.is_floating_point()]
     fresh = {id(v): v.detach().requires_grad_() for v in leaves}
     with torch.enable_grad():
         y = score(tree_map(lambda v: fresh.get(id(v), v), outputs))
         grads = torch.autograd.grad(y.sum(), [fresh[id(v)] for v in leaves], allow_unused=True)
-    return [torch.zeros_like(v) if g is None else g for v, g in zip(leaves, grads, strict=True)]
+    return list(zip(leaves, grads, strict=True))
 
 
 def _grad(y: Tensor, leaves: Sequence[Tensor], **options: Any) -> tuple[Tensor, ...]:

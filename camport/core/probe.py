@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.attention_mode import AttentionMode
 from camport.core.calling import called, scored, without_graph
-from camport.core.derivative import by_outputs, differentiate, differentiate_rows, hessian_products, wide
+from camport.core.derivative import by_read, differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
 from camport.core.layout import Layout
@@ -167,6 +167,7 @@ class Probe:
         images = images.to(self.images.dtype)  # activations, and so masks of them, are wide
         if images._is_view():
             images = images.clone()  # of the clean images, say; the model may write into them
+        self._run()
         of = self.adapter.probability if probability else self.adapter.score
         with torch.no_grad():
             if images.shape[1] == 1 and self.shared:
@@ -254,6 +255,7 @@ class Probe:
 
     def at(self, images: Float[Tensor, "m b c H W"] | None = None, layers: Sequence[str] | None = None) -> Probe:
         """A probe of the same model and target at other images, m variants of each as one batch, or other layers."""
+        self._run()
         new = Probe(
             self.double,
             self.adapter,
@@ -267,9 +269,9 @@ class Probe:
         new.used = self.used
         return new
 
-    def score_weights(self) -> list[Tensor]:
-        """d y^c / d outputs for each floating-point tensor of the outputs: a one-hot for a logit."""
-        return by_outputs(self.outputs, lambda outputs: self.adapter.score(outputs, self.target))
+    def score_weights(self) -> list[tuple[Tensor, Tensor]]:
+        """Each floating-point tensor that y^c is computed of, and d y^c / d it: a one-hot for a logit."""
+        return by_read(self.outputs, lambda outputs: self.adapter.score(outputs, self.target))
 
     def _curvature(self, vectors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Gradients, and Hessian products of these maps, both as the layers put their values out."""
@@ -313,6 +315,8 @@ class Probe:
         return {k: repeat(v, m) for k, v in self.target.items()}
 
     def _note(self, outputs: Any) -> None:
+        if self._validate and self.adapter.settles_in_passing:
+            self.adapter = self._ask.adapter = self.adapter.settled(self.double, outputs)
         found = scored(self.adapter, outputs, self._given, self._lists, validate=self._validate)
         self._target, self._y = found
         self._outputs, self._passed = without_graph(outputs), True

@@ -1,4 +1,4 @@
-"""Detectors of YOLO packages that the user installed himself, loaded by those packages' own code.
+"""Detectors and classifiers of YOLO packages that the user installed himself, loaded by those packages' own code.
 
 Nothing of theirs is imported here: the SPEC names the package, and it is asked for by that name. Their checkpoints hold
 whole Python objects, and loading one runs whatever code it names.
@@ -22,7 +22,10 @@ from camport.models.weights import load_state, read_state
 from camport.runtime import Preprocess
 
 PACKAGES = ("ultralytics", "yolov5")
-SIDE = 640
+SIDE, CLASSES_SIDE = 640, 224
+"""What their detectors and their classifiers are trained at where nothing else is said."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WHOLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """PyTorch's own switch, read at each torch.load."""
 
@@ -52,8 +55,33 @@ def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded
         load_state(model, read_state(weights), weights)
     named: Any = getattr(model, "names", None) or {}
     labels = tuple(str(named[i]) for i in range(len(named)))
+    if _classifies(model):
+        return Loaded(model, _square(model, package, trained=file.suffix == ".pt"), labels)
     step = int(max(getattr(model, "stride", torch.tensor([32.0])).max(), 32))
     return Loaded(model, Preprocess(size=(SIDE, SIDE), fit="letterbox", stride=step), labels, adapter="detection")
+
+
+def _classifies(model: nn.Module) -> bool:
+    """Whether the last of the network's layers ends in one linear layer: detectors have convolutions, or several."""
+    layers = [*getattr(model, "model", model).children()] or [model]
+    return sum(isinstance(part, nn.Linear) for part in layers[-1].modules()) == 1
+
+
+def _square(model: nn.Module, package: str, trained: bool) -> Preprocess:
+    """The shorter side brought to the trained size and the centre cut out, as these packages predict classes.
+
+    yolov5 normalises by ImageNet's statistics; the other package as the checkpoint's own transforms say.
+    """
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if package == "yolov5" else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    for step in getattr(getattr(model, "transforms", None), "transforms", ()):
+        if hasattr(step, "mean") and hasattr(step, "std"):
+            (r, g, b), (sr, sg, sb) = map(float, step.mean), map(float, step.std)
+            mean, std = (r, g, b), (sr, sg, sb)
+    args: Any = getattr(model, "args", None) or {}
+    told = (args if isinstance(args, dict) else vars(args)).get("imgsz") if trained else None
+    sides = [told, told] if isinstance(told, int) else list(told or [CLASSES_SIDE, CLASSES_SIDE])
+    size = int(sides[0]), int(sides[-1])
+    return Preprocess(size=size, fit="crop" if size[0] == size[1] else "stretch", mean=mean, std=std)
 
 
 def _check(file: Path, trusted: bool) -> None:

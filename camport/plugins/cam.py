@@ -39,7 +39,8 @@ class CAM(Explainer):
         """W_fc[class] . A, where the class weighs the rows of W_fc as the score weighs the logits."""
         (a,) = probe.activations
         weight = _linear(probe).weight.to(a.dtype)
-        class_weights = probe.score_weights()[0].flatten(1).to(a.dtype) @ weight
+        ((_, by_logits),) = probe.score_weights()
+        class_weights = by_logits.flatten(1).to(a.dtype) @ weight
         return (class_weights[:, :, None, None] * a).sum(1)
 
     def check(self, probe: Probe) -> None:
@@ -48,7 +49,8 @@ class CAM(Explainer):
             raise MethodError(f"cam explains one layer, the one that is pooled; {len(probe.layers)} were given")
         (a,) = probe.activations
         linear = _linear(probe)
-        logits = next((v for v in torch.utils._pytree.tree_leaves(probe.outputs) if isinstance(v, Tensor)), None)
+        read = probe.score_weights()
+        logits = read[0][0] if len(read) == 1 else None
         fits = linear.in_features == a.shape[1] and logits is not None and logits.shape[-1] == linear.out_features
         if fits and logits is not None:
             weight, bias = linear.weight.to(a.dtype), linear.bias

@@ -90,6 +90,11 @@ class OnnxModel(nn.Module):
         for name, node in nodes.items():
             self.add_module(name, node)
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What the file calls what `forward` returns, in its order."""
+        return self.plan.outputs
+
     def forward(self, *inputs: Tensor) -> Any:
         """The file's output, or a tuple of them.
 

@@ -1,0 +1,235 @@
+"""Which of a model's outputs are its classes, and whether they are logits: told once, from names, shapes and values."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camport.adapters.lineage import LINEAR, Lineage, Link, Origin
+from camport.errors import ModelError, UnknownNameError
+
+NAMES = (
+    r".*logits?",
+    r"cls|class(es)?|cls_?(score|prob|pred)s?|class_?(score|prob|pred)s?|classification|labels?",
+    r"pred(iction)?s?|prob(abilitie|ability|)s?|scores?",
+    r"out(put)?s?|y|y_hat",
+)
+"""What classes are called among several outputs, the surest first."""
+
+LOGISTIC = ("hardsigmoid", "reciprocal", "__rdiv__", "__rtruediv__", "rdiv")
+DIVISIONS, MANY = ("", "div", "true_divide", "__div__", "__truediv__"), 8
+"""What makes numbers between 0 and 1 of logits, and what may: an average, or what is not seen in a scripted model."""
+
+SUM, HALF_SUM = 1e-4, 1e-2
+"""How far a row of probabilities may be from 1, in float32 and wider and in half precision."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How classes are read out of a model's outputs; made by `reading`.
+
+    Attributes:
+        index: of the tensor among the floating-point tensors of the outputs.
+        name: its own, dotted; empty where the model returns nothing else.
+        shape: of the tensor for one image.
+        link: what the tensor is of logits; None where these are logits.
+        found: whether the logits behind it are at hand.
+        others: names and shapes of the tensors that may be the classes as well, where nobody chose.
+    """
+
+    index: int = 0
+    name: str = ""
+    shape: tuple[int, ...] = ()
+    link: Link | None = None
+    found: bool = False
+    others: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+def named(outputs: Any, names: Sequence[str] = ()) -> dict[str, Tensor]:
+    """Every floating-point tensor in the outputs by its dotted name: keys, fields and numbers.
+
+    Args:
+        outputs: a tensor, or tuples, dictionaries and objects of tensors.
+        names: of the parts of an outermost tuple, or of the tensor, where the model tells them.
+    """
+    if type(outputs) in (list, tuple) and len(names) == len(outputs):
+        outputs = dict(zip(names, outputs, strict=True))
+    elif isinstance(outputs, Tensor) and len(names) == 1:
+        outputs = {names[0]: outputs}
+    return {
+        name: value for name, value in _walk(outputs, "") if isinstance(value, Tensor) and value.is_floating_point()
+    }
+
+
+def reading(
+    outputs: Any, model: nn.Module, lineage: Lineage, chosen: str | int | None, row: Callable[[Tensor], Tensor | None]
+) -> Reading:
+    """How to read the classes out of `outputs`.
+
+    Args:
+        outputs: of a few images; their values are looked at, so this is not for tracing.
+        model: may know its number of classes, and its outputs' names.
+        lineage: was active as the model ran.
+        chosen: the user's word for it: a name, or a number among the floating-point tensors.
+        row: a tensor as [b,k], None where it cannot be one.
+
+    Raises:
+        ModelError: no tensor that may be classes.
+        UnknownNameError: no such output.
+    """
+    tensors = named(outputs, getattr(model, "output_names", ()))
+    rows = {name: z for name, tensor in tensors.items() if (z := row(tensor)) is not None}
+    if chosen is not None:
+        name = _chosen(chosen, tensors)
+        if name not in rows:
+            raise ModelError(f"output {name!r} is {tuple(tensors[name].shape)}; the classification adapter reads [b,k]")
+        return _read(name, rows[name], tensors, lineage)
+    if "logits" in tensors and "logits" not in rows:
+        rows = {}
+    if not rows:
+        shapes = ", ".join(str(tuple(v.shape)) for v in list(tensors.values())[:4])
+        found = f"the model returned {shapes or type(outputs).__name__ + ' without a floating-point tensor to explain'}"
+        raise ModelError(f"{found}; the classification adapter reads [b,k]. For other tasks see `camport adapters`")
+    if "logits" in rows:
+        return _read("logits", rows["logits"], tensors, lineage)
+    distinct = _distinct(rows)
+    name = _classes({n: rows[n] for n in distinct}, {n: lineage.of(tensors[n]) for n in distinct}, model)
+    others = tuple((n, tuple(tensors[n].shape)) for n in distinct if n != name)
+    return dataclasses.replace(_read(name, rows[name], tensors, lineage), others=others)
+
+
+def doubts(read: Reading, score_as: str) -> Iterator[str]:
+    """What a user should know of how the outputs are read."""
+    if read.others:
+        names = " and ".join(f"{name!r} {list(shape)}" for name, shape in read.others)
+        yield (
+            f"the model gives {len(read.others) + 1} outputs that may be its classes; {read.name!r} {list(read.shape)} "
+            f"is explained, and {names} {'is' if len(read.others) == 1 else 'are'} not. Choose by name: "
+            f"ClassificationAdapter(output={read.name!r}), on the command line --scores {read.name}"
+        )
+    if read.link and not read.found and score_as != "regression":
+        kind = "log-probabilities" if read.link.startswith("log") else "probabilities"
+        yield (
+            f"the model's outputs are {kind}, and the logits behind them were not found: {_explained(read, score_as)}. "
+            "A model that returns its logits is explained by them"
+        )
+
+
+def _explained(read: Reading, score_as: str) -> str:
+    if score_as == "contrast":
+        return "log-probabilities are contrasted"
+    if score_as == "binary":
+        return "the logit is computed of the probability"
+    return f"the score {score_as!r} is made of them as they are"
+
+
+def _chosen(chosen: str | int, tensors: Mapping[str, Tensor]) -> str:
+    if isinstance(chosen, str) and chosen in tensors:
+        return chosen
+    number = int(chosen) if re.fullmatch(r"-?\d+", str(chosen)) else None
+    if number is None or not -len(tensors) <= number < len(tensors):
+        raise UnknownNameError("output", str(chosen), tensors)
+    return list(tensors)[number]
+
+
+def _read(name: str, z: Tensor, tensors: Mapping[str, Tensor], lineage: Lineage) -> Reading:
+    tensor = tensors[name]
+    origin = lineage.of(tensor)
+    found = origin.logits is not None and origin.logits.shape == tensor.shape
+    link = origin.link if found else _looks_like(z, origin.maker)
+    return Reading(list(tensors).index(name), name, tuple(tensor.shape), link, found)
+
+
+def _looks_like(z: Tensor, maker: str) -> Link | None:
+    """Probabilities that no softmax is known to have made, by their values and by what made them."""
+    if maker in LINEAR:
+        return None
+    tolerance = HALF_SUM if z.dtype in (torch.float16, torch.bfloat16) else SUM
+    z = z.detach().double()
+    if z.shape[1] > 1 and bool((z <= 0).all()) and bool(((z.exp().sum(1) - 1).abs() < tolerance).all()):
+        return "log_softmax"
+    if not bool(((z >= 0) & (z <= 1)).all()):
+        return None
+    if z.shape[1] > 1 and bool(((z.sum(1) - 1).abs() < tolerance).all()):
+        return "softmax"
+    # logits may lie between 0 and 1 by chance, those of many classes hardly do
+    return "sigmoid" if maker in LOGISTIC or (maker in DIVISIONS and z.shape[1] >= MANY) else None
+
+
+def _distinct(rows: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors that do not say the same: of equal ones the first, of probabilities and logits the logits."""
+    kept: list[str] = []
+    for name, z in rows.items():
+        same = next((other for other in kept if z.shape == rows[other].shape and _same(rows[other], z)), None)
+        if same is None:
+            kept.append(name)
+        elif not torch.equal(rows[same], z) and _made_of(rows[same], z):
+            kept[kept.index(same)] = name
+    return kept
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(a, b) or _made_of(a, b) or _made_of(b, a)
+
+
+def _made_of(p: Tensor, z: Tensor) -> bool:
+    """Whether one is the probabilities, or their logarithm, of the other."""
+    tolerance = HALF_SUM if z.dtype in (torch.float16, torch.bfloat16) else SUM
+    z = z.detach().double()
+    made = [z.sigmoid()] if z.shape[1] == 1 else [z.softmax(1), z.log_softmax(1), z.sigmoid()]
+    return any(bool(((p - v).abs() < tolerance).all()) for v in made)
+
+
+def _classes(rows: Mapping[str, Tensor], origins: Mapping[str, Origin], model: nn.Module) -> str:
+    """The name of the classes: of those left by each piece of evidence in turn, the first."""
+    known = _known_classes(model)
+
+    def called(pattern: str) -> Callable[[str], bool]:
+        return lambda name: re.fullmatch(pattern, name.rpartition(".")[2].lower()) is not None
+
+    deepest = max(origin.depth for origin in origins.values())
+    evidence: list[Callable[[str], bool]] = [
+        lambda name: rows[name].shape[1] > 1,
+        *map(called, NAMES),
+        lambda name: rows[name].shape[1] == known,
+        lambda name: (origins[name].link or "").endswith("softmax"),
+        lambda name: origins[name].depth == deepest,
+    ]
+    left = list(rows)
+    for speaks in evidence:
+        left = [name for name in left if speaks(name)] or left
+    return left[0]
+
+
+def _known_classes(model: nn.Module) -> int | None:
+    config = getattr(model, "config", None)
+    for holder, name in ((model, "num_classes"), (config, "num_labels"), (model, "nc")):
+        count = getattr(holder, name, None)
+        if isinstance(count, int) and not isinstance(count, bool):
+            return count
+    return None
+
+
+def _walk(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Tensor):
+        yield name, value
+        return
+    if depth > 4:
+        return
+    if isinstance(value, Mapping):
+        parts = {str(key): part for key, part in value.items()}
+    elif isinstance(value, list | tuple):
+        fields = getattr(value, "_fields", None)
+        parts = dict(zip(fields or map(str, range(len(value))), value, strict=True))
+    elif dataclasses.is_dataclass(value) or type(value).__name__ == "SimpleNamespace":
+        parts = vars(value)
+    else:
+        return
+    for key, part in parts.items():
+        yield from _walk(part, f"{name}.{key}" if name else key, depth + 1)
