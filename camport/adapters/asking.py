@@ -12,26 +12,19 @@ from camport.adapters.reading import a_row_each, parts_of, whole
 from camport.core.grid import Grid, find_grid, patch_size
 from camport.errors import InputError, LayerError, nearest
 
-EMPTY = 'the question is empty; ask one, e.g. {"question": "how many sevens?"}'
+EMPTY = 'the question is empty; ask one, e.g. target={"question": "how many sevens?"}'
 
 
 def question_of(
     given: Any, vocabulary: Sequence[str], length: int | None, pad: int, images: Tensor
 ) -> Int[Tensor, "b t"]:
-    """A question as tokens for each image: a text, or int64 [t] or [b,t]; padded to `length`."""
+    """A question as tokens for each image: a text, a list of b texts, or int64 [t] or [b,t]; padded to `length`."""
     if isinstance(given, str):
-        words = given.lower().replace("?", " ").split()
-        if not words:
-            raise InputError(EMPTY)
-        if not vocabulary:
-            raise InputError(
-                f"the question {given!r} cannot be looked up: give its tokens, or the adapter a vocabulary"
-            )
-        for word in words:
-            if word not in vocabulary:
-                near = nearest(word, vocabulary) or list(vocabulary[:8])
-                raise InputError(f"the question has the word {word!r}, which is not known; nearest: {', '.join(near)}")
-        given = [list(vocabulary).index(word) for word in words]
+        given = _tokens(given, vocabulary)
+    elif isinstance(given, list | tuple) and given and all(isinstance(text, str) for text in given):
+        rows = [_tokens(text, vocabulary) for text in given]
+        longest = max(map(len, rows))
+        given = [row + [pad] * (longest - len(row)) for row in rows]
     question = whole(given, "question", "a text, int64 [t] or [b,t]", images.device)
     if not question.numel() or not bool((question != pad).any()):
         raise InputError(EMPTY)
@@ -43,6 +36,19 @@ def question_of(
             raise InputError(f"the question has {question.shape[1]} tokens; at most {length} are read")
         question = nn.functional.pad(question, (0, length - question.shape[1]), value=pad)
     return question
+
+
+def _tokens(text: str, vocabulary: Sequence[str]) -> list[int]:
+    words = text.lower().replace("?", " ").split()
+    if not words:
+        raise InputError(EMPTY)
+    if not vocabulary:
+        raise InputError(f"the question {text!r} cannot be looked up: give its tokens, or the adapter a vocabulary")
+    for word in words:
+        if word not in vocabulary:
+            near = nearest(word, vocabulary) or list(vocabulary[:8])
+            raise InputError(f"the question has the word {word!r}, which is not known; nearest: {', '.join(near)}")
+    return [list(vocabulary).index(word) for word in words]
 
 
 def answers_to(model: nn.Module, images: Tensor, question: Tensor, pad: int) -> Any:
@@ -109,12 +115,14 @@ def patches_behind_text(
 
 
 def named_answer(given: Any, answers: Sequence[str], what: str, images: Tensor) -> Int[Tensor, " b"]:
-    """An answer as its class for each image: a text among `answers`, an int or int64 [b]; -1 is the model's own."""
+    """An answer as its class for each image: a text among `answers` or a list of them, an int or int64 [b].
+
+    -1 is the model's own.
+    """
     if isinstance(given, str):
-        if given not in answers:
-            near = nearest(given, answers) or list(answers[:8]) or ["a number, since no answers are named"]
-            raise InputError(f"there is no {what} {given!r}; nearest: {', '.join(near)}")
-        given = list(answers).index(given)
+        given = _answer(given, answers, what)
+    elif isinstance(given, list | tuple) and given and all(isinstance(text, str) for text in given):
+        given = [_answer(text, answers, what) for text in given]
     classes = a_row_each(
         whole(given, what, "a text, a class or int64 [b]", images.device), 1, images.shape[0], what, "int64 [b]"
     )
@@ -123,15 +131,22 @@ def named_answer(given: Any, answers: Sequence[str], what: str, images: Tensor) 
     return classes
 
 
+def _answer(text: str, answers: Sequence[str], what: str) -> int:
+    if text not in answers:
+        near = nearest(text, answers) or list(answers[:8]) or ["a number, since no answers are named"]
+        raise InputError(f"there is no {what} {text!r}; nearest: {', '.join(near)}")
+    return list(answers).index(text)
+
+
 def parts_from(target: Any, known: Sequence[str]) -> dict[str, Any]:
     """A question, a pair of question and answer, or a dictionary, as a dictionary; InputError without a question."""
     if target is None:
         raise InputError(EMPTY)
-    if isinstance(target, str):
+    if isinstance(target, str | list | Tensor):
         return {"question": target}
     if isinstance(target, tuple) and len(target) == 2:
         return {"question": target[0], known[1]: target[1]}
-    parts = parts_of(target, known, f'{{"question": "how many sevens?", {known[1]!r}: ...}}')
+    parts = parts_of(target, known, f'{{"question": "how many sevens?", "{known[1]}": ...}}')
     if "question" not in parts:
         raise InputError(EMPTY)
     return parts

@@ -211,7 +211,7 @@ class CaptioningAdapter(Adapter):
         if "word" in parts and "span" in parts:
             raise InputError("target has word and span; give one of them")
         if "word" in parts:
-            rows = [self._word(row, parts["word"], parts.get("nth", 1)) for row in tokens.tolist()]
+            rows = [self._word(row, i, parts["word"], parts.get("nth", 1)) for i, row in enumerate(tokens.tolist())]
             span = torch.tensor(rows, device=device)
         else:
             span = whole(parts.get("span", (WHOLE, WHOLE)), "span", "(start, end) or int64 [b,2]", device)
@@ -247,7 +247,7 @@ class CaptioningAdapter(Adapter):
         )
         return torch.stack([torch.full_like(place[:, 0], first), ends.amin(1)], 1)
 
-    def _word(self, tokens: Sequence[int], word: Any, nth: Any) -> list[int]:
+    def _word(self, tokens: Sequence[int], image: int, word: Any, nth: Any) -> list[int]:
         if not self.vocabulary:
             raise InputError(f"the word {word!r} cannot be looked up: give the adapter its vocabulary, or a span")
         if not isinstance(word, str) or not isinstance(nth, int):
@@ -255,7 +255,10 @@ class CaptioningAdapter(Adapter):
         unknown = [token for token in tokens if token >= len(self.vocabulary)]
         if unknown:
             raise InputError(f"token {unknown[0]} is out of range: the vocabulary has {len(self.vocabulary)} tokens")
-        found = word_in(words_of([self.vocabulary[token] for token in tokens]), word, nth)
+        try:
+            found = word_in(words_of([self.vocabulary[token] for token in tokens]), word, nth)
+        except InputError as error:
+            raise InputError(f"image {image}: {error}") from None
         return [found.start, found.end]
 
     def _against(self, value: Any, device: torch.device) -> Tensor:

@@ -94,6 +94,8 @@ class ClassificationAdapter(Adapter):
                 weights = torch.as_tensor(target, dtype=images.dtype, device=device)
             except (TypeError, ValueError, RuntimeError) as error:
                 raise InputError(f"weights {target!r} are no numbers; give float [k] or [b,k]") from error
+            if not bool(weights.isfinite().all()):
+                raise InputError("weights have values that are NaN or infinite; give finite numbers, [k] or [b,k]")
             weights = weights.expand(b, -1) if weights.dim() == 1 else weights
             if weights.dim() != 2 or weights.shape[0] != b:
                 raise InputError(f"weights have shape {tuple(weights.shape)}; wanted [k] or [b,k] with b = {b}")

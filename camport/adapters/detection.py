@@ -168,6 +168,11 @@ class DetectionAdapter(Adapter):
         kept = likely[suppressed(boxes, scores[likely], classes[likely], self.iou, self.most)]
         return {"boxes": found.boxes[0, kept], "class_ids": classes[kept], "index": kept}
 
+    def classes_of(self, outputs: Any) -> int | None:
+        """The candidates' classes; None where each candidate names its one class."""
+        found = self._candidates(outputs)
+        return None if found.labels is not None else int(found.logits.shape[2])
+
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The matched candidate: its number, box, class, confidence and overlap with the box that was asked about."""
         found = self._candidates(outputs)

@@ -51,6 +51,10 @@ def numbers(value: Any, name: str, shape: str, dtype: torch.dtype, device: torch
     whole = not tensor.is_floating_point() and not tensor.is_complex() and tensor.dtype != torch.bool
     if tensor.is_complex() or not (whole or dtype.is_floating_point):
         raise InputError(f"{name} has dtype {str(tensor.dtype).removeprefix('torch.')}; wanted {shape}")
+    if tensor.is_floating_point():
+        bad = int((~tensor.isfinite()).sum())
+        if bad:
+            raise InputError(f"{name} has {bad} values that are NaN or infinite; wanted {shape} of finite numbers")
     return tensor.to(dtype)
 
 

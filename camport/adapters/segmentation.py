@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_
 from camport.adapters.speaking import up_to_vision
 from camport.core.adapter import Adapter
 from camport.core.layers import LayerName, Run, choose
-from camport.errors import InputError
+from camport.errors import InputError, ModelError
 
 PREDICTED = -1.0
 """In a mask: wherever the model predicts the class."""
@@ -38,14 +38,21 @@ class SegmentationAdapter(Adapter):
     Without a region it is where the model predicts the class; without a class (-1) the one that covers most of the
     region, or of the image but for the background.
 
+    A model of one channel, z [b,1,h,w], has two classes: 1, predicted where z > 0, with the score z, and 0 with -z. Of
+    probabilities p, all in [0,1], 1 is predicted where p > 1/2, and the scores are p and 1 - p. Class 1 is the default.
+
     Args:
         background: the class that is not chosen by itself; None where there is no such class.
+        probabilities: whether the model of one channel gives probabilities; None looks at what it gives first.
     """
 
     name: ClassVar[str] = "segmentation"
     title: ClassVar[str] = "One class of a semantic segmentation in a region"
+    settles_in_passing: ClassVar[bool] = True
+    sized: ClassVar[Mapping[str, Mapping[int, str]]] = {"mask": {1: "H", 2: "W"}}
 
     background: int | None = 0
+    probabilities: bool | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -62,6 +69,8 @@ class SegmentationAdapter(Adapter):
         classes = a_row_each(whole(given, "class", "one class or int64 [b]", device), 1, b, "class", "[b]")
         if bool((classes < -1).any()):
             raise InputError(f"class {int(classes.min())} is out of range; classes are 0 and up, -1 is the model's own")
+        if "class" in parts and "target" in parts:
+            raise InputError('target has "class" and "target", which are two names of one thing; give one of them')
         regions = [name for name in ("mask", "box", "pixel") if name in parts]
         if len(regions) > 1:
             raise InputError(f"target has {' and '.join(regions)}; give one region")
@@ -73,16 +82,17 @@ class SegmentationAdapter(Adapter):
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for a class the model does not have, or one that it predicts nowhere."""
-        z = _logits(outputs)
-        k = max(z.shape[1], 2) if self._binary(z) else z.shape[1]
+        k, binary = self.classes_of(outputs), _binary(_logits(outputs))
         for value in (int(target["target"].max()), self.background or 0):
             if not -1 <= value < k:
                 raise InputError(f"class {value} is out of range: the model has {k} classes (0..{k - 1})")
         resolved = self.resolve(outputs, target)
         for i, covered in enumerate(resolved["mask"].flatten(1).sum(1).tolist()):
             if covered <= 0:
+                c = int(resolved["target"][i])
+                limit = f", {self._limit(c)} is true of no pixel" if binary else ""
                 raise InputError(
-                    f"the model predicts class {int(resolved['target'][i])} nowhere in image {i}; name another class, "
+                    f"the model predicts class {c} nowhere in image {i}{limit}; name another class, "
                     'or a region: "mask", "box" or "pixel"'
                 )
 
@@ -91,9 +101,10 @@ class SegmentationAdapter(Adapter):
         mask = target["mask"]
         z = _stretched(_logits(outputs), mask)
         asked = mask < 0
-        if self._binary(z):
-            here = (z > 0).to(z.dtype)
-            classes = torch.where(target["target"] < 0, torch.zeros_like(target["target"]), target["target"])
+        if _binary(z):
+            classes = torch.where(target["target"] < 0, torch.ones_like(target["target"]), target["target"])
+            foreground = z > (0.5 if self.probabilities else 0)
+            here = (foreground == (classes > 0)[:, None, None, None]).to(z.dtype)
         else:
             winner = z.argmax(1, keepdim=True)
             each = (torch.arange(z.shape[1], device=z.device)[None, :, None, None] == winner).to(z.dtype)
@@ -109,7 +120,11 @@ class SegmentationAdapter(Adapter):
         """sum(mask * z_c) / sum(mask)."""
         mask = target["mask"]
         z = _logits(outputs)
-        own = z if self._binary(z) else (z * one_hot(target["target"], z)).sum(1, keepdim=True)
+        if _binary(z):
+            own = z * (2 * target["target"] - 1).to(z.dtype)[:, None, None, None]
+            own = own + (1 - target["target"]).to(z.dtype)[:, None, None, None] if self.probabilities else own
+        else:
+            own = (z * one_hot(target["target"], z)).sum(1, keepdim=True)
         own = _stretched(own, mask)[:, 0]
         weight = mask.to(own.dtype)
         return (own * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-6)
@@ -118,15 +133,46 @@ class SegmentationAdapter(Adapter):
         """The classes."""
         return target["target"]
 
-    def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Random classes in random boxes, every second the model's own class and region, at the logits' size."""
+    def settled(self, model: nn.Module, outputs: Any) -> SegmentationAdapter:
+        """Knowing whether one channel holds probabilities, from what the model gives for one image."""
+        if self.probabilities is not None or outputs is None:
+            return self
+        try:
+            z = _logits(outputs)
+        except ModelError:  # said by `check`, of all images
+            return self
+        return replace(self, probabilities=_binary(z) and bool((z >= 0).all() and (z <= 1).all()))
+
+    def classes_of(self, outputs: Any) -> int:
+        """The channels; two of one channel."""
         z = _logits(outputs)
-        h, w = z.shape[2:]
+        return 2 if _binary(z) else int(z.shape[1])
+
+    def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
+        """That probabilities are explained."""
+        if self.probabilities:
+            yield (
+                "the model's one channel lies in [0,1] and is read as a probability: predicted above 1/2, and "
+                "explained as it is, where a logit would not saturate. SegmentationAdapter(probabilities=False) reads "
+                "logits"
+            )
+
+    def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """As `sample_for`, with masks at the logits' size."""
+        return self._sample(outputs, _logits(outputs).shape[2:], batch, generator)
+
+    def sample_for(self, images: Tensor, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Random classes in random boxes, every second the model's own class and region, at the images' size."""
+        return self._sample(outputs, images.shape[2:], batch, generator)
+
+    def _sample(self, outputs: Any, size: Sequence[int], batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        z = _logits(outputs)
+        h, w = size
         mask = torch.zeros(batch, h, w, dtype=z.dtype)
         for row in mask:
             y, x = (int(torch.randint(0, max(n // 2, 1), (1,), generator=generator)) for n in (h, w))
             row[y : y + h // 2 + 1, x : x + w // 2 + 1] = 1
-        classes = torch.randint(z.shape[1], (batch,), generator=generator)
+        classes = torch.randint(2 if _binary(z) else z.shape[1], (batch,), generator=generator)
         classes[1::2], mask[1::2] = -1, PREDICTED
         return {"target": classes, "mask": mask}
 
@@ -135,8 +181,9 @@ class SegmentationAdapter(Adapter):
         head = next((i for i, run in enumerate(runs) if run.name.startswith(HEADS)), 0)
         return [choose(up_to_vision(runs[:head] if head else runs))]
 
-    def _binary(self, z: Tensor) -> bool:
-        return z.shape[1] == 1
+    def _limit(self, c: int) -> str:
+        name, limit = ("p", "1/2") if self.probabilities else ("z", "0")
+        return f"{name} {'>' if c else '<='} {limit}"
 
     def _mask(self, kind: str, value: Any, images: Tensor) -> Tensor:
         b, (h, w), device = images.shape[0], images.shape[2:], images.device
@@ -144,9 +191,13 @@ class SegmentationAdapter(Adapter):
             mask = torch.as_tensor(value, device=device) if isinstance(value, Tensor) else value
             given = numbers(mask, "mask", "[H,W] or [b,H,W]", images.dtype, device)
             mask = a_row_each(given, 3, b, "mask", "[H,W] or [b,H,W]")
-            own = bool((mask == PREDICTED).flatten(1).all(1).all())
-            if not own and bool((mask < 0).any()):
-                raise InputError(f"mask has values down to {float(mask.min()):g}; weights of pixels are 0 and more")
+            wrong = (mask < 0).flatten(1).any(1) & ~(mask == PREDICTED).flatten(1).all(1)
+            if bool(wrong.any()):
+                i = int(wrong.nonzero()[0])
+                raise InputError(
+                    f"mask of image {i} has values down to {float(mask[i].min()):g}; weights of pixels are 0 and more, "
+                    "or -1 for all of them: where the model predicts the class"
+                )
             empty = [i for i, covered in enumerate(mask.flatten(1).any(1).tolist()) if not covered]
             if empty:
                 raise InputError(f"mask of image {empty[0]} is empty; mark at least one pixel")
@@ -168,6 +219,10 @@ class SegmentationAdapter(Adapter):
         if not bool(mask.flatten(1).any(1).all()):
             raise InputError(f"{kind} {rows.tolist()} holds no pixel's centre; make it larger")
         return mask
+
+
+def _binary(z: Tensor) -> bool:
+    return z.shape[1] == 1
 
 
 def _logits(outputs: Any) -> Float[Tensor, "b k h w"]:

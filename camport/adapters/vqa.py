@@ -92,8 +92,15 @@ class VqaAdapter(Adapter):
             largest = int(target[name].max())
             if largest >= k:
                 raise InputError(f"{name} {largest} is out of range: the model has {k} answers (0..{k - 1})")
-        if self.contrast and k < 2:
+        if not self.contrast:
+            return
+        if k < 2:
             raise InputError(f"a contrast needs a second answer, the model has {k}")
+        resolved = self.resolve(outputs, target)
+        same = resolved["answer"] == resolved["against"]
+        if bool(same.any()):
+            i = int(same.nonzero()[0])
+            raise InputError(f"answer and against of image {i} are both {int(resolved['answer'][i])}; give another one")
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """-1 becomes what the model answers; against it, the likeliest other answer."""

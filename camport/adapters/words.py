@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,15 @@ from camport.core.explanation import Explanation
 from camport.errors import InputError, nearest
 
 BEGINS = ("Ġ", "▁")
-CONTINUES = "##"
+"""What begins a word, in GPT-2's vocabularies and in SentencePiece's."""
+CONTINUES, ENDS = "##", "</w>"
+"""What continues a word in BERT's vocabularies, and what ends one in CLIP's."""
+SPECIAL = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+UNKNOWN = re.compile(r"<\|?unk(?:nown)?\|?>|\[UNK\]", re.IGNORECASE)
+"""A word like any other, whose letters the vocabulary lacks."""
+INNER = re.compile("[-'\u2019.,:/]")
+"""Punctuation within a word: t-shirt, don't, 3.5."""
 
 
 @dataclass(frozen=True)
@@ -35,26 +44,93 @@ def words_of(pieces: Sequence[str]) -> list[Word]:
     """The words that tokens make, the pieces of each joined; special tokens are none, and what is behind the end.
 
     `pieces` are the tokens as texts, `tokenizer.convert_ids_to_tokens(tokens)` in transformers. "##ing" continues a
-    word; where any piece begins with "Ġ" or "▁", those that do not continue one.
+    word, "dog</w>" ends one; where any piece begins with "Ġ" or "▁", those that do not continue one. An unknown word
+    ("<unk>", "[UNK]") is a word. "<0xC3>" is a byte: of a word, decoded with its neighbours as UTF-8, or a line break
+    between words. The first other special token behind a word ends the caption.
     """
-    marked = any(piece.startswith(BEGINS) for piece in pieces)
-    found: list[Word] = []
+    rule = _rule(pieces)
+    found: list[tuple[list[str], int, int]] = []  # the pieces of a word, and where they stand
     open_word = False
     for i, piece in enumerate(pieces):
+        byte = BYTE.fullmatch(piece)
+        if byte and int(byte[1], 16) <= 0x20:  # a blank or a line break
+            open_word = False
+            continue
         if _special(piece):
             if found:
                 break
             open_word = False
             continue
-        begins = not piece.startswith(CONTINUES) and (not marked or piece.startswith(BEGINS) or _punctuation(piece))
-        text = piece.removeprefix(CONTINUES).lstrip("".join(BEGINS))
-        if begins or not open_word:
-            found.append(Word(text, i, i + 1))
+        behind = pieces[i + 1] if i + 1 < len(pieces) else ""
+        if open_word and not rule.begins(piece, behind):
+            texts, start, _ = found.pop()
+            found.append(([*texts, rule.text(piece)], start, i + 1))
         else:
-            last = found.pop()
-            found.append(Word(last.text + text, last.start, i + 1))
-        open_word = True
-    return found
+            found.append(([rule.text(piece)], i, i + 1))
+        open_word = not rule.ends(piece)
+    return [Word(_decoded(texts, rule.byte_letters), start, end) for texts, start, end in found]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How a vocabulary marks where words begin and end."""
+
+    marked: bool
+    ended: bool
+    byte_letters: bool
+
+    def begins(self, piece: str, behind: str) -> bool:
+        if BYTE.fullmatch(piece) or piece.startswith(CONTINUES):
+            return False
+        if UNKNOWN.fullmatch(piece):
+            return True
+        if self.ended:  # what was open goes on until a piece ends it
+            return False
+        if not self.marked or piece.startswith(BEGINS):
+            return True
+        inside = INNER.fullmatch(piece) and not (behind.startswith(BEGINS) or _special(behind) or _punctuation(behind))
+        return _punctuation(piece) and not inside
+
+    def ends(self, piece: str) -> bool:
+        return bool(UNKNOWN.fullmatch(piece)) or (self.ended and piece.endswith(ENDS))
+
+    def text(self, piece: str) -> str:
+        return piece.removeprefix(CONTINUES).lstrip("".join(BEGINS)).removesuffix(ENDS)
+
+
+def _rule(pieces: Sequence[str]) -> _Rule:
+    return _Rule(
+        marked=any(piece.startswith(BEGINS) for piece in pieces),
+        ended=any(piece.endswith(ENDS) for piece in pieces),
+        byte_letters=any(piece.startswith("Ġ") for piece in pieces),
+    )
+
+
+def _decoded(texts: Sequence[str], byte_letters: bool) -> str:
+    """The pieces of a word with their bytes as letters: "<0xC3>", "<0xA9>", and GPT-2's letters that are bytes."""
+    raw = b""
+    for text in texts:
+        byte = BYTE.fullmatch(text)
+        if byte:
+            raw += bytes([int(byte[1], 16)])
+        elif byte_letters and all(letter in _BYTE_OF for letter in text):
+            raw += bytes(_BYTE_OF[letter] for letter in text)
+        else:
+            raw += text.encode()
+    return raw.decode("utf-8", errors="replace")
+
+
+def _letters() -> dict[str, int]:
+    """GPT-2's table: printable bytes stand for themselves, the others for the letters from U+0100 on."""
+    own = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    table = {chr(byte): byte for byte in own}
+    for byte in range(256):
+        if byte not in own:
+            table[chr(256 + len(table) - len(own))] = byte
+    return table
+
+
+_BYTE_OF = _letters()
 
 
 def word_in(words: Sequence[Word], text: str, nth: int = 1) -> Word:
@@ -125,7 +201,8 @@ def explain_words(bound: Bound, image: Tensor, caption: Any = None, *, pieces: S
 
 
 def _special(piece: str) -> bool:
-    return len(piece) > 2 and piece[0] + piece[-1] in ("<>", "[]")
+    """Whether it is no text: a start, an end, a padding."""
+    return bool(SPECIAL.fullmatch(piece)) and not (BYTE.fullmatch(piece) or UNKNOWN.fullmatch(piece))
 
 
 def _punctuation(text: str) -> bool:

@@ -101,8 +101,7 @@ def _question(
 def _region(
     explainer: Explainer, picture: Image, placement: Placement, target: str | None, box: Sequence[str] | None
 ) -> tuple[dict[str, Any], str]:
-    port = next(port for port in explainer.inputs if port.name == "mask")
-    height, width = (size for size in port.shape[1:] if isinstance(size, int))
+    height, width = placement.network
     mask = np.full((1, height, width), -1, np.float32)
     if box:
         if len(box) > 1:

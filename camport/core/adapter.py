@@ -29,6 +29,7 @@ class Adapter(ABC):
         lists: without a target, `listed` finds several in an image, each explained for itself.
         settles_in_passing: `settled` takes what the first explanation hears of all images, so that no pass is made for
             it alone.
+        sized: which axes of which inputs have the images' height "H" and width "W", e.g. {"mask": {1: "H", 2: "W"}}.
     """
 
     name: ClassVar[str]
@@ -36,6 +37,7 @@ class Adapter(ABC):
     method: ClassVar[str] = "gradcam"
     lists: ClassVar[bool] = False
     settles_in_passing: ClassVar[bool] = False
+    sized: ClassVar[Mapping[str, Mapping[int, str]]] = {}
 
     @property
     @abstractmethod
@@ -82,6 +84,12 @@ class Adapter(ABC):
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """A target for `batch` images as a user might give it, to compare an exported graph with eager PyTorch."""
 
+    def sample_for(
+        self, images: Float[Tensor, "n c H W"], outputs: Any, batch: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """As `sample`, for adapters whose targets have the images' size."""
+        return self.sample(outputs, batch, generator)
+
     def unwrap(self, model: nn.Module) -> nn.Module:
         """The network itself, where the user's object is a wrapper that keeps gradients from it."""
         return model
@@ -104,6 +112,10 @@ class Adapter(ABC):
     def said(self, outputs: Any) -> Any:
         """The model's own output, where `call` puts something around it."""
         return outputs
+
+    def classes_of(self, outputs: Any) -> int | None:
+        """How many classes a target may name, for the metadata of an exported file; None where that is not known."""
+        return None
 
     def figures(self, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What `Explanation.figures` tells of a resolved target."""

@@ -55,7 +55,7 @@ def warn(explanation: Explanation, probe: Probe) -> None:
             ReluRuleWarning,
             stacklevel=3,
         )
-    flat = explanation.raw.flatten(1).amax(1) == explanation.raw.flatten(1).amin(1)
+    flat = explanation.heatmap.flatten(1).amax(1) == 0
     if bool(flat.any()):
         image = int(flat.nonzero()[0])
         gradients = [g[image] for g in explanation.gradients or []]

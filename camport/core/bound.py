@@ -24,6 +24,7 @@ from camport.core.heatmap import minmax
 from camport.core.kinds import explained, recorded
 from camport.core.layers import LayerName, Layers, parse_layers
 from camport.core.loop import Tick, limited
+from camport.core.not_finite import check_finite
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.reading import Readings
@@ -57,6 +58,7 @@ class Bound:
         self.model, self.explainer, self.adapter, self.chunk = model, explainer, adapter, chunk
         self.preprocess, self.labels = preprocess, labels
         self._settled, self._readings = False, Readings()
+        self._classes: int | None = None  # known when a program is made
         self._layers: list[LayerName] | None = [] if not explainer.needs_layer else None
         if layer is not None and explainer.needs_layer:
             self._layers = parse_layers(model, layer)
@@ -129,8 +131,13 @@ class Bound:
         with warnings.catch_warnings(), limited(2):
             warnings.simplefilter("ignore", FlatMapWarning)
             # refuses what does not fit, and chooses the layer; nothing is listed, so nothing need be found in `images`
-            self._explained(check_images(images, self.model), target, lists=False)
-        return BoundProgram(self, rows(self._prepared(target, images), 1))
+            images = check_images(images, self.model)
+            self._explained(images, target, lists=False)
+        example = rows(self._prepared(target, images), 1)
+        with torch.no_grad(), random_state_kept(images.device):
+            outputs = self.adapter.ask(double_of(self.model), images[:1].clone(), example)
+            self._classes = self.adapter.classes_of(outputs)
+        return BoundProgram(self, example)
 
     def metadata(self, images: Tensor) -> dict[str, str]:
         """The `camport.*` properties of an exported file."""
@@ -148,6 +155,8 @@ class Bound:
             "camport.adapter": json.dumps(adapter),
             "camport.preprocess": json.dumps(dict(preprocess)),
         }
+        if self._classes is not None:
+            found["camport.classes"] = str(self._classes)
         if self.labels:
             found["camport.labels"] = json.dumps(list(self.labels))
         return found
@@ -173,6 +182,7 @@ class Bound:
         if not self._settled:
             check_alone(probe.adapter, double, probe.outputs, images, given)
         self.adapter, self._settled = probe.adapter, True
+        check_finite(self.explainer.name, probe.y, raw, double, lambda: probe.run_with(probe.images.clone()))
         heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
         explanation = Explanation(
             heatmap=heatmap,
@@ -263,6 +273,7 @@ class BoundProgram:
     def __init__(self, bound: Bound, example: Mapping[str, Tensor]) -> None:
         self.bound, self.example = bound, example
         self.inputs = ("images", *bound.adapter.inputs)
+        self.sized = bound.adapter.sized
         self.state = tensors(bound.model)
 
     def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -293,7 +304,7 @@ class BoundProgram:
         with torch.no_grad():
             double = double_of(self.bound.model)
             outputs = self.bound.adapter.ask(double, images[:1], self.example)
-        target = self.bound.adapter.sample(outputs, batch, generator)
+        target = self.bound.adapter.sample_for(images, outputs, batch, generator)
         return {"images": drawn, **{k: v.to(images.device) for k, v in target.items()}}
 
 

@@ -25,6 +25,11 @@ def upsample(maps: Float[Tensor, "*n h w"], size: Size) -> Float[Tensor, "*n H W
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
+FLAT = 1e-6
+"""A map whose range is a smaller share of its largest magnitude is constant: float32 rounds to 1.2e-7 of a value, and
+resampling a constant map gives a few such steps. One number for all types, so that a file agrees with float64."""
+
+
 def minmax(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
     """`(m - min) / (max - min)` for each image, and 0 where the map is flat.
 
@@ -32,7 +37,9 @@ def minmax(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
     """
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low
-    return (maps - low) / torch.where(span > 0, span, torch.ones_like(span))
+    varies = span > FLAT * torch.maximum(low.abs(), high.abs())
+    # the difference is what is put to 0: rounding noise of a large constant is no small number
+    return torch.where(varies, maps - low, torch.zeros_like(maps)) / torch.where(varies, span, torch.ones_like(span))
 
 
 def scaled_as(raw: Float[Tensor, "b h w"], size: tuple[int, int], library: Scaling) -> Float[Tensor, "b y x"]:

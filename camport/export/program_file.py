@@ -198,6 +198,8 @@ def dynamic_axes(program: Traceable, dynamic: str) -> DynamicAxes:
     axes: dict[str, dict[int, str]] = {name: {0: "b"} for name in program.inputs}
     if dynamic == "batch+size":
         axes[program.inputs[0]].update({2: "H", 3: "W"})
+        for name, named in getattr(program, "sized", {}).items():
+            axes[name].update(named)
     return axes
 
 

@@ -15,6 +15,7 @@ class Selected:
     def __init__(self, program: Traceable, outputs: Sequence[str]) -> None:
         self.program, self.outputs = program, tuple(outputs)
         self.inputs, self.state = program.inputs, program.state
+        self.sized = getattr(program, "sized", {})
 
     def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The chosen outputs of the program."""

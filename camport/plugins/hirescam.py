@@ -6,6 +6,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from camport.core.cancellation import warn_of_cancellation
 from camport.core.explainer import Explainer
 from camport.core.fusion import Fusion, over_layers
 from camport.core.probe import Probe
@@ -18,6 +19,8 @@ class HiResCAM(Explainer):
     .. math:: L = \mathrm{ReLU}\Big(\sum_k G_k \odot A_k\Big), \quad G = \partial y^c / \partial A
 
     Draelos and Carin 2020, arXiv 2011.08891, eq. 3.
+
+    Before a layer normalisation that sees place by place the products cancel to rounding noise, which is warned of.
 
     Map: [b,h,w] of the layer, >= 0; signed without the ReLU of the display, `relu=False`.
     Cost: `1` forward pass, and the backward pass behind the layer.
@@ -44,3 +47,7 @@ class HiResCAM(Explainer):
             return signed.relu() if self.relu else signed
 
         return over_layers(probe, layer_map, self.fusion)
+
+    def check(self, probe: Probe) -> None:
+        """Warns where the products cancel over the channels, as before a layer normalisation."""
+        warn_of_cancellation(self.name, probe, probe.gradients)

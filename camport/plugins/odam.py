@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from camport.core.cancellation import warn_of_cancellation
 from camport.core.explainer import Explainer
 from camport.core.fusion import Fusion, over_layers
 from camport.core.loop import traced
@@ -55,6 +56,10 @@ class ODAM(Explainer):
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """relu(sum_k smooth(G_k) A_k)."""
         return over_layers(probe, lambda a, g: (self._smooth(g) * a).sum(1).relu(), self.fusion)
+
+    def check(self, probe: Probe) -> None:
+        """Warns where the products cancel over the channels, as before a layer normalisation."""
+        warn_of_cancellation(self.name, probe, [self._smooth(g) for g in probe.gradients])
 
     def _smooth(self, g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """A Gaussian that sums to one, along one axis and then the other; outside the map gradients are 0.

@@ -1,4 +1,7 @@
-"""Whole numbers that name something: tokens, answers, spans. The engine takes any, or fails with a page of its own."""
+"""What a target names: tokens, answers, spans, boxes, regions. The engine takes any, and explains something else.
+
+The twins in PyTorch are the adapters' `prepare` and `check`; the same wrong inputs are refused there.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +13,7 @@ from camport.runtime.ports import Port
 
 
 def check_asked(feeds: Mapping[str, np.ndarray], outputs: Sequence[Port], metadata: Mapping[str, Any]) -> None:
-    """InputError for a token, an answer or a span of a caption that the graph does not have.
+    """InputError for a token, an answer, a span, a box or a region that the graph cannot explain.
 
     Args:
         feeds: the inputs, as the graph takes them.
@@ -33,6 +36,13 @@ def check_asked(feeds: Mapping[str, np.ndarray], outputs: Sequence[Port], metada
             _check_range(name, feeds[name], least, known, what)
     if "tokens" in feeds and "span" in feeds:
         _check_spans(feeds["span"], feeds["tokens"].shape[1])
+    if "question" in feeds:
+        _check_question(feeds["question"], (options or {}).get("pad", 0))
+    task = adapter.get("name") if isinstance(adapter, dict) else None
+    if task == "detection" and "boxes" in feeds and "images" in feeds:
+        _check_boxes(feeds["boxes"], feeds["images"].shape, metadata)
+    if task == "segmentation" and "mask" in feeds:
+        _check_masks(feeds["mask"])
 
 
 def _check_range(name: str, array: np.ndarray, least: int, known: int | None, what: str) -> None:
@@ -51,3 +61,43 @@ def _check_spans(spans: np.ndarray, length: int) -> None:
                 f"span ({start}, {end}) of image {i} is no part of the caption's {length} tokens: "
                 f"1 <= start < end <= {length}, since token 0 is the start, or (-1, -1) for the whole caption"
             )
+
+
+def _check_question(questions: np.ndarray, pad: Any) -> None:
+    for i, row in enumerate(questions):
+        if isinstance(pad, int) and (row == pad).all():
+            raise InputError(f"the question of image {i} is empty: each token is {pad}, the padding; ask one")
+
+
+def _check_boxes(boxes: np.ndarray, images: tuple[int, ...], metadata: Mapping[str, Any]) -> None:
+    """A box is left < right and top < bottom and touches the image, or is 0 everywhere: the best candidate."""
+    preprocess = metadata.get("preprocess")
+    # where the file prepares its pictures, boxes are in pixels of the network and not of what is fed
+    if getattr(preprocess, "in_graph", False):
+        size = getattr(preprocess, "size", None)
+        if size is None:
+            return
+        height, width = size
+    else:
+        height, width = images[2:]
+    for i, (left, top, right, bottom) in enumerate(boxes.tolist()):
+        shown = f"box ({left:g}, {top:g}, {right:g}, {bottom:g}) of row {i}"
+        if not any((left, top, right, bottom)):
+            continue
+        if right <= left or bottom <= top:
+            raise InputError(f"{shown} has no area; wanted left < right and top < bottom, in pixels")
+        if right <= 0 or bottom <= 0 or left >= width or top >= height:
+            raise InputError(f"{shown} lies outside the image, which is {width} wide and {height} high")
+
+
+def _check_masks(masks: np.ndarray) -> None:
+    for i, mask in enumerate(masks):
+        if (mask == -1).all():
+            continue
+        if (mask < 0).any():
+            raise InputError(
+                f"mask of image {i} has values down to {mask.min():g}; weights of pixels are 0 and more, or -1 for all "
+                "of them: where the model predicts the class"
+            )
+        if not mask.any():
+            raise InputError(f"mask of image {i} is empty; mark at least one pixel")

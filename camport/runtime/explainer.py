@@ -15,7 +15,7 @@ from camport.runtime.metadata import parse_metadata
 from camport.runtime.ports import Port
 from camport.runtime.preprocess import Preprocess
 from camport.runtime.providers import Provider
-from camport.runtime.result import Result
+from camport.runtime.result import Result, check_result
 from camport.runtime.session import open_session, short
 
 
@@ -99,12 +99,12 @@ class Explainer:
 
         Raises:
             InputError: an input that is missing or of the wrong dtype, rank, size, count or range, or not
-                finite; `only` empty or a text.
+                finite; `only` empty or a text; a region where the model predicts the class nowhere.
             UnknownNameError: an input or output the graph does not have, or an unknown class name.
-            ModelError: the engine failed.
+            ModelError: the engine failed, or its score or heatmap is not finite.
         """
         feeds = self._feeds(self.inputs, {"images": images, "target": target, **inputs}, {})
-        return self._run(self._place(feeds), only)
+        return self._run(self._place(feeds), only, feeds)
 
     def hold(self, images: Any, **inputs: Any) -> "Held":
         """Copies images, and further inputs where given, to the device once, to be explained many times.
@@ -144,7 +144,9 @@ class Explainer:
         except Exception as error:
             raise ModelError(f"{self.path}: inputs cannot be copied to {self.device.kind}: {short(error)}") from None
 
-    def _run(self, placed: Mapping[str, BoundValue], only: Sequence[str] | None) -> Result:
+    def _run(
+        self, placed: Mapping[str, BoundValue], only: Sequence[str] | None, feeds: Mapping[str, np.ndarray]
+    ) -> Result:
         names = [port.name for port in self.outputs]
         if isinstance(only, str) or (only is not None and not only):
             raise InputError(f'only is {only!r}; give a list of outputs, e.g. ["heatmap"], or None for all')
@@ -153,9 +155,11 @@ class Explainer:
             if name not in names:
                 raise UnknownNameError("output", name, names)
         try:
-            return Result(run_bound(self._session, self.device, placed, wanted))
+            result = Result(run_bound(self._session, self.device, placed, wanted))
         except Exception as error:
             raise ModelError(f"{self.path} failed to run: {short(error)}") from None
+        check_result(result, feeds, self.path.name)
+        return result
 
     def __repr__(self) -> str:
         method, layer = (_name(self.metadata.get(key, "?")) for key in ("method", "layer"))
@@ -164,7 +168,10 @@ class Explainer:
         return "\n".join([head, *ports, ")"])
 
     def _classes(self) -> int | None:
-        """How many classes `target` may name, where the graph says it."""
+        """How many classes `target` and `class_ids` may name, where the file says it."""
+        known = self.metadata.get("classes", "")
+        if isinstance(known, str) and known.isdecimal():
+            return int(known)
         shape = next((port.shape for port in self.outputs if port.name == "outputs"), ())
         # a single output is binary or a regression, whose targets are no indices into it
         if len(shape) in (2, 4) and isinstance(shape[1], int) and shape[1] > 1:
@@ -204,7 +211,7 @@ class Held:
         whole = self._explainer
         rest = [port for port in whole.inputs if port.name not in self._placed]
         feeds = whole._feeds(rest, {"target": target, **inputs}, dict(self._sizes))
-        return whole._run({**self._placed, **whole._place(feeds)}, only)
+        return whole._run({**self._placed, **whole._place(feeds)}, only, feeds)
 
 
 def _name(value: Any) -> str:

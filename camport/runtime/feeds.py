@@ -36,7 +36,7 @@ def build_feeds(
         ports: the graph's inputs, the one that sets the batch size first.
         values: what was passed; None counts as left out.
         labels: class names by index, where known.
-        classes: number of classes `target` may name, where known.
+        classes: number of classes `target` or `class_ids` may name, where known.
         sizes: what the dynamic axes' names are bound to, as (size, input that set it); filled in. Inputs that are fed
             in parts share one.
 
@@ -58,10 +58,9 @@ def build_feeds(
         array = _with_batch(port, array, sizes)
         _check_sizes(port, array, sizes)
         _check_finite(port, array)
-        if port.name == "target" and array.dtype.kind == "i" and classes is not None:
-            _check_classes(port.name, array, classes)
-        elif port.name == "class_ids" and labels is not None:
-            _check_classes(port.name, array, len(labels))
+        known = classes if classes is not None or port.name == "target" or not labels else len(labels)
+        if port.name in CLASS_INPUTS and array.dtype.kind == "i":
+            _check_classes(port.name, array, known)
         feeds[port.name] = np.ascontiguousarray(array)
     return feeds
 
@@ -186,11 +185,11 @@ def _check_finite(port: Port, array: np.ndarray) -> None:
     )
 
 
-def _check_classes(name: str, array: np.ndarray, classes: int) -> None:
+def _check_classes(name: str, array: np.ndarray, classes: int | None) -> None:
+    there = "classes are 0 and up" if classes is None else f"the graph has {classes} classes, 0 to {classes - 1}"
     for i, value in enumerate(array.reshape(len(array), -1)):
         for index in value:
-            if not -1 <= index < classes:
+            if index < -1 or (classes is not None and index >= classes):
                 raise InputError(
-                    f"{name} {index} of image {i} is out of range: the graph has {classes} classes, "
-                    f"0 to {classes - 1}, or -1 for the model's own choice"
+                    f"{name} {index} of image {i} is out of range: {there}, or -1 for the model's own choice"
                 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from camport.errors import UnknownNameError
+from camport.errors import InputError, ModelError, UnknownNameError
 
 
 class UnknownOutputError(UnknownNameError, KeyError, AttributeError):  # type: ignore[misc]  # both have a name
@@ -48,6 +48,33 @@ class Result(Mapping[str, np.ndarray]):
     def __repr__(self) -> str:
         lines = [f"  {name:14} {_describe(array)}" for name, array in self._arrays.items()]
         return "\n".join(["Result(", *lines, ")"])
+
+
+def check_result(result: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray], path: str) -> None:
+    """Refuses what is no explanation.
+
+    Raises:
+        ModelError: a score or a heatmap with NaN or infinite values.
+        InputError: a region that the model predicts nowhere, so that there is nothing to explain.
+    """
+    for name in ("score", "heatmap"):
+        array = result.get(name)
+        if array is None or array.dtype.kind != "f" or np.isfinite(array).all():
+            continue
+        row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))[0])
+        raise ModelError(
+            f"{path}: {name} of row {row} has {int((~np.isfinite(array)).sum())} values that are not finite; the "
+            "model's weights or its inputs overflow"
+        )
+    mask, heatmap = feeds.get("mask"), result.get("heatmap")
+    if mask is None or heatmap is None or "score" not in result:
+        return
+    for row, (region, map_, score) in enumerate(zip(mask, heatmap, result["score"], strict=False)):
+        # an empty region gives a mean of nothing, which is exactly 0
+        if score == 0 and (region == -1).all() and not map_.any():
+            raise InputError(
+                f"the model predicts the class nowhere in image {row}; name another class, or a region: mask"
+            )
 
 
 def _describe(array: np.ndarray) -> str:

@@ -126,7 +126,7 @@ def test_one_logit_a_pixel():
         ({"class": 1, "box": (3, 3, 3, 5)}, "is empty or outside"),
         ({"class": 1, "pixel": (18, 0)}, "pixel .* outside the image"),
         ({"class": 1, "mask": torch.zeros(14, 18)}, "mask of image 0 is empty"),
-        ({"class": 1, "mask": torch.full((14, 18), -0.5)}, "mask has values down to -0.5"),
+        ({"class": 1, "mask": torch.full((14, 18), -0.5)}, "mask of image 0 has values down to -0.5"),
         ({"class": 1, "mask": torch.zeros(3, 14, 18)}, r"mask has shape \(3, 14, 18\); wanted"),
         ({"class": 1, "mask": torch.ones(14, 18), "box": (0, 0, 1, 1)}, "target has mask and box; give one region"),
         ({"klass": 1}, "target has 'klass'; it can have class"),
