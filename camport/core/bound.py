@@ -110,7 +110,7 @@ class Bound:
         images = check_images(images, self.model)
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
-            found = self._found(images, given, target is None and self.adapter.lists)
+            found = restarted(lambda: self._found(images, given, target is None and self.adapter.lists))
         return found if self._layers is None else replace(found, layers=self._layers, refused=None)
 
     def program(self, images: Tensor, target: Any = None) -> BoundProgram:

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 
 from camport.core.adapter import Adapter
 from camport.core.guard import guarded
+from camport.core.loop import traced
 from camport.core.replica import origin
 from camport.core.uncheckpointed import uncheckpointed
 from camport.core.writes import watched
@@ -30,9 +31,11 @@ def _private(double: nn.Module) -> Iterator[None]:
         yield
         return
     # torch.jit calls some operators with wrong arguments where a mode watches them (seen in 2.15)
-    writes = nullcontext() if known.scripted else watched(known.model, known.parameters)
+    watches = not (known.known or known.scripted or traced())
+    writes = watched(known.model, known.parameters, known.shares) if watches else nullcontext()
     with guarded(known.modules, type(double).__name__), uncheckpointed(), writes:
         yield
+    known.known = known.known or watches
 
 
 def prepared(adapter: Adapter, double: nn.Module, target: Any, images: Tensor) -> dict[str, Tensor]:

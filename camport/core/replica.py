@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from camport.core.compiled import original
 from camport.core.copying import ATOMS, Copier
 from camport.core.scripts import double_of_script
-from camport.core.writes import ALL, written_by
+from camport.core.writes import ALL, is_known, written_by
 
 Kinds = Callable[[type[nn.Module]], type[nn.Module]]
 """Which class a module of some class has in a double: one that derives from it and computes the same."""
@@ -50,12 +50,16 @@ class Origin:
         modules: the user's modules and their names, by identity.
         parameters: of the double, by name.
         scripted: whether a part of it is torch.jit's.
+        shares: whether parameters are the user's own.
+        known: whether it was known, when the double was made, into which of them the model writes.
     """
 
     model: nn.Module
     modules: dict[int, tuple[str, nn.Module]] = field(default_factory=dict)
     parameters: dict[str, Tensor] = field(default_factory=dict)
     scripted: bool = False
+    shares: bool = True
+    known: bool = False
 
 
 def same(kind: type[nn.Module]) -> type[nn.Module]:
@@ -80,6 +84,7 @@ class _Replica:
         self.doubles: dict[int, nn.Module] = {}
         self.tensors: dict[int, Tensor] = {}
         self.names: set[str] = set()
+        self.kinds: dict[type[nn.Module], type[nn.Module]] = {}
         self.waiting: list[tuple[str, nn.Module]] = []
         self.copy = Copier(self.double, self.tensor)
 
@@ -110,7 +115,9 @@ class _Replica:
             self.origin.scripted = True
         else:
             # kind.__new__ of a torch.fx.GraphModule makes a class anew, without its forward
-            found = object.__new__(self.kind_of(kind))
+            if kind not in self.kinds:
+                self.kinds[kind] = self.kind_of(kind)
+            found = object.__new__(self.kinds[kind])
             self.waiting.append((name, module))
         self.doubles[id(module)] = found
         if found is not module:
@@ -198,7 +205,7 @@ def double_of(model: nn.Module, kind_of: Kinds = same) -> nn.Module:
 
     That is every other tensor, and those of the parameters that it is known to write into.
     """
-    written = written_by(model)
+    known, written = is_known(model), written_by(model)
 
     def substitute(name: str, tensor: Tensor, read: bool) -> Tensor:
         if type(tensor) is Tensor or not is_parameter(tensor):
@@ -208,7 +215,11 @@ def double_of(model: nn.Module, kind_of: Kinds = same) -> nn.Module:
         # `self.weight += 1` assigns, which a module allows to parameters alone
         return nn.Parameter(tensor.detach().clone(), requires_grad=False)
 
-    return replicate(model, substitute, kind_of)
+    double = replicate(model, substitute, kind_of)
+    about = origin(double)
+    if about is not None:
+        about.known, about.shares = known, written is not ALL
+    return double
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -17,7 +17,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-from camport.core.loop import traced
 from camport.errors import ModelError
 
 T = TypeVar("T")
@@ -46,22 +45,24 @@ def restarted(call: Callable[[], T]) -> T:
         return call()
 
 
+def is_known(model: nn.Module) -> bool:
+    """Whether a pass has shown into which parameters a model writes."""
+    return model in _learnt and written_by(model) is not ALL
+
+
 @contextmanager
-def watched(model: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[None]:
-    """Watches a pass of a double, where no pass of one has ended before.
+def watched(model: nn.Module, parameters: Mapping[str, Tensor], shared: bool) -> Iterator[None]:
+    """Watches a pass of a double that was made before it was known into what its model writes.
 
     Args:
         model: the user's.
         parameters: the double's, by name.
+        shared: whether they are the user's own.
 
     Raises:
         WrittenError: before a shared parameter is written into.
     """
-    before = written_by(model)
-    if traced() or (before is not ALL and model in _learnt):
-        yield
-        return
-    watch = _Watch(parameters, stops=before is not ALL)
+    watch = _Watch(parameters, shared)
     try:
         with watch:
             yield
@@ -70,7 +71,7 @@ def watched(model: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[None
             _learnt[model] = ALL
     if watch.stopped:  # and the model caught the error
         raise WrittenError(watch.stopped)
-    _learnt[model] = frozenset(watch.found)
+    _learnt[model] = frozenset(watch.found).union(_learnt.get(model) or ())
 
 
 class _Watch(TorchDispatchMode):

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import gc
 import random
 import threading
 import types
@@ -609,3 +610,52 @@ def test_a_large_foreign_object_is_searched_for_the_network_and_not_copied():
     net.trainer = Trainer(net)
     assert torch.equal(camport.explain(net, IMAGES, "gradcam", 1, "features").raw, gradcam_of_camport())
     assert seen[0] is net.trainer.samples
+
+
+def test_classes_that_come_and_go_are_let_go():
+    def made():
+        class Passing(Plain):
+            """Nobody's but this function's."""
+
+        class Norm(nn.BatchNorm2d):
+            """A class that is another in a double."""
+
+        net = seeded(Passing).eval()
+        net.features[1] = Norm(6).double().eval()
+        camport.explain(net, IMAGES, "gradcam", 1, "features")
+        return weakref.ref(Passing), weakref.ref(Norm)
+
+    kinds = made()
+    gc.collect()
+    assert [kind() for kind in kinds] == [None, None]
+
+
+class CompiledForward(Plain):
+    """The class's own forward is compiled, so that hooks would run within compiled code."""
+
+    @torch.compile(backend="eager")
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+class Overriding(CompiledForward):
+    """Its own forward, not that of its base."""
+
+    def forward(self, x):
+        return self.head(self.features(x)) * 2
+
+
+def test_methods_of_a_class_are_what_was_compiled():
+    assert torch.equal(
+        camport.explain(seeded(CompiledForward), IMAGES, "gradcam", 1, "features").raw, gradcam_of_camport()
+    )
+    twice = camport.explain(seeded(Overriding), IMAGES, "gradcam", 1, "features").raw
+    torch.testing.assert_close(twice, 2 * gradcam_of_camport())
+
+
+def test_a_model_that_reaches_its_parts_through_closures_is_exported(tmp_path):
+    from camport.export import to_onnx
+
+    net = seeded(Lambda).float()
+    report = to_onnx(camport.bind(net, "gradcam", layer="features"), tmp_path / "a.onnx", IMAGES.float())
+    assert report.path.exists()
