@@ -88,11 +88,14 @@ def photo(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory) -> Path:
+def exported(shared) -> Path:
     """The demo's pooling network with Grad-CAM, as `camport export` writes it."""
-    path = tmp_path_factory.mktemp("exported") / "gap-pool-gradcam.onnx"
-    assert main(["export", "-m", "demo:gap-pool", "-o", str(path)]) == 0
-    return path
+    name = "gap-pool-gradcam.onnx"
+    folder, status = shared(
+        "gap-pool", lambda folder: main(["export", "-m", "demo:gap-pool", "-o", str(folder / name)])
+    )
+    assert status == 0
+    return folder / name
 
 
 def fresh(code: str, *arguments: object, cwd: Path | None = None, **environment: str) -> Done:

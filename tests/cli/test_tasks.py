@@ -36,18 +36,21 @@ def commands(page: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory) -> dict[str, Path]:
+def files(shared) -> dict[str, Path]:
     """Each of the shipped networks, as the pages' `camport export` writes it."""
-    folder = tmp_path_factory.mktemp("tasks")
-    found = {}
-    for page in PAGES:
-        for command in commands(page):
-            if command[0] == "export":
-                path = folder / command.pop()
-                assert command.pop() == "-o"
-                assert main([*command, "-o", str(path)]) == 0
-                found[path.stem] = path
-    return found
+
+    def write(folder: Path) -> list[str]:
+        names = []
+        for page in PAGES:
+            for command in commands(page):
+                if command[0] == "export":
+                    names.append(command.pop())
+                    assert command.pop() == "-o"
+                    assert main([*command, "-o", str(folder / names[-1])]) == 0
+        return names
+
+    folder, names = shared("pages", write)
+    return {Path(name).stem: folder / name for name in names}
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory):
+def shipped(shared):
     found = cases(6)
     bound = camport.bind(load_detector(), adapter="detection")
-    path = tmp_path_factory.mktemp("detector") / "odam.onnx"
-    to_onnx(bound, path, torch.cat([image for image, _ in found[:2]]), nms=True)
-    return bound, load(path), [image for image, _ in found]
+    traced = torch.cat([image for image, _ in found[:2]])
+    folder, _ = shared("detector-nms", lambda folder: to_onnx(bound, folder / "odam.onnx", traced, nms=True))
+    return bound, load(folder / "odam.onnx"), [image for image, _ in found]
 
 
 def test_boxes_and_classes_that_were_not_traced(shipped):

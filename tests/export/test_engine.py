@@ -17,17 +17,24 @@ from torch import Tensor, nn
 import camport
 from camport.errors import ExportError, OutputError, ParityError
 from camport.export import ExportReport, engine, to_onnx
+from tests.shared_files import SharedFiles
 
 
 def export(net: nn.Module, layer: str, path: Path, images: Tensor = IMAGES, **options: object) -> ExportReport:
     return to_onnx(Bound(CamProgram(net, layer, classes=10)), path, images, **options)
 
 
+def exported(shared: SharedFiles, layer: str, **options: object) -> tuple[Path, ExportReport]:
+    """The folder with small.onnx, and the report; to be read only."""
+    name = "-".join(["small", layer, *map(str, options.values())])
+    return shared(name, lambda folder: export(small(), layer, folder / "small.onnx", **options))
+
+
 @pytest.mark.parametrize("layer", ["2", "4", "9"])
-def test_small_net(tmp_path: Path, layer: str) -> None:
-    report = export(small(), layer, tmp_path / "small.onnx")
-    assert [p.name for p in tmp_path.iterdir()] == ["small.onnx"]
-    assert report.bytes == (tmp_path / "small.onnx").stat().st_size
+def test_small_net(shared: SharedFiles, layer: str) -> None:
+    folder, report = exported(shared, layer)
+    assert [p.name for p in folder.iterdir()] == ["small.onnx"]
+    assert report.bytes == (folder / "small.onnx").stat().st_size
     assert list(report.parity) == ["outputs", "score", "heatmap", "feature_maps", "gradients"]
     assert all(parity.holds for parity in report.parity.values())
     assert report.lowered < 1e-12
@@ -36,9 +43,8 @@ def test_small_net(tmp_path: Path, layer: str) -> None:
     assert report.operators["Resize"] >= 1
 
 
-def test_names_axes_and_metadata(tmp_path: Path) -> None:
-    export(small(), "9", tmp_path / "small.onnx")
-    model = onnx.load(tmp_path / "small.onnx")
+def test_names_axes_and_metadata(shared: SharedFiles) -> None:
+    model = onnx.load(exported(shared, "9")[0] / "small.onnx")
     assert {o.domain: o.version for o in model.opset_import} == {"": 20}
     assert [v.name for v in model.graph.input] == ["images", "target"]
     assert [v.name for v in model.graph.output] == ["outputs", "score", "heatmap", "feature_maps", "gradients"]
@@ -59,11 +65,11 @@ def test_names_axes_and_metadata(tmp_path: Path) -> None:
     assert model.producer_name == "camport"
 
 
-def test_batch_norm_is_folded_and_weights_stored_once(tmp_path: Path) -> None:
+def test_batch_norm_is_folded_and_weights_stored_once(shared: SharedFiles) -> None:
     net = small()
-    report = export(net, "2", tmp_path / "small.onnx")
+    folder, report = exported(shared, "2")
     assert "BatchNormalization" not in report.operators
-    model = onnx.load(tmp_path / "small.onnx")
+    model = onnx.load(folder / "small.onnx")
     sizes = {t.name: onnx.numpy_helper.to_array(t).size for t in model.graph.initializer}
     assert sum("folded_weight" in name for name in sizes) == 3
     assert max(sizes.values()) == net[7].weight.numel()
@@ -71,34 +77,36 @@ def test_batch_norm_is_folded_and_weights_stored_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(33, 40), (48, 41)])
-def test_dynamic_size(tmp_path: Path, size: tuple[int, int]) -> None:
-    net = small()
-    export(net, "2", tmp_path / "small.onnx", dynamic="batch+size")
-    run = engine.runner(tmp_path / "small.onnx")
+def test_dynamic_size(shared: SharedFiles, size: tuple[int, int]) -> None:
+    folder, _ = exported(shared, "2", dynamic="batch+size")
+    run = engine.runner(folder / "small.onnx")
     inputs = {"images": torch.randn(2, 3, *size), "target": torch.tensor([-1, 3])}
-    got, program = run(inputs), CamProgram(net, "2")
+    got, program = run(inputs), CamProgram(small(), "2")
     for name, expected in program(program.state, inputs).items():
         assert got[name].shape == expected.shape
         assert (got[name] - expected).norm() <= 1e-4 * expected.norm()
 
 
 @pytest.mark.parametrize("size", [(33, 33), (48, 41)])
-def test_dynamic_size_of_a_method_that_builds_on_it(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_dynamic_size_of_a_method_that_builds_on_it(shared: SharedFiles, size: tuple[int, int]) -> None:
     """ODAM's Gaussian: matrices as large as the layer in PyTorch, convolutions in the file; traced on square images."""
     bound = camport.bind(small(), "odam", "2")
-    to_onnx(bound, tmp_path / "small.onnx", IMAGES[..., :33], dynamic="batch+size")
+    folder, _ = shared(
+        "small-odam", lambda folder: to_onnx(bound, folder / "small.onnx", IMAGES[..., :33], dynamic="batch+size")
+    )
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    got = engine.runner(tmp_path / "small.onnx")({"images": images, "target": torch.tensor([-1, -1])})
+    got = engine.runner(folder / "small.onnx")({"images": images, "target": torch.tensor([-1, -1])})
     torch.testing.assert_close(got["heatmap"], bound(images).heatmap, rtol=0, atol=1e-5)
 
 
-def test_model_is_left_as_found(tmp_path: Path) -> None:
+def test_model_is_left_as_found_and_nothing_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     net = small()
     before = copy.deepcopy(net.state_dict())
     pointers = {k: v.data_ptr() for k, v in net.state_dict().items()}
     levels = {n: logging.getLogger(n).level for n in ("torch.onnx", "onnxscript", "torch.export")}
     filters, grad, dtype = list(warnings.filters), torch.is_grad_enabled(), torch.get_default_dtype()
     export(net, "9", tmp_path / "small.onnx")
+    assert capfd.readouterr() == ("", "")
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
     assert pointers == {k: v.data_ptr() for k, v in net.state_dict().items()}
     assert all(p.grad is None and p.requires_grad for p in net.parameters())
@@ -107,13 +115,6 @@ def test_model_is_left_as_found(tmp_path: Path) -> None:
     assert filters == list(warnings.filters)
     assert grad == torch.is_grad_enabled()
     assert dtype == torch.get_default_dtype()
-
-
-def test_export_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    export(small(), "9", tmp_path / "small.onnx")
-    captured = capfd.readouterr()
-    assert captured.out == ""
-    assert captured.err == ""
 
 
 class Sampled(nn.Module):

@@ -59,6 +59,17 @@ OPERATORS = {
 }
 
 
+def all_of_them(x: Tensor) -> Tensor:
+    return torch.cat([operator(x).flatten(1) for operator in OPERATORS.values()], 1)
+
+
+def test_one_file_with_every_operator(tmp_path: Path) -> None:
+    report = to_onnx(bound(all_of_them), tmp_path / "x.onnx", IMAGES)
+    assert report.lowered < 1e-12
+    assert not report.flat
+
+
+@pytest.mark.everything
 @pytest.mark.parametrize("name", OPERATORS)
 def test_exports(tmp_path: Path, name: str) -> None:
     report = to_onnx(bound(OPERATORS[name]), tmp_path / "x.onnx", IMAGES)

@@ -48,7 +48,9 @@ def single_elements(model: onnx.ModelProto) -> int:
     return sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type in kinds)
 
 
-@pytest.mark.parametrize(("net", "layer"), [(small, "0"), (small, "9"), (modern, "0")])
+@pytest.mark.parametrize(
+    ("net", "layer"), [(small, "0"), pytest.param(small, "9", marks=pytest.mark.everything), (modern, "0")]
+)
 def test_half(tmp_path: Path, net: object, layer: str) -> None:
     program = CamProgram(net(), layer, classes=10)
     report = to_onnx(Bound(program), tmp_path / "half.onnx", IMAGES, precision="float16", opset=18)
@@ -69,6 +71,7 @@ def test_half(tmp_path: Path, net: object, layer: str) -> None:
         assert (got[name] - expected).norm() <= kinks * expected.norm(), name
 
 
+@pytest.mark.everything
 def test_the_file_is_half_as_large(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 256, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())

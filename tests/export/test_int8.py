@@ -17,6 +17,7 @@ from camport.export import to_onnx
 from camport.export.agreement import _correlation, agreement
 from camport.export.ort import session
 from camport.export.quantize import forward_nodes
+from tests.shared_files import SharedFiles
 
 PHOTOS = torch.randn(18, 3, 33, 40, generator=torch.Generator().manual_seed(5))
 
@@ -25,7 +26,21 @@ def bound(layer: str = "2") -> Bound:
     return Bound(CamProgram(small(), layer, classes=10))
 
 
-def test_int8(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def exported(shared: SharedFiles, precision: str) -> Path:
+    """A file that is to be read only."""
+    options = {"precision": "int8", "calibration": PHOTOS} if precision == "int8" else {}
+    return shared(f"{precision}-2", lambda folder: to_onnx(bound(), folder / "a.onnx", IMAGES, **options))[0] / "a.onnx"
+
+
+def test_int8(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    honest = quantize_module._feeds
+
+    def feeds(program: object, images: torch.Tensor) -> object:
+        seen.append(images)
+        return honest(program, images)
+
+    monkeypatch.setattr(quantize_module, "_feeds", feeds)
     disabled = logging.root.manager.disable
     report = to_onnx(bound(), tmp_path / "a.onnx", IMAGES, precision="int8", calibration=PHOTOS)
     assert capfd.readouterr() == ("", "")
@@ -49,13 +64,15 @@ def test_int8(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert report.parity["heatmap"].exported < 1e-5
     assert "on 4 images that did not calibrate it, the same top class in 100.0%" in str(report)
     assert "float32 file it was made from" in str(report)
+    calibrating, comparing = seen  # what calibrates does not compare
+    assert torch.equal(comparing, PHOTOS[3::4])
+    assert len(calibrating) + len(comparing) == len(PHOTOS)
+    assert not any(torch.equal(a, b) for a in calibrating for b in comparing)
 
 
-def test_the_gradient_stays_in_float32(tmp_path: Path) -> None:
+def test_the_gradient_stays_in_float32(shared: SharedFiles) -> None:
     """Every weight of the forward pass has 8 bits; nothing of the backward pass is quantised."""
-    to_onnx(bound(), tmp_path / "float.onnx", IMAGES)
-    to_onnx(bound(), tmp_path / "a.onnx", IMAGES, precision="int8", calibration=PHOTOS)
-    plain, model = onnx.load(tmp_path / "float.onnx"), onnx.load(tmp_path / "a.onnx")
+    plain, model = onnx.load(exported(shared, "float32")), onnx.load(exported(shared, "int8"))
     forward = set(forward_nodes(plain))
     backward = [node for node in plain.graph.node if node.name not in forward]
     assert {"ConvTranspose", "ScatterElements"} & {node.op_type for node in backward}
@@ -72,6 +89,7 @@ def test_the_gradient_stays_in_float32(tmp_path: Path) -> None:
     assert not any(n.op_type == "QuantizeLinear" and n.input[0] in gradients for n in model.graph.node)
 
 
+@pytest.mark.everything
 def test_weights_have_a_quarter_of_the_size(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 256, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -83,22 +101,7 @@ def test_weights_have_a_quarter_of_the_size(tmp_path: Path) -> None:
     assert sizes[1] < 0.35 * sizes[0]
 
 
-def test_what_calibrates_does_not_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[torch.Tensor] = []
-    honest = quantize_module._feeds
-
-    def feeds(program: object, images: torch.Tensor) -> object:
-        seen.append(images)
-        return honest(program, images)
-
-    monkeypatch.setattr(quantize_module, "_feeds", feeds)
-    to_onnx(bound(), tmp_path / "a.onnx", IMAGES, precision="int8", calibration=PHOTOS)
-    calibrating, comparing = seen
-    assert torch.equal(comparing, PHOTOS[3::4])
-    assert len(calibrating) + len(comparing) == len(PHOTOS)
-    assert not any(torch.equal(a, b) for a in calibrating for b in comparing)
-
-
+@pytest.mark.everything
 def test_two_images_will_do(tmp_path: Path) -> None:
     report = to_onnx(bound("9"), tmp_path / "a.onnx", IMAGES, precision="int8", calibration=PHOTOS[:2])
     assert report.agreement is not None
@@ -150,14 +153,14 @@ def test_correlation(one: list[float], other: list[float], expected: float) -> N
     assert _correlation(np.array(one, float), np.array(other, float)) == pytest.approx(expected)
 
 
-def test_not_a_number_is_refused(tmp_path: Path) -> None:
-    to_onnx(bound(), tmp_path / "a.onnx", IMAGES)
+def test_not_a_number_is_refused(shared: SharedFiles) -> None:
+    path = exported(shared, "float32")
 
     class Broken:
         """The same file, with one value that is none."""
 
         def __init__(self) -> None:
-            self.session = session(tmp_path / "a.onnx")
+            self.session = session(path)
 
         def run(self, names: list[str], feed: dict) -> list[np.ndarray]:
             results = self.session.run(names, feed)
@@ -166,4 +169,4 @@ def test_not_a_number_is_refused(tmp_path: Path) -> None:
 
     feeds = [{"images": PHOTOS[:2].numpy(), "target": np.array([-1, -1])}]
     with pytest.raises(ParityError, match="'gradients' of the int8 graph has values that are not finite"):
-        agreement(session(tmp_path / "a.onnx"), Broken(), feeds)
+        agreement(session(path), Broken(), feeds)

@@ -17,6 +17,7 @@ from camport.errors import ExportError
 from camport.export import program_file, to_onnx, to_pt2, to_torchscript
 from camport.plugins import GroupCAM
 from camport.runtime import load
+from tests.shared_files import SharedFiles
 
 
 class ByMask(Explainer):
@@ -178,24 +179,26 @@ def convolutions(graph: onnx.GraphProto) -> set[str]:
     return {node.domain for node in graph.node if node.op_type == "Conv"}
 
 
-def test_convolutions_in_a_loop_are_as_fast_as_outside(tmp_path: Path) -> None:
+def in_eights(shared: SharedFiles) -> Path:
+    bound = camport.bind(channels_in_eights(), GroupCAM(4), "3")
+    return shared("loop-in-eights", lambda folder: to_onnx(bound, folder / "loop.onnx", IMAGES))[0] / "loop.onnx"
+
+
+def test_convolutions_in_a_loop_are_as_fast_as_outside(tmp_path: Path, shared: SharedFiles) -> None:
     """ONNX Runtime brings them into the same layout, where the processor has one."""
-    to_onnx(camport.bind(channels_in_eights(), GroupCAM(4), "3"), tmp_path / "loop.onnx", IMAGES)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 3
-    onnxruntime.InferenceSession(tmp_path / "loop.onnx", options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(in_eights(shared), options, providers=["CPUExecutionProvider"])
     graph = onnx.load(tmp_path / "optimised.onnx").graph
     (scan,) = [node for node in graph.node if node.op_type == "Scan"]
     (body,) = [attribute.g for attribute in scan.attribute if attribute.HasField("g")]
     assert convolutions(body) == convolutions(graph)
 
 
-def test_weights_are_held_once_however_often_the_network_runs(tmp_path: Path) -> None:
+def test_weights_are_held_once_however_often_the_network_runs(shared: SharedFiles) -> None:
     """Group-CAM sees the image, the blurred image and its groups."""
-    net = channels_in_eights()
-    to_onnx(camport.bind(net, GroupCAM(4), "3"), tmp_path / "loop.onnx", IMAGES)
-    shapes = [tuple(held.dims) for held in onnx.load(tmp_path / "loop.onnx").graph.initializer]
-    for name, parameter in net.named_parameters():
+    shapes = [tuple(held.dims) for held in onnx.load(in_eights(shared)).graph.initializer]
+    for name, parameter in channels_in_eights().named_parameters():
         if parameter.dim() > 1:
             assert shapes.count(tuple(parameter.shape)) == 1, name
 

@@ -89,23 +89,20 @@ def convolutions(file):
 
 
 @pytest.fixture(scope="module")
-def detector_files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("one-image")
+def detector_files(shared):
     found = cases(6)
     bound = camport.bind(load_detector(), adapter="detection", preprocess=dataclasses.asdict(PREPROCESS))
     traced = torch.cat([image for image, _ in found[:2]])
-    to_onnx(bound, folder / "rows.onnx", traced)
-    to_onnx(bound, folder / "one.onnx", traced, one_image=True)
-    report = to_onnx(bound, folder / "found.onnx", traced, one_image=True, nms=True)
-    to_onnx(
-        bound,
-        folder / "photos.onnx",
-        traced,
-        one_image=True,
-        nms=True,
-        preprocess=True,
-        outputs=["score", "heatmap", "outputs"],
-    )
+
+    def write(folder):
+        to_onnx(bound, folder / "rows.onnx", traced)
+        to_onnx(bound, folder / "one.onnx", traced, one_image=True)
+        report = to_onnx(bound, folder / "found.onnx", traced, one_image=True, nms=True)
+        shown = ["score", "heatmap", "outputs"]
+        to_onnx(bound, folder / "photos.onnx", traced, one_image=True, nms=True, preprocess=True, outputs=shown)
+        return report
+
+    folder, report = shared("detector-one-image", write)
     assert report.dynamic == ("m",)
     return folder, bound, [image for image, _ in found]
 
@@ -208,11 +205,12 @@ def test_exported_by_the_command_line(tmp_path, capsys):
     assert "--one-image is for .onnx files" in capsys.readouterr().err
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize(
     "network",
     [
         pytest.param(lambda: Detector(ClassicHead()), id="yolov5"),
-        pytest.param(lambda: Transformer(softmax=True), id="detr", marks=pytest.mark.everything),
+        pytest.param(lambda: Transformer(softmax=True), id="detr"),
     ],
 )
 def test_other_detectors(network, tmp_path):
@@ -250,7 +248,8 @@ def test_other_tasks(network, tmp_path):
     assert convolutions(tmp_path / "one.onnx") == convolutions(tmp_path / "rows.onnx")
 
 
-@pytest.mark.parametrize("precision", ["float16", pytest.param("int8", marks=pytest.mark.everything)])
+@pytest.mark.everything
+@pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_other_precisions(precision, tmp_path):
     bound = camport.bind(load_model("demo:gap-pool").model)
     found = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -265,6 +264,7 @@ def test_other_precisions(precision, tmp_path):
     np.testing.assert_allclose(result.score, expected.score, rtol=1e-2)
 
 
+@pytest.mark.everything
 def test_free_sizes(tmp_path):
     s = setting("gradcam++")
     bound = camport.bind(s.model.float(), "gradcam++", s.layer)

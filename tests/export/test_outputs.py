@@ -10,8 +10,9 @@ import torch
 from programs import IMAGES, Bound, CamProgram, small
 
 from camport.errors import InputError, UnknownNameError
-from camport.export import to_onnx, to_pt2, to_torchscript
+from camport.export import ExportReport, to_onnx, to_pt2, to_torchscript
 from camport.export.selection import chosen
+from tests.shared_files import SharedFiles
 
 NAMES = ["outputs", "outputs_1", "score", "heatmap", "feature_maps", "feature_maps_1", "feature_maps_10", "gradients"]
 
@@ -42,10 +43,16 @@ def bound() -> Bound:
     return Bound(CamProgram(small(), "2", classes=10))
 
 
-def test_heatmap_alone(tmp_path: Path) -> None:
-    whole = to_onnx(bound(), tmp_path / "whole.onnx", IMAGES)
-    report = to_onnx(bound(), tmp_path / "map.onnx", IMAGES, outputs=("heatmap",))
-    model = onnx.load(tmp_path / "map.onnx")
+def alone(shared: SharedFiles) -> tuple[Path, ExportReport]:
+    """The folder with a.onnx, the heatmap alone, and its report."""
+    options = {"outputs": ("heatmap",), "report": True}
+    return shared("heatmap-alone", lambda folder: to_onnx(bound(), folder / "a.onnx", IMAGES, **options))
+
+
+def test_heatmap_alone(shared: SharedFiles) -> None:
+    _, whole = shared("small-2", lambda folder: to_onnx(bound(), folder / "small.onnx", IMAGES))
+    folder, report = alone(shared)
+    model = onnx.load(folder / "a.onnx")
     assert [v.name for v in model.graph.output] == ["heatmap"]
     assert [v.name for v in model.graph.input] == ["images", "target"]
     assert list(report.parity) == ["heatmap"]
@@ -96,13 +103,13 @@ def test_an_unknown_name_is_refused(tmp_path: Path, write: object) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_report_beside_the_file(tmp_path: Path) -> None:
-    report = to_onnx(bound(), tmp_path / "a.onnx", IMAGES, outputs=("heatmap",), report=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.onnx", "a.onnx.report.json"]
-    stored = json.loads((tmp_path / "a.onnx.report.json").read_text())
+def test_report_beside_the_file(shared: SharedFiles) -> None:
+    folder, report = alone(shared)
+    assert sorted(p.name for p in folder.iterdir()) == ["a.onnx", "a.onnx.report.json"]
+    stored = json.loads((folder / "a.onnx.report.json").read_text())
     assert stored["path"] == "a.onnx"
-    assert stored["bytes"] == report.bytes == (tmp_path / "a.onnx").stat().st_size
-    assert stored["sha256"] == hashlib.sha256((tmp_path / "a.onnx").read_bytes()).hexdigest()
+    assert stored["bytes"] == report.bytes == (folder / "a.onnx").stat().st_size
+    assert stored["sha256"] == hashlib.sha256((folder / "a.onnx").read_bytes()).hexdigest()
     assert stored["parity"]["heatmap"]["exported"] == report.parity["heatmap"].exported
     assert stored["operators"] == report.operators
     assert not stored["flat"]

@@ -15,13 +15,12 @@ from camport.export.precision import in_float64
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> tuple[Path, camport.Bound, torch.Tensor]:
+def exported(shared) -> tuple[Path, camport.Bound, torch.Tensor]:
     """The demo's network, explained before a block that the gradient passes: strides, a sum, masks, a pooling."""
     images = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     bound = camport.bind(networks.load("digits"), "gradcam", layer="layer2")
-    path = tmp_path_factory.mktemp("portable") / "digits.onnx"
-    to_onnx(bound, path, images)
-    return path, bound, images
+    folder, _ = shared("digits-layer2", lambda folder: to_onnx(bound, folder / "digits.onnx", images))
+    return folder / "digits.onnx", bound, images
 
 
 @pytest.mark.parametrize("engine", ["reference", "onnxruntime"])

@@ -39,19 +39,17 @@ EXPORTS = [(name, dynamo) for name in MODELS for dynamo in (False, True)]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(shared):
     """name, dynamo -> (the original, path of its file); each made once."""
-    made = {}
 
     def make(name, dynamo, dynamic=True):
-        key = (name, dynamo, dynamic)
-        if key not in made:
-            torch.manual_seed(0)
-            model = awake(MODELS[name]())
-            path = tmp_path_factory.mktemp(name) / f"{name}.onnx"
-            export(model, torch.randn(2 if dynamic else 1, 3, SIZE, SIZE), path, dynamo, dynamic)
-            made[key] = model, path
-        return made[key]
+        torch.manual_seed(0)
+        model = awake(MODELS[name]())
+
+        def write(folder):
+            export(model, torch.randn(2 if dynamic else 1, 3, SIZE, SIZE), folder / f"{name}.onnx", dynamo, dynamic)
+
+        return model, shared(f"imported-{name}-{dynamo}-{dynamic}", write)[0] / f"{name}.onnx"
 
     return make
 

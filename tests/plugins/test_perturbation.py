@@ -13,6 +13,7 @@ from camport.core.memory import LARGEST_CHUNK, chunk_for, free_bytes
 from camport.core.probe import Probe
 from camport.plugins import ISCAM, RISE, AblationCAM, GroupCAM, IntegratedGradients, ReciproCAM, ScoreCAM
 from tests.core.test_silent_failures import fingerprint, same
+from tests.marks import rare
 from tests.nets import images, seeded
 from tests.plugins.quick import FEW, TARGET, away, names, plain, quiet, setting
 from tests.plugins.test_references import Behind
@@ -37,7 +38,7 @@ def test_all_that_perturb_are_here():
     assert {"integrated_gradients", "smoothgrad", "smoothgradcam++"} <= set(LOOPING)
 
 
-@pytest.mark.parametrize("chunk", [1, 4, 7])
+@pytest.mark.parametrize("chunk", [4, *rare(1, 7)])
 @pytest.mark.parametrize("name", LOOPING)
 def test_the_chunk_changes_nothing(name, chunk):
     s, largest = setting(name), []

@@ -29,10 +29,11 @@ NETWORKS = {"detection": lambda: {"model": awake(Detector(ClassicHead())).float(
 
 
 @pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning")  # random boxes match badly
+@pytest.mark.parametrize("export", [False, pytest.param(True, marks=pytest.mark.everything)])
 @pytest.mark.parametrize("name", sorted(camport.adapters()))
-def test_every_registered_adapter_conforms(name):
+def test_every_registered_adapter_conforms(name, export):
     own = NETWORKS[name]() if name in NETWORKS else {}
-    check_adapter(registry.adapter(name), target=ASKED.get(name), **own)
+    check_adapter(registry.adapter(name), target=ASKED.get(name), export=export, **own)
 
 
 @pytest.mark.parametrize("score_as", SCORES)
