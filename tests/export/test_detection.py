@@ -135,6 +135,7 @@ class Stacked(torch.nn.Module):
         return table, table[None]
 
 
+@pytest.mark.everything
 def test_outputs_may_have_their_batch_inside(tmp_path):
     model, images = awake(Stacked()).float(), photographs(2).float()
     bound = camport.bind(model, "layercam", adapter=DetectionAdapter(threshold=0.0, most=1))

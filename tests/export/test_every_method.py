@@ -10,6 +10,7 @@ import camport
 from camport.errors import MethodError
 from camport.export import to_onnx, to_pt2, to_torchscript
 from camport.runtime import load
+from tests.marks import mostly_rare
 from tests.nets import images
 from tests.plugins.quick import quiet, setting
 
@@ -19,12 +20,6 @@ REFUSED = [name for name, info in METHODS.items() if not info.exportable]
 
 ONE_OF_A_KIND = ("cam", "gradcam", "guided_backprop", "legrad", "saliency", "scorecam")
 """No gradient, a layer's, through ReLUs of another rule, attention's, the image's, and a loop over masks."""
-
-
-def kinds(names: list[str], one_of_a_kind: tuple[str, ...]) -> list:
-    """Every name; those that are not one of a kind are for `python -m tests --all`."""
-    marks = pytest.mark.everything
-    return [name if name in one_of_a_kind else pytest.param(name, marks=marks) for name in names]
 
 
 TARGET = [0, 3, -1, 2, 1]
@@ -45,7 +40,7 @@ def same(found, wanted):
     assert float((found - wanted).abs().max()) <= BOUND * float(wanted.abs().max())
 
 
-@pytest.mark.parametrize("name", kinds(EXPORTED, ONE_OF_A_KIND))
+@pytest.mark.parametrize("name", mostly_rare(EXPORTED, ONE_OF_A_KIND))
 def test_onnx_equals_eager(name: str, tmp_path: Path) -> None:
     bound, traced, other, eager = bound_and_eager(name)
     with quiet():
@@ -68,7 +63,7 @@ def test_onnx_equals_eager(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fresh_process")
-@pytest.mark.parametrize("name", kinds(EXPORTED, ("gradcam", "rise")))
+@pytest.mark.parametrize("name", mostly_rare(EXPORTED, ("gradcam", "rise")))
 def test_pt2_equals_eager(name: str, tmp_path: Path) -> None:
     bound, traced, other, eager = bound_and_eager(name)
     with quiet():

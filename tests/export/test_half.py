@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from camport.errors import ExportError, ParityError, UnknownNameError
 from camport.export import engine, to_onnx, to_pt2
 from camport.export.parity import FACTOR
+from tests.marks import rare
 
 
 def modern() -> nn.Module:
@@ -48,9 +49,7 @@ def single_elements(model: onnx.ModelProto) -> int:
     return sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type in kinds)
 
 
-@pytest.mark.parametrize(
-    ("net", "layer"), [(small, "0"), pytest.param(small, "9", marks=pytest.mark.everything), (modern, "0")]
-)
+@pytest.mark.parametrize(("net", "layer"), [(modern, "0"), *rare((small, "0"), (small, "9"))])
 def test_half(tmp_path: Path, net: object, layer: str) -> None:
     program = CamProgram(net(), layer, classes=10)
     report = to_onnx(Bound(program), tmp_path / "half.onnx", IMAGES, precision="float16", opset=18)

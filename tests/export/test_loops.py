@@ -17,6 +17,7 @@ from camport.errors import ExportError
 from camport.export import program_file, to_onnx, to_pt2, to_torchscript
 from camport.plugins import GroupCAM
 from camport.runtime import load
+from tests.marks import rare
 from tests.shared_files import SharedFiles
 
 
@@ -93,8 +94,8 @@ def network() -> nn.Module:
 IMAGES = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("chunk", [3, pytest.param(100, marks=pytest.mark.everything)])
-@pytest.mark.parametrize("method", [ByMask, ByNoise, ByTail])
+@pytest.mark.parametrize("chunk", [3, *rare(100)])
+@pytest.mark.parametrize("method", [ByMask, ByNoise, *rare(ByTail)])
 def test_onnx(tmp_path: Path, method: type[Explainer], chunk: int) -> None:
     bound = camport.bind(network(), method(), "3" if method.needs_layer else None, chunk=chunk)
     report = to_onnx(bound, tmp_path / "loop.onnx", IMAGES)
@@ -116,15 +117,7 @@ def test_onnx(tmp_path: Path, method: type[Explainer], chunk: int) -> None:
     [
         (to_pt2, ByNoise),
         (to_torchscript, ByMask),
-        *(
-            pytest.param(write, method, marks=pytest.mark.everything)
-            for write, method in [
-                (to_pt2, ByMask),
-                (to_pt2, ByTail),
-                (to_torchscript, ByNoise),
-                (to_torchscript, ByTail),
-            ]
-        ),
+        *rare((to_pt2, ByMask), (to_pt2, ByTail), (to_torchscript, ByNoise), (to_torchscript, ByTail)),
     ],
 )
 def test_formats_of_pytorch(tmp_path: Path, write: object, method: type[Explainer]) -> None:

@@ -20,6 +20,7 @@ from camport.export import one_image, to_onnx
 from camport.models import load_model
 from camport.runtime import Preprocess, load, open_image
 from tests.adapters.detectors import ClassicHead, Detector, Transformer, awake, photographs
+from tests.marks import mostly_rare, rare
 from tests.nets import images, seeded
 from tests.plugins.quick import quiet, setting
 
@@ -52,13 +53,13 @@ def same(found, expected, tolerance=1e-5):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=tolerance * largest)
 
 
-ONE_OF_A_KIND = ("gradcam", "legrad", "saliency", "scorecam")
-"""A layer's gradient, attention's, the image's, and a loop; the others are for `python -m tests --all`."""
+ONE_OF_A_KIND = ("gradcam", "saliency", "scorecam")
+"""A layer's gradient, the image's, and a loop; the others are for `python -m tests --all`."""
 
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in ONE_OF_A_KIND else pytest.param(name, marks=pytest.mark.everything) for name in EXPORTED],
+    mostly_rare(EXPORTED, ONE_OF_A_KIND),
 )
 def test_every_method_of_one_pass(name: str, tmp_path: Path) -> None:
     s = setting(name)
@@ -231,7 +232,7 @@ ASKED = {
 """What is asked, and what of it may be said once."""
 
 
-@pytest.mark.parametrize("network", ["captioner", pytest.param("segmenter", marks=pytest.mark.everything)])
+@pytest.mark.parametrize("network", ["captioner", *rare("segmenter")])
 def test_other_tasks(network, tmp_path):
     """All words of a caption, and several regions, of one image that is looked at once."""
     loaded = load_model(f"demo:{network}")

@@ -11,6 +11,7 @@ from torch import nn
 from camport.errors import ExportError
 from camport.export import to_onnx
 from camport.export.onnx import OPSETS
+from tests.marks import mostly_rare
 
 
 def many_forms() -> nn.Module:
@@ -37,7 +38,7 @@ def many_forms() -> nn.Module:
 
 @pytest.mark.parametrize(
     "opset",
-    [version if version in (18, 23) else pytest.param(version, marks=pytest.mark.everything) for version in OPSETS],
+    mostly_rare(OPSETS, (18, 23)),
 )
 def test_every_version(tmp_path: Path, opset: int) -> None:
     net, layer = (many_forms(), "1") if opset != 20 else (small(), "2")

@@ -11,6 +11,7 @@ from camport.adapters import SegmentationAdapter
 from camport.errors import ExportError
 from camport.export import to_onnx
 from camport.runtime import load
+from tests.marks import rare
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning"),
@@ -94,7 +95,7 @@ def test_what_onnx_has_no_form_for_names_the_operator_and_the_module(tmp_path):
     "name",
     [
         *("vit-gpt2", "vilt", "segformer"),  # one of each task
-        *(pytest.param(n, marks=pytest.mark.everything) for n in ("resnet-gpt2", "blip", "git", "llava", "blip-vqa")),
+        *rare("resnet-gpt2", "blip", "git", "llava", "blip-vqa"),
     ],
 )
 def test_transformers(tmp_path, name):
@@ -140,7 +141,7 @@ def lraspp():
     return LRASPP(backbone({"layer2": "low", "layer4": "high"}), 128, 512, 4)
 
 
-@pytest.mark.parametrize("make", [lraspp, *(pytest.param(m, marks=pytest.mark.everything) for m in (fcn, deeplabv3))])
+@pytest.mark.parametrize("make", [lraspp, *rare(fcn, deeplabv3)])
 def test_segmentation_networks_of_torchvision(tmp_path, make):
     torch.manual_seed(0)
     model = make().eval()

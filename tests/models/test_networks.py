@@ -10,6 +10,7 @@ import camport
 from camport.export import to_onnx
 from camport.models import load_model
 from camport.models.onnx import load_onnx
+from tests.marks import mostly_rare
 from tests.models.files import run_runtime
 from tests.models.networks import Detector, awake, export
 
@@ -36,6 +37,7 @@ MODELS = {
     "detector": Detector,
 }
 EXPORTS = [(name, dynamo) for name in MODELS for dynamo in (False, True)]
+ALWAYS = (("resnet", False), ("vit", True))
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +66,7 @@ def relative(a, b):
 
 @pytest.mark.parametrize(
     ("name", "dynamo"),
-    [
-        pytest.param(*case, marks=[] if case in (("resnet", False), ("vit", True)) else pytest.mark.everything)
-        for case in EXPORTS
-    ],
+    mostly_rare(EXPORTS, ALWAYS),
 )
 def test_outputs_and_gradients_are_the_originals(exported, name, dynamo):
     model, path = exported(name, dynamo)
@@ -88,11 +87,7 @@ def test_outputs_and_gradients_are_the_originals(exported, name, dynamo):
 @pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 @pytest.mark.parametrize(
     ("name", "dynamo"),
-    [
-        pytest.param(*case, marks=[] if case in (("resnet", False), ("vit", True)) else pytest.mark.everything)
-        for case in EXPORTS
-        if case[0] != "detector"
-    ],
+    mostly_rare([case for case in EXPORTS if case[0] != "detector"], ALWAYS),
 )
 def test_the_layer_chosen_and_its_heatmap_are_the_originals(exported, name, dynamo):
     model, path = exported(name, dynamo)

@@ -14,6 +14,7 @@ from camport.errors import InputError
 from camport.testing import ConformanceError, check_adapter
 from camport.testing.adapters import RULES
 from tests.adapters.detectors import ClassicHead, Detector, awake, photographs
+from tests.marks import rare
 from tests.nets import Net, images, seeded
 
 ASKED = {
@@ -29,7 +30,7 @@ NETWORKS = {"detection": lambda: {"model": awake(Detector(ClassicHead())).float(
 
 
 @pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning")  # random boxes match badly
-@pytest.mark.parametrize("export", [False, pytest.param(True, marks=pytest.mark.everything)])
+@pytest.mark.parametrize("export", [False, *rare(True)])
 @pytest.mark.parametrize("name", sorted(camport.adapters()))
 def test_every_registered_adapter_conforms(name, export):
     own = NETWORKS[name]() if name in NETWORKS else {}

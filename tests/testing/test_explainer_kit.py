@@ -17,6 +17,7 @@ from camport.testing.conformance import Judge
 from camport.testing.explainers import RULES
 from camport.testing.models import frozen_parameters
 from camport.testing.networks import networks
+from tests.marks import mostly_rare
 from tests.nets import GapNet, seeded
 
 # one of each path to the file: a layer's gradient, the image's, and none
@@ -29,10 +30,7 @@ IN_MINUTES = (*EXPORTED_HERE, "attention_rollout", "guided_backprop", "rise", "x
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name if name in IN_MINUTES else pytest.param(name, marks=pytest.mark.everything)
-        for name in sorted(camport.methods())
-    ],
+    mostly_rare(sorted(camport.methods()), IN_MINUTES),
 )
 def test_every_registered_explainer_conforms(name):
     check_explainer(registry.explainer(name), export=name in EXPORTED_HERE)
