@@ -8,6 +8,7 @@ import torchvision
 from programs import Bound, CamProgram, keep, randomise, tokens
 
 from camport.export import to_onnx
+from tests.marks import mostly_rare
 
 CASES = [
     ("resnet18", "layer2", 65, keep),
@@ -21,13 +22,9 @@ CASES = [
 ]
 
 
-IN_MINUTES = ("shufflenet_v2_x0_5", "vit")
-"""A network of convolutions and one of tokens; the others are for `python -m tests --all`."""
-
-
 @pytest.mark.parametrize(
     ("name", "layer", "size", "reshape"),
-    [pytest.param(*c, id=f"{c[0]}-{c[1]}", marks=[] if c[0] in IN_MINUTES else pytest.mark.everything) for c in CASES],
+    mostly_rare(CASES, [case for case in CASES if case[0] == "vit"]),
 )
 def test_torchvision(tmp_path: Path, name: str, layer: str, size: int, reshape) -> None:
     torch.manual_seed(0)

@@ -94,8 +94,8 @@ def test_what_onnx_has_no_form_for_names_the_operator_and_the_module(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("vit-gpt2", "vilt", "segformer"),  # one of each task
-        *rare("resnet-gpt2", "blip", "git", "llava", "blip-vqa"),
+        *("vit-gpt2", "segformer"),
+        *rare("resnet-gpt2", "blip", "git", "llava", "vilt", "blip-vqa"),
     ],
 )
 def test_transformers(tmp_path, name):
@@ -141,7 +141,7 @@ def lraspp():
     return LRASPP(backbone({"layer2": "low", "layer4": "high"}), 128, 512, 4)
 
 
-@pytest.mark.parametrize("make", [lraspp, *rare(fcn, deeplabv3)])
+@pytest.mark.parametrize("make", rare(fcn, deeplabv3, lraspp))
 def test_segmentation_networks_of_torchvision(tmp_path, make):
     torch.manual_seed(0)
     model = make().eval()
