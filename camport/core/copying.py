@@ -89,6 +89,10 @@ class Copier:
         finally:
             self._only = None
 
+    def end(self) -> None:
+        """Lets go of what refers back to this."""
+        self._ways.clear()
+
     def _copied(self, value: Any, name: str) -> Any:
         kind = type(value)
         if kind in ATOMS:

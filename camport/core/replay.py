@@ -140,14 +140,20 @@ class Tail:
         stubs = {name: [handed[name, i] for i in range(len(outs))] for name, outs in self.cached.items()}
         replaced = replace_first_tensor(tree_map(repeated, self.output), activations)
         stubs.setdefault(self.layer.module, []).append(replaced)
-        stubbed = []
+        stubbed, handles = [], []
         try:
+            target = self.double.get_submodule(self.layer.module)
+            if target._forward_hooks:  # the user's, which have changed these activations already
+                given = _Given(len(stubs[self.layer.module]) - 1, tree_map(_cloned, replaced))
+                handles.append(target.register_forward_hook(given))
             for name, outs in stubs.items():
                 module = self.double.get_submodule(name)
                 stubbed.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = _Stub(outs, module.forward)
             return self.call(self.double, images, {k: repeated(v) for k, v in self.target.items()})
         finally:
+            for handle in handles:
+                handle.remove()
             for module, forward in stubbed:
                 if forward is None:
                     del module.__dict__["forward"]
@@ -195,6 +201,17 @@ class Tail:
         return recorded(ended, calls["output"], images)
 
 
+class _Given:
+    """A forward hook that puts out what is given in place of what hooks before it make of one run."""
+
+    def __init__(self, run: int, output: Any) -> None:
+        self.left, self.output = run, output
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        self.left -= 1
+        return self.output if self.left == -1 else None
+
+
 class _Stub:
     """A module's forward that first gives back recorded outputs, then runs for real."""
 
@@ -205,6 +222,10 @@ class _Stub:
         if self.outputs:
             return self.outputs.pop(0)
         return self.forward(*args, **kwargs)
+
+
+def _cloned(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def versions(output: Any) -> list[int]:

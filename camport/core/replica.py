@@ -98,6 +98,8 @@ class _Replica:
         for i, (name, module) in enumerate(self.waiting):  # it grows meanwhile
             self._fill(module, name, i < len(registered))
         root = self.double(self.origin.model, "")
+        self.copy.end()
+        del self.copy  # it refers back here, and such a circle would keep the double alive
         if root is not self.origin.model:
             root.__dict__[_ORIGIN] = self.origin
         return root

@@ -17,6 +17,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import camport
+from camport.core.kinds import explained
+from camport.core.replica import double_of
 from camport.errors import LayerError, ModelError
 from camport.testing.fingerprint import changes, fingerprint
 
@@ -659,3 +661,31 @@ def test_a_model_that_reaches_its_parts_through_closures_is_exported(tmp_path):
     net = seeded(Lambda).float()
     report = to_onnx(camport.bind(net, "gradcam", layer="features"), tmp_path / "a.onnx", IMAGES.float())
     assert report.path.exists()
+
+
+@pytest.mark.parametrize("method", ["ablationcam", "reciprocam"])
+def test_what_lies_behind_a_layer_is_run_with_what_its_hooks_made_of_it(method):
+    class Written(Plain):
+        """The hook's change as a part of forward, and the layer behind it."""
+
+        def __init__(self):
+            super().__init__()
+            self.end = nn.Identity()
+
+        def forward(self, x):
+            return self.head(self.end(self.features(x).clamp(max=0.2) * 1.5))
+
+    net = seeded()
+    net.features.register_forward_hook(lambda module, args, output: output.clamp(max=0.2) * 1.5)
+    found = camport.explain(net, IMAGES, method, 3, "features").raw
+    torch.testing.assert_close(found, camport.explain(seeded(Written), IMAGES, method, 3, "end").raw)
+
+
+def test_a_double_is_let_go_at_once():
+    net = seeded()
+    gc.disable()
+    try:
+        double = weakref.ref(double_of(net, explained))
+        assert double() is None
+    finally:
+        gc.enable()
