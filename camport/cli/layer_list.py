@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from camport.cli import tracing
-from camport.cli.detections import Format, adapter_of
+from camport.cli.detections import Format, Scores, adapter_of
 from camport.cli.export import _size
 from camport.cli.listings import table
 from camport.cli.loading import load
@@ -32,6 +32,7 @@ def layers(
         str | None, typer.Option(metavar="HxW", help="Image size to run with, where the model names none.")
     ] = None,
     form: Format = None,
+    scores: Scores = None,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
 ) -> None:
@@ -49,7 +50,7 @@ def layers(
     spec = dataclasses.replace(loaded.preprocess, size=_size(size, loaded.preprocess), stride=None, side=None)
     picture = tracing.with_channels(tracing.pictures([])[0], spec.channels)
     pixels, _ = spec.apply(picture)
-    task = adapter_of(adapter or loaded.adapter, form=form)
+    task = adapter_of(adapter or loaded.adapter, form=form, scores=scores)
     bound = camport.bind(loaded.model, None, loaded.layer, task)
     found = _settled(bound, torch.from_numpy(pixels)[None])
     chosen = [id(named_run(found.runs, layer)) for layer in found.layers]

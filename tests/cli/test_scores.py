@@ -127,3 +127,24 @@ def test_an_exported_file_explains_the_chosen_logits(camport, tmp_path):
     assert np.allclose(found["outputs_1"], z.softmax(1), atol=1e-6)
     (g,) = torch.autograd.grad((a.mean((2, 3)) @ torch.from_numpy(FC))[0, 0], a)
     assert np.allclose(found["gradients"][0], g[0], atol=1e-7)
+
+
+BRANCH = [
+    helper.make_node("Conv", ["images", "conv"], ["maps2"], name="conv2", strides=[4, 4], pads=[1, 1, 1, 1]),
+    helper.make_node("Tanh", ["maps2"], ["active2"], name="act2"),
+    helper.make_node("GlobalAveragePool", ["active2"], ["mean2"], name="mean2"),
+    helper.make_node("Flatten", ["mean2"], ["pooled2"], name="flat2"),
+    helper.make_node("MatMul", ["pooled2", "fc"], ["other"], name="fc2"),
+    helper.make_node("Softmax", ["logits"], ["p"], axis=1),
+]
+
+
+@pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning")
+@pytest.mark.parametrize(("scores", "layer"), [("p", "act"), ("other", "act2")])
+def test_the_layer_leads_to_the_chosen_output(camport, photo, tmp_path, scores, layer):
+    path = file(tmp_path / "net.onnx", BRANCH, ["p", "other"], {"p": [4], "other": [4]})
+    done = camport("layers", "-m", path, "--scores", scores)
+    assert done.status == 0, done.err
+    assert [line.split()[0] for line in done.out.splitlines() if line.split()[-1] == "chosen"] == [layer]
+    done = camport("explain", photo, "-m", path, "--scores", scores, *SIZE, "-o", "o.npz")
+    assert f", layer {layer}\n" in done.out
