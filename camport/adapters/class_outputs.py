@@ -15,7 +15,7 @@ from camport.adapters.lineage import LINEAR, Lineage, Link, Origin
 from camport.errors import ModelError, UnknownNameError
 
 NAMES = (
-    r".*logits?",
+    r".*logits?(_.*)?",
     r"cls|class(es)?|cls_?(score|prob|pred)s?|class_?(score|prob|pred)s?|classification|labels?",
     r"pred(iction)?s?|prob(abilitie|ability|)s?|scores?",
     r"out(put)?s?|y|y_hat",
@@ -68,7 +68,12 @@ def named(outputs: Any, names: Sequence[str] = ()) -> dict[str, Tensor]:
 
 
 def reading(
-    outputs: Any, model: nn.Module, lineage: Lineage, chosen: str | int | None, row: Callable[[Tensor], Tensor | None]
+    outputs: Any,
+    model: nn.Module,
+    lineage: Lineage,
+    chosen: str | int | None,
+    row: Callable[[Tensor], Tensor | None],
+    images: int | None = None,
 ) -> Reading:
     """How to read the classes out of `outputs`.
 
@@ -78,6 +83,7 @@ def reading(
         lineage: was active as the model ran.
         chosen: the user's word for it: a name, or a number among the floating-point tensors.
         row: a tensor as [b,k], None where it cannot be one.
+        images: how many images the outputs are of, where that is known.
 
     Raises:
         ModelError: no tensor that may be classes.
@@ -99,7 +105,7 @@ def reading(
     if "logits" in rows:
         return _read("logits", rows["logits"], tensors, lineage)
     distinct = _distinct(rows)
-    name = _classes({n: rows[n] for n in distinct}, {n: lineage.of(tensors[n]) for n in distinct}, model)
+    name = _classes({n: rows[n] for n in distinct}, {n: lineage.of(tensors[n]) for n in distinct}, model, images)
     others = tuple((n, tuple(tensors[n].shape)) for n in distinct if n != name)
     return dataclasses.replace(_read(name, rows[name], tensors, lineage), others=others)
 
@@ -186,7 +192,7 @@ def _made_of(p: Tensor, z: Tensor) -> bool:
     return any(bool(((p - v).abs() < tolerance).all()) for v in made)
 
 
-def _classes(rows: Mapping[str, Tensor], origins: Mapping[str, Origin], model: nn.Module) -> str:
+def _classes(rows: Mapping[str, Tensor], origins: Mapping[str, Origin], model: nn.Module, images: int | None) -> str:
     """The name of the classes: of those left by each piece of evidence in turn, the first."""
     known = _known_classes(model)
 
@@ -195,6 +201,7 @@ def _classes(rows: Mapping[str, Tensor], origins: Mapping[str, Origin], model: n
 
     deepest = max(origin.depth for origin in origins.values())
     evidence: list[Callable[[str], bool]] = [
+        lambda name: rows[name].shape[0] == images,
         lambda name: rows[name].shape[1] > 1,
         *map(called, NAMES),
         lambda name: rows[name].shape[1] == known,

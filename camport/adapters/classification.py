@@ -126,7 +126,7 @@ class ClassificationAdapter(Adapter):
         names, first = getattr(model, "output_names", ()), None
         if read is None:
             try:
-                read = first = reading(outputs, model, lineage, self.output, self._row)
+                read = first = reading(outputs, model, lineage, self.output, self._row, images.shape[0])
             except CamportError:
                 if self.output is not None:
                     raise

@@ -214,6 +214,8 @@ FORMS = {
     "deep": (lambda f, z: {"a": [f], "b": {"cls": z}}, "b.cls"),
     "a loss": (lambda f, z: (f, z, z.sum()), "1"),
     "a softmax": (lambda f, z: (F.normalize(f), z.softmax(1)), "1"),
+    "another first axis": (lambda f, z: {"texts": z.T[:, :1].repeat(1, 3), "images": z}, "images"),
+    "logits of a kind": (lambda f, z: {"image_embeds": f, "logits_per_image": z}, "logits_per_image"),
     "a column": (lambda f, z: {"score": f[:, :1], "out": z}, "out"),
 }
 
