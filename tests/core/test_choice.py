@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import camport
-from camport.adapters import FunctionAdapter
+from camport.adapters import ClassificationAdapter, FunctionAdapter
 from camport.core.dependence import another
 from camport.errors import LayerError, ReusedLayerWarning
 from tests.nets import images, seeded
@@ -254,7 +254,7 @@ class TwoHeads(nn.Module):
 @pytest.mark.parametrize("joined", [False, True])
 def test_the_maps_lead_to_the_output_that_is_explained(joined):
     model, x = seeded(TwoHeads(joined)), images(1)
-    assert camport.explain(model, x, target=1).layers == ("first",)
+    assert camport.explain(model, x, target=1, adapter=ClassificationAdapter(output=0)).layers == ("first",)
     last = FunctionAdapter(lambda out: out[:, 7] if joined else out[1][:, 2])
     assert camport.explain(model, x, adapter=last).layers == ("second",)
 
