@@ -21,11 +21,9 @@ from camport.adapters.speaking import (
     prompt_of,
     speak,
     token_of,
-    up_to_vision,
 )
 from camport.adapters.words import word_in, words_of
 from camport.core.adapter import Adapter
-from camport.core.layers import LayerName, Run, choose
 from camport.errors import InputError, nearest
 
 EXAMPLE = '{"tokens": ..., "span": (2, 3)}'
@@ -177,10 +175,6 @@ class CaptioningAdapter(Adapter):
         length = self.length or getattr(model, "caption_length", None)
         prompt = self.prompt if start is None else (start,)
         return replace(self, end=end, prompt=prompt, vocabulary=words, length=length)
-
-    def layers(self, runs: Sequence[Run]) -> list[LayerName]:
-        """The last maps of the part of the model that sees."""
-        return [choose(up_to_vision(runs))]
 
     def written(self, model: nn.Module, say: Callable[[Tensor], Any], images: Tensor) -> Tensor:
         """What the model writes where `say(tokens)` calls it, int64 [b,length]."""

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole
-from camport.adapters.speaking import up_to_vision
 from camport.core.adapter import Adapter
 from camport.core.layers import LayerName, Run, choose
 from camport.errors import InputError, ModelError
@@ -177,9 +176,9 @@ class SegmentationAdapter(Adapter):
         return {"target": classes, "mask": mask}
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
-        """The last maps of the backbone: behind it the head makes logits of them."""
+        """The last maps of the backbone, of which the head makes logits; the deepest where no head is named."""
         head = next((i for i, run in enumerate(runs) if run.name.startswith(HEADS)), 0)
-        return [choose(up_to_vision(runs[:head] if head else runs))]
+        return [choose(runs[:head], decoders=True) if head else choose(runs)]
 
     def _limit(self, c: int) -> str:
         name, limit = ("p", "1/2") if self.probabilities else ("z", "0")

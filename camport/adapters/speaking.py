@@ -1,4 +1,4 @@
-"""Models that write text about an image: how they are called, what they say first, and where their vision part is."""
+"""Models that write text about an image: how they are called, and what they say first."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -10,12 +10,8 @@ from torch import Tensor, nn
 
 from camport.adapters.placeholders import reads_placeholders, speak_in_place
 from camport.adapters.reading import found
-from camport.core.layers import Run
 from camport.errors import InputError
 
-VISION = (("vision", "visual", "image"), ("encoder", "backbone", "cnn", "trunk"))
-"""Beginnings of a vision part's names; the second row counts where the first is not found."""
-TEXT = ("decoder", "text", "language")
 START_NAMES = ("decoder_start_token_id", "bos_token_id")
 END_NAMES = ("sep_token_id", "eos_token_id")
 PARTS = ("decoder", "text_config", "text")
@@ -92,17 +88,3 @@ def prompt_of(model: nn.Module, given: Sequence[int] | None) -> tuple[int, ...]:
             '{"tokens": ...}, or the beginning, e.g. CaptioningAdapter(prompt=(1,))'
         )
     return (start,)
-
-
-def up_to_vision(runs: Sequence[Run]) -> Sequence[Run]:
-    """The runs up to the last one of the model's vision part; all of them where it cannot be told by name."""
-    for names in VISION:
-        seen = [i for i, run in enumerate(runs) if _is_vision(run.name, names)]
-        if seen:
-            return runs[: seen[-1] + 1]
-    return runs
-
-
-def _is_vision(name: str, names: tuple[str, ...]) -> bool:
-    first = next((part for part in name.lower().split(".") if part.startswith((*names, *TEXT))), None)
-    return first is not None and not first.startswith(TEXT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from camport.adapters.asking import EMPTY, parts_from, question_of, spoken_answer
 from camport.adapters.captioning import CaptioningAdapter
 from camport.core.adapter import Adapter
-from camport.core.layers import LayerName, Run
 from camport.errors import InputError
 
 
@@ -103,10 +102,6 @@ class WrittenAnswerAdapter(Adapter):
     def settled(self, model: nn.Module, outputs: Any) -> WrittenAnswerAdapter:
         """With the model's own start and end tokens."""
         return replace(self, answers=self.answers.settled(model, outputs))
-
-    def layers(self, runs: Sequence[Run]) -> list[LayerName]:
-        """The last maps of the part of the model that sees."""
-        return self.answers.layers(runs)
 
     def _question(self, target: Any, images: Tensor) -> tuple[dict[str, Any], Tensor]:
         parts = parts_from(target, ("question", "tokens", "span", "word", "nth", "against"))

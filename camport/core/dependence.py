@@ -22,7 +22,8 @@ from torch.autograd.graph import Node
 
 from camport.core.paths import Paths, alive, ancestors_first, descending
 from camport.core.random_state import random_state_kept
-from camport.core.runs import Run, Runs, attends, followed, recorded
+from camport.core.runs import Run, Runs, followed, recorded
+from camport.core.texts import mark_texts
 
 SAMPLES = 2048
 """Values of a tensor that are compared."""
@@ -96,7 +97,7 @@ def mark_leading(seen: Observed, y: Tensor) -> None:
     maps = [run for run in seen.runs if len(run.shape) == 4 and run.plain and run.features and run.fits]
     if maps and not maps[-1].whole:
         _mark_paths(seen, Paths(y.grad_fn, sources, alive(y, seen.entries)))
-    _mark_texts(seen)
+    mark_texts(seen.runs, seen.nodes)
 
 
 def _mark_paths(seen: Observed, paths: Paths) -> None:
@@ -213,21 +214,6 @@ def _mark_moving(seen: Observed, fresh: Callable[[], nn.Module], call: Call, ima
         run.moves = moved_here or (i < len(seen.nodes) and seen.nodes[i] in made)
         if run.moves and not moved_here:
             seen.doubtful.add(i)
-
-
-def _mark_texts(seen: Observed) -> None:
-    """Marks the tokens behind an attention among constants: a text, or a detector's queries, that looks at the image.
-
-    Their number tells of the text. An image's own tokens are made of the image before any of them attends.
-    """
-    first = [i for i, run in enumerate(seen.runs) if not run.moves and attends(run) and seen.nodes[i] is not None]
-    for tokens in {seen.runs[i].shape[1] for i in first}:
-        sources = {seen.nodes[i] for i in first if seen.runs[i].shape[1] == tokens}
-        nodes = [n for n in seen.nodes if n is not None]
-        behind = descending(ancestors_first(nodes), {n for n in sources if n is not None})
-        for run, node in zip(seen.runs, seen.nodes, strict=True):
-            if node in behind and len(run.shape) == 3 and run.shape[1] == tokens:
-                run.lies = False
 
 
 def _sample(seen: Observed, run: Run, tensor: Tensor) -> None:

@@ -136,7 +136,8 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
         if not run.handed:
             makers.setdefault(run.output, run)
     attention = [i for i, run in enumerate(runs) if qualifies[i] and attends(run)]
-    inside = {i for k in attention for i in range(runs[k].start, k)}  # attention's own matrices are no maps
+    # attention's own matrices are no maps, nor are a text's keys and values
+    inside = {i for k, run in enumerate(runs) if attends(run) for i in range(run.start, k)}
     features = [
         i
         for i, run in enumerate(runs)
@@ -164,7 +165,10 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
         behind = [i for i in behind if i in features or not runs[i].plain]
     if behind:
         return max(behind)
-    return _undivided(runs, maps) if maps else None
+    if not maps:
+        return None
+    attended = max((k for k in attention if k < last), default=-1)  # maps before it are of another stage
+    return _undivided(runs, [i for i in maps if i > attended])
 
 
 def _undivided(runs: Sequence[Run], maps: Sequence[int]) -> int:

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from camport.core.dependence import Observed
 from camport.core.derivative import by_outputs
+from camport.core.grid import MAX_PREFIX
 from camport.core.runs import Run, attends
 
 STAGE = 4
@@ -60,6 +61,8 @@ def echoes(seen: Observed, run: Run) -> bool:
 def _echo(output: Tensor, weight: Tensor, tensor: Tensor) -> bool:
     if not tensor.requires_grad or tensor.dim() not in (3, 4):
         return False
+    if tensor.dim() == 3 and tensor.shape[1:] != output.shape[-2:]:  # tokens, and no map [b,h,w]
+        return False
     channels, own = (v.shape[1] if v.dim() == 4 else 1 for v in (output, tensor))
     if channels != own:
         return False
@@ -91,8 +94,9 @@ def _deepest(runs: Sequence[Run], image: Tensor) -> int | None:
     if not maps:
         return None
     smallest = min(maps.values())
-    fewest = min(attention.values(), default=STAGE * smallest + 1)
-    if fewest <= STAGE * smallest:
+    most = STAGE * smallest + MAX_PREFIX
+    fewest = min(attention.values(), default=most + 1)
+    if fewest <= most:
         return max(i for i, size in attention.items() if size == fewest)
     return max(i for i, cells in maps.items() if cells == smallest)
 

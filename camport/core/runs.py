@@ -89,10 +89,11 @@ class Run:
         return self.moves and self.lies and self.leads
 
 
-def attends(run: Run) -> bool:
-    """Whether it is an attention among tokens, by what people call such a module."""
+def attends(run: Run, *, packed: bool = False) -> bool:
+    """Whether it is an attention among tokens [b,n,c], by what people call such a module; or `packed` ones [n,c]."""
     kind, own = run.kind.lower(), run.name.rpartition(".")[2].lower()
-    return len(run.shape) == 3 and ("attention" in kind or "attn" in kind or own in ("attn", "self_attn"))
+    tokens = len(run.shape) == 3 or (packed and len(run.shape) == 2 and run.shape[0] > 1)
+    return tokens and ("attention" in kind or "attn" in kind or own in ("attn", "self_attn"))
 
 
 Watch = Callable[[Run, Tensor], Tensor | None]

@@ -143,6 +143,31 @@ def test_a_text_is_no_map_of_the_image(length, crossed):
     assert torch.allclose(explanation.raw.flatten(1), wanted, rtol=1e-5)
 
 
+class Joined(nn.Module):
+    """An image's tokens in one row with a text's, as language models with eyes read them."""
+
+    def __init__(self, length):
+        super().__init__()
+        self.see, self.words, self.fc = See(), nn.Embedding(20, 8), nn.Linear(8, 2)
+        self.blocks = nn.ModuleList(Block(8) for _ in range(2))
+        self.register_buffer("tokens", torch.arange(length)[None] % 20)
+
+    def forward(self, x):
+        row = torch.cat([self.see(x), self.words(self.tokens.expand(len(x), -1))], 1)
+        for block in self.blocks:
+            row = block(row)
+        return self.fc(row[:, -1])
+
+
+@pytest.mark.parametrize("length", [3, 9, 20])
+def test_a_row_of_an_images_and_a_texts_tokens_is_no_map(length):
+    model, x = seeded(Joined(length)), images(1, (16, 16))
+    explanation = camport.explain(model, x, "hirescam", 1)
+    assert explanation.layers == ("see.blocks.1.norm",)
+    wanted = hirescam_by_hand(model, x, 1, "see.blocks.1.norm", channels=2)
+    assert torch.allclose(explanation.raw.flatten(1), wanted, rtol=1e-5)
+
+
 class Places(nn.Module):
     """An embedding of places as maps, as detectors have, which runs after the last maps."""
 
@@ -153,6 +178,28 @@ class Places(nn.Module):
     def forward(self, like):
         row = torch.linspace(-1, 1, like.shape[3], dtype=like.dtype)
         return row.expand(len(like), 6, *like.shape[2:]) * self.scale[:, None, None]
+
+
+class Stages(nn.Module):
+    """Two stages of tokens, the second of fewer, with a class token that comes late."""
+
+    def __init__(self):
+        super().__init__()
+        self.see, self.merge, self.late = See(), nn.Conv2d(8, 8, 2, 2), nn.Parameter(torch.zeros(1, 1, 8))
+        self.blocks, self.fc = nn.ModuleList(Block(8) for _ in range(2)), nn.Linear(8, 2)
+
+    def forward(self, x):
+        maps = self.merge(self.see(x).mT.unflatten(2, (8, 8)))
+        row = torch.cat([self.late.expand(len(x), -1, -1), maps.flatten(2).mT], 1)
+        for block in self.blocks:
+            row = block(row)
+        return self.fc(row[:, 0])
+
+
+def test_later_stages_and_a_late_class_token_lie_on_the_image():
+    explanation = camport.explain(seeded(Stages()), images(1, (32, 32)), "hirescam", 1)
+    assert explanation.layers == ("blocks.1.norm",)
+    assert tuple(explanation.raw.shape) == (1, 4, 4)
 
 
 class Placed(nn.Module):

@@ -1,0 +1,163 @@
+"""The layer that is chosen in networks of transformers and timm, made from small configurations."""
+
+import pytest
+import torch
+from torch import nn
+
+import camport
+from camport.adapters import FunctionAdapter
+
+transformers = pytest.importorskip("transformers", reason='pip install "camport[oracles]"')
+timm = pytest.importorskip("timm")
+from tests.adapters.speakers import SAID, SEEN, SIDE, llava  # noqa: E402 - needs transformers
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def stirred(make):
+    torch.manual_seed(1)
+    model = make().eval()
+    with torch.no_grad():  # scales that are initialised to nearly 0 would hide the image
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.05)
+    return model
+
+
+class OfTexts(nn.Module):
+    """A model of an image and texts as a function of the image: the texts stand fixed."""
+
+    def __init__(self, model, length, texts=1, **options):
+        super().__init__()
+        self.model, self.options = model, options
+        ids = torch.randint(3, 38, (texts, length))
+        ids[:, 0], ids[:, -1] = 1, 2
+        self.register_buffer("ids", ids)
+
+    def forward(self, x):
+        said = self.model(pixel_values=x, input_ids=self.ids, **self.options)
+        return next(said[name] for name in ("logits_per_image", "itm_score", "logits") if name in said)
+
+
+def clip():
+    text = {**SAID, "projection_dim": 12}
+    return transformers.CLIPModel(
+        transformers.CLIPConfig(vision_config=dict(SEEN), text_config=text, projection_dim=12)
+    )
+
+
+def blip():
+    text = {**SAID, "encoder_hidden_size": 16, "sep_token_id": 2}
+    return transformers.BlipForImageTextRetrieval(
+        transformers.BlipConfig(
+            vision_config=dict(SEEN), text_config=text, projection_dim=16, image_text_hidden_size=16
+        )
+    )
+
+
+@pytest.mark.parametrize("length", [7, 9, 17])
+@pytest.mark.parametrize(
+    ("make", "options", "layer"),
+    [
+        (clip, {}, "model.vision_model.encoder.layers.0.layer_norm1"),
+        (clip, {"texts": 3}, "model.vision_model.encoder.layers.0.layer_norm1"),
+        (blip, {"use_itm_head": True}, "model.vision_model.encoder.layers.0.layer_norm1"),
+        (blip, {"use_itm_head": False}, "model.vision_model.encoder.layers.0.layer_norm1"),
+    ],
+    ids=["clip", "clip-3-texts", "blip-matching", "blip-similarity"],
+)
+def test_not_in_the_text_tower(make, options, layer, length):
+    model = stirred(lambda: OfTexts(make(), length, **options))
+    x = torch.rand(1, 3, SIDE, SIDE)
+    explanation = camport.explain(model, x, "hirescam", 0)
+    assert explanation.layers == (layer,)
+    kept = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda m, a, out: kept.append(out))
+    y = model(x)
+    handle.remove()
+    y = y[:, 0] if y.dim() == 2 else y
+    (gradient,) = torch.autograd.grad(y.sum(), kept[0])
+    wanted = (gradient * kept[0])[:, 1:].sum(2).relu().unflatten(1, (4, 4)).detach()
+    assert torch.allclose(explanation.raw, wanted, rtol=1e-3, atol=1e-5 * float(wanted.amax()))
+
+
+def test_not_in_the_language_model():
+    model = stirred(lambda: Asked(llava()))
+    explanation = camport.explain(model, torch.rand(1, 3, SIDE, SIDE), "hirescam", 3)
+    assert explanation.layers == ("model.model.vision_tower.encoder.layers.0.layer_norm1",)
+
+
+class Asked(nn.Module):
+    """A language model's next word after an image and a question."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.register_buffer("ids", torch.tensor([[1, *[39] * 16, 5, 6, 7, 8]]))
+
+    def forward(self, x):
+        return self.model(pixel_values=x, input_ids=self.ids).logits[:, -1]
+
+
+@pytest.mark.parametrize("depths", [[1, 2], [1, 1], [1, 1, 1, 1]])
+def test_the_last_stage_of_swin_v2(depths):
+    config = transformers.Swinv2Config(
+        image_size=64, patch_size=4, embed_dim=16, depths=depths, num_heads=[2] * len(depths), window_size=4
+    )
+    model = stirred(lambda: transformers.Swinv2ForImageClassification(config))
+    explanation = camport.explain(model, torch.rand(1, 3, 64, 64), "gradcam", 1)
+    side = 16 // 2 ** (len(depths) - 1)
+    assert explanation.layers == ("swinv2.layernorm",)
+    assert tuple(explanation.raw.shape) == (1, side, side)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("mobileone_s0", "stages"),  # a sum of branches, behind an identity
+        ("repvgg_a0", "stages"),
+        ("efficientnet_lite0", "bn2"),  # with its activation
+    ],
+)
+def test_no_inner_branch_and_no_convolution_before_its_activation(name, layer):
+    model = stirred(lambda: timm.create_model(name, num_classes=5))
+    explanation = camport.explain(model, torch.rand(1, 3, 64, 64), "gradcam", 1)
+    assert explanation.layers == (layer,)
+    assert float(explanation.activations[0].amin()) == 0  # behind a ReLU
+
+
+def depth_anything():
+    backbone = transformers.Dinov2Config(
+        **{**SEEN, "num_hidden_layers": 2}, out_features=["stage1", "stage2"], reshape_hidden_states=False
+    )
+    return transformers.DepthAnythingForDepthEstimation(
+        transformers.DepthAnythingConfig(
+            backbone_config=backbone,
+            patch_size=8,
+            reassemble_hidden_size=16,
+            reassemble_factors=[2, 1],
+            neck_hidden_sizes=[4, 8],
+            fusion_hidden_size=8,
+            head_hidden_size=4,
+        )
+    )
+
+
+def glpn():
+    return transformers.GLPNForDepthEstimation(
+        transformers.GLPNConfig(
+            depths=[1] * 4, hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "layer"),
+    [(depth_anything, "backbone.encoder.layer.1.norm1"), (glpn, "glpn.encoder.block.3.0.layer_norm_1")],
+    ids=["depth-anything", "glpn"],
+)
+def test_the_encoders_end_of_a_depth_network(make, layer):
+    near = FunctionAdapter(lambda said: said.predicted_depth.mean((1, 2)))
+    side = 32 if make is depth_anything else 64
+    explanation = camport.explain(stirred(make), torch.rand(1, 3, side, side), "gradcam", adapter=near)
+    assert explanation.layers == (layer,)
+    assert bool(explanation.gradients[0].any())
