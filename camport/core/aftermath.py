@@ -36,10 +36,10 @@ def warn(explanation: Explanation, probe: Probe) -> None:
                 f"layer {layer.module!r} runs {runs} times in one forward pass; run {runs - 1}, the last, was "
                 f"explained. Choose with layer='{layer.module}@0' ... '{layer.module}@{runs - 1}'",
                 ReusedLayerWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
     for doubt in probe.adapter.doubts(probe.target, explanation.method):
-        warnings.warn(doubt, DoubtWarning, stacklevel=3)
+        warnings.warn(doubt, DoubtWarning, stacklevel=4)
     unseen = [] if probe.relus_met is None else hidden_relus(probe.double)
     if unseen:
         where = ", ".join(repr(name) if name else "the model" for name in unseen)
@@ -47,13 +47,13 @@ def warn(explanation: Explanation, probe: Probe) -> None:
             f"the ReLU rule does not reach into TorchScript: through the ReLUs of {where} the gradient is the plain "
             "one. Explain the nn.Module that it was made of",
             ReluRuleWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     elif probe.relus_met == 0:
         warnings.warn(
             "the ReLU rule met no ReLU in this model: this is the plain gradient",
             ReluRuleWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     flat = explanation.heatmap.flatten(1).amax(1) == 0
     if bool(flat.any()):
@@ -69,5 +69,5 @@ def warn(explanation: Explanation, probe: Probe) -> None:
         warnings.warn(
             f"{explanation.method}: the map of image {image} is flat, its heatmap is all zeros ({reason})",
             FlatMapWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -31,7 +31,7 @@ from camport.core.reading import Readings
 from camport.core.replica import double_of, tensors, with_state
 from camport.core.settling import Settled, read, settle, warn_of_others
 from camport.core.unrecorded import switched_off
-from camport.core.writes import restarted
+from camport.core.writes import WrittenError, restarted
 from camport.errors import ExportError, FlatMapWarning, LayerError, MethodError
 
 
@@ -96,7 +96,10 @@ class Bound:
         given = self._prepared(target, images)
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
-            explanation, probe = restarted(lambda: self._once(images, given, progress, lists))
+            try:
+                explanation, probe = self._once(images, given, progress, lists)
+            except WrittenError:  # the next double shares no parameter
+                explanation, probe = self._once(images, given, progress, lists)
         warn(explanation, probe)
         return explanation
 

@@ -36,5 +36,5 @@ def warn_of_cancellation(method: str, probe: Probe, gradients: Sequence[Tensor])
                 f"{share:.0e} of their size: the score sees each place through a layer normalisation, and the map is "
                 "rounding noise. Choose a layer behind the normalisation, or gradcam",
                 GuardWarning,
-                stacklevel=5,
+                stacklevel=6,
             )

@@ -95,5 +95,5 @@ def warn_of_others(runs: Sequence[Run], layers: Sequence[LayerName]) -> None:
                 f"layer '{layer}' was chosen, one of {len(calls)} runs of this module that are made of the image; the "
                 f"score depends on each of them, and the map tells of one. Choose with {shown}",
                 ReusedLayerWarning,
-                stacklevel=5,
+                stacklevel=7,
             )

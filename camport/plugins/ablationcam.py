@@ -61,5 +61,5 @@ class AblationCAM(Explainer):
                 "division by it turns the weights around, so that the map shows what speaks against the target. "
                 "Explain a class with a positive score, or score_as='probability'",
                 GuardWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

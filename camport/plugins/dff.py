@@ -76,7 +76,7 @@ class DFF(Explainer):
                     f"dff at {layer}: {share:.1%} of the activations are negative and count as 0, since only "
                     "non-negative ones have non-negative factors. Choose a layer behind a ReLU, or eigencam",
                     GuardWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     def maps(self, activations: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n h w"]:

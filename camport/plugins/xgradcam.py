@@ -67,7 +67,7 @@ class XGradCAM(Explainer):
                     f"xgradcam at {layer}: the activations of {odd:.1%} of the channels sum to a negative number or "
                     f"cancel; weights that cancel are {done}. Choose a layer behind a ReLU, or hirescam",
                     GuardWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     def _layer_map(self, a: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:

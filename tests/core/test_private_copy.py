@@ -663,6 +663,7 @@ def test_a_model_that_reaches_its_parts_through_closures_is_exported(tmp_path):
     assert report.path.exists()
 
 
+@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")
 @pytest.mark.parametrize("method", ["ablationcam", "reciprocam"])
 def test_what_lies_behind_a_layer_is_run_with_what_its_hooks_made_of_it(method):
     class Written(Plain):
@@ -677,8 +678,8 @@ def test_what_lies_behind_a_layer_is_run_with_what_its_hooks_made_of_it(method):
 
     net = seeded()
     net.features.register_forward_hook(lambda module, args, output: output.clamp(max=0.2) * 1.5)
-    found = camport.explain(net, IMAGES, method, 3, "features").raw
-    torch.testing.assert_close(found, camport.explain(seeded(Written), IMAGES, method, 3, "end").raw)
+    found = camport.explain(net, IMAGES, method, 1, "features").raw
+    torch.testing.assert_close(found, camport.explain(seeded(Written), IMAGES, method, 1, "end").raw)
 
 
 def test_a_double_is_let_go_at_once():
