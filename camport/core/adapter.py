@@ -102,7 +102,11 @@ class Adapter(ABC):
         return self
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
-        """The target layers where the user names none, from the runs of the modules in one forward pass."""
+        """The target layers where the user names none, from the runs of the modules in one forward pass.
+
+        A rule of an adapter's own takes runs for which `run.fits` holds: they move with the image, lie on it and lead
+        to the score. Asked again where those that were taken turn out to have no gradient, or to be the output itself.
+        """
         return [choose(runs)]
 
     def listed(self, outputs: Any) -> dict[str, Tensor]:

@@ -372,11 +372,25 @@ class Frozen(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def test_a_frozen_backbone_is_explained_where_it_ends():
-    model = seeded(Frozen())
-    bound = camport.bind(model, "eigencam")
-    bound(images(1))
-    assert bound.layers == ("features",)
+class Inference(Frozen):
+    """The same in inference mode."""
+
+    @torch.inference_mode()
+    def seen(self, x):
+        return self.features(x)
+
+    def forward(self, x):
+        return self.fc(self.seen(x).clone().mean((2, 3)))
+
+
+@pytest.mark.parametrize("make", [Frozen, Inference])
+def test_a_frozen_backbone_is_explained_where_it_ends(make):
+    model, x = seeded(make()), images(2)
+    explanation = camport.explain(model, x, "hirescam", 1)
+    assert explanation.layers == ("features",)
+    maps = model.features(x)
+    wanted = (maps * model.fc.weight[1][:, None, None] / maps[0, 0].numel()).sum(1).relu()
+    assert torch.allclose(explanation.raw, wanted, rtol=1e-5)
 
 
 class Numbers(nn.Module):
