@@ -281,10 +281,15 @@ class DetectionAdapter(Adapter):
         classes[::3] = -1
         return {"boxes": boxes.float(), "class_ids": classes}
 
+    def frame(self, size: Size, model: nn.Module) -> Size:
+        """That of the network inside, which detectors of torchvision bring images to."""
+        inside = placed(model, size)
+        return size if inside is None else inside.network
+
     def lay(self, maps: Float[Tensor, "b h w"], size: Size, model: nn.Module) -> Float[Tensor, "b H W"]:
         """Maps of the layers at the size of the images: a detector that resizes and pads inside has them elsewhere."""
-        frame = placed(model, size)
-        return upsample(maps, size) if frame is None else frame.to_image(maps)
+        inside = placed(model, size)
+        return upsample(maps, size) if inside is None else inside.to_image(maps)
 
     def _candidates(self, outputs: Any) -> Candidates:
         said: Seen = outputs

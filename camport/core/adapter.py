@@ -133,6 +133,12 @@ class Adapter(ABC):
         """A method's maps at the images' size, where they lie on the images."""
         return upsample(maps, size)
 
+    def frame(self, size: Size, model: nn.Module) -> Size:
+        """The (height, width) that the model's maps cover, for images of `size`: where it resizes and pads inside,
+        another than theirs.
+        """
+        return size
+
     def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
         """How the output of `module`, called `name`, lies on the image; LayerError where it is no map."""
         return find_grid(activation, image_size, model, module, name)

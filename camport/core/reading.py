@@ -74,6 +74,7 @@ class Readings:
             LayerError: an output that is no map over the image, or not told to be one.
         """
         size: Size = (images.shape[-2], images.shape[-1])
+        frame = adapter.frame(size, double)
         found: list[Grid | None] = []
         doubts = []
         for i, (layer, output) in enumerate(zip(layers, outputs, strict=True)):
@@ -82,9 +83,9 @@ class Readings:
                 check_rows(str(layer), output, images.shape[0], *(t.shape[0] for t in target.values()))
             grid = self._known(str(layer), output, size)
             if grid is None:
-                doubt = _read(i, str(layer), output, size, adapter, double, module)
+                doubt = _read(i, str(layer), output, frame, adapter, double, module)
                 if doubt is None or traced():
-                    grid = adapter.grid(output, size, double, module, str(layer))
+                    grid = adapter.grid(output, frame, double, module, str(layer))
                     self._settled[str(layer)] = (grid, size)
                 else:
                     doubts.append(doubt)
