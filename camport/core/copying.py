@@ -180,7 +180,11 @@ class Copier:
     def _object(self, value: Any, name: str) -> Any:
         kind: Any = type(value)
         base: Any = SimpleNamespace if issubclass(kind, SimpleNamespace) else object
-        return self._with_state(value, self._noted(value, base.__new__(kind)), name)
+        try:
+            new = base.__new__(kind)
+        except TypeError:  # made by another language, as an engine's session: shared, since nobody else can make one
+            return value
+        return self._with_state(value, self._noted(value, new), name)
 
     def _with_state(self, value: Any, new: Any, name: str) -> Any:
         """`new` with copies of the attributes of `value`, set without its class's own __setattr__."""

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import camport
 from camport.errors import ExportError, MethodError, ModelError
 from camport.export import to_onnx
+from camport.models import load_model
 from tests.nets import Net, seeded
 from tests.nets import images as double_images
 
@@ -107,3 +108,13 @@ def test_what_no_one_runs_is_refused_at_once(tmp_path):
     onnx.save(helper.make_model(graph, opset_imports=sets, ir_version=8), tmp_path / "a.onnx")
     with pytest.raises(ModelError, match=r"does not import: of\.mine\.Nobody \(node 'n'\), and ONNX Runtime does not"):
         camport.bind(tmp_path / "a.onnx", "eigencam")
+
+
+def test_a_model_that_was_run_before(foreign):
+    """Its engine's sessions are there then, which nothing but the engine can make: they are shared."""
+    model, given = load_model(str(foreign)).model, images(2, (16, 16))
+    said = model(given)
+    expected = camport.bind(load_model(str(foreign)).model, "eigencam")(given)
+    found = camport.bind(model, "eigencam")(given)
+    torch.testing.assert_close(found.outputs, said)
+    torch.testing.assert_close(found.raw, expected.raw)

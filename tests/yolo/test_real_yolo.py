@@ -1,6 +1,6 @@
 """YOLO networks of the packages that write them, with random weights, in an environment of their own.
 
-The packages are installed there by pip, and what is checked there stands in `check_networks.py` and `check_files.py`.
+The packages are installed there by pip, and what is checked there stands in the files of CHECKS.
 """
 
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from tests.yolo.environment import CHECKOUT, make, settings
 
 HERE = Path(__file__).parent
-CHECKS = ("check_networks.py", "check_files.py")
+CHECKS = ("check_networks.py", "check_files.py", "check_exports.py")
 pytestmark = pytest.mark.everything
 
 
