@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 import camport
 from benchmarks.foreign_list import FILES, Foreign
-from benchmarks.foreign_slopes import Score, grad_cam, session_of, with_output
+from benchmarks.foreign_slopes import Score, freed, grad_cam, session_of, with_output
 from benchmarks.machine import versions
 from camport.adapters import ClassificationAdapter, DetectionAdapter, FunctionAdapter
 from camport.errors import CamportError, CamportWarning
@@ -37,6 +37,9 @@ from camport.runtime import open_image
 
 Row = dict[str, Any]
 LINKS = ("Softmax", "Sigmoid", "LogSoftmax")
+PASSING = ("Identity", "Reshape", "Squeeze", "Flatten", "Cast")
+EVERY_DETECTOR = "gradcam averages gradients over all places"
+"""How the doubt begins that Grad-CAM leaves of any detector's map; element-wise methods have none to compare."""
 
 HEAD = """\
 # Trained .onnx files of other people
@@ -95,7 +98,7 @@ def _install(packages: set[str], site: Path) -> None:
 
 def _row(file: Foreign, path: Path, *, export: bool) -> Row:
     """What came of one file."""
-    proto = onnx.load(path)
+    proto = freed(onnx.load(path))
     maker = f"{proto.producer_name} {proto.producer_version}".strip()
     row: Row = {"file": file.name, "package": file.package, "made by": maker or "-", "nodes": len(proto.graph.node)}
     with warnings.catch_warnings(record=True) as caught:
@@ -105,7 +108,8 @@ def _row(file: Foreign, path: Path, *, export: bool) -> Row:
         except CamportError as error:
             row["remarks"] = f"{type(error).__name__}: {error}"
     told = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CamportWarning))
-    row["remarks"] = " ".join(filter(None, [row.get("remarks", ""), *told])).replace(str(path.parent), "")
+    told = {text: None for text in told if not text.startswith(EVERY_DETECTOR)}
+    row["remarks"] = " ".join(filter(None, [row.get("remarks", ""), *told])).replace(f"{path.parent}/", "")
     return row
 
 
@@ -114,7 +118,7 @@ def _measure(row: Row, file: Foreign, path: Path, proto: onnx.ModelProto, export
     images = _images(file, loaded)
     feed = _feed(loaded, images)
     names = [value.name for value in proto.graph.output]
-    outputs = dict(zip(names, session_of(path).run(names, feed), strict=True))
+    outputs = dict(zip(names, session_of(proto).run(names, feed), strict=True))
     model: Any = loaded.model
     found = [v.detach() for v in tree_leaves(model(images))]
     row["outputs"] = max(_error(g.numpy(), w) for g, w in zip(found, outputs.values(), strict=True))
@@ -176,9 +180,11 @@ def _map_error(
             same = maps.shape == tuple(explanation.activations[i].shape)
             worst.append(_error(explanation.activations[i].numpy(), maps) if same else float("nan"))
             continue
-        single = camport.bind(model, file.method, layer, bound.adapter)(
-            torch.from_numpy(_as_images(model, feed)), _target(file, explanation)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CamportWarning)  # of one level of several
+            single = camport.bind(model, file.method, layer, bound.adapter)(
+                torch.from_numpy(_as_images(model, feed)), _target(file, explanation)
+            )
         changed, names, score = _score(file, bound.adapter, explanation, proto, list(outputs))
         wanted, maps = grad_cam(changed, tensor, feed, names, score)
         if maps.shape[1:] != tuple(single.raw.shape[1:]):
@@ -204,7 +210,7 @@ def _score(
 ) -> tuple[onnx.ModelProto, list[str], Score]:
     """The number that is explained as a function of the runtime's outputs, and which those are."""
     if file.adapter == "classification":
-        name, index = _logits(proto, names, explanation, file), int(explanation.target[0])
+        name, index = _logits(proto, names[adapter.reading.index]), int(explanation.target[0])
         return with_output(proto, name), [name], lambda found: float(found[name].reshape(-1)[index])
 
     def score(found: Any) -> float:
@@ -229,13 +235,13 @@ def _detection_score(adapter: Any, outputs: Any, explanation: Any) -> Tensor:
     return adapter.score(seen, adapter.resolve(seen, fixed))[0]
 
 
-def _logits(proto: onnx.ModelProto, names: list[str], explanation: Any, file: Foreign) -> str:
+def _logits(proto: onnx.ModelProto, output: str) -> str:
     """The tensor whose number is the score: an output, or what stands before the softmax that makes it."""
-    makers = {output: node for node in proto.graph.node for output in node.output}
-    score = float(explanation.score[0])
-    listed = [file.output] if file.output else names
-    inputs = [makers[name].input[0] for name in listed if makers[name].op_type in LINKS]
-    return next(iter(inputs), listed[0]) if np.isfinite(score) else listed[0]
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    name = output
+    while name in makers and makers[name].op_type in PASSING:
+        name = makers[name].input[0]
+    return makers[name].input[0] if name in makers and makers[name].op_type in LINKS else output
 
 
 def _tensor(proto: onnx.ModelProto, model: Any, layer: str) -> str | None:

@@ -58,6 +58,11 @@ def face(outputs: Any) -> Tensor:
     return outputs[-1][..., 1].flatten(1).amax(1)
 
 
+def doubtful(outputs: Any) -> Tensor:
+    """The logarithm of the best letter's probability where that is lowest; outputs are [b,t,k]."""
+    return _first(outputs).amax(2).amin(1).log()
+
+
 def letters(outputs: Any) -> Tensor:
     """The best letter's logit at the first place, of each image; outputs are [t,b,k]."""
     return _first(outputs)[0].amax(1)
@@ -92,8 +97,8 @@ FILES = (
         "rapidocr-onnxruntime==1.4.4",
         (48, 160),
         "function",
-        function=highest,
-        asked="the surest letter",
+        function=doubtful,
+        asked="log p of the least sure letter",
     ),
     Foreign(
         "captcha_whisperer/models/captcha_crnn.onnx",

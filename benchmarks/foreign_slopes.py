@@ -27,6 +27,20 @@ def session_of(model: onnx.ModelProto | Path) -> Any:
     return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
+def freed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model for any number of images, where it was exported for several at once."""
+    for value in model.graph.input:
+        axes = value.type.tensor_type.shape.dim
+        if len(axes) == 4 and axes[0].dim_value > 1:
+            axes[0].dim_param = "b"
+            del model.graph.value_info[:]
+            outputs = [onnx.ValueInfoProto(name=output.name) for output in model.graph.output]
+            del model.graph.output[:]
+            model.graph.output.extend(outputs)
+            break
+    return model
+
+
 def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """The model with one more tensor among its outputs."""
     changed = onnx.ModelProto.FromString(model.SerializeToString())

@@ -267,9 +267,14 @@ def _is_held(function: FunctionType) -> bool:
 
 
 def _is_foreign(kind: type) -> bool:
-    """Whether objects of a class are no part of a network: of the standard library, of PyTorch, owners of resources."""
+    """Whether objects of a class are no part of a network, or say that nothing is written into them.
+
+    No part of a network are those of the standard library and of PyTorch, and owners of resources.
+    """
     if kind in _BASES:
         return False
+    if getattr(kind, "__immutable__", False) is True:
+        return True
     module = str(kind.__module__)
     room = module.partition(".")[0]
     if room == "torch":

@@ -47,6 +47,8 @@ class Call:
     slots: tuple[Slot, ...]
     outputs: int = 1
 
+    __immutable__ = True  # shared by all doubles of a model
+
     def __call__(self, live: Sequence[Any], held: Callable[[str], Tensor], device: torch.device) -> Any:
         """Runs it; `held` gives the model's tensors by name."""
         values, arguments = iter(live), []

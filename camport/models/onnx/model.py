@@ -55,6 +55,8 @@ class Plan:
     channels_last: bool = False
     batch: int | None = None
 
+    __immutable__ = True  # shared by all doubles of a model
+
 
 STEP = 32
 """Networks halve their maps mostly up to five times."""
