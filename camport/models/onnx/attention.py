@@ -45,6 +45,60 @@ def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
     return name if shape is None or len(shape) == 3 else None
 
 
+_SCALES = ("Mul", "Div", "Sqrt", "Pow", "Add", "Where", "Cast", "Clip", "Dropout")
+"""What stands between the product of queries and keys and its softmax: a scale, a mask."""
+
+
+def inside_attention(nodes: list[FileNode]) -> set[str]:
+    """Names of the values [b,heads,n,n] and [b,heads,n,c] within attention, which look like maps and are none."""
+    maker = {name: node for node in nodes for name in node.outputs if name}
+    found: set[str] = set()
+    for node in nodes:
+        weights = _softmax(node, maker)
+        if weights is None:
+            continue
+        found.update((node.outputs[0], weights.outputs[0]))
+        found |= _back(node.inputs[1], maker, (*_MOVES, "Mul", "Div"))
+        scores = _back(weights.inputs[0], maker, (*_MOVES, *_SCALES))
+        found |= scores
+        products = (maker[name] for name in _sources(weights.inputs[0], scores, maker) if name in maker)
+        for product in products:
+            if product.op == "MatMul":
+                found.add(product.outputs[0])
+                for name in product.inputs:
+                    found |= _back(name, maker, (*_MOVES, "Mul", "Div"))
+    return found
+
+
+def _softmax(node: FileNode, maker: dict[str, FileNode]) -> FileNode | None:
+    """The softmax whose weights a product takes; None for any other node."""
+    if node.op != "MatMul" or any(name not in maker for name in node.inputs):
+        return None
+    first = maker[node.inputs[0]]
+    while first.op in ("Dropout", "Identity", "Cast", "Where") and first.inputs[-1] in maker:
+        first = maker[first.inputs[0] if first.op != "Where" else first.inputs[-1]]
+    return first if first.op == "Softmax" else None
+
+
+def _back(name: str, maker: dict[str, FileNode], ops: tuple[str, ...]) -> set[str]:
+    """The value and what it was made of, as long as only these operators made it."""
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        value = queue.pop()
+        node = maker.get(value)
+        if node is not None and node.op in ops and value not in found:
+            found.add(value)
+            queue.extend(node.inputs[:1] if node.op in _MOVES else node.inputs)
+    return found
+
+
+def _sources(name: str, passed: set[str], maker: dict[str, FileNode]) -> set[str]:
+    """What the passed values were made of."""
+    taken = {source for value in passed for source in maker[value].inputs}
+    return (taken | {name}) - passed
+
+
 def _last_attention(nodes: list[FileNode], maker: dict[str, int]) -> int | None:
     """The last product of a softmax with something that is computed from the image too."""
     for i in reversed(range(len(nodes))):

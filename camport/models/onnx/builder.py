@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from camport.errors import ModelError
-from camport.models.onnx.attention import token_layer
+from camport.models.onnx.attention import inside_attention, token_layer
 from camport.models.onnx.call import Call, Slot
 from camport.models.onnx.channels import channels_of
 from camport.models.onnx.constants import Constants, folded
@@ -46,10 +46,12 @@ class Builder:
         self.modules: dict[str, nn.Module] = {}
         self.names = Names()
         self.scopes = Names()
+        self.inside: set[str] = set()
 
     def build(self) -> OnnxModel:
         """The model."""
         used = _needed(self.file)
+        self.inside = inside_attention(used)
         for node in used:
             self._add(node)
         outputs = tuple(self._source(name) for name in self.file.outputs)
@@ -173,7 +175,10 @@ class Builder:
             self._step(node, call, inputs, "")  # made of sizes alone: nothing to hook, and computed afresh each time
             return
         name = self.names.new(_wanted(node))
-        self.modules[name] = kind(node.op)(call, held, facts_of(node.op, held, attributes))
+        facts = facts_of(node.op, held, attributes)
+        if not self.inside.isdisjoint(node.outputs):
+            facts["moves_features"] = True
+        self.modules[name] = kind(node.op)(call, held, facts)
         own = [node.name, *node.outputs]
         self.names.also(name, own)
         self.scopes.also(name, (readable(n) for n in own if n))
