@@ -86,6 +86,10 @@ class Readings:
                 doubt = _read(i, str(layer), output, frame, adapter, double, module)
                 if doubt is None or traced():
                     grid = adapter.grid(output, frame, double, module, str(layer))
+                    if not isinstance(grid, Grid):
+                        raise LayerError(
+                            f"{type(adapter).__name__}.grid returned {grid!r} for layer {str(layer)!r}; wanted a Grid"
+                        )
                     self._settled[str(layer)] = (grid, size)
                 else:
                     doubts.append(doubt)

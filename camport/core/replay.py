@@ -17,6 +17,7 @@ from camport.core.layers import LayerName, replace_first_tensor
 from camport.core.loop import traced
 from camport.core.replica import hook, pre_hook
 from camport.core.scripted import visible_modules
+from camport.errors import CamportError
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Ended:
         return versions(self.output) != self.versions
 
 
-class Overwritten(Exception):
+class Overwritten(CamportError):  # passes by what calls a model, as an error of its own does not
     """What a module put out was written into before it was copied."""
 
 

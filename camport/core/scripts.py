@@ -17,9 +17,9 @@ _alters: Any = WeakIdKeyDictionary()
 def double_of_script(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode of a script that writes into its tensors as it runs; any other itself.
 
-    A copy costs memory, and PyTorch optimises it anew.
+    A copy costs memory, and PyTorch optimises it anew. A frozen script has no mode: it is in evaluation mode for good.
     """
-    if any(part.training for part in module.modules()) or _was_traced_in_training(module):
+    if any(getattr(part, "training", False) for part in module.modules()) or _was_traced_in_training(module):
         return copy.deepcopy(module).eval()
     return module
 

@@ -41,13 +41,13 @@ def test_a_reference_image_is_embedded():
     by_image, by_vector = explain(other[0]), explain(model(other)[0].detach())
     assert torch.allclose(by_image.score, by_vector.score)
     assert torch.allclose(explain(other).heatmap, by_vector.heatmap)
-    assert torch.allclose(explain(X, model).score, torch.ones(2), atol=1e-6)
+    assert torch.allclose(explain(X, model).score, torch.ones(2, dtype=X.dtype), atol=1e-6)
 
 
 def test_an_image_that_is_its_own_reference_has_a_finite_map():
     explanation = explain(X, score_as="distance")
     assert bool(explanation.raw.isfinite().all())
-    assert torch.allclose(explanation.score, torch.zeros(2), atol=1e-5)
+    assert torch.allclose(explanation.score, torch.zeros(2, dtype=X.dtype), atol=1e-5)
 
 
 def test_embeddings_in_a_structure():
@@ -65,7 +65,7 @@ def test_embeddings_in_a_structure():
         ("cat", "reference 'cat' is no tensor"),
         (torch.zeros(4).double(), "the reference has 4 numbers, the model's embeddings 5"),
         (torch.zeros(5).double(), "all zeros, which has no direction"),
-        (torch.full((5,), torch.nan), "not finite"),
+        (torch.full((5,), torch.nan), "reference has 5 values that are NaN or infinite"),
         (torch.zeros(3, 5), r"reference has shape \(3, 5\); wanted a vector"),
         (torch.zeros(1, 4, 4), r"the reference image has shape \(1, 4, 4\); wanted \[3,H,W\]"),
     ],

@@ -42,7 +42,7 @@ OTHER = {
         "tokens": [[1, 5, 11, 4, 2], [1, 6, 6, 2, 2]],
         "span": [[1, 3], [-1, -1]],
     },
-    "segmentation": lambda target: {"class": [1, 4], "mask": torch.rand(2, 8, 8)},  # at the size of the logits
+    "segmentation": lambda target: {"class": [1, 4], "mask": torch.rand(2, 32, 32)},
 }
 """Something else to ask than what was traced."""
 
@@ -63,7 +63,7 @@ def test_what_cannot_be_traced_names_the_module(tmp_path):
     from tests.adapters.speakers import SIDE, SPEAKERS
 
     speaker = SPEAKERS["vilt"]
-    bound = camport.bind(Unaided(speaker.make()).eval(), "hirescam", adapter=speaker.adapter)
+    bound = camport.bind(Unaided(speaker.make()).eval(), "saliency", adapter=speaker.adapter)
     with pytest.raises(
         ExportError, match=r"data-dependent .* \(in ViltEmbeddings.visual_embed, modeling_vilt.py:\d+\)"
     ):

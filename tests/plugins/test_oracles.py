@@ -163,7 +163,7 @@ def test_heatmaps_as_grad_cam_scales_them():
         with pytorch_grad_cam.GradCAM(model=model, target_layers=[model.features]) as cam:
             theirs = cam(input_tensor=X, targets=[ClassifierOutputTarget(int(c)) for c in TARGET])
         ours = camport.explain(model, X, "gradcam", TARGET, "features")
-        assert torch.allclose(ours.heatmap_as("grad-cam"), torch.from_numpy(theirs), atol=1e-5)
+        assert torch.allclose(ours.heatmap_as("grad-cam").float(), torch.from_numpy(theirs), atol=1e-5)
 
 
 def test_heatmaps_as_torchcam_scales_them():

@@ -155,4 +155,4 @@ def test_dff_concepts_are_numbered_by_their_share():
     shares = torch.stack([e.raw.sum((1, 2)) for e in explanations])
     assert bool((shares.diff(dim=0) <= 0).all())
     a = explanations[0].activations[0]
-    assert torch.equal(DFF(3).maps(a)[:, 1].float(), explanations[1].raw)
+    assert torch.equal(DFF(3).maps(a)[:, 1], explanations[1].raw)

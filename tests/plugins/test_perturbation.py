@@ -13,6 +13,7 @@ from camport.core.memory import LARGEST_CHUNK, chunk_for, free_bytes
 from camport.core.probe import Probe
 from camport.plugins import ISCAM, RISE, AblationCAM, GroupCAM, IntegratedGradients, ReciproCAM, ScoreCAM
 from tests.core.test_silent_failures import fingerprint, same
+from tests.counting import seen_by
 from tests.marks import rare
 from tests.nets import images, seeded
 from tests.plugins.quick import FEW, TARGET, away, names, plain, quiet, setting
@@ -41,12 +42,8 @@ def test_all_that_perturb_are_here():
 @pytest.mark.parametrize("chunk", [4, *rare(1, 7)])
 @pytest.mark.parametrize("name", LOOPING)
 def test_the_chunk_changes_nothing(name, chunk):
-    s, largest = setting(name), []
-
-    def watch(module, args, output):
-        largest.append(len(args[0]))
-
-    s.model.register_forward_hook(watch)
+    s = setting(name)
+    largest = seen_by(s.model)
     with quiet():
         explanation = camport.bind(s.model, s.method, s.layer, chunk=chunk)(s.x, TARGET)
     assert away(explanation.raw, plain(name).raw) < 1e-5
@@ -88,13 +85,6 @@ def constant_channels(count=3):
         model.features[3].weight[:count] = 0
         model.features[3].bias[:count] = -1
     return model
-
-
-def seen_by(module):
-    """How many images go through it."""
-    passed = []
-    module.register_forward_hook(lambda m, args, output: passed.append(len(args[0])))
-    return passed
 
 
 @pytest.mark.parametrize(
