@@ -12,7 +12,7 @@ from camport.core import registry
 from camport.core.describe import describe
 from camport.errors import CamportWarning
 from camport.plugins import DRISE, RISE
-from tests.counting import seen_by
+from tests.counting import Counted
 from tests.nets import GapNet, Net, TokenNet, images, seeded
 
 ROOT = Path(__file__).parents[1]
@@ -72,15 +72,18 @@ def test_the_docstring_says_all(name):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_forward_passes_and_range_are_what_the_docstring_says(name):
     told, model, x = describe(registry.explainer(name)), seeded(NETS.get(name, Net)()), images(1)
-    first = seen_by(model.patches if isinstance(model, TokenNet) else model.features[0])
+    if isinstance(model, TokenNet):
+        first = model.patches = Counted(model.patches)
+    else:
+        first = model.features[0] = Counted(model.features[0])
     bound = camport.bind(model, WITH.get(name, name), "features")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CamportWarning)
         bound(x, 1)  # which may choose a layer
-        first.clear()
+        first.images.clear()
         explanation = bound(x, 1)
     numbers = {"c": 8, "h": 7, "w": 9, **NUMBERS.get(name, {})}
-    assert sum(first) == eval(told.passes, numbers)
+    assert sum(first.images) == eval(told.passes, numbers)
     behind = re.search(r"`([^`]+)` behind the layer", told.cost)
     assert bool(behind) == (name in ("ablationcam", "reciprocam"))
     assert tuple(explanation.raw.shape[1:]) == ((14, 18) if "[b,H,W]" in told.map else (7, 9))
@@ -90,12 +93,12 @@ def test_forward_passes_and_range_are_what_the_docstring_says(name):
 @pytest.mark.parametrize(("name", "runs"), [("ablationcam", 8), ("reciprocam", 7 * 9)])
 def test_runs_behind_the_layer(name, runs):
     told, model = describe(registry.explainer(name)), seeded(Net())
-    last = seen_by(model.head[5])
+    last = model.head[5] = Counted(model.head[5])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CamportWarning)
         camport.explain(model, images(1), name, 1, "features")
     formula = re.search(r"`([^`]+)` behind the layer", told.cost).group(1)
-    assert sum(last) - int(told.passes) == runs == eval(formula, {"c": 8, "h": 7, "w": 9})
+    assert sum(last.images) - int(told.passes) == runs == eval(formula, {"c": 8, "h": 7, "w": 9})
 
 
 def test_a_plugin_without_docstring_is_described_by_its_traits():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from camport.core.layers import LayerName
 from camport.core.loop import traced
 from camport.core.random_state import random_state_kept
 from camport.core.widths import certain, evidence
-from camport.errors import LayerError, ModelError
+from camport.errors import LayerError, MethodError, ModelError
 
 _REMEDY = (
     "choose a layer that puts out [b,c,h,w], [b,h,w,c], or tokens [b,n,c] in the order of the image's rows "
@@ -85,11 +86,7 @@ class Readings:
             if grid is None:
                 doubt = _read(i, str(layer), output, frame, adapter, double, module)
                 if doubt is None or traced():
-                    grid = adapter.grid(output, frame, double, module, str(layer))
-                    if not isinstance(grid, Grid):
-                        raise LayerError(
-                            f"{type(adapter).__name__}.grid returned {grid!r} for layer {str(layer)!r}; wanted a Grid"
-                        )
+                    grid = _own(adapter, output, frame, double, module, str(layer))
                     self._settled[str(layer)] = (grid, size)
                 else:
                     doubts.append(doubt)
@@ -155,6 +152,13 @@ def check_rows(name: str, output: Tensor, images: int, *rows: int) -> None:
     )
 
 
+def _own(adapter: Adapter, output: Tensor, size: Size, double: nn.Module, module: nn.Module, name: str) -> Grid:
+    grid: Any = adapter.grid(output, size, double, module, name)
+    if not isinstance(grid, Grid):
+        raise MethodError(f"{type(adapter).__name__}.grid returned {grid!r} for layer {name!r}; wanted a Grid")
+    return grid
+
+
 def _read(
     place: int, name: str, output: Tensor, size: Size, adapter: Adapter, double: nn.Module, module: nn.Module
 ) -> _Doubt | None:
@@ -162,7 +166,7 @@ def _read(
     likely = readings(output, size, double, module)
     unlikely = unlikely_readings(output, size, double, module)
     try:
-        own = adapter.grid(output, size, double, module, name)
+        own = _own(adapter, output, size, double, module, name)
     except LayerError as error:
         if not unlikely:
             raise
