@@ -173,11 +173,11 @@ def test_broken(case):
 class Pixels(nn.Module):
     def __init__(self):
         super().__init__()
-        self.features = nn.Conv2d(3, 5, 3)
+        self.features, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1)
         seeded(self)
 
     def forward(self, x):
-        return self.features(x)
+        return self.head(self.features(x))
 
 
 def test_training_mode_switched_on():
