@@ -33,17 +33,19 @@ HEAD = """\
 
 Cascading randomisation of parameters (Adebayo et al. 2018, arXiv 1810.03292, section 3.1): from the output to the image
 each stage's parameters are drawn anew, as PyTorch initialises them, and the statistics of its batch norms are measured
-again. The figure is Spearman's rank correlation of a heatmap with that of the trained network, the mean over scenes and
-{draws} draws. A method that reads what the network has learned comes near 0; one that stays near 1 shows what any
-network of this shape would: edges, and where activations are large. Options other than the defaults: {settings}.
+again. The figure is Spearman's rank correlation of a heatmap with that of the trained network, the mean over scenes;
+draws of parameters: {draws}. A method that reads what the network has learned comes near 0; one that stays near 1 shows
+what any network of this shape would: edges, and where activations are large.
+
+Options other than the defaults: {settings}.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sanity", description=__doc__)
-    parser.add_argument("--scenes", type=int, default=8)
-    parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--scenes", type=int, default=4)
+    parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)

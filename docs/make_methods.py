@@ -24,6 +24,13 @@ levels of a detector's pyramid: a level without evidence adds nothing. In a trai
 orders of magnitude, so that "max" and "mean" mostly show the deepest layer alone. "normalised max", "normalised mean"
 and "normalised product" scale each layer's map to `[0,1]` first, as other libraries do.
 
+Not every method notices that a network's weights are gone. After all parameters of a trained network were drawn anew,
+the maps of `eigencam`, `kpcacam`, `fem`, `feature_maps`, `gradcam++`, `layercam`, `gradcam_elementwise`,
+`smoothgradcam++`, `scorecam`, `iscam`, `sscam`, `guided_backprop`, `xrai`, `rise` and `drise` still correlate with the
+trained network's at 0.5 and more; those of `gradcam`, `hirescam`, `finercam`, `integrated_gradients` and `occlusion` do
+not ([SANITY.md](../benchmarks/SANITY.md), after Adebayo et al. 2018, arXiv 1810.03292). What such a method shows is not
+evidence of what a network has learned.
+
 Any method is averaged over noisy images by `camport.plugins.Smoothed`: `camport.bind(model, Smoothed(LayerCAM()))`.
 
 """
