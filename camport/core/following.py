@@ -19,9 +19,11 @@ from camport.core.scripted import visible_modules
 
 LOCAL = 0.3
 """Of what moves, at least this share moves as the places of the maps say."""
-MOVES = 0.1
+MOVES = 0.15
 """Less is no evidence: the output answers to a change of either half alike, as behind an attention over everything."""
 COARSE = 8
+ROUNDING = 1e-5
+"""A change of the output that is smaller, relative to its values, may be rounding and tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,8 @@ def changed(image: Tensor, axis: int, side: int) -> Tensor:
 def _answer(outputs: Sequence[Tensor], grid: Grid, axis: int) -> Answer:
     clean, first, second = (grid.to_maps(output.detach().float()) for output in outputs)
     before, behind = ((maps - clean).abs().sum((0, 1)) for maps in (first, second))
-    if not (bool(before.sum() > 0) and bool(behind.sum() > 0)):
+    least = max(ROUNDING, 8 * torch.finfo(outputs[0].dtype).eps) * clean.abs().sum()
+    if not (bool(before.sum() > least) and bool(behind.sum() > least)):
         return Answer(0.0, 0.0)
     difference = behind / behind.sum() - before / before.sum()
     n = difference.shape[axis]

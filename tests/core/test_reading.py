@@ -361,6 +361,18 @@ def test_an_output_that_does_not_answer_to_the_image_is_read_as_its_neighbour():
     assert tuple(explanation.activations[0].shape) == (2, 16, 16, 32)
 
 
+def test_rounding_is_no_answer():
+    """Of features that hardly depend on the image what moves may be rounding, wherever that lies: not evidence."""
+
+    class Hardly(nn.Module):
+        def forward(self, x):
+            return 1 + 1e-7 * x.flip(3)
+
+    model = seeded(nn.Sequential(nn.Upsample((64, 64)), Between(Hardly(), 12)))  # the maps have not the image's aspect
+    explanation = camport.explain(model, noise(1, 3, 20, 64), "eigencam", 1, "1.middle")
+    assert tuple(explanation.activations[0].shape) == (1, 12, 16, 16)
+
+
 def test_what_nothing_tells_is_refused():
     class Still(nn.Module):
         def __init__(self):
