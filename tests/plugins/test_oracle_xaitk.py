@@ -64,7 +64,10 @@ def test_rise_equals_xaitk(xaitk, tmp_path):
 
 
 def detections(model, images):
-    """[b,n,4+1+k]: boxes whose last pixel is inside them, as the library counts; objectness, or what stands for it."""
+    """[b,n,4+1+k]: boxes whose last pixel is inside them, as the library counts; objectness, or what stands for it.
+
+    Boxes are clipped to the image, as detectors report them; one that lies outside as a whole stays.
+    """
     with torch.no_grad():
         table = model(images)[0]
     if isinstance(model.model[-1], ClassicHead):
@@ -74,6 +77,10 @@ def detections(model, images):
         xywh, classes = table[..., :4], table[..., 4 : 4 + CLASSES]
         sure = classes.amax(2, keepdim=True)
     low, high = xywh[..., :2] - xywh[..., 2:] / 2, xywh[..., :2] + xywh[..., 2:] / 2
+    frame = torch.tensor([images.shape[3], images.shape[2]])
+    inside_low, inside_high = low.clamp(min=0).minimum(frame), high.clamp(min=0).minimum(frame)
+    inside = (inside_low < inside_high).all(2, keepdim=True)
+    low, high = torch.where(inside, inside_low, low), torch.where(inside, inside_high, high)
     return torch.cat([low, high - 1, sure, classes], 2).numpy()
 
 
