@@ -10,6 +10,7 @@ maps as well, but comes back to them before the outputs are reached.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from camport.core.dataflow import Dataflow
 from camport.core.layers import Run
@@ -27,17 +28,35 @@ def levels(runs: Sequence[Run], dataflow: Dataflow) -> list[int]:
     """The runs that put out what the head takes in, the finest level first; none where the outputs come from no maps.
 
     A level that is no module's output, as where a function scales or pools it, is explained where it comes from: at the
-    nearest map before it that is one.
+    nearest map before it that is one. A head that is a module and projects its levels before its branches begin is
+    explained at what it takes in.
     """
     graph = _Graph(dataflow)
     maker = {run.output: i for i, run in enumerate(runs) if run.plain and len(run.shape) == 4}  # the outermost module
-    found = dict[int, int]()
+    found, before = list[int](), list[int | None]()
     for ends in graph.levels():
-        for number in graph.dominators(ends):
-            if number in maker and graph.weighted(number):
-                found[maker[number]] = number
-                break
-    return sorted(found, key=lambda i: (-_cells(runs[i]), runs[i].name))
+        chain = [number for number in graph.dominators(ends) if number in maker]
+        nearest = next((number for number in chain if graph.weighted(number)), None)
+        if nearest is not None:
+            found.append(nearest)
+            taken = _taken_by_head(runs, maker[nearest])
+            before.append(next((n for n in chain if (n, runs[maker[nearest]].shape[2:]) in taken), None))
+    if None not in before and len(set(before)) == len(before):
+        found = [number for number in before if number is not None]
+    makers = dict.fromkeys(maker[number] for number in found)
+    return sorted(makers, key=lambda i: (-_cells(runs[i]), runs[i].name))
+
+
+def _taken_by_head(runs: Sequence[Run], inner: int) -> set[tuple[int, tuple[Any, ...]]]:
+    """The maps, with their sizes, that a module takes in which takes maps of several sizes and inside which `inner`
+    ran, which it does not put out: a neck puts out what is made in it.
+    """
+    found = set[tuple[int, tuple[Any, ...]]]()
+    for h, run in enumerate(runs):
+        inside = run.start <= inner < h and runs[inner].output not in run.results
+        if inside and len({size for _, size in run.inputs}) > 1:
+            found.update(run.inputs)
+    return found
 
 
 class _Graph:

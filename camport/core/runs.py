@@ -57,6 +57,7 @@ class Run:
         features: False for what only moves features about: pooling, dropout, identity, flatten, permute.
         preferred: the model itself names this module as its `target_layer`.
         inputs: identity and (height, width) of each map among the module's arguments, those in lists too.
+        results: identities of all tensors that the module puts out.
         handed: the tensor was among the module's arguments: it was handed on, or written into.
         moves: the tensor changes when the image changes and nothing else does: False in a text tower, for a position
             embedding, and for a stored picture.
@@ -76,6 +77,7 @@ class Run:
     plain: bool
     preferred: bool = False
     inputs: tuple[tuple[int, tuple[Any, ...]], ...] = ()
+    results: tuple[int, ...] = ()
     handed: bool = False
     moves: bool = True
     leads: bool = True
@@ -153,6 +155,7 @@ def recorded(double: nn.Module, dataflow: Dataflow | None = None, watch: Watch |
                 plain=tensor is output,
                 preferred=name == target_layer,
                 inputs=inputs,
+                results=tuple(identity(v) for v in tree_flatten(output)[0] if isinstance(v, Tensor)),
                 handed=identity(tensor) in given,
             )
             new = watch(run, tensor) if watch else None

@@ -107,3 +107,28 @@ class Pyramid(nn.Module):
     def places(h: int, w: int) -> Tensor:
         y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
         return torch.stack([x.flatten() * 96 / w, y.flatten() * 64 / h])
+
+
+class Projecting(nn.Module):
+    """A head as RT-DETR's: it projects its levels, and reads rows of all of them together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.ModuleList(nn.Conv2d(c, 8, 1, bias=False) for c in CHANNELS)
+        self.mix, self.out = nn.Linear(8, 8), nn.Linear(8, 4 + CLASSES)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        rows = torch.cat([conv(x).flatten(2) for conv, x in zip(self.project, levels, strict=True)], 2)
+        mixed = self.out(self.mix(rows.transpose(1, 2)).tanh())
+        return torch.cat([mixed[..., :4].exp() * 8, mixed[..., 4:].sigmoid()], 2)
+
+
+class Headed(nn.Module):
+    """A trunk, and a head that is one module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.head = Trunk(), Projecting()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.trunk(images))

@@ -62,7 +62,7 @@ def test_detections_at_the_border_are_matched_to_themselves(name):
 def test_a_level_that_a_function_scales_is_explained_at_its_maker():
     """SSD300's finest level is normalised and scaled in `forward`: 4 x 38 x 38 of its 8732 candidates."""
     model, images = made("ssd300_vgg16"), picture()
-    bound = camport.bind(model, "hirescam", adapter="detection")
+    bound = camport.bind(model, "layercam", adapter="detection")
     index = torch.tensor([100, 3000, 5700, 5800, 8000])
     found = bound(images, {"index": index, "class_ids": [1, 2, 3, 1, 2]})
     assert bound.layers == ("backbone.features", *(f"backbone.extra.{i}" for i in range(5)))

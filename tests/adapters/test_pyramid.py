@@ -8,7 +8,7 @@ import camport
 from camport.adapters import DetectionAdapter
 from camport.models import load_model
 from tests.adapters.detectors import ClassicHead, Detector, FreeHead, awake, photographs
-from tests.adapters.pyramids import Pyramid
+from tests.adapters.pyramids import Headed, Pyramid
 from tests.models.orders import ORDERS, reordered
 
 pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
@@ -39,7 +39,7 @@ def one_of_each_level(model, images):
 def test_layers_are_where_all_of_a_levels_branches_begin(kind):
     model, images = awake(Pyramid(kind)), photographs()
     asked = one_of_each_level(model, images)
-    bound = camport.bind(model, "hirescam", adapter=DetectionAdapter(format="rows"))
+    bound = camport.bind(model, "layercam", adapter=DetectionAdapter(format="rows"))
     found = bound(images, asked)
     assert bound.layers == LAYERS[kind]
     taken = [torch.empty(0)] * len(bound.layers)
@@ -56,6 +56,14 @@ def test_layers_are_where_all_of_a_levels_branches_begin(kind):
         assert any(float(g.abs().max()) > 0 for g in own)
         for i, gradient in enumerate(own):
             torch.testing.assert_close(found.gradients[i][row], gradient[0], rtol=1e-4, atol=1e-8)
+
+
+def test_a_head_that_projects_its_levels_is_explained_at_what_it_takes_in():
+    bound = camport.bind(awake(Headed()), "layercam", adapter=DetectionAdapter(format="rows"))
+    found = bound(photographs(), {"index": [100, 384 + 50, 384 + 96 + 11], "class_ids": 1})
+    assert bound.layers == TRUNK
+    for row in range(3):
+        assert float(found.gradients[row][row].abs().max()) > 0
 
 
 HEADS = {
