@@ -12,6 +12,7 @@ they are where they are explained.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -96,7 +97,8 @@ def mark_leading(seen: Observed, y: Tensor) -> None:
     _mark_paths(seen, Paths(y.grad_fn, sources))
     maps = [run for run in seen.runs if len(run.shape) == 4 and run.plain and run.features and run.fits]
     if maps and not maps[-1].whole:
-        _mark_paths(seen, Paths(y.grad_fn, sources, alive(y, seen.entries)))
+        with suppress(Exception):  # a part without a backward pass: where the gradient is other than zero stays open
+            _mark_paths(seen, Paths(y.grad_fn, sources, alive(y, seen.entries)))
     mark_texts(seen.runs, seen.nodes)
 
 
@@ -238,6 +240,9 @@ def _differ(a: Tensor, b: Tensor) -> bool:
 
 
 def _gradients(y: Tensor, tensors: Sequence[Tensor]) -> list[bool]:
-    """Whether the gradient of y at each tensor is other than zero."""
-    grads = torch.autograd.grad(y.sum(), list(tensors), retain_graph=True, allow_unused=True)
+    """Whether the gradient of y at each tensor is other than zero, or not told: a part may have no backward pass."""
+    try:
+        grads = torch.autograd.grad(y.sum(), list(tensors), retain_graph=True, allow_unused=True)
+    except Exception:  # the same error is raised, and told, by a method that needs the gradient
+        return [True] * len(tensors)
     return [grad is not None and bool(grad.any()) for grad in grads]

@@ -81,6 +81,15 @@ def test_methods_without_gradients_work(foreign, method):
     np.testing.assert_allclose(got.heatmap.numpy(), wanted.heatmap.numpy(), atol=1e-4)
 
 
+def test_a_layer_is_chosen_without_the_gradient(foreign):
+    """The choice looks at the paths to the score, and behind this node there is no gradient to look at."""
+    x = images(2, (16, 16))
+    bound = camport.bind(foreign, "eigencam")
+    assert bound(x).layers == ("Transpose_1",) or bound.layers
+    with pytest.raises(MethodError, match="is not imported"):
+        camport.explain(foreign, x, "gradcam", layer=conv_before(foreign))
+
+
 def test_gradients_name_the_operator_and_what_works(foreign):
     with pytest.raises(MethodError, match=r"'strange' \(BiasGelu\) is not imported.*eigencam, reciprocam") as caught:
         camport.explain(foreign, images(1, (16, 16)), "gradcam", layer=conv_before(foreign))

@@ -29,7 +29,7 @@ class Small(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv1, self.conv2, self.fc = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 7, 3, 1, 1), nn.Linear(7, 5)
+        self.conv1, self.conv2, self.fc = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 8, 3, 1, 1), nn.Linear(8, 5)
 
     def forward(self, x):
         return self.fc(self.conv2(F.relu(self.conv1(x))).mean((2, 3)))
