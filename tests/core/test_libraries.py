@@ -74,12 +74,14 @@ def test_layer_grid_and_gradient(make, size, maps, layer):
     [
         ("resmlp_12_224", 224, "norm", (384, 14, 14)),  # no attention: tokens behind the patches' maps
         ("cait_xxs24_224", 224, "blocks_token_only.1.norm1", (192, 14, 14)),  # attention's matrices are no maps
-        ("convit_tiny", 224, "blocks.11.norm1", (192, 14, 14)),
-        ("coat_lite_tiny", 224, "serial_blocks4.1.norm1", (320, 7, 7)),
-        ("xcit_nano_12_p16_224", 224, "cls_attn_blocks.1.norm1", (128, 14, 14)),  # the block is no attention
         ("crossvit_tiny_240", 240, "blocks.2.fusion.1.norm1", (96, 20, 20)),  # patches of the image, resized inside
-        ("levit_128s", 224, "stages.2.blocks.2", (384, 4, 4)),  # 3.5 cells a side
-        ("pit_ti_224", 224, "transformers.2.blocks.3.norm1", (256, 7, 7)),  # overlapping patches, pooled
+        *rare(
+            ("convit_tiny", 224, "blocks.11.norm1", (192, 14, 14)),
+            ("coat_lite_tiny", 224, "serial_blocks4.1.norm1", (320, 7, 7)),
+            ("xcit_nano_12_p16_224", 224, "cls_attn_blocks.1.norm1", (128, 14, 14)),  # the block is no attention
+            ("levit_128s", 224, "stages.2.blocks.2", (384, 4, 4)),  # 3.5 cells a side
+            ("pit_ti_224", 224, "transformers.2.blocks.3.norm1", (256, 7, 7)),  # overlapping patches, pooled
+        ),
     ],
 )
 def test_layer_chosen_for_relatives_of_vit(name, size, layer, maps):

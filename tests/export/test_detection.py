@@ -102,13 +102,11 @@ def test_a_second_stages_file_is_told_which_boxes():
         detections({"outputs": np.zeros((1, 1, 4))}, adapter, (64, 64))
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize(
     "network",
-    [
-        pytest.param(lambda: Detector(ClassicHead()), id="yolov5", marks=pytest.mark.everything),
-        pytest.param(lambda: Detector(FreeHead()), id="yolov8"),
-        pytest.param(lambda: Transformer(softmax=True), id="detr", marks=pytest.mark.everything),
-    ],
+    [lambda: Detector(ClassicHead()), lambda: Detector(FreeHead()), lambda: Transformer(softmax=True)],
+    ids=["yolov5", "yolov8", "detr"],
 )
 def test_every_form_is_exported(network, tmp_path):
     model, images = awake(network()).float(), photographs(2).float()

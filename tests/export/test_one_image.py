@@ -224,10 +224,12 @@ def test_other_detectors(network, tmp_path):
     same(load(tmp_path / "one.onnx")(other, **asked), repeated(tmp_path / "rows.onnx", other, **asked))
 
 
+BOX = np.zeros((128, 128), np.float32)
+BOX[30:80, 40:90] = 1
 CAPTION = [1, 3, 9, 15, 16, 3, 12, *[2] * 7]
 ASKED = {
     "captioner": ({"tokens": [CAPTION] * 3, "span": [[2, 3], [6, 7], [-1, -1]]}, {"tokens": CAPTION}),
-    "segmenter": ({"target": [5, -1, 0], "mask": np.full((3, 128, 128), -1.0)}, {"mask": np.full((128, 128), -1.0)}),
+    "segmenter": ({"target": [5, -1, 0], "mask": np.stack([BOX] * 3)}, {"mask": BOX}),
 }
 """What is asked, and what of it may be said once."""
 

@@ -87,6 +87,7 @@ def scene(seed: int) -> torch.Tensor:
     return ((pixels - mean) / std).float()
 
 
+@pytest.mark.everything
 @pytest.mark.filterwarnings("ignore::camport.errors.CamportWarning")
 def test_the_demo_detectors_file_finds_what_pytorch_finds(tmp_path) -> None:
     """Scenes with candidates that are sure of two classes at once, such as 800114."""

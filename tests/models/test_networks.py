@@ -10,7 +10,7 @@ import camport
 from camport.export import to_onnx
 from camport.models import load_model
 from camport.models.onnx import load_onnx
-from tests.marks import mostly_rare
+from tests.marks import mostly_rare, rare
 from tests.models.files import run_runtime
 from tests.models.networks import Detector, awake, export
 
@@ -119,7 +119,7 @@ def test_other_methods_agree(exported, method):
 
 
 @pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
-@pytest.mark.parametrize(("name", "dynamo"), [("resnet", False), ("mobilenet_v3", True)])
+@pytest.mark.parametrize(("name", "dynamo"), [("resnet", False), *rare(("mobilenet_v3", True))])
 def test_an_imported_model_is_exported_with_a_dynamic_batch(exported, tmp_path, name, dynamo):
     bound = camport.bind(load_onnx(exported(name, dynamo)[1]).model, "gradcam")
     to_onnx(bound, tmp_path / "explained.onnx", images(2))  # proves itself at batches of 1 and 3
