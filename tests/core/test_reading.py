@@ -361,6 +361,7 @@ def test_an_output_that_does_not_answer_to_the_image_is_read_as_its_neighbour():
     assert tuple(explanation.activations[0].shape) == (2, 16, 16, 32)
 
 
+@pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # where the channels are is the question
 def test_rounding_is_no_answer():
     """Of features that hardly depend on the image what moves may be rounding, wherever that lies: not evidence."""
 
