@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.Exit as stop:
         return stop.exit_code
     except typer.TyperException as error:
-        message = getattr(error, "format_message", lambda: str(error))()
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
         return _failed(f"{message} (camport --help lists commands and options)" if message else "see camport --help")
     except (KeyboardInterrupt, typer.Abort):
         print("camport: interrupted", file=sys.stderr)

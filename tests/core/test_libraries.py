@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import camport
+from tests.marks import rare
 
 transformers = pytest.importorskip("transformers", reason='pip install "camport[oracles]"')
 timm = pytest.importorskip("timm")
