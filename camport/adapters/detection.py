@@ -30,6 +30,10 @@ Score = Literal["class", "objectness", "confidence", "class_sum", "left", "top",
 SCORES = ("class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom")
 SIDES = ("left", "top", "right", "bottom")
 Similarity = Literal["match", "drise"]
+UNCLIPPED = 1e-3
+"""Weight of the overlap of boxes as they are, beside that of boxes clipped to the image, in the match.
+
+`camport.runtime.detections` has the same."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ class DetectionAdapter(Adapter):
 
     .. math:: \arg\max_n \mathrm{IoU}(\text{box}, \text{box}_n)\; p_n(\text{class})
 
-    found without a gradient, both boxes clipped to the image as detectors report them; y^c is then what the detector
-    says of this candidate alone. `target` is None (every detection of an image that is left after non-maximum
+    found without a gradient, both boxes clipped to the image as detectors report them, and those that are clipped to
+    the same box told apart by a thousandth of their overlap before; y^c is then what the detector says of this
+    candidate alone. `target` is None (every detection of an image that is left after non-maximum
     suppression, the best `most` of them, a map each);
     {"boxes": [b,4], "class_ids": [b]} with boxes (left, top, right, bottom) in pixels of `images` and classes as the
     model numbers them, -1 or left out for whatever class the matched candidate has; {"index": [b]}, the number of a
@@ -184,6 +189,8 @@ class DetectionAdapter(Adapter):
         elif index is None:
             confident = found.confident(classes)
             reached = self._overlap(outputs, asked[:, None], found.boxes)
+            # boxes larger than the image are one box when clipped: without this the last bit would choose
+            reached = reached + UNCLIPPED * overlap(asked[:, None], found.boxes)
             index = torch.where(blank[:, None], confident, reached * confident).argmax(1)
         box = picked(found.boxes, index)
         own = found.best_class(index)

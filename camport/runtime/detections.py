@@ -13,6 +13,7 @@ import numpy as np
 
 from camport.errors import InputError, ModelError
 
+UNCLIPPED = 1e-3  # as `camport.adapters.detection.UNCLIPPED`
 FORMS = ("yolov5", "yolov8", "rows", "end2end", "detr", "candidates")
 
 
@@ -100,8 +101,9 @@ def confident(
     for row, (box, label) in enumerate(zip(boxes, class_ids, strict=True)):
         image = row if len(result["outputs"]) > 1 else 0  # one image may have been asked about all boxes
         own, scores, labels = _read(result, form, size, image, None if label < 0 else int(label))
-        asked = _within(np.asarray(box, np.float32)[None], size)[0]
-        best = int((_overlap(asked, _within(own, size)) * scores).argmax())
+        asked = np.asarray(box, np.float32)
+        reached = _overlap(_within(asked[None], size)[0], _within(own, size)) + UNCLIPPED * _overlap(asked, own)
+        best = int((reached * scores).argmax())
         rows.append((own[best], labels[best], scores[best]))
     found = [np.stack(column) for column in zip(*rows, strict=True)]
     return Detections(found[0].astype(np.float32), found[1].astype(np.int64), found[2].astype(np.float32))
