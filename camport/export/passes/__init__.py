@@ -6,6 +6,7 @@ from camport.export.passes.batch_norm import fold_batch_norm as fold_batch_norm
 from camport.export.passes.copies import drop_copies as drop_copies
 from camport.export.passes.duplicates import merge_duplicates as merge_duplicates
 from camport.export.passes.early_slices import early_slices as early_slices
+from camport.export.passes.exact_sigmoid import exact_sigmoid as exact_sigmoid
 from camport.export.passes.identities import drop_identities as drop_identities
 from camport.export.passes.joined_pads import joined_pads as joined_pads
 from camport.export.passes.late_zeros import late_zeros as late_zeros
@@ -38,6 +39,7 @@ AFTER = (
     early_slices,
     joined_pads,
     weighted_sums,
+    exact_sigmoid,
     merge_duplicates,
     selects_to_squeezes,
     counts_to_products,
