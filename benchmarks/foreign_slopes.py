@@ -13,8 +13,8 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-STEP = 2e-3
-"""How far a channel is moved, as a share of the root mean square of all of them."""
+STEPS = (2e-3, 8e-3, 3e-2)
+"""How far a channel is moved, each tried, as a share of the root mean square of all of them."""
 
 Score = Callable[[Mapping[str, np.ndarray]], float]
 
@@ -73,8 +73,8 @@ def behind(model: onnx.ModelProto, layer: str, outputs: Sequence[str]) -> onnx.M
 
 def grad_cam(
     model: onnx.ModelProto, layer: str, image: Mapping[str, np.ndarray], outputs: Sequence[str], score: Score
-) -> tuple[np.ndarray, np.ndarray]:
-    """relu(sum_k mean(dy/dA_k) A_k) [h,w] of one image, and the layer's maps A [c,h,w]."""
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """relu(sum_k mean(dy/dA_k) A_k) [h,w] of one image, for each of STEPS, and the layer's maps A [c,h,w]."""
     first = session_of(with_output(model, layer))
     maps = first.run([layer], dict(image))[0]
     run = session_of(behind(model, layer, outputs))
@@ -84,14 +84,16 @@ def grad_cam(
     def y(moved: np.ndarray) -> float:
         return score(dict(zip(outputs, run.run(list(outputs), {**besides, layer: moved}), strict=True)))
 
-    step = np.float32(STEP * np.sqrt(np.mean(np.square(maps, dtype=np.float64))))
-    cells = maps[0, 0].size
-    total = np.zeros(maps.shape[2:])
-    for channel in range(maps.shape[1]):
-        moved = maps.copy()
-        moved[:, channel] += step
-        up = y(moved)
-        moved[:, channel] = maps[:, channel] - step
-        slope = (up - y(moved)) / (2 * float(step))
-        total += slope / cells * maps[0, channel]
-    return np.maximum(total, 0), maps[0]
+    size = np.sqrt(np.mean(np.square(maps, dtype=np.float64)))
+    totals = []
+    for step in (np.float32(share * size) for share in STEPS):
+        total = np.zeros(maps.shape[2:])
+        for channel in range(maps.shape[1]):
+            moved = maps.copy()
+            moved[:, channel] += step
+            up = y(moved)
+            moved[:, channel] = maps[:, channel] - step
+            slope = (up - y(moved)) / (2 * float(step))
+            total += slope / maps[0, 0].size * maps[0, channel]
+        totals.append(np.maximum(total, 0))
+    return totals, maps[0]

@@ -25,7 +25,7 @@ from tests.nets import GapNet, seeded
 EXPORTED_HERE = ("gradcam", "saliency", "cam")
 
 
-IN_MINUTES = (*EXPORTED_HERE, "attention_rollout", "guided_backprop", "rise", "xrai")
+IN_MINUTES = (*EXPORTED_HERE, "attention_rollout", "guided_backprop")
 """The others are for `python -m tests --all`."""
 
 
