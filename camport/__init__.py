@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from camport.binding import bind, explain
     from camport.core.adapter import Adapter
     from camport.core.bound import Bound
+    from camport.core.case import Case
     from camport.core.explainer import Explainer
     from camport.core.explanation import Explanation
     from camport.core.metric import Metric
     from camport.core.probe import Probe
-    from camport.core.registry import AdapterInfo, MethodInfo, PluginInfo, adapters, methods
+    from camport.core.registry import AdapterInfo, MethodInfo, MetricInfo, PluginInfo, adapters, methods, metrics
     from camport.core.sweep import sweep
 
 try:
@@ -32,10 +33,12 @@ _LAZY = {
     "Adapter": "camport.core.adapter",
     "AdapterInfo": "camport.core.registry",
     "Bound": "camport.core.bound",
+    "Case": "camport.core.case",
     "Explainer": "camport.core.explainer",
     "Explanation": "camport.core.explanation",
     "MethodInfo": "camport.core.registry",
     "Metric": "camport.core.metric",
+    "MetricInfo": "camport.core.registry",
     "PluginInfo": "camport.core.registry",
     "Probe": "camport.core.probe",
     "bind": "camport.binding",
@@ -44,16 +47,21 @@ _LAZY = {
     "sweep": "camport.core.sweep",
 }
 
+_ROOMS = ("adapters", "metrics")
+"""Each a room and a function in one, see camport/adapters/__init__.py."""
+
 __all__ = [
     "Adapter",
     "AdapterInfo",
     "Bound",
     "CamportError",
     "CamportWarning",
+    "Case",
     "Explainer",
     "Explanation",
     "MethodInfo",
     "Metric",
+    "MetricInfo",
     "PluginInfo",
     "Probe",
     "__version__",
@@ -62,16 +70,16 @@ __all__ = [
     "explain",
     "hookimpl",
     "methods",
+    "metrics",
     "sweep",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY and name != "adapters":
+    if name not in _LAZY and name not in _ROOMS:
         raise AttributeError(f"module 'camport' has no attribute {name!r}")
     try:
-        # `adapters` is a room and a function in one, see camport/adapters/__init__.py
-        value = import_module("camport.adapters") if name == "adapters" else getattr(import_module(_LAZY[name]), name)
+        value = import_module(f"camport.{name}") if name in _ROOMS else getattr(import_module(_LAZY[name]), name)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("camport"):
             raise

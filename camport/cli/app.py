@@ -23,6 +23,7 @@ app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.command("methods")(listings.methods)
 app.command("adapters")(listings.adapters)
+app.command("metrics")(listings.metrics)
 app.command("plugins")(listings.plugins)
 app.command("layers")(layer_list.layers)
 

@@ -1,4 +1,4 @@
-"""`camport methods | adapters | plugins`."""
+"""`camport methods | adapters | metrics | plugins`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -62,6 +62,17 @@ def adapters() -> None:
     table(("name", "explains", "from"), [(i.name, i.title, i.distribution) for i in camport.adapters().values()])
 
 
+def metrics() -> None:
+    """List the metrics: what each needs, and whether higher or lower is better."""
+    import camport
+
+    rows = [
+        (i.name, i.title, ", ".join(i.needs) or "-", i.better, _range(*i.range), i.paper, i.distribution)
+        for i in camport.metrics().values()
+    ]
+    table(("name", "metric", "needs", "better", "range", "paper", "from"), rows)
+
+
 def plugins() -> None:
     """List the plugins, with what they add and what went wrong."""
     from camport.core import registry
@@ -79,6 +90,12 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         drawn.add_row(*row)
     console.print(drawn)
+
+
+def _range(low: float, high: float) -> str:
+    """An interval, open where it has no end."""
+    start = f"({low:g}" if low == float("-inf") else f"[{low:g}"
+    return f"{start},{high:g}{')' if high == float('inf') else ']'}"
 
 
 def _yes(value: bool) -> str:

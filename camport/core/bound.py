@@ -90,10 +90,23 @@ class Bound:
         lists = target is None and self.adapter.lists
         if lists and images.shape[0] > 1:
             return joined([self(image[None], progress=progress) for image in images])
-        return self._explained(images, target, lists, progress)
+        return self._explained(images, self._prepared(target, images), lists, progress)
 
-    def _explained(self, images: Tensor, target: Any, lists: bool, progress: Tick | None = None) -> Explanation:
-        given = self._prepared(target, images)
+    def again(self, images: Tensor, target: Mapping[str, Tensor]) -> Explanation:
+        """Explains changed images with respect to what was explained in the clean ones.
+
+        Args:
+            images: [b,c,H,W].
+            target: as it was resolved on the clean images, a row an image: `Scorer.target`.
+
+        Raises:
+            CamportError: as a call.
+        """
+        return self._explained(check_images(images, self.model), target, lists=False)
+
+    def _explained(
+        self, images: Tensor, given: Mapping[str, Tensor], lists: bool, progress: Tick | None = None
+    ) -> Explanation:
         with torch.inference_mode(False), random_state_kept(images.device):
             images = images.clone() if images.is_inference() else images
             try:
@@ -135,7 +148,7 @@ class Bound:
             warnings.simplefilter("ignore", FlatMapWarning)
             # refuses what does not fit, and chooses the layer; nothing is listed, so nothing need be found in `images`
             images = check_images(images, self.model)
-            self._explained(images, target, lists=False)
+            self._explained(images, self._prepared(target, images), lists=False)
         example = rows(self._prepared(target, images), 1)
         with torch.no_grad(), random_state_kept(images.device):
             outputs = self.adapter.ask(double_of(self.model), images[:1].clone(), example)

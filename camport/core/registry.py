@@ -53,6 +53,20 @@ class AdapterInfo:
 
 
 @dataclass(frozen=True)
+class MetricInfo:
+    """What `camport.metrics()` tells of a metric; the fields are the traits of its class, `needs` in their order."""
+
+    name: str
+    title: str
+    paper: str
+    needs: tuple[str, ...]
+    better: str
+    range: tuple[float, float]
+    unit: str
+    distribution: str
+
+
+@dataclass(frozen=True)
 class PluginInfo:
     """One line of `camport plugins`: who it is, what it adds, and what went wrong, if anything did."""
 
@@ -179,8 +193,22 @@ def _problem(kind: str, cls: Any) -> str:
     missing = [trait for trait in traits if not hasattr(cls, trait)]
     if missing:
         return f"which does not declare {', '.join(missing)} on the class"
+    if kind == "metric" and (problem := _problem_of_metric(cls)):
+        return problem
     if inspect.isabstract(cls):
         return f"which is abstract: it does not implement {', '.join(sorted(cls.__abstractmethods__))}"
+    return ""
+
+
+def _problem_of_metric(cls: Any) -> str:
+    from camport.core.metric import NEEDS, Metric
+
+    if all(getattr(cls, name) is getattr(Metric, name) for name in ("__call__", "measure", "curves")):
+        return "which is abstract: it implements neither __call__ nor measure nor curves"
+    if isinstance(cls.needs, str) or not set(cls.needs) <= NEEDS:
+        return f"which needs {cls.needs!r}; wanted a frozenset of {', '.join(sorted(NEEDS))}"
+    if cls.better not in ("higher", "lower"):
+        return f"of which {cls.better!r} is better; wanted 'higher' or 'lower'"
     return ""
 
 
@@ -247,6 +275,23 @@ def methods() -> dict[str, MethodInfo]:
 def adapters() -> dict[str, AdapterInfo]:
     """All adapters by name."""
     return {n: AdapterInfo(n, o.cls.title, o.distribution) for n, o in registered().classes["adapter"].items()}
+
+
+def metrics() -> dict[str, MetricInfo]:
+    """All metrics by name."""
+    return {
+        name: MetricInfo(
+            name,
+            o.cls.title,
+            o.cls.paper,
+            tuple(sorted(o.cls.needs, reverse=True)),
+            o.cls.better,
+            o.cls.range,
+            o.cls.unit,
+            o.distribution,
+        )
+        for name, o in registered().classes["metric"].items()
+    }
 
 
 def plugins() -> list[PluginInfo]:

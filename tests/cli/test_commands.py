@@ -191,6 +191,11 @@ def test_listings(camport):
         assert info.title in line
         assert line.rstrip().endswith(info.distribution)
     assert any(line.startswith("classification ") for line in camport("adapters").out.splitlines())
+    metrics = camport("metrics").out.splitlines()
+    for name, metric in library.metrics().items():
+        line = next(line for line in metrics if line.split()[0] == name)
+        assert metric.title in line
+        assert f" {metric.better} " in line
     plugins = camport("plugins").out
     assert all(name in plugins for name in ("camport.plugins", "camport.adapters", "camport.metrics"))
     assert plugins.count("loaded") >= 3

@@ -157,3 +157,28 @@ def test_same_entry_point_name_twice():
     with pytest.warns(PluginWarning, match="registered already"):
         registry = Registry([EntryPoint("third", module()), EntryPoint("third", module())])
     assert registry.find("explainer", "mine") is Mine
+
+
+class Number(camport.Metric):
+    name, title = "number", "Number"
+
+    def __call__(self, heatmap, region=None):
+        return heatmap.amax((1, 2))
+
+
+@pytest.mark.parametrize(
+    ("traits", "match"),
+    [
+        ({"__call__": camport.Metric.__call__}, "abstract: it implements neither __call__ nor measure nor curves"),
+        ({"needs": "model"}, "needs 'model'; wanted a frozenset of explain, model, region"),
+        ({"needs": frozenset({"truth"})}, "wanted a frozenset of explain, model, region"),
+        ({"better": "bigger"}, "'bigger' is better; wanted 'higher' or 'lower'"),
+    ],
+)
+def test_what_a_metric_declares_is_checked(traits, match):
+    refused(module("camport_metrics", [type("Wrong", (Number,), traits)]), match)
+
+
+def test_a_metric_comes_through_the_same_door():
+    registry = Registry([EntryPoint("third", module("camport_metrics", [Number]))])
+    assert registry.find("metric", "number") is Number

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import camport
+from camport import Metric
 from camport.errors import FlatMapWarning, InputError
 from camport.metrics import EnergyInRegion, PointingGame
 from camport.metrics.evaluation import evaluate, every_metric
@@ -33,9 +34,35 @@ def test_is_the_mean_over_all_images_whatever_the_batches(bound):
 
 
 def test_all_registered_metrics_by_default_or_those_given(bound):
-    assert {"pointing_game", "energy_in_region"} <= set(every_metric())
-    assert set(evaluate(bound, batches()).scores) == set(every_metric())
+    assert {"pointing_game", "energy_in_region"} <= set(every_metric({"region"})) <= set(every_metric())
+    assert set(evaluate(bound, batches()).scores) == set(every_metric({"region"}))
     assert list(evaluate(bound, batches(), {"mine": PointingGame()}).scores) == ["mine"]
+
+
+class Drawn(Metric):
+    """A curve of two points: the heatmap's mean, and the probability."""
+
+    name, title, needs = "drawn", "Drawn", frozenset({"model"})
+
+    def curves(self, case):
+        return {"both": torch.stack([case.heatmap.mean((1, 2)), case.scores.probability], 1)}
+
+    def summary(self, curves):
+        return curves["both"].sum(1)
+
+
+def test_values_and_curves_of_each_image_in_their_order(bound):
+    drawn = [(x, t, None) for x, t, _ in batches((2, 3))]
+    found = evaluate(bound, drawn, {"drawn": Drawn(), "drawn again": Drawn()})
+    assert list(found.curves) == ["drawn", "drawn again"]
+    wanted = torch.cat([bound(x, t).heatmap.mean((1, 2)) for x, t, _ in drawn]).double()
+    p = torch.cat([bound.model(x).softmax(1).gather(1, t[:, None])[:, 0].detach() for x, t, _ in drawn]).double()
+    torch.testing.assert_close(found.curves["drawn"]["both"], torch.stack([wanted, p], 1), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(found.values["drawn"], wanted + p, rtol=1e-6, atol=1e-7)
+    assert found.scores["drawn"] == pytest.approx(float((wanted + p).mean()), rel=1e-6)
+    assert found.chance != found.chance
+    with pytest.raises(InputError, match="pointing_game needs the true region"):
+        evaluate(bound, drawn, {"pointing_game": PointingGame()})
 
 
 def test_flat_maps_are_counted_and_silent(bound):
