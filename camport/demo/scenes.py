@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from camport.demo.carried import REMEDY, carried
 from camport.errors import InputError, MissingDependencyError
 
 Box = tuple[float, float, float, float]
@@ -279,7 +278,7 @@ def _scans(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise _missing("scikit-learn") from error
+        raise MissingDependencyError(f"digit scenes need scikit-learn, which is not installed: {REMEDY}") from error
     bunch = load_digits()
     held_out = np.arange(len(bunch.target)) % HELD_OUT_EVERY == 0
     chosen = held_out if split == "held-out" else ~held_out
@@ -293,22 +292,5 @@ def _photographs(split: str) -> tuple[Image.Image, ...]:
 
 
 def _read_photograph(path: str) -> Image.Image:
-    package, _, rest = path.partition("/")
-    project = {"sklearn": "scikit-learn", "skimage": "scikit-image"}[package]
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise _missing(project)
-    file = Path(spec.origin).parent / rest
-    if not file.is_file():
-        raise MissingDependencyError(
-            f"this version of {project} does not contain {rest}, which digit scenes are drawn on; "
-            'install another with: pip install "camport[demo]"'
-        )
-    with Image.open(file) as photo:
+    with Image.open(carried(path)) as photo:
         return photo.convert("RGB")
-
-
-def _missing(project: str) -> MissingDependencyError:
-    return MissingDependencyError(
-        f'digit scenes need {project}, which is not installed; install it with: pip install "camport[demo]"'
-    )

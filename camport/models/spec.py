@@ -16,7 +16,7 @@ SPECS: dict[str, str] = {
     "package.module:callable": "a function or class without arguments that makes the model",
     "ultralytics:FILE": "a checkpoint (.pt) or network (.yaml) of the ultralytics package, where you installed it",
     "yolov5:FILE": "likewise of the yolov5 package",
-    "demo:NAME": "the networks shipped with camport, e.g. demo:digits",
+    "demo:NAME": "the networks shipped with camport, e.g. demo:digits; demo:imagenet, a trained ImageNet classifier",
     "FILE.onnx": "an exported network, rebuilt as torch operations; it needs no --weights",
 }
 """Every form of SPEC with its meaning."""

@@ -3,7 +3,7 @@ import builtins
 import numpy as np
 import pytest
 
-from camport.demo import scenes
+from camport.demo import carried, scenes
 from camport.demo.scenes import LABELS, PHOTOGRAPHS, PLURALS, Digit, Scene, make_scene, scene_arrays
 from camport.errors import InputError, MissingDependencyError
 
@@ -155,7 +155,7 @@ def test_without_scikit_learn_the_remedy_is_named(monkeypatch):
 
 
 def test_without_scikit_image_the_remedy_is_named(monkeypatch):
-    monkeypatch.setattr(scenes, "find_spec", lambda name: None)
+    monkeypatch.setattr(carried, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r'scikit-image.*pip install "camport\[demo\]"'):
         scenes._read_photograph("skimage/data/coffee.png")
 
