@@ -47,8 +47,8 @@ _LAZY = {
     "sweep": "camport.core.sweep",
 }
 
-_ROOMS = ("adapters", "metrics")
-"""Each a room and a function in one, see camport/adapters/__init__.py."""
+_ROOMS = ("adapters", "export", "metrics", "models", "plugins", "runtime", "testing", "training", "view")
+"""`adapters` and `metrics` are each a room and a function in one, see camport/adapters/__init__.py."""
 
 __all__ = [
     "Adapter",

@@ -29,6 +29,7 @@ ROOMS = {
     "metrics": ({"core", "errors"}, TORCH),
     "export": ({"core", "errors", "runtime"}, TORCH | STANDARD | {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}),
     "runtime": ({"errors"}, STANDARD),
+    "training": ({"core", "errors", "plugins"}, TORCH | {"torchvision"}),
     "view": ({"errors"}, STANDARD),
     "testing": ({"core", "errors"}, TORCH | {"numpy"}),
     "demo": (
@@ -162,7 +163,9 @@ def test_public_names_resolve():
         camport.nothing  # noqa: B018
 
 
-GATHERING = ("export", "runtime", "view", "testing", "plugins", "adapters", "metrics", "models", "cli", "errors")
+GATHERING = (
+    *("export", "runtime", "view", "testing", "training", "plugins", "adapters", "metrics", "models", "cli", "errors"),
+)
 
 
 def test_every_room_gathers_its_names():
@@ -184,6 +187,8 @@ def test_the_contracts_names():
     assert callable(runtime.load)
     assert callable(testing.check_explainer)
     assert callable(testing.check_adapter)
+    for name in ("export", "runtime", "view", "metrics", "testing", "models", "plugins", "training"):
+        assert camport.__getattr__(name) is importlib.import_module(f"camport.{name}")  # lazily, after `import camport`
 
 
 def committed() -> list[Path]:

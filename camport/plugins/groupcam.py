@@ -37,6 +37,9 @@ class GroupCAM(Explainer):
     negative weights are dropped, and the sum is of upsampled masks that are not scaled; groups of equal size but the
     last, so that there may be fewer.
 
+    Without gradient weights alpha is 1 and nothing runs backwards. With theta = 0 besides, it is what the paper's
+    section 5 augments images by (`camport.training`).
+
     Map: [b,h,w] of the layer, >= 0.
     Cost: `2 + G` forward passes, one a group and one of the blurred image, and the backward pass behind the layer.
 
@@ -46,6 +49,7 @@ class GroupCAM(Explainer):
         kernel: width of the blur's kernel in pixels, odd.
         sigma: the blur's standard deviation in pixels.
         preset: "paper", or "official".
+        gradient_weights: weigh channels by Grad-CAM's alpha; otherwise each by 1.
         fusion: how maps of several layers are combined.
     """
 
@@ -53,13 +57,14 @@ class GroupCAM(Explainer):
     title: ClassVar[str] = "Group-CAM"
     paper: ClassVar[str] = "2103.13859"
     family: ClassVar[str] = "perturbation"
-    needs_gradients: ClassVar[bool] = True
+    needs_gradients: ClassVar[bool] = True  # of an instance without gradient weights: False
 
     groups: int = 32
     theta: float = 70.0
     kernel: int = KERNEL
     sigma: float = SIGMA
     preset: Literal["paper", "official"] = "paper"
+    gradient_weights: bool = True
     fusion: Fusion = "max"
 
     def __post_init__(self) -> None:
@@ -71,18 +76,21 @@ class GroupCAM(Explainer):
             raise InputError(
                 f"kernel is {self.kernel} and sigma {self.sigma}; wanted an odd width and a positive number"
             )
+        object.__setattr__(self, "needs_gradients", self.gradient_weights)
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """relu(sum_g w_g M_g), of "official" at the images' resolution."""
         blurred = blur(probe.images, self.kernel, self.sigma)
         baseline = probe.score(blurred[None], probability=True)
-        pairs = zip(probe.activations, probe.gradients, strict=True)
-        return fuse([self._layer_map(probe, a, g, blurred, baseline) for a, g in pairs], self.fusion)
+        weighted = probe.activations
+        if self.gradient_weights:
+            pairs = zip(weighted, probe.gradients, strict=True)
+            weighted = [g.mean((2, 3), keepdim=True) * a for a, g in pairs]
+        return fuse([self._layer_map(probe, channels, blurred, baseline) for channels in weighted], self.fusion)
 
-    def _layer_map(self, probe: Probe, a: Tensor, g: Tensor, blurred: Tensor, baseline: Tensor) -> Tensor:
+    def _layer_map(self, probe: Probe, weighted: Tensor, blurred: Tensor, baseline: Tensor) -> Tensor:
         size = (probe.images.shape[-2], probe.images.shape[-1])
         official = self.preset == "official"
-        weighted = g.mean((2, 3), keepdim=True) * a
         maps = torch.stack([part.sum(1).relu() for part in self._split(weighted)])  # [g,b,h,w]
         masks = maps if official else minmax(denoised(maps, self.theta))
 

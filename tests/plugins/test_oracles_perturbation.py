@@ -269,6 +269,24 @@ def test_groupcam_equals_the_papers_equations():
         close(ours, total.relu())
 
 
+def test_groupcam_without_gradient_weights_runs_nothing_backwards():
+    """Its groups are of the activations themselves."""
+    model = behind()
+    method = GroupCAM(3, theta=0.0, kernel=9, sigma=5.0, gradient_weights=False)
+    found = camport.explain(model, X, method, torch.tensor(TARGET), "features")
+    assert (found.gradients, GroupCAM().needs_gradients, method.needs_gradients) == (None, True, False)
+    for x, c, ours in zip(X, TARGET, found.raw, strict=True):
+        a, background = activations(model, x[None])[0].detach(), gaussian_blur(x, [9, 9], [5.0, 5.0])
+        total = 0.0
+        for part in (a[:3], a[3:6], a[6:]):
+            m = part.sum(0).relu()
+            m = (m - m.min()) / (m.max() - m.min()) if m.max() > m.min() else 0 * m
+            mask = F.interpolate(m[None, None], SIZE, mode="bilinear")[0, 0]
+            gain = probability(model, x * mask + background * (1 - mask), c) - probability(model, background, c)
+            total = total + gain * m
+        close(ours, total.relu())
+
+
 def test_groupcams_of_the_paper_and_of_the_authors_differ():
     paper, official = (raw(behind(), GroupCAM(4, kernel=9, sigma=5.0, preset=p)) for p in ("paper", "official"))
     paper = F.interpolate(paper[:, None], SIZE, mode="bilinear")[:, 0]

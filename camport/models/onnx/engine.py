@@ -13,7 +13,7 @@ from camport.models.onnx.file import EngineNode
 from camport.models.onnx.registry import Operator
 from camport.models.onnx.small import Small
 
-GRADIENT_FREE = "eigencam, reciprocam, ablationcam, scorecam, groupcam with activations alone, rise and occlusion"
+GRADIENT_FREE = "eigencam, reciprocam, ablationcam, scorecam, GroupCAM(gradient_weights=False), rise and occlusion"
 
 
 def can_run(path: Path) -> bool:
