@@ -37,6 +37,7 @@ ROOMS = {
         TORCH | STANDARD,
     ),  # an application
     "models": ({"core", "demo", "errors", "runtime"}, TORCH | STANDARD),
+    "evaluation": ({"core", "errors", "runtime", "view"}, TORCH | STANDARD),  # an application
     "cli": ({"errors", "runtime", "view"}, STANDARD | {"typer", "rich"}),
 }
 # imports inside functions, where a feature is asked for
@@ -47,7 +48,8 @@ LAZY = {
     "testing": {"export"},
     "demo": {"plugins"},
     "models": {"export", "runtime", "view"},
-    "cli": {"core", "models", "export", "demo", "metrics", "adapters", "plugins", ""},
+    "evaluation": {"demo"},
+    "cli": {"core", "models", "export", "demo", "metrics", "adapters", "plugins", "evaluation", ""},
 }
 
 

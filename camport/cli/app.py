@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from camport.cli import demo, explain, export, layer_list, listings, run
+from camport.cli import demo, evaluate, explain, export, layer_list, listings, run
 from camport.errors import CamportError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("run")(run.run)
+app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("methods")(listings.methods)
 app.command("adapters")(listings.adapters)

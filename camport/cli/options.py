@@ -51,6 +51,7 @@ Sweep = Annotated[
 Adapter = Annotated[
     str | None, typer.Option(help="The task; `camport adapters` lists them. The model's own if left out.")
 ]
+Device = Annotated[str, typer.Option(help="Where PyTorch computes: cpu, cuda, cuda:1, mps.")]
 Trust = Annotated[
     bool,
     typer.Option("--trust-checkpoint", help="Load a checkpoint that holds Python objects: it may run any code."),

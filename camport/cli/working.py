@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 @contextmanager
@@ -41,3 +49,24 @@ def stepping() -> Iterator[Callable[[str], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
         yield lambda what: progress.update(task, description=what)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar with the time left on a terminal, a line for every tenth elsewhere; yields (done, total, at work)."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        print(f"{what} ...", flush=True)
+        said = [0]
+
+        def line(done: int, total: int, name: str) -> None:
+            if done * 10 // total > said[0]:
+                said[0] = done * 10 // total
+                print(f"{done} of {total} steps", flush=True)
+
+        yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total, name: progress.update(task, completed=done, total=total, description=name or what)
