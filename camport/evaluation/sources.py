@@ -163,9 +163,13 @@ def detected(box: np.ndarray, label: int) -> dict[str, Any]:
 
 
 def _photographs() -> list[Example]:
-    from camport.demo.photographs import photographs  # type: ignore
+    from camport.demo.photographs import SOURCES, photograph
 
-    return [Example(p.name, p.open, p.target, np.array(p.boxes, np.float32)) for p in photographs()]
+    return [
+        Example(f"{name}, {asked.label}", partial(photograph, name), asked.target, np.array(asked.boxes, np.float32))
+        for name, source in SOURCES.items()
+        for asked in source.questions
+    ]
 
 
 def _opened(picture: np.ndarray) -> Image.Image:

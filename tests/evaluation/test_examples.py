@@ -52,6 +52,14 @@ def test_no_region_where_nothing_is_said():
         region_of(example(mask=lambda: mask_of_box().astype(float)), Preprocess(size=(8, 8)).place((50, 100)))
 
 
+def test_photographs_of_the_demo():
+    found = open_data("demo:photographs")
+    assert len({e.name for e in found}) == len(found) >= 11
+    cat = next(e for e in found if e.target == 282)
+    assert cat.picture().size == (451, 300)
+    assert cat.boxes.tolist() == [[0, 0, 378, 300]]
+
+
 def test_a_folder_with_and_without_classes(tmp_path):
     for name in ("b.png", "a.jpg", "7/x.png", "tabby/y.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
