@@ -189,8 +189,8 @@ class Bound:
     ) -> tuple[Explanation, Probe]:
         double = self._double()
         probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
-        self.explainer.check(probe)
         try:
+            self.explainer.check(probe)
             raw = wide(self.explainer.saliency(probe).detach())
         except NoPathError as error:
             raise self._blamed(error, double, images, given) from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from camport.core.layers import LayerName, first_tensor, replace_first_tensor
@@ -18,7 +19,8 @@ class Leaf:
     """What each run of a layer puts out in a forward pass of a double; where gradients are recorded, as a leaf.
 
     The user's own hooks come behind camport's, so that what they keep is on the way from the leaf to the score. A
-    hook that puts out something else makes that the layer's output.
+    hook that puts out something else makes that the layer's output. So is what a module within keeps of this output, as
+    an attribute or by a hook of its own: it is the very tensor that becomes the leaf.
 
     Args:
         layer: the module and its run.
@@ -54,7 +56,7 @@ class Leaf:
         return tensors[run]
 
     def _taken(self, module: nn.Module, args: Any, output: Any) -> Any:
-        new = self._leaf(module, output)
+        new = self._leaf(module, args, output)
         if len(self._handles) > 1:
             tensor = first_tensor(output if new is None else new)
             assert tensor is not None
@@ -67,9 +69,9 @@ class Leaf:
         if first_tensor(output) is tensor and tensor._version == version:
             return None
         self.tensors.pop()
-        return self._leaf(module, output)
+        return self._leaf(module, args, output)
 
-    def _leaf(self, module: nn.Module, output: Any) -> Any:
+    def _leaf(self, module: nn.Module, args: Any, output: Any) -> Any:
         """Keeps an output; gives the output that goes on, None where it is this one."""
         tensor, run = first_tensor(output), len(self.tensors)
         if tensor is None:
@@ -81,7 +83,9 @@ class Leaf:
         recording = nullcontext() if torch.is_grad_enabled() else torch.enable_grad()
         with torch.inference_mode(False) if torch.is_inference_mode_enabled() else recording:
             tensor = tensor.clone() if tensor.is_inference() else tensor
-            leaf = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+            if any(tensor is part for part in tree_leaves(args)):
+                tensor = tensor.detach()  # handed on, as by an identity: who handed it over may use it elsewhere
+            leaf = tensor if tensor.requires_grad else tensor.requires_grad_()
             self.tensors.append(leaf)
             # the clone keeps an in-place operation behind the layer from changing the activations
             return replace_first_tensor(output, leaf.clone())

@@ -1,19 +1,21 @@
 """Running only what lies behind a layer: modules that ran before it give back what they gave the first time.
 
-This needs no graph of the model and stays right where values bypass the layer: they come from the recording.
+This needs no graph of the model and stays right where values bypass the layer: they come from the recording. A model
+that leaves tensors in attributes, in its forward or by hooks, is run as a whole: modules that do not run leave none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from camport.core.layers import LayerName, replace_first_tensor
+from camport.core.held import held, leaves_tensors
+from camport.core.layers import LayerName, first_tensor, replace_first_tensor
 from camport.core.loop import traced
 from camport.core.replica import hook, pre_hook
 from camport.core.scripted import visible_modules
@@ -30,11 +32,13 @@ class Recorded:
         output: what the layer put out.
         written: of these modules' outputs, the name and the number of the run, and of the images, ("", 0), those into
             which the model writes.
+        kept: whether the pass left tensors in the model, so that it is to be run as a whole.
     """
 
     ended: Sequence[tuple[str, Any]]
     output: Any
     written: Set[tuple[str, int]]
+    kept: bool = False
 
 
 class Ended:
@@ -115,7 +119,7 @@ class Tail:
         self.double, self.layer, self.call, self.images, self.target = double, layer, call, images, target
         self.cached: dict[str, list[Any]] = {}
         known = known or self._record()
-        self.output, self.written = known.output, known.written
+        self.output, self.written, self.kept = known.output, known.written, known.kept
         for name, output in known.ended:
             self.cached.setdefault(name, []).append(output)
 
@@ -135,6 +139,9 @@ class Tail:
             value = tree_map(repeated, value)
             return copied(value) if traced() or key in self.written else value
 
+        if self.kept:
+            wanted = {k: repeated(v) for k, v in self.target.items()}
+            return self._whole(activations, repeated(self.images).clone(), wanted)
         cached = [((name, i), out) for name, outs in self.cached.items() for i, out in enumerate(outs)]
         handed = {key: unharmed(key, out) for key, out in cached}
         images = unharmed(("", 0), self.images)
@@ -145,7 +152,7 @@ class Tail:
         try:
             target = self.double.get_submodule(self.layer.module)
             if target._forward_hooks:  # the user's, which have changed these activations already
-                given = _Given(len(stubs[self.layer.module]) - 1, tree_map(_cloned, replaced))
+                given = _Given(len(stubs[self.layer.module]) - 1, activations.clone())
                 handles.append(target.register_forward_hook(given))
             for name, outs in stubs.items():
                 module = self.double.get_submodule(name)
@@ -161,7 +168,25 @@ class Tail:
                 else:
                     module.__dict__["forward"] = forward
 
+    def _whole(self, activations: Tensor, images: Tensor, target: Mapping[str, Tensor]) -> Any:
+        """The outputs of a run of the whole model in which the layer puts out `activations`."""
+        module, run = self.double.get_submodule(self.layer.module), self.layer.run or 0
+        # the user's hooks keep the first; what they made of an output has been made of these activations already
+        handles = [hook(module, _Given(run, activations))]
+        if len(module._forward_hooks) > 1:
+            handles.append(module.register_forward_hook(_Given(run, activations)))
+        try:
+            return self.call(self.double, images, target)
+        finally:
+            for handle in handles:
+                handle.remove()
+
     def _record(self) -> Recorded:
+        before = held(self.double)
+        known = self._followed()
+        return replace(known, kept=leaves_tensors(before, held(self.double)))
+
+    def _followed(self) -> Recorded:
         ended: list[Ended] = []
         images = self.images.clone()
         starts: list[tuple[int, list[int]]] = []  # how many runs had ended when each of those now open began
@@ -203,14 +228,20 @@ class Tail:
 
 
 class _Given:
-    """A forward hook that puts out what is given in place of what hooks before it make of one run."""
+    """A forward hook that writes a tensor into what one run puts out, or puts it in its place."""
 
-    def __init__(self, run: int, output: Any) -> None:
-        self.left, self.output = run, output
+    def __init__(self, run: int, tensor: Tensor) -> None:
+        self.left, self.tensor = run, tensor
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
         self.left -= 1
-        return self.output if self.left == -1 else None
+        if self.left != -1:
+            return None
+        tensor = first_tensor(output)
+        if tensor is not None and tensor.is_contiguous() and not any(tensor is part for part in tree_leaves(args)):
+            tensor.copy_(self.tensor)  # a module within may keep this very tensor
+            return None
+        return replace_first_tensor(output, self.tensor.clone())
 
 
 class _Stub:
@@ -223,10 +254,6 @@ class _Stub:
         if self.outputs:
             return self.outputs.pop(0)
         return self.forward(*args, **kwargs)
-
-
-def _cloned(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
 
 
 def versions(output: Any) -> list[int]:

@@ -38,7 +38,8 @@ _HOOKS = (
     "_forward_pre_hooks_with_kwargs",
 )
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-_ORIGIN = "_origin_of_double"
+ORIGIN = "_origin_of_double"
+"""The attribute of a double that tells what it stands for."""
 
 
 @dataclass
@@ -101,7 +102,7 @@ class _Replica:
         self.copy.end()
         del self.copy  # it refers back here, and such a circle would keep the double alive
         if root is not self.origin.model:
-            root.__dict__[_ORIGIN] = self.origin
+            root.__dict__[ORIGIN] = self.origin
         return root
 
     def double(self, module: nn.Module, name: str) -> nn.Module:
@@ -198,7 +199,7 @@ def _visit(module: nn.Module, name: str, found: list[tuple[str, nn.Module]], see
 
 def origin(double: nn.Module) -> Origin | None:
     """What a double stands for; None where it is none, or a script that is its own."""
-    found: Origin | None = double.__dict__.get(_ORIGIN)
+    found: Origin | None = double.__dict__.get(ORIGIN)
     return found
 
 
