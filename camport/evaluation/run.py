@@ -72,7 +72,7 @@ def evaluate(
     methods: Sequence[str | Explainer],
     metrics: Sequence[str | Metric],
     examples: Sequence[Example],
-    folder: Path,
+    folder: Path | str,
     *,
     batch: int = 8,
     references: bool = True,
@@ -115,7 +115,7 @@ def evaluate(
     ways: dict[str, Explainer | None] = dict(chosen)
     if references:
         ways = {**dict.fromkeys(REFERENCES), **chosen}
-    with Store(folder, settings) as store:
+    with Store(Path(folder), settings) as store:
         bounds = {way: subject.bind(subject.model, explainer) for way, explainer in chosen.items()}
         first = next(iter(bounds.values()))
         total, done = len(ways) * -(-len(examples) // batch), 0

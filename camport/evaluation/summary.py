@@ -70,7 +70,7 @@ class Table:
         """One of them; None where there is no figure."""
         return next((c for c in self.cells if (c.method, c.metric) == (method, metric)), None)
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path | str) -> list[Path]:
         """table.csv, values.csv and the same as .parquet; each appears whole.
 
         Raises:
@@ -83,8 +83,8 @@ class Table:
         }
         written = []
         for name, (columns, rows) in tables.items():
-            written.append(_write(folder / f"{name}.csv", _csv(columns, rows)))
-            written.append(_write(folder / f"{name}.parquet", _parquet(columns, rows)))
+            written.append(_write(Path(folder) / f"{name}.csv", _csv(columns, rows)))
+            written.append(_write(Path(folder) / f"{name}.parquet", _parquet(columns, rows)))
         return written
 
 

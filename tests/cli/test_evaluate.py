@@ -1,10 +1,14 @@
 """`camport evaluate`: tables, a report that opens by itself, and what goes wrong as one line."""
 
 import csv
+import re
+import shlex
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+PAGE = Path(__file__).parents[2] / "docs/evaluation.md"
 LOOK = ("evaluate", "--model", "demo:digits", "--data", "demo:scenes", "--count", "3")
 
 
@@ -82,3 +86,15 @@ def test_what_goes_wrong_is_one_line(camport, tmp_path, options, reason):
     assert reason in done.err
     assert done.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_page_runs(camport, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text()
+    (command,) = re.findall(r"```sh\ncamport (.*?)\n```", text)
+    assert camport(*shlex.split(command)).status == 0
+    assert {f.name for f in (tmp_path / "scores").iterdir()} >= {"report.html", "table.csv", "values.parquet"}
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    known: dict = {}
+    exec(compile(code.replace('"scores"', '"others"'), str(PAGE), "exec"), known)
+    assert known["table"].cell("gradcam", "pointing_game").mean == 1
