@@ -107,7 +107,7 @@ class Bound:
     def _explained(
         self, images: Tensor, given: Mapping[str, Tensor], lists: bool, progress: Tick | None = None
     ) -> Explanation:
-        with torch.inference_mode(False), random_state_kept(images.device):
+        with torch.inference_mode(False), random_state_kept(images.device, self.model):
             images = images.clone() if images.is_inference() else images
             try:
                 explanation, probe = self._once(images, given, progress, lists)
@@ -125,7 +125,7 @@ class Bound:
         """
         images = check_images(images, self.model)
         given = self._prepared(target, images)
-        with torch.inference_mode(False), random_state_kept(images.device):
+        with torch.inference_mode(False), random_state_kept(images.device, self.model):
             found = restarted(lambda: self._found(images, given, target is None and self.adapter.lists))
         return found if self._layers is None else replace(found, layers=self._layers, refused=None)
 
@@ -150,7 +150,7 @@ class Bound:
             images = check_images(images, self.model)
             self._explained(images, self._prepared(target, images), lists=False)
         example = rows(self._prepared(target, images), 1)
-        with torch.no_grad(), random_state_kept(images.device):
+        with torch.no_grad(), random_state_kept(images.device, self.model):
             outputs = self.adapter.ask(double_of(self.model), images[:1].clone(), example)
             self._classes = self.adapter.classes_of(outputs)
         return BoundProgram(self, example)
@@ -230,7 +230,7 @@ class Bound:
 
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
         asks = type(self.adapter).prepare_for is not Adapter.prepare_for
-        with random_state_kept(images.device):
+        with random_state_kept(images.device):  # the model itself may not run in here, which says nothing of it
             if asks:
                 return restarted(lambda: prepared(self.adapter, double_of(self.model), target, images.clone()))
             return prepared(self.adapter, self.model, target, images)
