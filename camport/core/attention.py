@@ -199,12 +199,13 @@ def _grid(probe: Probe, maps: Sequence[Tensor]) -> Grid:
             f"ClassificationAdapter(patch_grid=(h, w)); if they are channels: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
         ) from error
     n, images = maps[-1].shape[-1], probe.images
-    if not probe.readings.orders(n, grid, images, probe.target, probe.adapter, probe.double):
+    placed = probe.readings.orders(n, grid, images, probe.target, probe.adapter, probe.double)
+    if placed is None:
         raise MethodError(
             f"{type(probe.double).__name__} attends among {n} tokens that are not in the order of the "
             f"image's rows, as those in windows or units (Hiera). {_INSTEAD} at a layer whose places lie on the image"
         )
-    return grid
+    return placed
 
 
 def _check(probe: Probe, maps: Sequence[Tensor]) -> None:

@@ -14,13 +14,15 @@ from torch.nn.functional import interpolate
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, first_tensor
 from camport.core.leaves import Leaf
-from camport.core.replica import hook
+from camport.core.replica import hook, pre_hook
 from camport.core.scripted import visible_modules
 
 LOCAL = 0.3
 """Of what moves, at least this share moves as the places of the maps say."""
 MOVES = 0.15
 """Less is no evidence: the output answers to a change of either half alike, as behind an attention over everything."""
+EVENTS = 16
+"""So many of the first tensors of tokens are looked at for those that stand still."""
 COARSE = 8
 ROUNDING = 1e-5
 """A change of the output that is smaller, relative to its values, may be rounding and tells nothing."""
@@ -63,6 +65,7 @@ class Following:
     call: Callable[[Tensor], object]
     image: Tensor
     _outputs: dict[str, dict[tuple[int, int] | None, Tensor]] = field(default_factory=dict)
+    _still: dict[int, list[int]] = field(default_factory=dict)
 
     def know(self, layer: LayerName, output: Tensor) -> None:
         """What the layer puts out for the image itself, where a pass has told it."""
@@ -128,6 +131,45 @@ class Following:
             taken, [grid], lambda a: a[0].follows or a[0].contradicts, lambda names: list(range(len(names)))[::-1]
         )
         return found[0] if found else None
+
+    def still(self, n: int) -> list[int]:
+        """Places of the tokens, of n, that are no patches: the image does not move them before an attention.
+
+        Looked for in what modules take and put out, [1,n,c]; none where no module does before an attention.
+        """
+        if n not in self._still:
+            self._still[n] = self._found_still(n)
+        return self._still[n]
+
+    def _found_still(self, n: int) -> list[int]:
+        clean, *changed = (self._tokens_met(n, half) for half in (None, (0, 0), (0, 1), (1, 0), (1, 1)))
+        for i, before in enumerate(clean):
+            behind = [met[i] for met in changed if len(met) > i and met[i].shape == before.shape]
+            moves = sum(((after != before).any(1) for after in behind), torch.zeros(n, device=before.device)) > 0
+            if len(behind) == len(changed) and bool(moves.any()) and not bool(moves.all()):
+                return [int(place) for place in (~moves).nonzero()[:, 0]]
+        return []
+
+    def _tokens_met(self, n: int, half: tuple[int, int] | None) -> list[Tensor]:
+        """The first tensors of n tokens that modules take and put out, [n,c]."""
+        found: list[Tensor] = []
+
+        def meet(value: object) -> None:
+            tensor = first_tensor(value)
+            if len(found) < EVENTS and tensor is not None and tensor.dim() == 3 and tensor.shape[:2] == (1, n):
+                found.append(tensor[0].clone())
+
+        handles = []
+        try:
+            for name, module in visible_modules(self.double):
+                if name:
+                    handles.append(pre_hook(module, lambda module, args: meet(args)))
+                    handles.append(hook(module, lambda module, args, output: meet(output)))
+            self._run(half)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
 
     def _told_by(
         self,

@@ -97,6 +97,7 @@ class Readings:
                 following = Following(double, partial(called, adapter, double, target=one), images[:1])
                 names = [layers[doubt.place] for doubt in doubts]
                 for doubt, name in zip(doubts, names, strict=True):
+                    doubt.likely = [_placed(following, grid, f"layer {str(name)!r}") for grid in doubt.likely]
                     grid = _compared(following, names, name, doubt, outputs[doubt.place])
                     found[doubt.place] = grid
                     self._settled[str(name)] = (grid, size)
@@ -110,18 +111,26 @@ class Readings:
         target: Mapping[str, Tensor],
         adapter: Adapter,
         double: nn.Module,
-    ) -> bool:
-        """Whether no module contradicts that the n tokens of a model's attentions lie on the image as `grid` says."""
+    ) -> Grid | None:
+        """How the n tokens of a model's attentions lie on the image, of which `grid` says how many lie on it and where.
+
+        None where a module contradicts that.
+
+        Raises LayerError where those that lie nowhere stand among them.
+        """
         size: Size = (images.shape[-2], images.shape[-1])
-        if traced() or self._settled.get("") == (grid, size):
-            return True
+        known, before = self._settled.get("", (grid, None))
+        if traced() or (before == size and replace(known, prefix=grid.prefix, suffix=grid.suffix) == grid):
+            return known
         with random_state_kept(images.device):
             one = {name: value[:1] for name, value in target.items()}
-            told = Following(double, partial(called, adapter, double, target=one), images[:1]).tokens(n, grid)
+            following = Following(double, partial(called, adapter, double, target=one), images[:1])
+            placed = _placed(following, grid, "an attention")
+            told = following.tokens(n, placed)
         if told is not None and told.contradicts:
-            return False
-        self._settled[""] = (grid, size)
-        return True
+            return None
+        self._settled[""] = (placed, size)
+        return placed
 
     def _known(self, name: str, output: Tensor, size: Size) -> Grid | None:
         """The settled reading, where it holds for images of this size."""
@@ -224,6 +233,23 @@ def _compared(following: Following, names: Sequence[LayerName], name: LayerName,
         "one half of them does not answer to that half of the image. Tokens in the order of windows or units (Hiera, "
         f"NesT), queries and attention's matrices are such; {_REMEDY}"
     )
+
+
+def _placed(following: Following, grid: Grid, what: str) -> Grid:
+    """The reading with class and register tokens where they stand, before the image's or behind them."""
+    if grid.layout != "tokens" or grid.size is None or not grid.prefix or grid.suffix:
+        return grid
+    n = grid.prefix + grid.size[0] * grid.size[1]
+    still = following.still(n)
+    if len(still) != grid.prefix:
+        return grid
+    before = next((i for i, place in enumerate(still) if place != i), len(still))
+    if still[before:] != list(range(n - len(still) + before, n)):
+        raise LayerError(
+            f"{what} has {n} tokens, and those that lie nowhere on the image, which it does not move, stand among the "
+            f"others, at {still}; {_REMEDY}"
+        )
+    return replace(grid, prefix=before, suffix=len(still) - before)
 
 
 def _contradicted(doubt: _Doubt, answers: Sequence[Answer]) -> bool:

@@ -33,8 +33,8 @@ class AttentionRollout(Explainer):
 
     Args:
         heads: "mean"; or the "max" or "min" over heads, whose rows are then scaled to sum to 1.
-        read: the row that is the map: of the "class" token, the first one, or the "mean" of all; None is the class
-            token where there is one.
+        read: the row that is the map: of the "class" token, the first one or a single one behind the patches, or the
+            "mean" of all; None is the class token where there is one.
     """
 
     name: ClassVar[str] = "attention_rollout"
@@ -50,11 +50,12 @@ class AttentionRollout(Explainer):
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """The row of the product of all layers' attentions, multiplied from the last to the first."""
         seen = attention(probe)
-        if self.read == "class" and not seen.grid.prefix:
+        own = 0 if seen.grid.prefix else seen.maps[0].shape[-1] - 1 if seen.grid.suffix == 1 else None
+        if self.read == "class" and own is None:
             raise MethodError(f"{type(probe.double).__name__} has no class token to read; read='mean' reads all tokens")
         layers = [self._mixed(p) for p in reversed(seen.maps)]
-        from_class = self.read == "class" or (self.read is None and seen.grid.prefix > 0)
-        row = layers[0][:, :1] if from_class else layers[0].mean(1, keepdim=True)
+        mean = own is None or self.read == "mean"
+        row = layers[0].mean(1, keepdim=True) if mean else layers[0].narrow(1, own or 0, 1)
         for layer in layers[1:]:
             row = row @ layer
         return seen.on_image(row[:, 0])

@@ -458,8 +458,9 @@ class Inferred(Plain):
 def test_a_layer_at_the_end_of_what_runs_without_gradients(kind, where):
     found = camport.explain(seeded(kind), IMAGES, "gradcam", 1, "features").raw
     torch.testing.assert_close(found, gradcam(seeded(), "features"))
-    with pytest.raises(LayerError, match=rf"layer 'features\.2' runs under {where}"):
-        camport.explain(seeded(kind), IMAGES, "gradcam", 1, "features.2")
+    for method in ("gradcam", "hirescam"):  # one reads the gradient for its map, one before it
+        with pytest.raises(LayerError, match=rf"layer 'features\.2' runs under {where}"):
+            camport.explain(seeded(kind), IMAGES, method, 1, "features.2")
     with pytest.raises(LayerError, match=where):
         camport.explain(seeded(kind), IMAGES, "saliency", 1)
 
