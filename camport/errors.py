@@ -1,10 +1,14 @@
-"""Every error and warning camport raises on purpose. This module imports nothing, so each room may use it.
+"""Every error and warning camport raises on purpose. This module imports nothing of camport, so each room may use it.
 
 Catch `CamportError` for all of them. The command line turns each into one line on stderr and exit status 2.
 """
 
-from collections.abc import Iterable
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import Any
 
 
 class CamportError(Exception):
@@ -112,6 +116,37 @@ class PluginWarning(CamportWarning):
 
 class ProviderWarning(CamportWarning):
     """ONNX Runtime could not use the accelerator it was built for and goes on with the CPU."""
+
+
+class _OfThisBlock:
+    """Matches what the thread that made it warns of while the block is open; stands where a pattern would."""
+
+    def __init__(self) -> None:
+        self.open, self._thread = True, threading.get_ident()
+
+    def match(self, text: str) -> bool:
+        """As a pattern's, of any text."""
+        return self.open and threading.get_ident() == self._thread
+
+
+@contextmanager
+def silenced(category: type[Warning] = CamportWarning) -> Iterator[None]:
+    """Warnings of a category, from this thread alone, are not shown.
+
+    `warnings.catch_warnings` exchanges the filters of the whole process, and two threads in it put back each other's.
+    Here one filter is added that no other thread's warning meets.
+    """
+    block = _OfThisBlock()
+    entry: Any = ("ignore", block, category, None, 0)
+    warnings.filters.insert(0, entry)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        block.open = False  # another thread's catch_warnings may bring the filter back later
+        for i, other in enumerate(warnings.filters):
+            if other is entry:
+                del warnings.filters[i]  # type: ignore[attr-defined]
+                break
 
 
 def nearest(name: str, choices: Iterable[str], n: int = 3) -> list[str]:

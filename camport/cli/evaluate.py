@@ -1,6 +1,5 @@
 """`camport evaluate`: which method to trust on a model."""
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ from camport.cli.listings import table as print_table
 from camport.cli.loading import load
 from camport.cli.options import Adapter, Device, Labels, Layer, Model, Preprocessing, Trust, Weights
 from camport.cli.working import counting
-from camport.errors import InputError, MissingDependencyError, OutputError
+from camport.errors import InputError, MissingDependencyError, OutputError, silenced
 
 if TYPE_CHECKING:
     from camport.evaluation import Table
@@ -94,8 +93,7 @@ def evaluate(
     with counting(f"evaluating {len(methods)} methods on {len(examples)} examples") as progress:
         found = run(subject, methods, metrics, examples, output, batch=batch, progress=progress)
     found.write(output)
-    with Store(output, {}) as store, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with Store(output, {}) as store, silenced(Warning):  # matplotlib's, of glyphs and layouts
         write_report(output, f"{model} on {data}", found, store, examples, loaded.preprocess)
     _print(found)
     typer.echo(verdict(found))

@@ -1,6 +1,5 @@
 """`camport explain --sweep`: one image at many layers."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL.Image import Image
 
-from camport.errors import FlatMapWarning, GuardWarning, LayerError
+from camport.errors import FlatMapWarning, GuardWarning, LayerError, silenced
 from camport.runtime import Placement
 from camport.view import layer_grid, save_arrays, save_image
 from camport.view.save import ARRAYS
@@ -53,9 +52,8 @@ def at_layers(
     import camport
 
     found = {}
-    with warnings.catch_warnings():
-        for category in (FlatMapWarning, GuardWarning):  # one a layer; the picture says what is flat
-            warnings.simplefilter("ignore", category)
+    # one a layer; the picture says what is flat
+    with silenced(FlatMapWarning), silenced(GuardWarning):
         images = torch.from_numpy(pixels)
         for name, e in camport.sweep(
             loaded.model, images, method or "gradcam", target, layers, adapter, progress=progress

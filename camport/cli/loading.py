@@ -1,5 +1,7 @@
 """A model of a SPEC, with what the user says about its labels, pictures and inputs."""
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,9 @@ def load(
         from camport.models import load_model
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
+    if os.getcwd() not in sys.path:
+        # a console script does not see modules that lie where it is called, as `python -m` does
+        sys.path.insert(0, os.getcwd())
     loaded = load_model(spec, weights, trust_checkpoint=trust_checkpoint, inputs=_values(inputs or ()))
     if preprocess is not None:
         stated, channels = Preprocess.from_json(preprocess), loaded.preprocess.channels

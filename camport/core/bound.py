@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,7 +31,7 @@ from camport.core.replica import double_of, tensors, with_state
 from camport.core.settling import Settled, read, settle, warn_of_others
 from camport.core.unrecorded import switched_off
 from camport.core.writes import WrittenError, restarted
-from camport.errors import ExportError, FlatMapWarning, LayerError, MethodError
+from camport.errors import ExportError, FlatMapWarning, LayerError, MethodError, silenced
 
 
 class Bound:
@@ -144,8 +143,7 @@ class Bound:
             reason = getattr(module, "not_exportable_because", None)
             if reason:
                 raise ExportError(f"layer {name!r} ({type(module).__name__}) cannot be exported: {reason}")
-        with warnings.catch_warnings(), limited(2):
-            warnings.simplefilter("ignore", FlatMapWarning)
+        with silenced(FlatMapWarning), limited(2):
             # refuses what does not fit, and chooses the layer; nothing is listed, so nothing need be found in `images`
             images = check_images(images, self.model)
             self._explained(images, self._prepared(target, images), lists=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +13,7 @@ from torch import Tensor
 from camport.core.bound import Bound
 from camport.core.explanation import Explanation
 from camport.core.scorer import Scorer, aside
-from camport.errors import CamportWarning, InputError
+from camport.errors import InputError, silenced
 
 if TYPE_CHECKING:
     from camport.core.metric import Metric
@@ -112,8 +111,7 @@ class Case:
         """Explains changed images with respect to the target of the clean ones, silently."""
         if self.bound is None:
             raise InputError("this case has no method; declare needs = frozenset({'explain'}) on the metric's class")
-        with warnings.catch_warnings(), aside(images):
-            warnings.simplefilter("ignore", CamportWarning)
+        with silenced(), aside(images):
             return self.bound.again(images, self.scores.target)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from camport.core.case import Case
 from camport.core.explainer import Explainer
 from camport.core.metric import Metric
 from camport.core.scorer import Scorer
-from camport.errors import CamportError, CamportWarning, InputError
+from camport.errors import CamportError, InputError, silenced
 from camport.evaluation.examples import Example, region_of
 from camport.evaluation.named import key, made
 from camport.evaluation.references import REFERENCES, reference_maps
@@ -125,7 +123,7 @@ def evaluate(
                 done += len(ways)
                 continue
             prepared = _prepared(number, span, examples, targets, subject)
-            with _silently():
+            with silenced():
                 scorer = Scorer.of(first, prepared.images, prepared.target)
             asked = [_asked(target, subject.labels) for target in targets[span.start : span.stop]]
             names = [example.name for example in prepared.examples]
@@ -165,7 +163,7 @@ def _measured(
 ) -> Batch:
     found = Batch()
     names = [example.name for example in prepared.examples]
-    with _silently():
+    with silenced():
         try:
             if bound is None:
                 size = (prepared.images.shape[-2], prepared.images.shape[-1])
@@ -241,11 +239,3 @@ def _digest(examples: Sequence[Example]) -> str:
     """Tells sets of examples apart by names and targets."""
     text = "\n".join(f"{e.name}\t{e.target}\t{None if e.boxes is None else e.boxes.tolist()}" for e in examples)
     return f"{zlib.crc32(text.encode()):08x}"
-
-
-@contextmanager
-def _silently() -> Iterator[None]:
-    """What methods warn of is counted or said in the table: flat maps, refusals."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CamportWarning)
-        yield

@@ -24,6 +24,7 @@ from camport.export.placing import checked_target as checked_target
 from camport.export.placing import parts, placed, report_file
 from camport.export.precision import in_float64
 from camport.export.preflight import check_called
+from camport.export.quiet import one_at_a_time
 from camport.export.report import Agreement, ExportReport, PreparationParity, sha256
 from camport.export.selection import select
 from camport.export.traceable import Traceable as Traceable
@@ -100,6 +101,7 @@ class Format(Protocol):
         ...
 
 
+@one_at_a_time
 def export_program(
     program: Traceable,
     path: Path,

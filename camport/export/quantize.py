@@ -8,10 +8,7 @@ Parity with PyTorch cannot be asked of 8 bits. The float32 file has passed it; t
 images that did not calibrate it.
 """
 
-import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +20,7 @@ from camport.errors import ExportError, InputError
 from camport.export.agreement import agreement
 from camport.export.ort import session
 from camport.export.placing import data_file
+from camport.export.quiet import quiet
 from camport.export.report import Agreement
 from camport.export.traceable import Traceable
 
@@ -107,7 +105,7 @@ def _quantize(path: Path, result: Path, feeds: Iterator[dict[str, np.ndarray]]) 
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     nodes = forward_nodes(onnx.load(str(path), load_external_data=False))
-    with _quiet():
+    with quiet("root"):  # on which it says what it would like
         try:
             quantize_static(
                 str(path),
@@ -142,16 +140,3 @@ def _cleaned(result: Path, original: Path) -> ir.Model:
     model.metadata_props.update(before.metadata_props)
     model.producer_name, model.producer_version = before.producer_name, before.producer_version
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """ONNX Runtime's quantisation says on the root logger what it would like; errors still raise."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)

@@ -1,24 +1,65 @@
-"""Silence for the exporter's own messages, with everything put back afterwards."""
+"""One export at a time, without the exporter's own messages."""
 
 import logging
-import warnings
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from camport.errors import silenced
 
 _LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "torch._export", "onnxscript", "onnx_ir")
+_one = threading.RLock()
+P, T = ParamSpec("P"), TypeVar("T")
+
+
+def one_at_a_time(export: Callable[P, T]) -> Callable[P, T]:
+    """A function whose calls wait for each other: what PyTorch keeps while it traces belongs to the process."""
+
+    @wraps(export)
+    def alone(*arguments: P.args, **options: P.kwargs) -> T:
+        with _one:
+            return export(*arguments, **options)
+
+    return alone
+
+
+class _OfThisThread(logging.Filter):
+    """Drops what loggers of some names, and those below them, say on the thread that made it."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self._names, self._thread = names, threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is handled."""
+        inside = any(record.name == name or record.name.startswith(f"{name}.") for name in self._names)
+        return not inside or threading.get_ident() != self._thread
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """While active, torch.onnx and its helpers neither warn nor log; errors still raise."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
+def quiet(*names: str) -> Iterator[None]:
+    """While active, torch.onnx and its helpers neither warn nor log on this thread; errors still raise.
+
+    Levels, and filters of warnings, stay as they are: other threads hear all that they would hear otherwise.
+
+    Args:
+        names: of further loggers.
+    """
+    handlers, dropped = _handlers(), _OfThisThread((*_LOGGERS, *names))
+    for handler in handlers:
+        handler.addFilter(dropped)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced(Warning):
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        for handler in handlers:
+            handler.removeFilter(dropped)
+
+
+def _handlers() -> list[logging.Handler]:
+    """All that may print what those loggers are told: a filter of a logger is not asked for its children's records."""
+    known = [logging.root, *(v for v in logging.root.manager.loggerDict.values() if isinstance(v, logging.Logger))]
+    found = [handler for logger in known for handler in logger.handlers]
+    return list(dict.fromkeys([*found, *([logging.lastResort] if logging.lastResort else [])]))

@@ -1,6 +1,5 @@
 """How good a method's maps are, over any set of images."""
 
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +11,7 @@ from camport.core.bound import Bound
 from camport.core.case import Case, check_region
 from camport.core.metric import Metric
 from camport.core.registry import registered
-from camport.errors import FlatMapWarning, InputError
+from camport.errors import FlatMapWarning, InputError, silenced
 
 Batch = tuple[Tensor, Any, Tensor | None]
 """images [b,3,H,W] as the model wants them, the target of each, int64 [b] or whatever else the adapter takes, and its
@@ -69,8 +68,7 @@ def evaluate(
     area, done, flat = list[Tensor](), 0, 0
     for images, target, region in batches:
         _check(images, target, region)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FlatMapWarning)
+        with silenced(FlatMapWarning):
             case = _case(bound, images, target, region, metrics)
         for name, metric in metrics.items():
             found, drawn = metric.measured(case)

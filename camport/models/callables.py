@@ -2,10 +2,6 @@
 
 import importlib
 import importlib.util
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
@@ -18,29 +14,27 @@ from camport.runtime import Preprocess
 
 def exists(module: str) -> bool:
     """Whether a top-level module of this name can be imported here."""
-    with _working_directory_first():
-        return importlib.util.find_spec(module) is not None
+    return importlib.util.find_spec(module) is not None
 
 
 def load(module: str, name: str, weights: Path | None) -> Loaded:
     """Imports `module`, calls `name` without arguments (or takes it, where it is a model) and loads `weights`."""
-    with _working_directory_first():
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModelError(f"module {module!r} cannot be imported: {error}; run camport where it lies") from None
+    except Exception as error:
+        raise ModelError(f"module {module!r} failed to import: {type(error).__name__}: {error}") from error
+    if not hasattr(found, name):
+        raise UnknownNameError(f"name in {module}", name, [n for n in vars(found) if not n.startswith("_")])
+    made = getattr(found, name)
+    if not isinstance(made, nn.Module):
+        if not callable(made):
+            raise ModelError(f"{module}:{name} is {type(made).__name__}, neither a model nor a callable")
         try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise ModelError(f"module {module!r} cannot be imported: {error}; run camport where it lies") from None
+            made = made()
         except Exception as error:
-            raise ModelError(f"module {module!r} failed to import: {type(error).__name__}: {error}") from error
-        if not hasattr(found, name):
-            raise UnknownNameError(f"name in {module}", name, [n for n in vars(found) if not n.startswith("_")])
-        made = getattr(found, name)
-        if not isinstance(made, nn.Module):
-            if not callable(made):
-                raise ModelError(f"{module}:{name} is {type(made).__name__}, neither a model nor a callable")
-            try:
-                made = made()
-            except Exception as error:
-                raise ModelError(f"{module}:{name}() failed: {type(error).__name__}: {error}") from error
+            raise ModelError(f"{module}:{name}() failed: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
         raise ModelError(f"{module}:{name}() returned {type(made).__name__}, not a torch.nn.Module")
     if weights is not None:
@@ -52,13 +46,3 @@ def _channels(model: nn.Module) -> int:
     """How many channels the first convolution takes; 3 where the model has none."""
     convolutions = (part for part in model.modules() if isinstance(part, nn.Conv2d))
     return next((part.in_channels for part in convolutions), 3)
-
-
-@contextmanager
-def _working_directory_first() -> Iterator[None]:
-    # a console script does not see modules that lie where it is called, as `python -m` does
-    sys.path.insert(0, os.getcwd())
-    try:
-        yield
-    finally:
-        sys.path.remove(os.getcwd())

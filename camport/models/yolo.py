@@ -6,7 +6,7 @@ whole Python objects, and loading one runs whatever code it names.
 
 import importlib
 import importlib.util
-import os
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +26,6 @@ SIDE, CLASSES_SIDE = 640, 224
 """What their detectors and their classifiers are trained at where nothing else is said."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-WHOLE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-"""PyTorch's own switch, read at each torch.load."""
 
 
 def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded:
@@ -110,23 +108,38 @@ def _yolov5(file: Path) -> nn.Module:
         chosen = file if file.is_file() or not own else own[0]
         return _network(importlib.import_module("yolov5.models.yolo").DetectionModel(str(chosen)))
     # the package knows how to find the modules that its checkpoints name; a bare file name it looks up on a hub
-    with _objects_are_read():
-        place = str(file.resolve())
-        return _network(importlib.import_module("yolov5.models.experimental").attempt_load(place, fuse=False))
+    loader = importlib.import_module("yolov5.models.experimental")
+    with _objects_are_read(loader):
+        return _network(loader.attempt_load(str(file.resolve()), fuse=False))
+
+
+class _ObjectsToo:
+    """PyTorch as a module of the package sees it, whose `load` reads whole objects on one thread.
+
+    As torch.load did when the package was written. PyTorch's own switch for that is the process's.
+    """
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    def load(self, *arguments: Any, **options: Any) -> Any:
+        """torch.load."""
+        if threading.get_ident() == self._thread:
+            options = {"weights_only": False, **options}
+        return torch.load(*arguments, **options)
 
 
 @contextmanager
-def _objects_are_read() -> Iterator[None]:
-    """While open, torch.load reads whole objects unless told otherwise, as it did when the package was written."""
-    before = os.environ.get(WHOLE)
-    os.environ[WHOLE] = "1"
+def _objects_are_read(loader: Any) -> Iterator[None]:
+    """While open, what the module loads on this thread is read as whole objects."""
+    loader.torch = _ObjectsToo()
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[WHOLE]
-        else:
-            os.environ[WHOLE] = before
+        loader.torch = torch
 
 
 def _network(found: Any) -> nn.Module:

@@ -1,13 +1,12 @@
 """Image files to RGB pictures: every way a file can be wrong is one clear error."""
 
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from camport.errors import ImageFileError
+from camport.errors import ImageFileError, silenced
 from camport.runtime.bands import SUFFIXES, open_bands
 
 MAX_PIXELS = 89_478_485
@@ -33,18 +32,15 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     if file.suffix.lower() in SUFFIXES:
         return open_bands(file)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
-                width, height = opened.size
-                if width * height > MAX_PIXELS:
-                    raise ImageFileError(_too_large(file, f"is {width}x{height} pixels"))
-                opened.load()
-                return _to_rgb(ImageOps.exif_transpose(opened))
+        with silenced(Warning), Image.open(file) as opened:  # Pillow warns of large images before they are measured
+            width, height = opened.size
+            if width * height > MAX_PIXELS:
+                raise ImageFileError(_too_large(file, f"is {width}x{height} pixels"))
+            opened.load()
+            return _to_rgb(ImageOps.exif_transpose(opened))
     except ImageFileError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
+    except (Image.DecompressionBombError, MemoryError):
         raise ImageFileError(_too_large(file, "is too large to decode")) from None
     except UnidentifiedImageError:
         what = "is empty" if file.stat().st_size == 0 else "is not an image in a format that Pillow reads"

@@ -1,7 +1,6 @@
 """One explainer on one network, and ways to run it."""
 
 import copy
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from camport.core.explanation import Explanation
 from camport.core.layers import parse_layers
 from camport.core.probe import Probe
 from camport.core.replica import double_of
-from camport.errors import CamportWarning
+from camport.errors import silenced
 from camport.testing.conformance import Judge
 from camport.testing.networks import Network
 
@@ -105,6 +104,5 @@ def with_inplace_relus(model: nn.Module) -> nn.Module:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Flat maps and guarded divisions are common on random networks and break no rule."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CamportWarning)
+    with silenced():
         yield

@@ -40,6 +40,7 @@ class Done:
 def camport(capsys, tmp_path, monkeypatch) -> Callable[..., Done]:
     """camport("explain", ...) in an empty working directory."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command adds the folder it is run in
 
     def run(*arguments: object) -> Done:
         capsys.readouterr()

@@ -105,12 +105,14 @@ def test_training_with_dropout_beside_explanations():
     """The trainer's losses are those that it has alone, to the last bit."""
 
     def trained() -> list[float]:
-        model = seeded(nn.Sequential(nn.Conv2d(3, 6, 3), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(96, 3)))
+        pooled = (nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(96, 3))
+        model = seeded(nn.Sequential(nn.Conv2d(3, 6, 3), nn.Dropout(0.5), *pooled))
         torch.manual_seed(5)
         optimizer, losses = torch.optim.SGD(model.parameters(), 0.1), []
         for _ in range(60):
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(torch.rand(4, *images().shape[1:], dtype=torch.float64)), torch.tensor([0, 1, 2, 0]))
+            x = torch.rand(4, *images().shape[1:], dtype=torch.float64)
+            loss = F.cross_entropy(model(x), torch.tensor([0, 1, 2, 0]))
             loss.backward()
             optimizer.step()
             losses.append(loss.item())

@@ -1,0 +1,154 @@
+"""Nothing of the process is changed for other threads: warnings, logging, environment, what torch.load reads."""
+
+import logging
+import os
+import sys
+import threading
+import types
+import warnings
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import camport
+from camport.errors import CamportWarning, FlatMapWarning, silenced
+from camport.export import to_onnx
+from camport.models import yolo
+from camport.runtime import load, open_image
+from tests.nets import GapNet, seeded
+
+LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir", "root")
+
+
+def state():
+    """What belongs to the process."""
+    known = [logging.root, *(v for v in logging.root.manager.loggerDict.values() if isinstance(v, logging.Logger))]
+    handlers = [*(h for logger in known for h in logger.handlers), logging.lastResort]
+    return {
+        "filters": list(warnings.filters),
+        "shown by": warnings.showwarning,
+        "levels": {name: logging.getLogger(name).level for name in LOGGERS},
+        "disabled": logging.root.manager.disable,
+        "filtered": [f for handler in handlers for f in handler.filters],  # PyTorch adds handlers while it is imported
+        "environment": dict(os.environ),
+        "path": list(sys.path),
+        "folder": os.getcwd(),
+    }
+
+
+def beside(work, threads: int, times: int) -> list[BaseException]:
+    """Runs `work` in threads and gives what they raised; meanwhile this thread is heard whatever it says."""
+    raised: list[BaseException] = []
+    left = [threads]
+
+    def run() -> None:
+        try:
+            for _ in range(times):
+                work()
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            left[0] -= 1
+
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    logger = logging.getLogger("torch.onnx")
+    logger.addHandler(handler)
+    running = [threading.Thread(target=run) for _ in range(threads)]
+    said = 0
+    try:
+        with warnings.catch_warnings(record=True) as caught:  # before the threads begin, and after they end
+            warnings.simplefilter("always")
+            before = state()
+            for thread in running:
+                thread.start()
+            while left[0] or said < 20:
+                warnings.warn(f"heard {said}", FlatMapWarning, stacklevel=1)
+                logger.warning("logged %d", said)
+                said += 1
+                threading.Event().wait(0.002)
+            for thread in running:
+                thread.join()
+            assert state() == before
+        assert [str(w.message) for w in caught if "heard" in str(w.message)] == [f"heard {i}" for i in range(said)]
+        assert [text for text in records if text.startswith("logged")] == [f"logged {i}" for i in range(said)]
+    finally:
+        logger.removeHandler(handler)
+    return raised
+
+
+def test_images_are_opened(tmp_path):
+    Image.new("RGB", (40, 30), (9, 0, 0)).save(tmp_path / "photo.png")
+    assert not beside(lambda: open_image(tmp_path / "photo.png"), threads=16, times=12)
+
+
+def test_exports_wait_for_each_other_and_all_succeed(tmp_path):
+    images, names = torch.randn(2, 3, 14, 18), iter(range(9))
+
+    def export() -> None:
+        model = seeded(GapNet()).float().eval()
+        bound = camport.bind(model, "gradcam", "features")
+        path = tmp_path / f"{next(names)}.onnx"
+        to_onnx(bound, path, images)
+        explained = load(path, ["cpu"])(images.numpy(), target=[1, 2])
+        expected = bound(images, torch.tensor([1, 2])).heatmap
+        torch.testing.assert_close(torch.from_numpy(explained.heatmap), expected, atol=1e-4, rtol=0)
+
+    assert not beside(export, threads=4, times=1)
+
+
+def test_explanations_are_made():
+    model = seeded(GapNet()).eval()
+    bound, images = camport.bind(model, "gradcam", "features"), torch.randn(2, 3, 14, 18, dtype=torch.float64)
+    with silenced():
+        bound(images, 1)
+
+    def explain() -> None:
+        with silenced():
+            bound(images, 1)
+
+    assert not beside(explain, threads=8, times=10)
+
+
+def test_silence_is_of_one_thread_and_of_one_block():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with silenced():
+            warnings.warn("of camport", FlatMapWarning, stacklevel=1)
+            warnings.warn("of others", UserWarning, stacklevel=1)
+            with warnings.catch_warnings(), silenced(UserWarning):  # brings the filters of now back when it ends
+                warnings.warn("of all", UserWarning, stacklevel=1)
+            kept = list(warnings.filters)
+        warnings.warn("afterwards", CamportWarning, stacklevel=1)
+        warnings.filters[:] = kept  # as another thread's catch_warnings would
+        warnings.warn("brought back", CamportWarning, stacklevel=1)
+    assert [str(w.message) for w in caught] == ["of others", "afterwards", "brought back"]
+
+
+class Held(nn.Module):
+    """A checkpoint of a whole object."""
+
+
+def test_another_threads_checkpoints_are_read_as_before(tmp_path):
+    torch.save(Held(), tmp_path / "object.pt")
+    loader, found = types.SimpleNamespace(torch=torch), []
+
+    def other() -> None:
+        try:
+            loader.torch.load(tmp_path / "object.pt")
+        except Exception as error:
+            found.append(str(error))
+
+    with yolo._objects_are_read(loader):
+        assert isinstance(loader.torch.load(tmp_path / "object.pt"), Held)
+        assert loader.torch.zeros is torch.zeros
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        with pytest.raises(Exception, match="weights_only"):
+            torch.load(tmp_path / "object.pt")
+    assert "weights_only" in found[0]
+    assert loader.torch is torch
