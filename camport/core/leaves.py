@@ -83,9 +83,11 @@ class Leaf:
         recording = nullcontext() if torch.is_grad_enabled() else torch.enable_grad()
         with torch.inference_mode(False) if torch.is_inference_mode_enabled() else recording:
             tensor = tensor.clone() if tensor.is_inference() else tensor
-            if any(tensor is part for part in tree_leaves(args)):
-                tensor = tensor.detach()  # handed on, as by an identity: who handed it over may use it elsewhere
-            leaf = tensor if tensor.requires_grad else tensor.requires_grad_()
+            leaf = tensor
+            if not tensor.requires_grad:
+                # handed on, as by an identity: who handed it over may use it elsewhere
+                handed = any(tensor is part for part in tree_leaves(args))
+                leaf = (tensor.detach() if handed else tensor).requires_grad_()
             self.tensors.append(leaf)
             # the clone keeps an in-place operation behind the layer from changing the activations
             return replace_first_tensor(output, leaf.clone())

@@ -140,6 +140,16 @@ def test_a_layer_that_hands_on_its_argument_is_not_the_one_who_made_it():
     torch.testing.assert_close(camport.explain(net, IMAGES, "gradcam", 2, "same").raw, wanted)
 
 
+def test_a_layer_that_hands_on_its_argument_leaves_the_way_to_layers_before_it():
+    """Fusion by sum of a layer and an identity behind it: both maps are the one map."""
+    net = seeded(Plain())
+    net.middle.append(nn.Identity())
+    found = camport.explain(net, IMAGES, "gradcam", 2, ["middle.1", "middle.2"])
+    for gradient in found.gradients:
+        torch.testing.assert_close(gradient, found.gradients[0])
+        assert gradient.abs().amax() > 0
+
+
 def test_it_is_exported(tmp_path):
     model, plain = pair(ByHooks)
     bound = camport.bind(model.float(), "ablationcam", "middle", chunk=4)
