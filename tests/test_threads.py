@@ -128,6 +128,48 @@ def test_silence_is_of_one_thread_and_of_one_block():
     assert [str(w.message) for w in caught] == ["of others", "afterwards", "brought back"]
 
 
+STEP: list[threading.Event] = []
+
+
+class Stepped(GapNet):
+    """Waits in its forward pass until another thread has changed the weights."""
+
+    def forward(self, x):
+        maps = self.features(x)
+        for event in STEP[:1]:
+            event.set()
+            STEP[1].wait(10)
+        return self.head(maps)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "eigencam", "saliency", "scorecam"])
+def test_weights_that_change_meanwhile(method):
+    model, images = seeded(Stepped()).eval(), torch.randn(2, 3, 14, 18, dtype=torch.float64)
+    bound = camport.bind(model, method, None if method == "saliency" else "features")
+    with silenced():
+        expected = bound(images, 1)
+    STEP[:] = [threading.Event(), threading.Event()]
+
+    def step() -> None:
+        STEP[0].wait(10)
+        with torch.no_grad():
+            model.fc.weight.add_(0.5)
+        STEP[1].set()
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    try:
+        with pytest.raises(camport.CamportError, match=r"another thread.*copy\.deepcopy\(model\)"), silenced():
+            bound(images, 1)
+    finally:
+        STEP.clear()
+        thread.join()
+    with torch.no_grad():
+        model.fc.weight.sub_(0.5)
+    with silenced():
+        torch.testing.assert_close(bound(images, 1).raw, expected.raw)
+
+
 class Held(nn.Module):
     """A checkpoint of a whole object."""
 

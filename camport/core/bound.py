@@ -30,6 +30,7 @@ from camport.core.reading import Readings
 from camport.core.replica import double_of, tensors, with_state
 from camport.core.settling import Settled, read, settle, warn_of_others
 from camport.core.unrecorded import switched_off
+from camport.core.versions import unchanged
 from camport.core.writes import WrittenError, restarted
 from camport.errors import ExportError, FlatMapWarning, LayerError, MethodError, silenced
 
@@ -106,7 +107,11 @@ class Bound:
     def _explained(
         self, images: Tensor, given: Mapping[str, Tensor], lists: bool, progress: Tick | None = None
     ) -> Explanation:
-        with torch.inference_mode(False), random_state_kept(images.device, self.model):
+        with (
+            torch.inference_mode(False),
+            random_state_kept(images.device, self.model),
+            unchanged(self.model),
+        ):
             images = images.clone() if images.is_inference() else images
             try:
                 explanation, probe = self._once(images, given, progress, lists)
