@@ -11,9 +11,10 @@ import numpy as np
 import typer
 from PIL.Image import Image
 
+from camport.cli.figure import family_of
 from camport.errors import InputError, UnknownNameError
 from camport.runtime import Explainer, Placement, class_index, confident, detections
-from camport.view import Box, Cell, grid, overlay, save_arrays, save_image
+from camport.view import Box, Cell, grid, overlay, pictured, save_arrays, save_image
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Shown:
         boxes: [k,4].
         classes: [k].
         confidence: [k].
-        heatmaps: [k,H,W], of the picture's size.
+        heatmaps: [k,H,W], of the picture's size, as pictures show them.
     """
 
     boxes: np.ndarray
@@ -179,7 +180,7 @@ def run(
     A file that suppresses and explains its own detections does both in one.
     """
     label = None if target is None else class_index(target, explainer.labels)
-    shown, numbers = [], []
+    shown, numbers, family = [], [], family_of(explainer)
     finds_itself = all(port.name != "boxes" for port in explainer.inputs)
     if finds_itself and box:
         raise InputError(f"{explainer.path} explains what it finds itself and takes no boxes")
@@ -205,7 +206,7 @@ def run(
             boxes, classes = found.boxes[rows], found.class_ids[rows]
         result = explainer(for_rows(explainer, pixels, len(boxes)), boxes=boxes, class_ids=classes)
         sure = confident(result, explainer.metadata.get("adapter", {}), size, boxes, classes)
-        heatmaps = [placement.to_image(heatmap) for heatmap in result["heatmap"]]
+        heatmaps = [pictured(placement.to_image(heatmap), family) for heatmap in result["heatmap"]]
         shown.append(Shown(placement.boxes_to_image(sure.boxes), sure.class_ids, sure.confidence, heatmaps))
         numbers.append({**result, "boxes": boxes, "class_ids": classes})
     method = explainer.metadata.get("method")
@@ -235,7 +236,7 @@ def _found_by_file(
             f"the file finds {len(found)} things, but none of the class and confidence that were asked for"
         )
     boxes, classes = placement.boxes_to_image(found[rows, 1:5]), found[rows, 6].astype(np.int64)
-    heatmaps = [placement.to_image(result["heatmap"][row]) for row in rows]
+    heatmaps = [pictured(placement.to_image(result["heatmap"][row]), family_of(explainer)) for row in rows]
     return Shown(boxes, classes, found[rows, 5], heatmaps), result
 
 
@@ -284,7 +285,7 @@ def shown(explanation: Explanation, placement: Placement) -> Shown:
         placement.boxes_to_image(figures["boxes"]),
         figures["class_ids"],
         figures["confidence"],
-        [placement.to_image(heatmap) for heatmap in heatmaps],
+        [pictured(placement.to_image(heatmap), explanation.family) for heatmap in heatmaps],
     )
 
 

@@ -11,9 +11,10 @@ import typer
 from PIL.Image import Image
 
 from camport.cli.detections import for_rows, parsed
+from camport.cli.figure import family_of
 from camport.errors import InputError, nearest
 from camport.runtime import Explainer, Placement, class_index
-from camport.view import Cell, grid, overlay, save_arrays, save_image, word_grid
+from camport.view import Cell, grid, overlay, pictured, save_arrays, save_image, word_grid
 from camport.view.save import ARRAYS
 
 TASKS = ("captioning", "vqa", "segmentation")
@@ -150,13 +151,13 @@ def run(
             prompt = task_of(explainer)[1].get("prompt") or [0]
             texts, inputs = _each_word(str(caption), inputs, len(prompt))
             result = explainer(for_rows(explainer, pixels, len(texts)), **inputs)
-            maps = [placement.to_image(heatmap) for heatmap in result.heatmap]
+            maps = [pictured(placement.to_image(heatmap), family_of(explainer)) for heatmap in result.heatmap]
             figures.append(word_grid(picture, texts, maps, title=what, colormap=colormap, alpha=alpha))
         else:
             result = explainer(pixels[None], **inputs)
             if task == "vqa":
                 what = f"{what} {_answer(explainer, inputs, result)}"
-            heatmap = placement.to_image(result.heatmap[0])
+            heatmap = pictured(placement.to_image(result.heatmap[0]), family_of(explainer))
             rows.append([Cell(picture), Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), what)])
         numbers.append(dict(result))
         scores = ", ".join(f"{score:.2f}" for score in result.score) if "score" in result else ""

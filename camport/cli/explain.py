@@ -101,12 +101,12 @@ def explain(
             found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, asking, progress)
         else:
             explanations = [bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared]
-    title = f"{bound.explainer.title} of {model}"
+    title, family = f"{bound.explainer.title} of {model}", bound.explainer.family
     placements = [placement for _, placement in prepared]
     if sweep:
         last = list(found.values())[-1]
         text = figure.caption(last.target, last.score, loaded.labels)
-        layers.write(path, pictures[0], placements[0], found, f"{title}: {text}", colormap, alpha)
+        layers.write(path, pictures[0], placements[0], found, f"{title}: {text}", colormap, alpha, family)
         typer.echo(f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to {list(found)[-1]}")
         typer.echo(f"wrote {path}")
         return
@@ -117,7 +117,7 @@ def explain(
     where = f" at {', '.join(bound.layers)}" if bound.layers else ""
     numbers = [{**e.numbers(), **_signed(e)} for e in explanations]
     title = f"Feature maps of {model}" if "grid" in views else title
-    figure.write(path, pictures, placements, numbers, title + where, captions, colormap, alpha, views)
+    figure.write(path, pictures, placements, numbers, title + where, captions, colormap, alpha, views, family)
     for image, text in zip(images, captions, strict=True):
         typer.echo(f"{image}: {text}" + (f", layer {', '.join(bound.layers)}" if bound.layers else ""))
     typer.echo(f"wrote {path}")

@@ -8,7 +8,7 @@ import numpy as np
 from PIL.Image import Image
 
 from camport.errors import InputError, UnknownNameError
-from camport.runtime import Placement
+from camport.runtime import Explainer, Placement
 from camport.view import (
     GRADIENT_VIEWS,
     Cell,
@@ -17,6 +17,7 @@ from camport.view import (
     gradient_picture,
     grid,
     overlay,
+    pictured,
     save_arrays,
     save_image,
 )
@@ -68,10 +69,12 @@ def write(
     colormap: str,
     alpha: float,
     views: Sequence[str] = (),
+    family: str | None = None,
 ) -> None:
     """Writes pictures at the pictures' own size (.png, .jpg) or the graph's outputs (.npy: heatmaps, .npz: all).
 
     `results` hold "heatmap" [1,H,W]; for views of them "gradient" [1,c,H,W] or "feature_maps" [1,c,h,w].
+    `family` is the method's.
     """
     if path.suffix.lower() in ARRAYS:
         _write_numbers(path, results)
@@ -82,7 +85,7 @@ def write(
     views = views or ("overlay",)
     rows = []
     for picture, placement, result, caption in zip(pictures, placements, results, captions, strict=True):
-        cells = [_drawn(view, picture, placement, result, colormap, alpha) for view in views]
+        cells = [_drawn(view, picture, placement, result, colormap, alpha, family) for view in views]
         rows.append([Cell(picture), Cell(cells[0], caption), *cells[1:]])
     heads = [HEADS[view] for view in views]
     bar = colormap if {"overlay", "map"} & set(views) else None
@@ -90,10 +93,16 @@ def write(
 
 
 def _drawn(
-    view: str, picture: Image, placement: Placement, result: Mapping[str, np.ndarray], colormap: str, alpha: float
+    view: str,
+    picture: Image,
+    placement: Placement,
+    result: Mapping[str, np.ndarray],
+    colormap: str,
+    alpha: float,
+    family: str | None,
 ) -> Image | np.ndarray:
     if view not in GRADIENT_VIEWS:
-        heatmap = placement.to_image(result["heatmap"][0])
+        heatmap = pictured(placement.to_image(result["heatmap"][0]), family)
         return (
             overlay(picture, heatmap, alpha=alpha, colormap=colormap)
             if view == "overlay"
@@ -111,6 +120,12 @@ def _write_numbers(path: Path, results: Sequence[Mapping[str, np.ndarray]]) -> N
         return
     named = {f"{name}_{i}": value for i, r in enumerate(results) for name, value in r.items()}
     save_arrays(path, named)
+
+
+def family_of(explainer: Explainer) -> str | None:
+    """The family of the method in an exported file; None in files that do not say."""
+    method = explainer.metadata.get("method")
+    return method.get("family") if isinstance(method, dict) else None
 
 
 def caption(target: int | None, score: float | None, labels: Sequence[str] | None) -> str:

@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from camport.errors import FlatMapWarning, GuardWarning, LayerError, silenced
 from camport.runtime import Placement
-from camport.view import layer_grid, save_arrays, save_image
+from camport.view import layer_grid, pictured, save_arrays, save_image
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def write(
     title: str,
     colormap: str,
     alpha: float,
+    family: str | None = None,
 ) -> None:
     """Writes the labelled figure (.png, .jpg), or the heatmaps: .npz by layer, .npy one after the other."""
     suffix = path.suffix.lower()
@@ -85,6 +86,6 @@ def write(
         heatmaps: Any = {name: at.heatmap for name, at in found.items()}
         save_arrays(path, np.stack(list(heatmaps.values())) if suffix == ".npy" else heatmaps)
         return
-    maps = {name: placement.to_image(at.heatmap) for name, at in found.items()}
+    maps = {name: pictured(placement.to_image(at.heatmap), family) for name, at in found.items()}
     captions = {name: f"{at.size}, flat" if at.flat else at.size for name, at in found.items()}
     save_image(path, layer_grid(picture, maps, captions=captions, title=title, colormap=colormap, alpha=alpha))

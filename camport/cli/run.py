@@ -61,7 +61,8 @@ def run(
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {file.name}"
     numbers = [dict(r) for r in results]
-    figure.write(path, pictures, [p for _, p in prepared], numbers, title, captions, colormap, alpha)
+    placements, family = [p for _, p in prepared], figure.family_of(explainer)
+    figure.write(path, pictures, placements, numbers, title, captions, colormap, alpha, family=family)
     for image, text in zip(images, captions, strict=True):
         typer.echo(f"{image}: {text}")
     typer.echo(f"wrote {path}")

@@ -14,7 +14,7 @@ from camport.cli.detections import parsed
 from camport.cli.edge_tasks import save_numbers
 from camport.errors import InputError
 from camport.runtime import Placement, class_index
-from camport.view import Box, Cell, grid, overlay, save_image, word_grid
+from camport.view import Box, Cell, grid, overlay, pictured, save_image, word_grid
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def _words(
     from camport.adapters.words import explain_words
 
     found = explain_words(bound, torch.from_numpy(pixels))
-    maps = [placement.to_image(heatmap) for heatmap in found.explanation.heatmap.numpy()]
+    maps = [
+        pictured(placement.to_image(heatmap), found.explanation.family) for heatmap in found.explanation.heatmap.numpy()
+    ]
     chances = found.explanation.score.exp().tolist()
     words = [f"{word.text}  ({p:.0%})" for word, p in zip(found.words, chances, strict=True)]
     figure = word_grid(picture, words, maps, title=found.caption, colormap=colormap, alpha=alpha)
@@ -104,7 +106,7 @@ def _one(
     import torch
 
     explanation = bound(torch.from_numpy(pixels)[None], asked, progress=progress)
-    heatmap = placement.to_image(explanation.heatmap[0].numpy())
+    heatmap = pictured(placement.to_image(explanation.heatmap[0].numpy()), explanation.family)
     score = float(explanation.score[0])
     if task == "captioning":
         text = f"{asked}, log p {score:.2f}"

@@ -162,7 +162,11 @@ class Bound:
         """The `camport.*` properties of an exported file."""
         from camport import __version__
 
-        method = {"name": self.explainer.name, "options": self.explainer.options()}
+        method = {
+            "name": self.explainer.name,
+            "family": self.explainer.family,
+            "options": self.explainer.options(),
+        }
         adapter = {"name": self.adapter.name, "options": self.adapter.options()}
         preprocess = self.preprocess or {"size": [images.shape[-2], images.shape[-1]]}
         if images.shape[1] != 3 and not {"mean", "std"} & set(preprocess):
@@ -215,6 +219,7 @@ class Bound:
             layers=self.layers or (),
             figures={**self.adapter.figures(probe.target), **probe.figures},
             images=probe.images,
+            family=self.explainer.family,
         )
         return explanation, probe
 

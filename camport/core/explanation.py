@@ -34,6 +34,7 @@ class Explanation:
         gradients: likewise, d score / d activations.
         method: registry name of the method.
         layers: names of the target layers, chosen or given.
+        family: of the method, see `Explainer`; pictures of "input-gradient" saturate at the 99th percentile.
         figures: what the method reports beside its map, such as a completeness gap.
     """
 
@@ -48,6 +49,7 @@ class Explanation:
     layers: tuple[str, ...]
     figures: dict[str, Any] = field(default_factory=dict)
     images: Tensor | None = field(default=None, repr=False)
+    family: str = ""
 
     def __repr__(self) -> str:
         layers = f" at {', '.join(self.layers)}" if self.layers else ""
@@ -69,12 +71,12 @@ class Explanation:
             alpha: weight of the colours where the map is hottest.
             colormap: one of `camport.view.colormaps`.
         """
-        from camport.view import overlay
+        from camport.view import overlay, pictured
 
         pictures = displayable(self.images if images is None else images)
         if len(pictures) != self.heatmap.shape[0]:
             raise InputError(f"{len(pictures)} images for {self.heatmap.shape[0]} heatmaps")
-        maps = self.heatmap.detach().cpu().numpy()
+        maps = [pictured(heatmap, self.family) for heatmap in self.heatmap.detach().cpu().numpy()]
         return [overlay(p, m, alpha=alpha, colormap=colormap) for p, m in zip(pictures, maps, strict=True)]
 
     def save(self, path: str | Path, images: Any = None, **options: Any) -> Path:

@@ -26,7 +26,7 @@ from camport.export import ExportReport, to_onnx
 from camport.metrics import PointingGame
 from camport.models import Loaded, load_model
 from camport.runtime import open_image
-from camport.view import Box, Cell, grid, overlay, save_image
+from camport.view import Box, Cell, grid, overlay, pictured, save_image
 
 SAMPLES = Path(__file__).parent / "samples"
 ROUNDS = 30
@@ -202,7 +202,8 @@ def compare(loaded: Loaded, scene: Sample) -> Image:
         for method in METHODS:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FlatMapWarning)
-                heatmap = bind(loaded, method)(image, label).heatmap[0].numpy()
+                found = bind(loaded, method)(image, label)
+            heatmap = pictured(found.heatmap[0].numpy(), found.family)
             cells.append(Cell(overlay(scene.picture, heatmap, alpha=0.6)))
         rows.append(cells)
     heads = ["scene", *(camport.methods()[method].title for method in METHODS)]

@@ -13,6 +13,7 @@ from camport.view.colormaps import signed_to_unit as signed_to_unit
 from camport.view.gradient import GRADIENT_VIEWS as GRADIENT_VIEWS
 from camport.view.gradient import GradientView as GradientView
 from camport.view.gradient import gradient_picture as gradient_picture
+from camport.view.gradient import pictured as pictured
 from camport.view.grid import Cell as Cell
 from camport.view.grid import grid as grid
 from camport.view.layers import layer_grid as layer_grid

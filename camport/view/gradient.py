@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from camport.errors import InputError, UnknownNameError
+from camport.view.pictures import to_unit_map
 
 GradientView = Literal["colour", "grey", "positive", "negative"]
 GRADIENT_VIEWS: tuple[GradientView, ...] = get_args(GradientView)
@@ -50,6 +51,31 @@ def gradient_picture(gradient: np.ndarray, view: GradientView = "colour", *, per
         unit = np.maximum(-scaled if view == "negative" else scaled, 0)
     pixels = np.rint(unit * 255).astype(np.uint8).transpose(1, 2, 0)
     return Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
+
+
+def pictured(heatmap: np.ndarray, family: str | None, *, percentile: float = 99) -> np.ndarray:
+    """A heatmap [H,W] as pictures show it: of the "input-gradient" family brought to its scale, any other as it is.
+
+    A gradient of pixels has a few extreme ones, which leave the rest without contrast: what is beyond the
+    `percentile`-th percentile of its positive values saturates, as in Smilkov et al. 2017 (arXiv 1706.03825), section
+    3.1, and what is below the 100 - `percentile`-th of all, 0 but for signed maps, is cold. Its numbers stay as they
+    are wherever they are given.
+
+    Args:
+        heatmap: in [0,1].
+        family: of the method, as `Explainer.family` has it; None where it is not known.
+        percentile: above 50 and at most 100.
+
+    Raises:
+        InputError: values out of range.
+    """
+    if family != "input-gradient":
+        return heatmap
+    if not 50 < percentile <= 100:
+        raise InputError(f"percentile is {percentile}; give more than 50, at most 100")
+    unit = to_unit_map(heatmap)
+    low, high = float(np.percentile(unit, 100 - percentile)), _peak(unit, percentile)
+    return np.asarray(np.clip((unit - low) / (high - low or 1), 0, 1))
 
 
 def _peak(signed: np.ndarray, percentile: float) -> float:
