@@ -17,7 +17,7 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for pictures and files.")
     ] = Path("camport-demo"),
 ) -> None:
-    """Explain bundled scenes in PyTorch, export the explainer, run it without PyTorch, and compare."""
+    """Explain photographs and bundled scenes in PyTorch, export the explainer, run it without PyTorch, and compare."""
     started = time.perf_counter()
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; name a folder")
@@ -33,7 +33,11 @@ def demo(
         figures = show(output, step)
     ms, report = figures.milliseconds, figures.report
     table = Table("", "", box=None, show_header=False, pad_edge=False)
+    photographs = figures.photographs
+    if not isinstance(photographs, str):
+        photographs = f"an ImageNet classifier's heatmaps differ by at most {photographs:.1e}, PyTorch and file"
     rows = [
+        ("photographs", photographs),
         ("digits asked about", f"{figures.asked}"),
         ("hottest point on that digit", f"{figures.hits} of {figures.asked} (to half a map cell)"),
         ("exported file", f"{report.bytes / 1e6:.2f} MB, {report.nodes} nodes, opset {report.opset}"),

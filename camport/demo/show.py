@@ -19,9 +19,9 @@ from PIL.Image import Image
 
 import camport
 from camport.core.bound import Bound
-from camport.demo import show_tasks
+from camport.demo import show_photographs, show_tasks
 from camport.demo.show_detections import why_is_it_there
-from camport.errors import FlatMapWarning, ModelError
+from camport.errors import FlatMapWarning, MissingDependencyError, ModelError
 from camport.export import ExportReport, to_onnx
 from camport.metrics import PointingGame
 from camport.models import Loaded, load_model
@@ -64,6 +64,8 @@ class Figures:
         same_picture: largest difference of an 8-bit value between the pictures drawn from the two.
         milliseconds: median time of one image by name: bare and explained, in PyTorch and by the file.
         report: of the export.
+        photographs: largest difference of a photograph's heatmap between PyTorch and its exported file; why there are
+            none where the extra `demo` is not installed.
     """
 
     hits: int
@@ -72,6 +74,7 @@ class Figures:
     same_picture: int
     milliseconds: dict[str, float]
     report: ExportReport
+    photographs: float | str
 
 
 def samples() -> list[Sample]:
@@ -91,6 +94,10 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
     """Runs the demo and writes its pictures and files into `folder`; `step` is told what is being done."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
+    try:
+        photographs: float | str = show_photographs.show(folder, step, run_edge)
+    except MissingDependencyError as error:
+        photographs = str(error)
     loaded, scenes = load_model("demo:digits"), samples()
     bound = bind(loaded, "gradcam")
     step("explaining scenes in PyTorch")
@@ -119,6 +126,7 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
         same_picture=drawn_difference(scenes, eager, edge["heatmap"]),
         milliseconds=timings(bound, batch(loaded, scenes)[:1]) | {"exported": float(edge["milliseconds"])},
         report=report,
+        photographs=photographs,
     )
 
 
@@ -169,9 +177,9 @@ def regions(scene: Sample, size: tuple[int, ...]) -> torch.Tensor:
     return found
 
 
-def run_edge(file: Path, out: Path) -> dict[str, np.ndarray]:
+def run_edge(file: Path, out: Path, samples: Path = SAMPLES, rounds: int = ROUNDS) -> dict[str, np.ndarray]:
     """Runs `camport.demo.edge` in a process of its own."""
-    command = [sys.executable, "-m", "camport.demo.edge", str(file), str(SAMPLES), str(out), str(ROUNDS), str(THREADS)]
+    command = [sys.executable, "-m", "camport.demo.edge", str(file), str(samples), str(out), str(rounds), str(THREADS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ModelError(f"the process without PyTorch failed: {done.stderr.strip().splitlines()[-1]}")
