@@ -10,7 +10,6 @@ from pathlib import Path
 from PIL import Image
 
 from camport.demo.show import show
-from camport.view import save_image
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -18,7 +17,7 @@ IMAGES = Path(__file__).parent / "images"
 def write(folder: Path) -> None:
     """Every picture of a demo's folder."""
     for file in sorted(folder.glob("*.png")):
-        print(save_image(IMAGES / f"{file.stem}.jpg", Image.open(file), quality=85))
+        Image.open(file).convert("RGB").save(IMAGES / f"{file.stem}.jpg", quality=80, optimize=True)
 
 
 if __name__ == "__main__":
