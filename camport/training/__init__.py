@@ -1,4 +1,4 @@
-"""Training with explanations: augmentation by what a network looks at, and whether its maps have settled.
+"""Training with explanations: augmentation by what a network looks at, and maps that settle.
 
 `camport.training` needs torchvision, as the extra `torch` has it.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from camport.core.bind import bind
 from camport.core.bound import Bound
 from camport.core.explainer import Explainer
 from camport.core.layers import Layers
-from camport.errors import FlatMapWarning, InputError
+from camport.errors import FlatMapWarning, InputError, silenced
 from camport.plugins.groupcam import GroupCAM
 
 GROUPS = 16
@@ -28,22 +27,26 @@ class ExplanationAugmentation(v2.Transform):
 
     .. math:: \hat x = x \odot m + \tilde x \odot (1 - m), \quad m = [M \ge \mathrm{mean}(M)]
 
-    with M the heatmap of the label at the images' resolution, each map against its own mean, and the blurred image x~.
-    Zhang et al. 2021 (Group-CAM), arXiv 2103.13859, section 5: M is Group-CAM's with 16 groups, without gradient
-    weights and without de-noising, which is what a model without a method gets here.
+    with M the heatmap of the label at the images' resolution, each map against its own mean, and
+    the blurred image x~. Zhang et al. 2021 (Group-CAM), arXiv 2103.13859, section 5: M is
+    Group-CAM's with 16 groups, without gradient weights and without de-noising, which is what a
+    model without a method gets here.
 
-    Deviations: the published program has x * m + x~ + (1 - m), which is brighter than any image; this is the formula.
-    It compares with the mean over the batch, so that what one image becomes depends on the others; here each map has
-    its own. Its maps have gradient weights and de-noising. An image whose map is flat stays as it is.
+    Deviations: the published program has x * m + x~ + (1 - m), which is brighter than any image;
+    this is the formula. It compares with the mean over the batch, so that what one image becomes
+    depends on the others; here each map has its own. Its maps have gradient weights and de-noising.
+    An image whose map is flat stays as it is.
 
-    It takes batches, as torchvision's MixUp and CutMix do: `images, labels = augment(images, labels)` in the training
-    loop, or in a `v2.Compose` or `v2.RandomApply` of such. The model is explained as it is at that moment, in
-    evaluation mode, in full precision also under autocast; its mode, statistics, gradients, hooks and PyTorch's random
-    state stay as they were, and no gradient flows into the images.
+    It takes batches, as torchvision's MixUp and CutMix do: `images, labels = augment(images,
+    labels)` in the training loop, or in a `v2.Compose` or `v2.RandomApply` of such. The model is
+    explained as it is at that moment, in evaluation mode, in full precision also under autocast;
+    its mode, statistics, gradients, hooks and PyTorch's random state stay as they were, and no
+    gradient flows into the images.
 
-    With a `DataLoader` of several workers it belongs behind the loader, in the process that trains. A worker has the
-    weights of when it was started: there a model that can be trained is refused, unless its memory is shared
-    (`model.share_memory()`); one that is frozen is explained there, in `collate_fn`, as rightly as anywhere.
+    With a `DataLoader` of several workers it belongs behind the loader, in the process that trains.
+    A worker has the weights of when it was started: there a model that can be trained is refused,
+    unless its memory is shared (`model.share_memory()`); one that is frozen is explained there, in
+    `collate_fn`, as rightly as anywhere.
 
     Args:
         model: the network that is trained, or a method bound to any network by `camport.bind`.
@@ -53,7 +56,8 @@ class ExplanationAugmentation(v2.Transform):
         sigma: the blur's standard deviation in pixels.
 
     Raises:
-        InputError: a method or a layer beside a bound method; a kernel that is even or a sigma that is not positive.
+        InputError: a method or a layer beside a bound method; a kernel that is even or a sigma that
+            is not positive.
     """
 
     def __init__(
@@ -78,21 +82,22 @@ class ExplanationAugmentation(v2.Transform):
         """The batch, augmented.
 
         Args:
-            inputs: images [b,c,H,W] floating point, as the model wants them, and labels: int64 [b], or [b,k] with a
-                value for each class as MixUp makes them, of which the largest is explained. One pair, or two arguments.
+            inputs: images [b,c,H,W] floating point, as the model wants them, and labels: int64 [b],
+                or [b,k] with a value for each class as MixUp makes them, of which the largest is
+                explained. One pair, or two arguments.
 
         Returns:
             Images of the same type, and the labels.
 
         Raises:
-            InputError: no pair of images and labels; labels of several classes of which none is largest; a worker's
-                copy of a model that is trained.
+            InputError: no pair of images and labels; labels of several classes of which none is
+                largest; a worker's copy of a model that is trained.
         """
         pair = inputs[0] if len(inputs) == 1 else inputs
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(v, Tensor) for v in pair):
             raise InputError(f"{type(self).__name__} was given {_kinds(pair)}; wanted images [b,c,H,W] and labels [b]")
         images, labels = pair
-        plain = images.detach().as_subclass(Tensor)  # a type such as tv_tensors.Image is given back at the end
+        plain = images.detach().as_subclass(Tensor)  # tv_tensors.Image is given back at the end
         mask = self.mask(plain, labels)[:, None]
         found = torch.where(mask, plain, blur(plain, self.kernel, self.sigma))
         if isinstance(images, tv_tensors.TVTensor):
@@ -102,8 +107,8 @@ class ExplanationAugmentation(v2.Transform):
     def mask(self, images: Float[Tensor, "b c H W"], labels: Tensor) -> Bool[Tensor, "b H W"]:
         """Where each map is at its mean or above."""
         check_process(self.bound.model)
-        with torch.autocast(images.device.type, enabled=False), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FlatMapWarning)  # maps come and go while weights move
+        with torch.autocast(images.device.type, enabled=False), silenced(FlatMapWarning):
+            # maps come and go while weights move, and a flat one leaves its image alone
             heatmap = self.bound(images, classes(labels)).heatmap
         return heatmap >= heatmap.mean((1, 2), keepdim=True)
 

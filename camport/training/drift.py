@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.bound import Bound
-from camport.errors import FlatMapWarning, InputError
+from camport.errors import FlatMapWarning, InputError, silenced
 
 Similarity = Literal["spearman", "cosine"]
 
@@ -21,17 +20,19 @@ class ExplanationDrift:
 
     .. math:: d_t = \frac{1}{b} \sum_i 1 - s(M_i^t, M_i^{t-1})
 
-    with M_i^t the method's own map of image i at look t, and s the rank correlation of Spearman, ties sharing their
-    mean rank, or the cosine. It falls where training converges; where it does not while the loss does, maps are not to
-    be read yet. A map without contrast is like another without contrast (s = 1), and unlike any other (s = 0).
+    with M_i^t the method's own map of image i at look t, and s the rank correlation of Spearman,
+    ties sharing their mean rank, or the cosine. It falls where training converges; where it does
+    not while the loss does, maps are not to be read yet. A map without contrast is like another
+    without contrast (s = 1), and unlike any other (s = 0).
 
     Call it at the end of an epoch; the model is explained in evaluation mode and left as it is.
 
     Args:
         bound: a method bound to the network that is trained.
         images: the batch [b,c,H,W], as the model wants it; kept.
-        target: what to explain, as in a call of `bound`. The default, the top class of each image, changes while the
-            network learns: give the labels, so that maps of one class are compared.
+        target: what to explain, as in a call of `bound`. The default, the top class of each image,
+            changes while the network learns: give the labels, so that maps of one class are
+            compared.
         similarity: "spearman" or "cosine".
 
     Attributes:
@@ -51,8 +52,8 @@ class ExplanationDrift:
         Raises:
             CamportError: whatever the bound method raises.
         """
-        with torch.autocast(self.images.device.type, enabled=False), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FlatMapWarning)  # counted as a change
+        with torch.autocast(self.images.device.type, enabled=False), silenced(FlatMapWarning):
+            # a map that becomes flat is a change, and counted as such
             maps = self.bound(self.images, self.target).raw.detach().double().cpu()
         last, self._last = self._last, maps
         if last is None:
@@ -67,7 +68,7 @@ class ExplanationDrift:
 
 
 def similarity(one: Float[Tensor, "b h w"], other: Float[Tensor, "b h w"], kind: Similarity) -> Float[Tensor, " b"]:
-    """Spearman's rank correlation or the cosine of two maps; 1 of two flat maps, 0 of a flat one and another.
+    """Spearman's rank correlation or the cosine; 1 of two flat maps, 0 of a flat one and another.
 
     Flat is a map of one value; for the cosine it is the map 0, since a constant has a direction.
     """
@@ -79,7 +80,7 @@ def similarity(one: Float[Tensor, "b h w"], other: Float[Tensor, "b h w"], kind:
 
 
 def ranks(values: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    """The rank of each value in its row, 0 the smallest; equal values share the mean of their ranks."""
+    """The rank of each value in its row, 0 the smallest; equal ones share the mean of theirs."""
     rising = values.sort(1).values.contiguous()
     below = torch.searchsorted(rising, values.contiguous())
     upto = torch.searchsorted(rising, values.contiguous(), right=True)
