@@ -26,7 +26,7 @@ ROOMS = {
     "binding": ({"core"}, TORCH),
     "plugins": ({"core", "errors"}, TORCH),
     "adapters": ({"core", "errors"}, TORCH),
-    "metrics": ({"core", "errors"}, TORCH),
+    "metrics": ({"core", "errors"}, TORCH | {"numpy"}),
     "export": ({"core", "errors", "runtime"}, TORCH | STANDARD | {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}),
     "runtime": ({"errors"}, STANDARD),
     "training": ({"core", "errors", "plugins"}, TORCH | {"torchvision"}),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from camport.core.bound import Bound
 from camport.core.explanation import Explanation
-from camport.core.scorer import Scorer, aside
+from camport.core.scorer import Scorer
 from camport.errors import InputError, silenced
 
 if TYPE_CHECKING:
@@ -111,8 +111,15 @@ class Case:
         """Explains changed images with respect to the target of the clean ones, silently."""
         if self.bound is None:
             raise InputError("this case has no method; declare needs = frozenset({'explain'}) on the metric's class")
-        with silenced(), aside(images):
+        with silenced():
             return self.bound.again(images, self.scores.target)
+
+    def laid(self) -> Float[Tensor, "b H W"]:
+        """The method's raw map where it lies on the images, signed and not scaled; of maps from elsewhere these."""
+        if self.explanation is None:
+            return self.heatmap
+        raw = self.explanation.raw
+        return self.once("laid", lambda: self.scores.lay(raw))
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` gives, kept for the next metric that asks for `key`: a curve that two metrics share."""

@@ -22,8 +22,9 @@ Curves = dict[str, Tensor]
 class Metric(ABC):
     """A figure of merit for heatmaps; abstract.
 
-    A metric of the map and the region alone implements `__call__`; one that asks the model or the method anew
-    implements `measure`; one whose figure is of a curve implements `curves` and `summary`.
+    A metric of the map and the region alone implements `__call__`; one that asks the model or the
+    method anew implements `measure`; one whose figure is of a curve implements `curves` and
+    `summary`.
 
     Attributes:
         name: the registry name.

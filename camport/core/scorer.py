@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from camport.core.bound import Bound
 from camport.core.checks import check_images
@@ -26,8 +26,8 @@ Variants = Callable[[Int[Tensor, " m"]], Float[Tensor, "m b c H W"]]
 class Scorer:
     """A model, an adapter and a target that is resolved on clean images: the target's score in any others.
 
-    Made by `Scorer.of(bound, images, target)`; one scorer serves every method on the same images. It holds a private
-    double of the model, which shares the model's tensors.
+    Made by `Scorer.of(bound, images, target)`; one scorer serves every method on the same images.
+    It holds a private double of the model, which shares the model's tensors.
 
     Attributes:
         images: [b,c,H,W], one for each row of the target.
@@ -36,10 +36,11 @@ class Scorer:
         y: [b], the score of the clean images.
     """
 
-    def __init__(self, probes: Sequence[Probe]) -> None:
+    def __init__(self, model: nn.Module, probes: Sequence[Probe]) -> None:
         first = probes[0]
         self.adapter, self._chunk = first.adapter, first.chunk
-        self._ask = Layout(first.adapter, first.double)
+        self._model = model
+        self._double, self._ask = first.double, Layout(first.adapter, first.double)
         self.images = torch.cat([p.images for p in probes]) if len(probes) > 1 else first.images
         self.target = {k: torch.cat([p.target[k] for p in probes]) for k in first.target}
         self.y = torch.cat([p.y for p in probes])
@@ -59,8 +60,8 @@ class Scorer:
             given = bound._prepared(target, part)
             return restarted(lambda: _started(bound, part, given, lists))
 
-        with aside(images):
-            return cls([probe(part) for part in (images.split(1) if lists else [images])])
+        with aside(images, bound.model):
+            return cls(bound.model, [probe(part) for part in (images.split(1) if lists else [images])])
 
     def __call__(
         self,
@@ -85,13 +86,17 @@ class Scorer:
         rows = torch.arange(b, device=images.device) if rows is None else rows.to(images.device)
         of = self.adapter.probability if probability else self.adapter.score
         found = []
-        with aside(images), torch.no_grad():
+        with aside(images, self._model), torch.no_grad():
             for part, at in zip(images.split(self._chunk), rows.split(self._chunk), strict=True):
                 target = {name: value[at] for name, value in self.target.items()}
                 # a copy, since a model may write into its input
                 outputs = self._ask(part.to(self.images.dtype, copy=True), target, True)
                 found.append(wide(of(outputs, target)))
         return torch.cat(found)
+
+    def lay(self, maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b H W"]:
+        """A method's maps at the images' size, where they lie on the images."""
+        return self.adapter.lay(maps, (self.images.shape[-2], self.images.shape[-1]), self._double)
 
     def each(self, number: int, variants: Variants, *, probability: bool = True) -> Float[Tensor, "m b"]:
         """The scores of `number` variants of every image, of which a batch is made and held at a time.
@@ -128,7 +133,7 @@ def _probability(probe: Probe) -> Float[Tensor, " b"]:
 
 
 @contextmanager
-def aside(images: Tensor) -> Iterator[None]:
-    """Outside of inference mode, with the random state restored afterwards."""
-    with torch.inference_mode(False), random_state_kept(images.device):
+def aside(images: Tensor, model: nn.Module) -> Iterator[None]:
+    """Outside of inference mode; what the model draws leaves the process's generators as they are."""
+    with torch.inference_mode(False), random_state_kept(images.device, model):
         yield

@@ -12,7 +12,8 @@ from camport.core.metric import Metric
 class EnergyInRegion(Metric):
     """Share of the heatmap's sum that lies in the region, in [0,1]; 0 for a flat map.
 
-    Wang et al. 2020 (Score-CAM), arXiv 1910.01279, section 4.3. The region's share of the area is what chance gives.
+    Wang et al. 2020 (Score-CAM), arXiv 1910.01279, section 4.3. The region's share of the area is
+    what chance gives.
     """
 
     name: ClassVar[str] = "energy_in_region"
