@@ -30,8 +30,9 @@ def channel_axis(module: nn.Module) -> int | None:
     """The axis that has the channels of what a module puts out: 1, -1, or None where its kind does not say."""
     if isinstance(module, _FIRST) or _first_width(module) is not None:
         return 1 if not module._modules else None
-    # others that derive from LayerNorm normalise maps with channels first
-    return -1 if type(module) in _LAST else None
+    # others that derive from LayerNorm normalise maps with channels first, those over several axes in either order
+    over = getattr(module, "normalized_shape", (1,))
+    return -1 if type(module) in _LAST and len(over) == 1 else None
 
 
 def likelier_axis(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module) -> int:

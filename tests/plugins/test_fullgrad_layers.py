@@ -46,6 +46,7 @@ KINDS = {
     "group": (lambda: nn.GroupNorm(1, 5), lambda m: m.bias),
     "instance": (lambda: nn.InstanceNorm2d(5, affine=True), lambda m: m.bias),
     "layer": (lambda: ChannelsLast(5), lambda m: m.bias),
+    "layer over all": (lambda: nn.LayerNorm([5, 7, 6]), lambda m: m.bias),
     "frozen": (lambda: Frozen(5), lambda m: m.bias - m.running_mean * m.weight / (m.running_var + m.eps).sqrt()),
     "with activation": (
         lambda: NormAct(5),
