@@ -1,4 +1,4 @@
-"""Conformance kits for plugin authors: whether an explainer or an adapter keeps what camport promises its users.
+"""Conformance kits for plugin authors: whether a method, an adapter or a metric keeps what camport promises.
 
 ```python
 from camport.testing import check_explainer
@@ -14,3 +14,4 @@ both a `CamportError` and an `AssertionError`, and says what was done, what came
 from camport.testing.adapters import check_adapter as check_adapter
 from camport.testing.conformance import ConformanceError as ConformanceError
 from camport.testing.explainers import check_explainer as check_explainer
+from camport.testing.metrics import check_metric as check_metric

@@ -6,10 +6,11 @@ from typing import Any
 
 from camport.core.adapter import Adapter
 from camport.core.explainer import Explainer
+from camport.core.metric import Metric
 from camport.testing.conformance import Judge
 
 
-def check_values(judge: Judge, instance: Explainer | Adapter) -> None:
+def check_values(judge: Judge, instance: Explainer | Adapter | Metric) -> None:
     """A frozen dataclass whose fields JSON can hold, or a class without any state."""
     params: Any = getattr(type(instance), "__dataclass_params__", None)
     if params is None:
