@@ -9,6 +9,9 @@ from camport.errors import InputError, UnknownNameError
 from camport.view.pictures import to_unit_map
 
 GradientView = Literal["colour", "grey", "positive", "negative"]
+SIGNED = 0.25
+"""Share of a map's scale that even its lowest percents exceed where 0 lies inside the map's range."""
+
 GRADIENT_VIEWS: tuple[GradientView, ...] = get_args(GradientView)
 
 
@@ -58,8 +61,9 @@ def pictured(heatmap: np.ndarray, family: str | None, *, percentile: float = 99)
 
     A gradient of pixels has a few extreme ones, which leave the rest without contrast: what is beyond the
     `percentile`-th percentile of its positive values saturates, as in Smilkov et al. 2017 (arXiv 1706.03825), section
-    3.1, and what is below the 100 - `percentile`-th of all, 0 but for signed maps, is cold. Its numbers stay as they
-    are wherever they are given.
+    3.1. A map that had a sign before it was brought to [0,1], as integrated gradients have, is far from 0 nearly
+    everywhere: it is cold up to its median, which is where most pixels say nothing, and hot where they speak for the
+    target. The map's numbers stay as they are wherever they are given.
 
     Args:
         heatmap: in [0,1].
@@ -74,7 +78,10 @@ def pictured(heatmap: np.ndarray, family: str | None, *, percentile: float = 99)
     if not 50 < percentile <= 100:
         raise InputError(f"percentile is {percentile}; give more than 50, at most 100")
     unit = to_unit_map(heatmap)
-    low, high = float(np.percentile(unit, 100 - percentile)), _peak(unit, percentile)
+    high, awake = _peak(unit, percentile), unit[unit > 0]
+    # what the network did not see of a picture is 0, and is no part of the map
+    signed = awake.size and np.percentile(awake, 100 - percentile) > SIGNED * high
+    low = float(np.median(awake)) if signed else 0.0
     return np.asarray(np.clip((unit - low) / (high - low or 1), 0, 1))
 
 
