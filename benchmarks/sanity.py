@@ -18,6 +18,8 @@ from camport.core import registry
 from camport.demo.networks import NETWORKS, load
 from camport.demo.scenes import make_scene
 from camport.errors import CamportWarning, MethodError
+from camport.metrics.sanity import randomised
+from camport.metrics.similarity import spearman
 
 NETWORK = "digits"
 STAGES = ("fc", "layer3", "layer2", "layer1", "conv1")
@@ -73,7 +75,10 @@ def markdown(scenes: int, draws: int) -> str:
             own = maps(trained, method, images, target)
         except MethodError:
             continue
-        found = [[spearman(own, maps(model, method, images, target)) for model in models] for models in cascades]
+        found = [
+            [float(spearman(own, maps(model, method, images, target)).mean()) for model in models]
+            for models in cascades
+        ]
         rows.append((name, torch.tensor(found).mean(0).tolist()))
         print(f"{name}: {', '.join(f'{v:.2f}' for v in rows[-1][1])}", file=sys.stderr, flush=True)
     rows.sort(key=lambda row: row[1][-1])
@@ -95,28 +100,8 @@ def markdown(scenes: int, draws: int) -> str:
 
 def cascade(trained: nn.Module, images: Tensor, seed: int) -> list[nn.Module]:
     """The network with one stage more drawn anew each time."""
-    model, found = copy.deepcopy(trained), []
-    torch.manual_seed(seed)
-    for stage in STAGES:
-        parts = [getattr(model, stage)] + ([model.bn1] if stage == "conv1" else [])
-        for module in (m for part in parts for m in part.modules()):
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-        measure_statistics(model, images)
-        found.append(copy.deepcopy(model))
-    return found
-
-
-def measure_statistics(model: nn.Module, images: Tensor) -> None:
-    """Sets every batch norm's statistics to those of the images."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    model.train()
-    with torch.no_grad():
-        model(images)
-    model.eval()
+    stages = [(stage, "bn1") if stage == "conv1" else (stage,) for stage in STAGES]
+    return [copy.deepcopy(model) for model in randomised(trained, stages, "cascading", images, seed)]
 
 
 def maps(model: nn.Module, method: camport.Explainer, images: Tensor, target: Tensor) -> Tensor:
@@ -124,23 +109,6 @@ def maps(model: nn.Module, method: camport.Explainer, images: Tensor, target: Te
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CamportWarning)
         return camport.bind(model, method, layer=NETWORKS[NETWORK].layer)(images, target).heatmap
-
-
-def spearman(a: Tensor, b: Tensor) -> float:
-    """The mean over images of the correlation of ranks; of a flat map 0. Ties have the mean of their ranks."""
-    return float(torch.stack([_correlation(_ranks(x), _ranks(y)) for x, y in zip(a, b, strict=True)]).mean())
-
-
-def _ranks(map_: Tensor) -> Tensor:
-    _, inverse, counts = map_.flatten().double().unique(return_inverse=True, return_counts=True)
-    ends = counts.cumsum(0)
-    return (ends - (counts - 1) / 2)[inverse]
-
-
-def _correlation(x: Tensor, y: Tensor) -> Tensor:
-    x, y = x - x.mean(), y - y.mean()
-    length = x.norm() * y.norm()
-    return (x * y).sum() / length if length > 0 else torch.zeros((), dtype=x.dtype)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from camport.metrics.regions import region_of_boxes, region_of_coco
 from camport.metrics.road import ROAD
 from camport.metrics.road_lerf import ROADLeastRelevantFirst
 from camport.metrics.road_morf import ROADMostRelevantFirst
+from camport.metrics.running import Running
+from camport.metrics.sanity import Sanity, compare_models, sanity_check
 from camport.metrics.sparsity import Sparsity
 
 __all__ = [
@@ -45,9 +47,13 @@ __all__ = [
     "PointingGame",
     "ROADLeastRelevantFirst",
     "ROADMostRelevantFirst",
+    "Running",
+    "Sanity",
     "Sparsity",
+    "compare_models",
     "region_of_boxes",
     "region_of_coco",
+    "sanity_check",
 ]
 
 
