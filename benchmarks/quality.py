@@ -1,54 +1,60 @@
-"""How well each method points on held-out digit scenes: `python -m benchmarks.quality -o benchmarks/QUALITY.md`."""
+"""How good each method's maps are, by the code of `camport evaluate`.
+
+`python -m benchmarks.quality --records FOLDER -o benchmarks/QUALITY.md`; stopped and started again it goes on from the
+records in that folder.
+"""
 
 import argparse
 import datetime
 import platform
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from PIL import Image
 
 import camport
 from benchmarks.machine import versions
-from camport.core import registry
-from camport.demo.networks import NETWORKS, WEIGHTS, Network, load
-from camport.demo.scenes import Scene, make_scene
-from camport.errors import MethodError
-from camport.metrics import EnergyInRegion, PointingGame
-from camport.metrics.evaluation import Batch, Evaluation, evaluate
+from camport.demo.networks import NETWORKS
+from camport.demo.scenes import make_scene
+from camport.evaluation import Evaluated, Example, Table, evaluate, open_data
+from camport.evaluation.references import REFERENCES
+from camport.evaluation.report import verdict
+from camport.models import load_model
 
-SCENES_AT_ONCE = 4
-METRICS = {
-    "pointing_game": "pointing game",
-    "pointing_margin": "with margin",
-    "energy_in_region": "energy in boxes",
-}
 MARGIN = 32
 """The margin is the image's side divided by this: 4 of 128 pixels, half a cell of the coarsest map."""
 
-SLOW = ("perturbation", "integrated_gradients", "smoothgrad", "smoothgradcam++", "xrai")
-"""Families and methods that run the network often: they explain fewer scenes."""
-
-SETTINGS: dict[str, dict[str, int]] = {
-    "rise": {"samples": 500},
-    "drise": {"samples": 500},
-    "sscam": {"samples": 5},
-    "xrai": {"steps": 20},
+SETTINGS: dict[str, str] = {
+    "rise": "rise(samples=500)",
+    "drise": "drise(samples=500)",
+    "sscam": "sscam(samples=5)",
+    "xrai": "xrai(steps=20)",
 }
 """Options other than the defaults, for the table's time."""
 
-METHOD = """\
-Held-out scenes (seeds 0 and up; their digits and photographs were not trained on), each explained once for every
-digit class that is in it; *explained* is how many explanations that were. Methods with many passes see the first
-{slow} scenes, the others {scenes}. Options other than the defaults: {settings}.
+PHOTOGRAPHS = "imagenet"
+HEADS = {
+    "insertion_deletion": "insertion minus deletion",
+    "pointing_game": "pointing game",
+    "energy_in_region": "energy in region",
+}
 
-The region is the union of that class's boxes. *Pointing game*: share of heatmaps whose maximum lies in the region;
-*with margin*, in it or beside it by 1/32 of the image's side (4 of 128 pixels, 2 of 64). *Energy in boxes*: share of
-the heatmap's sum in it. *Chance* is the region's share of the area, which a map that knows nothing reaches in both.
-*Flat* counts maps without any contrast, which score 0. Layers: {layers}.
+METHOD = """\
+Each figure is the mean over the images with the 95 % interval of the bootstrap; *italic* ones are not better than a
+random map's on the same images. Methods stand in the order of their first column. *Insertion minus deletion* asks the
+model alone: {steps} steps, insertion from the blurred image, deletion to 0. *Pointing game*: share
+of maps whose maximum lies in the region or beside it by the margin of the column's head. *Energy in region*: share of
+the map's sum in it. *Random map* and *centre blob* know nothing of the model.
+
+{scenes} held-out digit scenes (seeds 0 and up; their digits and photographs were not trained on), each asked about one
+of its digit classes in turn, whose region is the union of its boxes. `imagenet` is `demo:imagenet` on the eleven
+questions about nine photographs with boxes drawn by hand (`camport.demo.photographs`): so few rank no two methods that
+are close.
+Options other than the defaults: {settings}. Layers: {layers}.
 """
 
 NOTES = """\
@@ -96,124 +102,110 @@ NOTES = """\
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
+    names = [*NETWORKS, PHOTOGRAPHS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
-    parser.add_argument("--scenes", type=int, default=300, help="how many held-out scenes")
-    parser.add_argument("--slow-scenes", type=int, default=20, help="how many for methods of many passes")
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=None, help="those that are there")
+    parser.add_argument("--scenes", type=int, default=60, help="how many held-out scenes")
+    parser.add_argument("--steps", type=int, default=25, help="of insertion and deletion")
+    parser.add_argument("--networks", nargs="+", choices=names, default=names)
+    parser.add_argument("--methods", nargs="+", help="all if left out")
+    parser.add_argument("--records", type=Path, required=True, help="the folder of the records")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
-    for option in ("scenes", "slow_scenes"):
-        if getattr(given, option) < 1:
-            parser.error(f"--{option.replace('_', '-')} {getattr(given, option)}: at least 1")
-    if given.output and not given.output.parent.is_dir():
-        parser.error(f"the directory {given.output.parent} does not exist")
     torch.set_num_threads(given.threads)
-    shipped = [name for name in NETWORKS if (WEIGHTS / f"{name}.safetensors").is_file()]
-    chosen = given.networks or shipped
-    if missing := [name for name in chosen if name not in shipped]:
-        parser.error(f"no weights of {', '.join(missing)}; there are those of {', '.join(shipped) or 'none'}")
-    counts = given.scenes, min(given.slow_scenes, given.scenes)
-    text = markdown({name: measure(name, *counts) for name in chosen}, *counts)
-    if given.output:
-        given.output.write_text(text, encoding="utf-8")
-    print(text)
+    given.records.mkdir(exist_ok=True)
+    tables: dict[str, Table] = {}
+    layers: dict[str, str] = {}
+    for name in given.networks:
+        tables[name], layers[name] = measure(name, given.scenes, given.steps, given.methods, given.records / name)
+        text = markdown(tables, layers, given.scenes, given.steps)
+        if given.output:
+            given.output.write_text(text, encoding="utf-8")
+    if not given.output:
+        print(text)
     return 0
 
 
-def measure(name: str, scenes: int, slow_scenes: int) -> dict[str, Evaluation | str]:
-    """Every registered method on one network: what it reached, or why it does not fit."""
-    network, model = NETWORKS[name], load(name)
-    drawn = [make_scene(seed, split="held-out", size=network.input_size) for seed in range(scenes)]
-    metrics = {
-        "pointing_game": PointingGame(),
-        "pointing_margin": PointingGame(network.input_size // MARGIN),
-        "energy_in_region": EnergyInRegion(),
-    }
-    found: dict[str, Evaluation | str] = {}
-    for method, info in camport.methods().items():
-        explainer = registry.explainer(method)(**SETTINGS.get(method, {}))
-        bound = camport.bind(model, explainer, layer=network.layer)
-        shown = drawn[:slow_scenes] if {info.family, method} & {*SLOW} else drawn
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", camport.CamportWarning)
-                found[method] = reached = evaluate(bound, batches(shown, network), metrics)
-        except MethodError as error:
-            found[method] = str(error)
-            line = f"does not fit: {error}"
-        else:
-            line = ", ".join(f"{metric} {score:.3f}" for metric, score in reached.scores.items())
-        print(f"{name} {method}: {line}", file=sys.stderr, flush=True)
+def measure(name: str, scenes: int, steps: int, methods: Sequence[str] | None, record: Path) -> tuple[Table, str]:
+    """Every method on one network, and the layer at which it is explained."""
+    loaded = load_model(f"demo:{name}")
+    subject = Evaluated(
+        loaded.model,
+        lambda model, method: camport.bind(model, method, loaded.layer),
+        loaded.preprocess,
+        loaded.labels,
+        settings={"model": name},
+    )
+    examples = open_data("demo:photographs") if name == PHOTOGRAPHS else questions(scenes, NETWORKS[name].input_size)
+    chosen = [SETTINGS.get(method, method) for method in methods or camport.methods()]
+    metrics = [f"insertion_deletion(steps={steps})", f"pointing_game(margin={margin(name)})", "energy_in_region"]
+
+    def progress(done: int, total: int, method: str) -> None:
+        print(f"{name}: {done} of {total} {method}", file=sys.stderr, flush=True)
+
+    return evaluate(subject, chosen, metrics, examples, record, progress=progress), loaded.layer or "the one chosen"
+
+
+def margin(name: str) -> int:
+    """Of the pointing game, in pixels: Zhang et al. have 15 of 224 for photographs."""
+    return 15 if name == PHOTOGRAPHS else NETWORKS[name].input_size // MARGIN
+
+
+def questions(count: int, size: int) -> list[Example]:
+    """One question about each scene."""
+    found = []
+    for seed in range(count):
+        scene = make_scene(seed, split="held-out", size=size)
+        classes = sorted({digit.label for digit in scene.digits})
+        label = classes[seed % len(classes)]
+        boxes = np.array([digit.box for digit in scene.digits if digit.label == label], np.float32)
+        found.append(Example(f"scene {seed}, {label}", partial(Image.fromarray, scene.image), label, boxes))
     return found
 
 
-def batches(scenes: Sequence[Scene], network: Network) -> Iterator[Batch]:
-    """A batch of a few scenes: each image, once for each digit class in it, with the union of that class's boxes."""
-    for start in range(0, len(scenes), SCENES_AT_ONCE):
-        asked = [
-            (normalised(scene, network), label, region(scene, label))
-            for scene in scenes[start : start + SCENES_AT_ONCE]
-            for label in sorted({digit.label for digit in scene.digits})
-        ]
-        images, labels, regions = zip(*asked, strict=True)
-        yield torch.cat(images), torch.tensor(labels), torch.stack(regions)
-
-
-def normalised(scene: Scene, network: Network) -> Tensor:
-    """The scene as the network takes it, [1, 3, H, W]."""
-    pixels = torch.from_numpy(scene.image).float() / 255
-    return ((pixels - torch.tensor(network.mean)) / torch.tensor(network.std)).permute(2, 0, 1)[None]
-
-
-def region(scene: Scene, label: int) -> Tensor:
-    """Where the boxes of this class are, bool [H, W]."""
-    inside = torch.zeros(scene.image.shape[:2], dtype=torch.bool)
-    for digit in scene.digits:
-        if digit.label == label:
-            x0, y0, x1, y1 = map(int, digit.box)
-            inside[y0:y1, x0:x1] = True
-    return inside
-
-
-def markdown(found: dict[str, dict[str, Evaluation | str]], scenes: int, slow_scenes: int) -> str:
-    """The tables."""
-    settings = "; ".join(f"{m} {k}={v}" for m, options in SETTINGS.items() for k, v in options.items())
+def markdown(tables: dict[str, Table], layers: dict[str, str], scenes: int, steps: int) -> str:
+    """The page."""
     used = {name: version for name, version in versions().items() if name in ("camport", "torch")}
     parts = [
-        "# How well the methods point",
+        "# How good the maps are",
         f"{datetime.date.today()}. Python {platform.python_version()}, "
         + ", ".join(f"{name} {version}" for name, version in used.items())
         + ", CPU.",
         METHOD.format(
             scenes=scenes,
-            slow=slow_scenes,
-            settings=settings,
-            layers=", ".join(f"`{NETWORKS[name].layer}` of {name}" for name in found),
+            steps=steps,
+            settings=", ".join(f"`{text}`" for text in SETTINGS.values()),
+            layers=", ".join(f"`{layer}` of {name}" for name, layer in layers.items()),
         ),
-        "`python -m benchmarks.quality -o benchmarks/QUALITY.md` makes this file.",
+        "`python -m benchmarks.quality --records FOLDER -o benchmarks/QUALITY.md` makes this file.",
     ]
-    for name, rows in found.items():
-        parts += [f"## {name} ({NETWORKS[name].input_size} x {NETWORKS[name].input_size})", "\n".join(_table(rows))]
-        refusals = [f"- `{method}`: {reason}" for method, reason in rows.items() if isinstance(reason, str)]
-        parts += ["What does not fit this network, and why:\n\n" + "\n".join(refusals)] if refusals else []
+    for name, table in tables.items():
+        parts += [f"## {name}", verdict(table), "\n".join(_table(table))]
+        reasons = [f"- `{method}`: {reason}" for method, metric, reason in table.refusals if not metric]
+        parts += ["What does not fit this network, and why:\n\n" + "\n".join(reasons)] if reasons else []
     return "\n\n".join(part.strip() for part in (*parts, NOTES) if part) + "\n"
 
 
-def _table(rows: dict[str, Evaluation | str]) -> Iterator[str]:
-    metrics = next(list(e.scores) for e in rows.values() if isinstance(e, Evaluation))
-    yield "| method | " + " | ".join(METRICS.get(metric, metric) for metric in metrics) + " | flat | explained |"
-    yield "| :--- |" + " ---: |" * (len(metrics) + 2)
-    chance = 0.0
-    for method, found in rows.items():
-        if isinstance(found, str):
-            yield f"| {method} |" + " - |" * (len(metrics) + 2)
-            continue
-        chance = chance or found.chance  # the first row's is that of the most scenes
-        scores = " | ".join(f"{found.scores[metric]:.3f}" for metric in metrics)
-        yield f"| {method} | {scores} | {found.flat} | {found.images} |"
-    chances = " | ".join(f"{chance:.3f}" if metric in METRICS else "-" for metric in metrics)
-    yield f"| *chance* | {chances} | | |"
+def _table(table: Table) -> Iterator[str]:
+    metrics = list(dict.fromkeys(cell.metric for cell in table.cells))
+    yield "| method | " + " | ".join(_head(metric) for metric in metrics) + " | mean rank |"
+    yield "| :--- |" + " ---: |" * (len(metrics) + 1)
+    found = {cell.method: cell.mean for cell in table.cells if cell.metric == metrics[0]}
+    for method in sorted(found, key=lambda m: -found[m]):
+        cells = []
+        for metric in metrics:
+            cell = table.cell(method, metric)
+            text = "-" if cell is None else f"{cell.mean:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
+            weak = cell is not None and cell.gain_low is not None and cell.gain_low <= 0 and metric != "flat"
+            cells.append(f"*{text}*" if weak else text)
+        rank = f"{table.ranks[method]:.1f}" if method in table.ranks else "-"
+        yield f"| {REFERENCES.get(method, f'`{method}`')} | {' | '.join(cells)} | {rank} |"
+
+
+def _head(metric: str) -> str:
+    name, _, options = metric.partition("(")
+    told = options.rstrip(")").replace("margin=", "margin ") if name == "pointing_game" else ""
+    return HEADS.get(name, name) + (f", {told}" if told else "")
 
 
 if __name__ == "__main__":
