@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from camport.cli.allocator import keep_freed_memory
 from camport.cli.listings import table as print_table
 from camport.cli.loading import load
 from camport.cli.options import Adapter, Device, Labels, Layer, Model, Preprocessing, Trust, Weights
@@ -61,6 +62,7 @@ def evaluate(
         raise OutputError(f"the directory {output.resolve().parent} does not exist; make it first")
     for package in ("scipy", "pyarrow", "matplotlib"):
         _need(package)
+    keep_freed_memory()
     loaded = load(model, weights, labels, preprocess, trust_checkpoint)
     import torch
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from camport.cli import detections, figure, layers, tasks
+from camport.cli.allocator import keep_freed_memory
 from camport.cli.detections import Boxes, Confidence, Format, Scores, adapter_of
 from camport.cli.edge_tasks import TASKS, Question
 from camport.cli.loading import load as load
@@ -69,6 +70,7 @@ def explain(
         raise InputError("--layer all: a picture of every layer, one by one, is made by --sweep")
     if sweep and (views or len(images) > 1):
         raise InputError(f"--sweep draws overlays of one image; given are {len(images)} and {len(views)} views")
+    keep_freed_memory()
     pictures = [open_image(image) for image in images]
     what = f"{len(pictures)} image{'s' * (len(pictures) != 1)} {f'by {method} ' if method else ''}with {model}"
     with working(f"explaining {what}{' at many layers' * sweep}") as progress:
