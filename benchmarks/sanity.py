@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 import camport
 from benchmarks.machine import versions
-from benchmarks.quality import SETTINGS, normalised
 from camport.core import registry
-from camport.demo.networks import NETWORKS, load
-from camport.demo.scenes import make_scene
+from camport.demo.networks import NETWORKS, Network, load
+from camport.demo.scenes import Scene, make_scene
 from camport.errors import CamportWarning, MethodError
 from camport.metrics.sanity import randomised
 from camport.metrics.similarity import spearman
@@ -25,7 +24,14 @@ NETWORK = "digits"
 STAGES = ("fc", "layer3", "layer2", "layer1", "conv1")
 """From the output to the image; each stage is drawn anew beside those before it."""
 
-SLOW = {"drise": {"samples": 100}, "rise": {"samples": 300}, "integrated_gradients": {"steps": 20}}
+SETTINGS = {
+    "drise": {"samples": 100},
+    "rise": {"samples": 300},
+    "integrated_gradients": {"steps": 20},
+    "sscam": {"samples": 5},
+    "xrai": {"steps": 20},
+}
+"""Options other than the defaults, for the table's time."""
 
 HEAD = """\
 # Which methods notice that the weights are gone
@@ -70,7 +76,7 @@ def markdown(scenes: int, draws: int) -> str:
     for name, info in camport.methods().items():
         if info.distribution != "camport":
             continue
-        method = registry.explainer(name)(**{**SETTINGS.get(name, {}), **SLOW.get(name, {})})
+        method = registry.explainer(name)(**SETTINGS.get(name, {}))
         try:
             own = maps(trained, method, images, target)
         except MethodError:
@@ -83,7 +89,7 @@ def markdown(scenes: int, draws: int) -> str:
         print(f"{name}: {', '.join(f'{v:.2f}' for v in rows[-1][1])}", file=sys.stderr, flush=True)
     rows.sort(key=lambda row: row[1][-1])
     used = ", ".join(f"{name} {version}" for name, version in versions().items() if name in ("camport", "torch"))
-    settings = {**SETTINGS, **SLOW}
+    settings = SETTINGS
     head = HEAD.format(
         date=datetime.date.today(),
         versions=used,
@@ -109,6 +115,12 @@ def maps(model: nn.Module, method: camport.Explainer, images: Tensor, target: Te
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CamportWarning)
         return camport.bind(model, method, layer=NETWORKS[NETWORK].layer)(images, target).heatmap
+
+
+def normalised(scene: Scene, network: Network) -> Tensor:
+    """The scene as the network takes it, [1,3,H,W]."""
+    pixels = torch.from_numpy(scene.image).float() / 255
+    return ((pixels - torch.tensor(network.mean)) / torch.tensor(network.std)).permute(2, 0, 1)[None]
 
 
 if __name__ == "__main__":
