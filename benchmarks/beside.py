@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from benchmarks.cases import CASES, OTHERS, Case, Entry
-from benchmarks.machine import versions
 from benchmarks.sides import Sides
+from camport.bench.machine import versions
 
 AIMS = {"resnet50": 0.45, "mobilenet_v3_large": 0.25}
 

@@ -10,6 +10,7 @@ import torchvision
 from torch import Tensor, nn
 
 import camport
+from camport.bench.networks import awake
 from camport.demo import networks
 from camport.demo.scenes import make_scene
 
@@ -97,30 +98,13 @@ def build(model: str) -> nn.Module:
     torch.manual_seed(0)
     if model == "demo-digits":
         trained = (networks.WEIGHTS / "digits.safetensors").is_file()
-        return networks.load("digits") if trained else awake(networks.NETWORKS["digits"].factory(), 128)
+        return (
+            networks.load("digits")
+            if trained
+            else awake(networks.NETWORKS["digits"].factory(), torch.randn(4, 3, 128, 128))
+        )
     make: Callable[..., nn.Module] = getattr(torchvision.models, model)
-    return awake(make(weights=None), 224)
-
-
-def awake(model: nn.Module, size: int) -> nn.Module:
-    """`model` with batch-norm that really scales and shifts, with statistics of its own activations.
-
-    Fresh batch-norm is the identity: an exporter that drops it would go unnoticed, and activations die or explode
-    on their way through a deep random network.
-    """
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    model.eval()
-    for norm in norms:
-        nn.init.uniform_(norm.weight, 0.7, 1.3)
-        nn.init.normal_(norm.bias, 0.0, 0.2)
-        norm.momentum = 1.0
-        norm.train()
-    if norms:
-        with torch.no_grad():
-            model(torch.randn(4, 3, size, size))
-    for norm in norms:
-        norm.momentum = 0.1
-    return model.eval()
+    return awake(make(weights=None), torch.randn(4, 3, 224, 224))
 
 
 def picture(case: Case) -> Tensor:

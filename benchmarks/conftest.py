@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks.cases import wanted
-from benchmarks.machine import device_line, versions
 from benchmarks.sides import Sides
+from camport.bench.machine import device_line, versions
 
 HERE = Path(__file__).parent
 

@@ -17,7 +17,7 @@ from torch import Tensor
 import camport
 from benchmarks.detection_costs import costs
 from benchmarks.detection_parts import parts
-from benchmarks.machine import versions
+from camport.bench.machine import versions
 from camport.demo.detector import CARD, load
 from camport.demo.scenes import Digit, make_scene
 from camport.errors import CamportWarning

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 import camport
-from benchmarks.machine import session_of
-from benchmarks.timing import collector_at_rest
 from camport.adapters import DetectionAdapter
+from camport.bench.machine import session_of
+from camport.bench.timing import collector_at_rest
 from camport.export import to_onnx
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import camport
-from benchmarks.timing import collector_at_rest
 from camport.adapters import DetectionAdapter
+from camport.bench.timing import collector_at_rest
 from camport.core import bound as core_bound
 from camport.core import probe as core_probe
 from camport.plugins.odam import ODAM

@@ -20,9 +20,9 @@ from benchmarks.engines_files import SUBJECTS, Exported
 from benchmarks.engines_list import Engine, everything, machine
 from benchmarks.engines_page import Page, check
 from benchmarks.engines_web import AbsentError, Browser
-from benchmarks.machine import versions
-from benchmarks.timing import Ratio
 from camport import cli
+from camport.bench.machine import versions
+from camport.bench.timing import Ratio
 from camport.export.parity import FACTOR, FLOOR
 from camport.export.report import OutputParity
 

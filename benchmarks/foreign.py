@@ -28,8 +28,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 import camport
 from benchmarks.foreign_list import FILES, Foreign
 from benchmarks.foreign_slopes import Score, freed, grad_cam, session_of, with_output
-from benchmarks.machine import versions
 from camport.adapters import ClassificationAdapter, DetectionAdapter, FunctionAdapter
+from camport.bench.machine import versions
 from camport.errors import CamportError, CamportWarning
 from camport.export import to_onnx
 from camport.models import Loaded, load_model

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 import camport
-from benchmarks.machine import versions
 from benchmarks.networks_list import Network, build, named
+from camport.bench.machine import versions
 from camport.export import to_pt2, to_torchscript
 
 FORMATS = {"pt2": to_pt2, "pt": to_torchscript}

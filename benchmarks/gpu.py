@@ -25,8 +25,8 @@ import torch
 
 import camport
 from benchmarks.engines_files import Exported, Subject
-from benchmarks.machine import versions
-from benchmarks.timing import Clocked, Ratio
+from camport.bench.machine import versions
+from camport.bench.timing import Clocked, Ratio
 from camport.export.report import OutputParity
 from camport.runtime import load
 from camport.runtime.binding import Device, place, run_bound

@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 import camport
-from benchmarks.machine import versions
 from benchmarks.networks_list import NETWORKS, build
+from camport.bench.machine import versions
 from camport.errors import CamportError
 from camport.export import to_onnx
 from camport.models.onnx import load_onnx

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 import camport
-from benchmarks.machine import session_of, versions
 from benchmarks.networks_list import NETWORKS, build
 from benchmarks.networks_measure import bare_file
+from camport.bench.machine import session_of, versions
 from camport.core.explainer import Explainer
 from camport.export import to_onnx
 from camport.plugins import RISE, GroupCAM, ScoreCAM

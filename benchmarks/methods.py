@@ -24,8 +24,9 @@ from torch import Tensor
 
 import camport
 from benchmarks.cases import build
-from benchmarks.machine import device_line, versions
-from benchmarks.methods_list import LINES, Line, Peers
+from benchmarks.methods_list import LINES, Line
+from camport.bench.machine import device_line, versions
+from camport.bench.peers import Peers
 
 BATCHES = (1, 4, 8, 16, 32)
 """Sizes of a batch in which the bare pass is timed; the limit takes the best."""
@@ -62,8 +63,10 @@ def timed(line: Line, model: torch.nn.Module, best: int, rounds: int) -> dict[st
     batch = torch.randn(best, 3, line.size, line.size)
     bound = camport.bind(model, line.method, line.layer)
     sides: dict[str, Callable[[], Any]] = {"camport": lambda: bound(images, target)}
-    for name, run in Peers(model, line, images, target).runs().items():
+    peers = Peers(model, bound.explainer, line.layer, images, target)
+    for name in peers.libraries():
         try:
+            run = peers.run(name)
             cpu(run)
         except Exception as error:  # a peer that cannot is left out, and said
             print(f"{line.title}: {name} fails: {type(error).__name__}: {error}", file=sys.stderr)

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import versions
 from benchmarks.networks_list import NETWORKS, Network, named
 from benchmarks.networks_measure import Row, exported, timed
 from benchmarks.networks_report import markdown
+from camport.bench.machine import versions
 
 HERE = Path(__file__).parent
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cases import awake
+from camport.bench.networks import awake
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def build(network: Network) -> nn.Module:
     """The network in eval mode with random weights, the same on every call."""
     torch.manual_seed(0)
     library, _, name = network.name.partition("/")
-    return awake(stirred(_MAKERS[library](name)), network.size)
+    return awake(stirred(_MAKERS[library](name)), torch.randn(4, 3, network.size, network.size))
 
 
 def stirred(model: nn.Module) -> nn.Module:

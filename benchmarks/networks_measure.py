@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import camport
-from benchmarks.machine import session_of
 from benchmarks.networks_list import Logits, Network, build
-from benchmarks.timing import interleave
+from camport.bench.machine import session_of
+from camport.bench.timing import interleave
 from camport.errors import CamportError
 from camport.export import to_onnx
 from camport.export.onnx import OPSET

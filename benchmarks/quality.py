@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import camport
-from benchmarks.machine import versions
+from camport.bench.machine import versions
 from camport.demo.networks import NETWORKS
 from camport.demo.scenes import make_scene
 from camport.evaluation import Evaluated, Example, Table, evaluate, open_data

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import camport
-from benchmarks.machine import versions
+from camport.bench.machine import versions
 from camport.core import registry
 from camport.demo.networks import NETWORKS, Network, load
 from camport.demo.scenes import Scene, make_scene

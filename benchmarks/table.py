@@ -11,7 +11,7 @@ from typing import Any
 
 import camport
 from benchmarks.cases import CASES, OTHERS
-from benchmarks.timing import LONG, WARM_UP
+from camport.bench.timing import LONG, WARM_UP
 
 HERE = Path(__file__).parent
 ENGINES = {"torch": "PyTorch", "onnx": "ONNX Runtime"}

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 import camport
-from benchmarks.machine import versions
 from benchmarks.tasks_scores import normalised, table
 from camport.adapters import CaptioningAdapter
 from camport.adapters.words import word_in, words_of
+from camport.bench.machine import versions
 from camport.core.bound import Bound
 from camport.demo.language import CAPTION_WORDS, caption_tokens
 from camport.demo.scenes import LABELS, PLURALS, Digit, Scene, make_scene

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.cases import Entry, entries
 from benchmarks.sides import Sides
-from benchmarks.timing import interleave
+from camport.bench.timing import interleave
 
 GATED = ("resnet50-layer4-torch-gradcam", "resnet50-layer4-onnx-gradcam")
 

@@ -38,6 +38,7 @@ ROOMS = {
     ),  # an application
     "models": ({"core", "demo", "errors", "runtime"}, TORCH | STANDARD),
     "evaluation": ({"core", "errors", "runtime", "view"}, TORCH | STANDARD),  # an application
+    "bench": ({"", "core", "errors", "evaluation", "models", "plugins"}, TORCH | {"pytest"}),  # likewise
     "cli": ({"errors", "runtime", "view"}, STANDARD | {"typer", "rich"}),
 }
 # imports inside functions, where a feature is asked for
@@ -48,8 +49,9 @@ LAZY = {
     "testing": {"export"},
     "demo": {"plugins"},
     "models": {"export", "runtime", "view"},
+    "bench": {"export"},
     "evaluation": {"demo"},
-    "cli": {"core", "models", "export", "demo", "metrics", "adapters", "plugins", "evaluation", ""},
+    "cli": {"core", "models", "export", "demo", "metrics", "adapters", "plugins", "evaluation", "bench", ""},
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from camport.cli import demo, evaluate, explain, export, layer_list, listings, run
+from camport.cli import bench, demo, evaluate, explain, export, layer_list, listings, run
 from camport.errors import CamportError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("run")(run.run)
 app.command("evaluate")(evaluate.evaluate)
+app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("methods")(listings.methods)
 app.command("adapters")(listings.adapters)
@@ -30,7 +31,10 @@ app.command("layers")(layer_list.layers)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; the exit status is 0, 2 for bad input, 130 where it was interrupted."""
+    """Runs the command line.
+
+    The exit status is 0, 1 where `bench` found a slowdown or a failure, 2 for bad input, 130 where it was interrupted.
+    """
     warnings.showwarning = _one_line
     try:
         status = app(arguments, standalone_mode=False)

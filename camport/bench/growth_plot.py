@@ -1,0 +1,32 @@
+"""The picture of growth: a panel an axis, measured points and fitted lines, both axes logarithmic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from camport.bench.growth import Series
+
+
+def plot(series: Sequence[Series], file: Path) -> None:
+    """Writes the picture; the format is that of the file's suffix."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    axes = list(dict.fromkeys(s.axis for s in series))
+    rows = -(-len(axes) // 2)
+    figure = Figure(figsize=(9, 3.4 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for panel, axis in zip(figure.subplots(rows, 2, squeeze=False).flat, axes, strict=False):
+        for s in (s for s in series if s.axis == axis):
+            law = s.power
+            (points,) = panel.loglog(
+                s.sizes, [1e3 * t for t in s.seconds], "o", label=f"{s.name}: $n^{{{law.exponent:.2f}}}$"
+            )
+            line = [1e3 * law.factor * n**law.exponent for n in s.sizes]
+            panel.loglog(s.sizes, line, "-", color=points.get_color(), linewidth=1)
+        panel.set(xlabel=axis, ylabel="ms of CPU")
+        panel.legend(fontsize=8)
+    for panel in figure.axes[len(axes) :]:
+        panel.set_axis_off()
+    figure.savefig(file, dpi=110)
