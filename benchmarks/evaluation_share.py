@@ -16,6 +16,7 @@ from types import FrameType
 import torch
 
 import camport
+from camport.cli.allocator import keep_freed_memory
 from camport.evaluation import Evaluated, evaluate, open_data
 from camport.models import load_model
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(given.threads)
     loaded = load_model(given.model)
     subject = Evaluated(
