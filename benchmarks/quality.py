@@ -28,6 +28,7 @@ from camport.models import load_model
 MARGIN = 32
 """The margin is the image's side divided by this: 4 of 128 pixels, half a cell of the coarsest map."""
 
+PHOTOGRAPHS = "imagenet"
 SETTINGS: dict[str, str] = {
     "rise": "rise(samples=500)",
     "drise": "drise(samples=500)",
@@ -36,7 +37,8 @@ SETTINGS: dict[str, str] = {
 }
 """Options other than the defaults, for the table's time."""
 
-PHOTOGRAPHS = "imagenet"
+WIDE = {"sscam": "sscam(samples=1)", "iscam": "iscam(samples=1)"}
+"""On photographs, where the layer has 1280 channels and each costs a pass a sample."""
 HEADS = {
     "insertion_deletion": "insertion minus deletion",
     "pointing_game": "pointing game",
@@ -50,10 +52,10 @@ model alone: {steps} steps, insertion from the blurred image, deletion to 0. *Po
 of maps whose maximum lies in the region or beside it by the margin of the column's head. *Energy in region*: share of
 the map's sum in it. *Random map* and *centre blob* know nothing of the model.
 
-{scenes} held-out digit scenes (seeds 0 and up; their digits and photographs were not trained on), each asked about one
-of its digit classes in turn, whose region is the union of its boxes. `imagenet` is `demo:imagenet` on the eleven
-questions about nine photographs with boxes drawn by hand (`camport.demo.photographs`): so few rank no two methods that
-are close.
+{scenes} held-out digit scenes for `digits` and {fewer} for the others (seeds 0 and up; their digits and photographs
+were not trained on), each asked about one of its digit classes in turn, whose region is the union of its boxes.
+`imagenet` is `demo:imagenet` on the eleven questions about nine photographs with boxes drawn by hand
+(`camport.demo.photographs`): so few rank no two methods that are close.
 Options other than the defaults: {settings}. Layers: {layers}.
 """
 
@@ -104,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     names = [*NETWORKS, PHOTOGRAPHS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
-    parser.add_argument("--scenes", type=int, default=60, help="how many held-out scenes")
+    parser.add_argument("--scenes", type=int, default=60, help="how many held-out scenes for digits")
+    parser.add_argument("--fewer", type=int, default=30, help="and for the other networks of digits")
     parser.add_argument("--steps", type=int, default=25, help="of insertion and deletion")
     parser.add_argument("--networks", nargs="+", choices=names, default=names)
     parser.add_argument("--methods", nargs="+", help="all if left out")
@@ -117,8 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tables: dict[str, Table] = {}
     layers: dict[str, str] = {}
     for name in given.networks:
-        tables[name], layers[name] = measure(name, given.scenes, given.steps, given.methods, given.records / name)
-        text = markdown(tables, layers, given.scenes, given.steps)
+        scenes = given.scenes if name == "digits" else given.fewer
+        tables[name], layers[name] = measure(name, scenes, given.steps, given.methods, given.records / name)
+        text = markdown(tables, layers, (given.scenes, given.fewer), given.steps)
         if given.output:
             given.output.write_text(text, encoding="utf-8")
     if not given.output:
@@ -137,7 +141,8 @@ def measure(name: str, scenes: int, steps: int, methods: Sequence[str] | None, r
         settings={"model": name},
     )
     examples = open_data("demo:photographs") if name == PHOTOGRAPHS else questions(scenes, NETWORKS[name].input_size)
-    chosen = [SETTINGS.get(method, method) for method in methods or camport.methods()]
+    settings = {**SETTINGS, **WIDE} if name == PHOTOGRAPHS else SETTINGS
+    chosen = [settings.get(method, method) for method in methods or camport.methods()]
     metrics = [f"insertion_deletion(steps={steps})", f"pointing_game(margin={margin(name)})", "energy_in_region"]
 
     def progress(done: int, total: int, method: str) -> None:
@@ -163,7 +168,7 @@ def questions(count: int, size: int) -> list[Example]:
     return found
 
 
-def markdown(tables: dict[str, Table], layers: dict[str, str], scenes: int, steps: int) -> str:
+def markdown(tables: dict[str, Table], layers: dict[str, str], scenes: tuple[int, int], steps: int) -> str:
     """The page."""
     used = {name: version for name, version in versions().items() if name in ("camport", "torch")}
     parts = [
@@ -172,9 +177,12 @@ def markdown(tables: dict[str, Table], layers: dict[str, str], scenes: int, step
         + ", ".join(f"{name} {version}" for name, version in used.items())
         + ", CPU.",
         METHOD.format(
-            scenes=scenes,
+            scenes=scenes[0],
+            fewer=scenes[1],
             steps=steps,
-            settings=", ".join(f"`{text}`" for text in SETTINGS.values()),
+            settings=", ".join(f"`{text}`" for text in SETTINGS.values())
+            + "; on photographs "
+            + ", ".join(f"`{text}`" for text in WIDE.values()),
             layers=", ".join(f"`{layer}` of {name}" for name, layer in layers.items()),
         ),
         "`python -m benchmarks.quality --records FOLDER -o benchmarks/QUALITY.md` makes this file.",
