@@ -1,9 +1,14 @@
 """Trains the demo's classifiers on digit scenes and writes their weights and held-out scores.
 
     python training/train_classifiers.py [--only digits]
+    python training/train_classifiers.py --only digits --shuffled shuffled.safetensors
 
 Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json` are those
 of the files as written, in half precision, loaded again through `camport.demo.networks.load`.
+
+With --shuffled every scene has the labels of another, so that there is nothing to learn but the training scenes
+themselves; the maps of such a network are compared with the trained one's by `camport.metrics.compare_models`
+(Adebayo et al. 2018, section 4). It takes as long as the training itself, and nothing of the package is written.
 """
 
 import argparse
@@ -13,6 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -99,14 +105,16 @@ def take_over(network: nn.Module, trained: nn.Module) -> None:
                 own.load_state_dict(other.state_dict())
 
 
-def train(name: str) -> nn.Module:
-    """Trains one network from SEED."""
+def train(name: str, shuffled: bool = False) -> nn.Module:
+    """Trains one network from SEED; `shuffled`: from random weights, on labels that are other scenes'."""
     card, recipe = NETWORKS[name], RECIPES[name]
     rng = np.random.default_rng(SEED)
     torch.manual_seed(SEED)
     images, labels = training_scenes(recipe.scenes, card.input_size)
     network = card.factory()
-    if recipe.start:
+    if shuffled:
+        labels = labels[torch.from_numpy(rng.permutation(len(labels)))]
+    elif recipe.start:
         take_over(network, load(recipe.start))
     network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=recipe.weight_decay)
@@ -130,14 +138,13 @@ def train(name: str) -> nn.Module:
     return network
 
 
-def write(name: str, network: nn.Module) -> None:
+def write(path: Path, network: nn.Module) -> None:
     """Stores the weights in half precision, batch-norm's statistics included."""
-    WEIGHTS.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     tensors = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in network.state_dict().items()
     }
-    path = WEIGHTS / f"{name}.safetensors"
     save_file(tensors, path)
     path.chmod(0o644)  # safetensors leaves it readable by its owner alone
 
@@ -167,7 +174,12 @@ def score(name: str) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=sorted(NETWORKS), help="train this network and leave the others")
-    chosen: str | None = parser.parse_args().only
+    parser.add_argument("--shuffled", type=Path, metavar="FILE", help="train the one on shuffled labels, into FILE")
+    given = parser.parse_args()
+    chosen: str | None = given.only
+    if given.shuffled:
+        write(given.shuffled, train(chosen or "digits", shuffled=True))
+        return
     path = WEIGHTS / "scores.json"
     for name in [chosen] if chosen else list(NETWORKS):
         start, used = time.perf_counter(), time.process_time()
@@ -177,7 +189,7 @@ def main() -> None:
             "training_seconds": round(time.perf_counter() - start, 1),
             "training_cpu_seconds": round(time.process_time() - used, 1),
         }
-        write(name, network)
+        write(WEIGHTS / f"{name}.safetensors", network)
         scores = json.loads(path.read_text()) if path.is_file() else {}
         scores[name] = {**score(name), **seconds, "seed": SEED}
         print(name, json.dumps(scores[name]))
