@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -15,6 +16,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 def run(monkeypatch, tmp_path):
     """Runs a script's `main` and looks whether it drew a figure."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # networks are small, and a second thread mostly waits
 
     def run(name, *arguments, suffix=".png"):
         figure = tmp_path / f"{name}{suffix}"
@@ -23,7 +26,8 @@ def run(monkeypatch, tmp_path):
             assert np.asarray(picture.convert("L")).std() > 5
         return numbers
 
-    return run
+    yield run
+    torch.set_num_threads(threads)
 
 
 def test_scripts_are_short():
@@ -75,8 +79,28 @@ def test_rules_for_relu_forget_the_class(run):
 
 
 @pytest.mark.everything
+def test_scorecam_drops_least_and_gradcam_is_deleted_first(run):
+    numbers = run("scorecam_comparison", 6)
+    assert numbers["scorecam"]["average drop"] < numbers["gradcam"]["average drop"]
+    assert numbers["gradcam"]["insertion"] > numbers["scorecam"]["insertion"]
+    assert numbers["gradcam"]["energy"] > numbers["scorecam"]["energy"] + 0.1
+
+
+@pytest.mark.everything
+def test_group_cam_of_one_group_is_best_where_grad_cam_is_exact(run):
+    sweeps = run("groupcam_ablation", 3, (1, 16), (0.0, 30.0, 90.0))
+    one, sixteen = sweeps["G"]
+    assert one["energy in the boxes"] > sixteen["energy in the boxes"] + 0.04
+    assert one["insertion"] > sixteen["insertion"] + 0.05
+    assert one["deletion"] < sixteen["deletion"] - 0.01
+    low, middle, high = (found["energy in the boxes"] for found in sweeps["theta"])
+    assert middle == pytest.approx(low, abs=5e-3)
+    assert high > low + 0.1
+
+
+@pytest.mark.everything
 def test_a_biased_classifier_looks_beside_the_animal(run):
-    numbers = run("biased_classifier", 300, 8, suffix=".jpg")
+    numbers = run("biased_classifier", 250, 8, suffix=".jpg")
     assert numbers["biased"][0] < 0.65  # half of the animals stand where they do not belong
     assert numbers["biased"][1] > 0.9  # the animals cover 0.06 of the images
     assert numbers["fair"][1] < numbers["biased"][1] - 0.08

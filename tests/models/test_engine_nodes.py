@@ -14,6 +14,7 @@ import camport
 from camport.errors import ExportError, MethodError, ModelError
 from camport.export import to_onnx
 from camport.models import load_model
+from camport.plugins import GroupCAM
 from tests.nets import Net, seeded
 from tests.nets import images as double_images
 
@@ -70,7 +71,10 @@ def test_it_says_what_onnxruntime_says(foreign):
     np.testing.assert_allclose(copy.deepcopy(bound.model)(x).detach().numpy(), wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["eigencam", "reciprocam", "ablationcam", "scorecam", "occlusion"])
+@pytest.mark.parametrize(
+    "method",
+    ["eigencam", "reciprocam", "ablationcam", "scorecam", GroupCAM(gradient_weights=False), "occlusion"],
+)
 def test_methods_without_gradients_work(foreign, method):
     """BiasGelu is x Φ(x): the same network with GELU in PyTorch gives the same map."""
     x = images(2, (16, 16))
