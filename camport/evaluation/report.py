@@ -12,13 +12,14 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from camport.core import registry
 from camport.errors import MissingDependencyError
 from camport.evaluation.examples import Example
 from camport.evaluation.references import REFERENCES
 from camport.evaluation.store import Store
 from camport.evaluation.summary import FLAT, Cell, Table
 from camport.runtime import Preprocess
-from camport.view import overlay, write_atomic
+from camport.view import overlay, pictured, write_atomic
 
 WIDTH = 160
 STYLE = """
@@ -159,7 +160,8 @@ def _maps(table: Table, store: Store, examples: Sequence[Example], preprocess: P
         yield _figure(_fitted(whole), "")
         for method, found in maps.items():
             if number in found:
-                heatmap = placement.to_image(found[number].astype(np.float32) / 255)
+                family = None if method in REFERENCES else registry.explainer(method.partition("(")[0]).family
+                heatmap = placement.to_image(pictured(found[number].astype(np.float32) / 255, family))
                 yield _figure(_fitted(overlay(whole, heatmap)), REFERENCES.get(method, method))
 
 
