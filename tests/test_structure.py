@@ -29,7 +29,7 @@ ROOMS = {
     "metrics": ({"core", "errors"}, TORCH | {"numpy"}),
     "export": ({"core", "errors", "runtime"}, TORCH | STANDARD | {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}),
     "runtime": ({"errors"}, STANDARD),
-    "training": ({"core", "errors", "plugins"}, TORCH | {"torchvision"}),
+    "training": ({"core", "errors", "metrics", "plugins"}, TORCH | {"torchvision"}),
     "view": ({"errors"}, STANDARD),
     "testing": ({"core", "errors"}, TORCH | {"numpy"}),
     "demo": (

@@ -16,7 +16,8 @@ Similarity = Callable[[Tensor, Tensor], Tensor]
 
 def spearman(a: Float[Tensor, "b H W"], b: Float[Tensor, "b H W"]) -> Float[Tensor, " b"]:
     """Spearman's rank correlation, in [-1,1]; ties have the mean of their ranks, a flat map has 0."""
-    return torch.stack([_correlation(_ranks(x), _ranks(y)) for x, y in zip(a, b, strict=True)])
+    both = zip(ranks(a.flatten(1)), ranks(b.flatten(1)), strict=True)
+    return torch.stack([_correlation(x, y) for x, y in both])
 
 
 def ssim(a: Float[Tensor, "b H W"], b: Float[Tensor, "b H W"]) -> Float[Tensor, " b"]:
@@ -46,10 +47,13 @@ def _arrays(maps: Tensor) -> np.ndarray:
     return maps.double().cpu().numpy()
 
 
-def _ranks(values: Tensor) -> Tensor:
-    _, inverse, counts = values.flatten().double().unique(return_inverse=True, return_counts=True)
-    counts = counts.double()  # an int64 over 2 is float32, which has not enough ranks
-    return (counts.cumsum(0) - (counts - 1) / 2)[inverse]
+def ranks(values: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    """The rank of each value in its row, 0 the smallest; equal ones share the mean of theirs."""
+    values = values.double()
+    rising = values.sort(1).values.contiguous()
+    below = torch.searchsorted(rising, values.contiguous())
+    upto = torch.searchsorted(rising, values.contiguous(), right=True)
+    return (below + upto - 1).double() / 2
 
 
 def _correlation(x: Tensor, y: Tensor) -> Tensor:

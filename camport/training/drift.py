@@ -11,6 +11,7 @@ from torch import Tensor
 
 from camport.core.bound import Bound
 from camport.errors import FlatMapWarning, InputError, silenced
+from camport.metrics.similarity import ranks
 
 Similarity = Literal["spearman", "cosine"]
 
@@ -77,14 +78,6 @@ def similarity(one: Float[Tensor, "b h w"], other: Float[Tensor, "b h w"], kind:
         a, b = (centred(ranks(values)) for values in (a, b))
     both_flat = ~(a.any(1) | b.any(1))
     return torch.where(both_flat, 1.0, F.cosine_similarity(a, b))  # 0 where one of them is 0
-
-
-def ranks(values: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    """The rank of each value in its row, 0 the smallest; equal ones share the mean of theirs."""
-    rising = values.sort(1).values.contiguous()
-    below = torch.searchsorted(rising, values.contiguous())
-    upto = torch.searchsorted(rising, values.contiguous(), right=True)
-    return (below + upto - 1).to(values.dtype) / 2
 
 
 def centred(values: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
