@@ -22,24 +22,28 @@ STANDARD = {"numpy", "PIL"}
 TORCH = {"torch", "jaxtyping"}
 ROOMS = {
     "errors": (set(), set()),
+    "files": ({"errors"}, set()),
     "core": ({"errors"}, TORCH | {"pluggy", "numpy"}),
     "binding": ({"core"}, TORCH),
     "plugins": ({"core", "errors"}, TORCH),
     "adapters": ({"core", "errors"}, TORCH),
     "metrics": ({"core", "errors"}, TORCH | {"numpy"}),
-    "export": ({"core", "errors", "runtime"}, TORCH | STANDARD | {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}),
+    "export": (
+        {"core", "errors", "files", "runtime"},
+        TORCH | STANDARD | {"onnx", "onnxscript", "onnx_ir", "onnxruntime"},
+    ),
     "runtime": ({"errors"}, STANDARD),
     "training": ({"core", "errors", "metrics", "plugins"}, TORCH | {"torchvision"}),
-    "view": ({"errors"}, STANDARD),
+    "view": ({"errors", "files"}, STANDARD),
     "testing": ({"core", "errors"}, TORCH | {"numpy"}),
     "demo": (
         {"", "adapters", "core", "errors", "export", "metrics", "models", "runtime", "view"},
         TORCH | STANDARD,
     ),  # an application
     "models": ({"core", "demo", "errors", "runtime"}, TORCH | STANDARD),
-    "evaluation": ({"core", "errors", "runtime", "view"}, TORCH | STANDARD),  # an application
+    "evaluation": ({"core", "errors", "files", "runtime", "view"}, TORCH | STANDARD),  # an application
     "bench": ({"", "core", "errors", "evaluation", "models", "plugins"}, TORCH | {"pytest"}),  # likewise
-    "cli": ({"errors", "runtime", "view"}, STANDARD | {"typer", "rich"}),
+    "cli": ({"errors", "files", "runtime", "view"}, STANDARD | {"typer", "rich"}),
 }
 # imports inside functions, where a feature is asked for
 LAZY = {

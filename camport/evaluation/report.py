@@ -18,8 +18,9 @@ from camport.evaluation.examples import Example
 from camport.evaluation.references import REFERENCES
 from camport.evaluation.store import Store
 from camport.evaluation.summary import FLAT, Cell, Table
+from camport.files import write_atomic
 from camport.runtime import Preprocess
-from camport.view import overlay, pictured, write_atomic
+from camport.view import overlay, pictured
 
 WIDTH = 160
 STYLE = """

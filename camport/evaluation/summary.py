@@ -16,7 +16,7 @@ from camport.errors import MissingDependencyError
 from camport.evaluation.named import key
 from camport.evaluation.references import REFERENCES
 from camport.evaluation.store import Store
-from camport.view import write_atomic
+from camport.files import write_atomic
 
 FLAT = "flat"
 """Share of maps without any contrast; measured beside whatever metrics were chosen."""

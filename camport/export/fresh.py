@@ -1,5 +1,6 @@
 """Running a file in a process of its own, by PyTorch alone: what its user will do."""
 
+import io
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,19 @@ from torch import Tensor
 from camport.errors import ExportError
 
 _CODE = """
-import sys
+import io, os, sys
 sys.modules["camport"] = None
+answer = os.dup(1)
+os.dup2(2, 1)  # what libraries print
 import torch
-loader, threads, file, given, results = sys.argv[1:]
+loader, threads, file = sys.argv[1:]
 torch.set_num_threads(int(threads))
 run = torch.export.load(file).module() if loader == "export" else torch.jit.load(file)
-torch.save([tuple(run(*inputs)) for inputs in torch.load(given)], results)
+given = torch.load(io.BytesIO(sys.stdin.buffer.read()), weights_only=True)
+results = io.BytesIO()
+torch.save([tuple(run(*inputs)) for inputs in given], results)
+with open(answer, "wb") as pipe:
+    pipe.write(results.getbuffer())
 """
 
 
@@ -28,7 +35,7 @@ def run_fresh(
 
     Args:
         loader: "export" for `torch.export.load`, "jit" for `torch.jit.load`.
-        path: the file; its folder is where values are handed over.
+        path: the file. Values are handed over by pipes, and nothing else is written.
         samples: inputs by name.
         inputs: their names in the file's order.
         outputs: the names of what the file returns, in order.
@@ -36,22 +43,16 @@ def run_fresh(
     Raises:
         ExportError: with the last line of what the process said, if it failed.
     """
-    given, results = path.parent / "inputs.tmp", path.parent / "outputs.tmp"
-    try:
-        torch.save([tuple(sample[name] for name in inputs) for sample in samples], given)
-        arguments = [loader, str(torch.get_num_threads()), str(path.resolve()), str(given.resolve())]
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", _CODE, *arguments, str(results.resolve())],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise ExportError(f"the file was written but does not run in a fresh process: {said[-1][:300]}")
-        return [dict(zip(outputs, values, strict=True)) for values in torch.load(results)]
-    finally:
-        given.unlink(missing_ok=True)
-        results.unlink(missing_ok=True)
+    given = io.BytesIO()
+    torch.save([tuple(sample[name] for name in inputs) for sample in samples], given)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _CODE, loader, str(torch.get_num_threads()), str(path.resolve())],
+        input=given.getvalue(),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
+        raise ExportError(f"the file was written but does not run in a fresh process: {said[-1][:300]}")
+    results = torch.load(io.BytesIO(done.stdout), weights_only=True)
+    return [dict(zip(outputs, values, strict=True)) for values in results]

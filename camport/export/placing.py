@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from camport.errors import OutputError
+from camport.files import DRAFT, check_writable, place_of, sweep, sync
 
 
 def data_file(path: Path) -> Path:
@@ -28,33 +29,39 @@ def parts(path: Path) -> list[Path]:
 
 def checked_target(path: str | os.PathLike[str]) -> Path:
     """`path`, after making sure that a file can be written there."""
-    target = Path(path)
-    if target.is_dir():
-        raise OutputError(f"{target} is a directory; name a file in it")
-    if not target.parent.is_dir():
-        raise OutputError(f"the directory {target.parent} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
-        raise OutputError(f"{target} cannot be written; choose another place or change its permissions")
-    return target
+    return check_writable(path)
 
 
 @contextmanager
-def placed(target: Path) -> Iterator[Path]:
-    """A path to write to, in a folder of its own; what is there at the end moves to `target`, with its external data
-    and its report, and nothing does if the body or the move fails. An older file's external data goes with that file.
+def placed(path: Path) -> Iterator[Path]:
+    """A draft's path, in a folder of its own; what is there at the end moves to `path`, with its external data and its
+    report, and nothing does if the body or the move fails. An older file's external data goes with that file.
+
+    Where `path` is a link, the file that it points to is replaced, and what belongs to it lies beside that one.
     """
+    target = place_of(path)
+    sweep(target.parent)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=".camport-", dir=target.parent))
+        folder = Path(tempfile.mkdtemp(prefix=DRAFT, dir=target.parent))
     except OSError as error:
         raise OutputError(f"cannot write in {target.parent}: {error.strerror}") from error
+    whole = True
     try:
         draft = folder / target.name
         yield draft
         _move(draft, target)
+    except _UnrestoredError as error:
+        whole = False
+        raise OutputError(f"{path} cannot be written: {error}; what it replaced is in {folder / 'kept'}") from error
     except OSError as error:
-        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if whole:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _UnrestoredError(OSError):
+    """A move failed, and so did its undoing."""
 
 
 def _move(draft: Path, target: Path) -> None:
@@ -64,6 +71,8 @@ def _move(draft: Path, target: Path) -> None:
     stale = [old_data.name] if old_data.name not in names and old_data.exists() and _refers(target, old_data) else []
     kept = draft.parent / "kept"
     kept.mkdir()
+    for name in names:
+        sync(draft.parent / name)
     begun: list[str] = []
     try:
         for name in [*names, *stale]:
@@ -72,12 +81,16 @@ def _move(draft: Path, target: Path) -> None:
                 _keep(target.parent / name, kept / name, copy=name in names)
             if name in names:
                 os.replace(draft.parent / name, target.parent / name)
-    except OSError:
-        for name in begun:
-            if (kept / name).exists():
-                os.replace(kept / name, target.parent / name)
-            elif name in names and not (draft.parent / name).exists():
-                (target.parent / name).unlink(missing_ok=True)
+        sync(target.parent)
+    except OSError as error:
+        try:
+            for name in begun:
+                if (kept / name).exists():
+                    os.replace(kept / name, target.parent / name)
+                elif name in names and not (draft.parent / name).exists():
+                    (target.parent / name).unlink(missing_ok=True)
+        except OSError as again:
+            raise _UnrestoredError(f"{error.strerror or error}, then {again.strerror or again}") from error
         raise
 
 

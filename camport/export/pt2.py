@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camport.errors import ExportError
+from camport.export.archive import write_archive
 from camport.export.aten_file import AtenFile
 from camport.export.capture import Captured, DynamicAxes
 from camport.export.graph import aten_histogram, sealed
@@ -103,8 +104,9 @@ class Pt2(AtenFile):
                 for node in program.graph.nodes:  # numbers of this process's graphs, different in each run
                     node.meta.pop("from_node", None)
                 program.example_inputs = None  # would be saved, and be the larger part of a small model's file
-                torch.export.save(program, path, extra_files=extra)
-            except OSError:
+                size = sum(v.nbytes for v in program.state_dict.values())
+                write_archive(path, size, lambda stream: torch.export.save(program, stream, extra_files=extra))
+            except (OSError, MemoryError):
                 raise
             except Exception as error:  # torch.export has no base class of its own
                 first_line = (str(error).strip() or "no reason given").splitlines()[0][:200]

@@ -118,6 +118,8 @@ def _quantize(path: Path, result: Path, feeds: Iterator[dict[str, np.ndarray]]) 
                 nodes_to_quantize=nodes,
                 use_external_data_format=data_file(path).exists(),
             )
+        except (OSError, MemoryError):
+            raise
         except Exception as error:  # assertions, ValueErrors and the engine's own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise ExportError(f"ONNX Runtime cannot quantise the graph: {reason}") from error

@@ -102,8 +102,10 @@ class TorchScript(AtenFile):
                 traced = torch.jit.trace(graph, arguments, check_trace=False, strict=False)
                 if axes:
                     _check_batches(traced, arguments)
-                torch.jit.save(traced, path, _extra_files={**metadata, "camport.outputs": json.dumps(lowered.outputs)})
-            except OSError:
+                extra = {**metadata, "camport.outputs": json.dumps(lowered.outputs)}
+                with path.open("wb") as file:  # by a path it would end the process where a write fails
+                    torch.jit.save(traced, file, _extra_files=extra)
+            except (OSError, MemoryError):
                 raise
             except Exception as error:  # torch.jit has no base class of its own
                 last_line = (str(error).strip() or "no reason given").splitlines()[-1][:200]

@@ -3,6 +3,7 @@
 Takes arrays, gives PIL images; needs numpy and Pillow only.
 """
 
+from camport.files import write_atomic as write_atomic
 from camport.view.boxes import Box as Box
 from camport.view.boxes import draw_boxes as draw_boxes
 from camport.view.channels import channel_grid as channel_grid
@@ -21,5 +22,4 @@ from camport.view.overlay import overlay as overlay
 from camport.view.save import check_writable as check_writable
 from camport.view.save import save_arrays as save_arrays
 from camport.view.save import save_image as save_image
-from camport.view.save import write_atomic as write_atomic
 from camport.view.words import word_grid as word_grid

@@ -1,16 +1,15 @@
-"""Files appear whole or not at all: written beside their place under another name, then moved into it."""
+"""Pictures and arrays as files, which appear whole or not at all."""
 
-import contextlib
 import os
-import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image
 
+from camport import files
 from camport.errors import OutputError
+from camport.files import write_atomic
 from camport.view.pictures import ImageLike, to_pixels
 
 IMAGES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -19,74 +18,8 @@ SUFFIXES = (*IMAGES, *ARRAYS)
 
 
 def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] = SUFFIXES) -> Path:
-    """Says before any work is done whether a file can be written there.
-
-    Args:
-        path: where a file shall be written.
-        suffixes: the kinds of file that will do, with the dot.
-
-    Returns:
-        The path, as a Path.
-
-    Raises:
-        OutputError: unknown suffix, a missing or unwritable directory, or something else than a file in its
-            place.
-    """
-    file = Path(path)
-    try:
-        os.stat(file)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        pass  # told below
-    except (OSError, ValueError) as error:  # a name that is too long, a zero byte, a loop of links
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise OutputError(f"{file} cannot be written: {reason}") from None
-    if file.is_dir():
-        raise OutputError(f"{file} is a directory; name a file in it")
-    if file.suffix.lower() not in suffixes:
-        ending = f"ends in {file.suffix!r}" if file.suffix else "has no suffix"
-        raise OutputError(f"{file} {ending}; what can be written is {', '.join(suffixes)}")
-    parent = file.parent
-    if not parent.is_dir():
-        what = "is a file, not a directory" if parent.exists() else "does not exist; make the directory first"
-        raise OutputError(f"{file} cannot be written: {parent} {what}")
-    if file.exists() and not file.is_file():
-        raise OutputError(f"{file} is no regular file and would be replaced; name another one")
-    for place in (parent, *([file] if file.exists() else [])):
-        if not os.access(place, os.W_OK):
-            raise OutputError(f"{file} cannot be written: no permission to write {place}")
-    return file
-
-
-def write_atomic(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> Path:
-    """Writes a file by way of a temporary one in the same directory, which is gone whatever happens.
-
-    Args:
-        path: the file; links are followed, an existing file keeps its permissions.
-        write: gets the open file.
-
-    Returns:
-        The path, as a Path.
-
-    Raises:
-        OutputError: the operating system refused.
-    """
-    file = Path(path)
-    place = Path(os.path.realpath(file))
-    hidden = place.with_name(f".camport-{secrets.token_hex(6)}.tmp")
-    try:
-        try:
-            with hidden.open("xb") as stream:
-                write(stream)
-                stream.flush()
-            if place.exists():
-                hidden.chmod(place.stat().st_mode & 0o777)
-            os.replace(hidden, place)
-        except OSError as error:
-            raise OutputError(f"{file} cannot be written: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            hidden.unlink()
-    return file
+    """Says before any work is done whether a picture or numbers can be written there, see `camport.files`."""
+    return files.check_writable(path, suffixes)
 
 
 def save_image(path: str | os.PathLike[str], image: ImageLike, *, quality: int = 92) -> Path:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from camport.errors import InputError, OutputError
-from camport.view import check_writable, save, save_arrays, save_image, write_atomic
+from camport.view import check_writable, save_arrays, save_image, write_atomic
 
 PICTURE = Image.new("RGB", (8, 6), (200, 30, 30))
 
@@ -69,7 +69,7 @@ def test_check_writable_leaves_no_trace(tmp_path) -> None:
 
 
 def test_no_permission(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(save.os, "access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with pytest.raises(OutputError, match="no permission to write"):
         check_writable(tmp_path / "a.png")
 
@@ -111,7 +111,7 @@ def test_a_failing_move_leaves_nothing(tmp_path, monkeypatch) -> None:
     def fail(source, target) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(save.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OutputError, match="Operation not permitted"):
         save_arrays(tmp_path / "a.npy", np.zeros(3))
     assert os.listdir(tmp_path) == []
