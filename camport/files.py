@@ -147,5 +147,5 @@ def sweep(folder: Path) -> None:
                 if not entry.is_dir(follow_symlinks=False):
                     if entry.stat(follow_symlinks=False).st_mtime < limit:
                         os.unlink(entry.path)
-                elif max(os.lstat(at).st_mtime for at in (entry.path, *Path(entry.path).iterdir())) < limit:
+                elif max(at.lstat().st_mtime for at in (Path(entry.path), *Path(entry.path).iterdir())) < limit:
                     shutil.rmtree(entry.path, ignore_errors=True)
