@@ -12,6 +12,7 @@ def plot(series: Sequence[Series], file: Path) -> None:
     """Writes the picture; the format is that of the file's suffix."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
     axes = list(dict.fromkeys(s.axis for s in series))
     rows = -(-len(axes) // 2)
@@ -25,7 +26,12 @@ def plot(series: Sequence[Series], file: Path) -> None:
             )
             line = [1e3 * law.factor * n**law.exponent for n in s.sizes]
             panel.loglog(s.sizes, line, "-", color=points.get_color(), linewidth=1)
-        panel.set(xlabel=axis, ylabel="ms of CPU")
+        sizes = sorted({n for s in series if s.axis == axis for n in s.sizes})
+        panel.set_xticks(sizes, labels=[f"{n}" for n in sizes])
+        panel.set_xticks([], minor=True)
+        panel.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+        panel.set(xlabel=axis, ylabel="ms")
         panel.legend(fontsize=8)
     for panel in figure.axes[len(axes) :]:
         panel.set_axis_off()

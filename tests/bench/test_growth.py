@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import camport
-from camport.bench.growth import Series, Stack, fitted
+from camport.bench import Network, Plan
+from camport.bench.growth import Series, Stack, fitted, growth
 from camport.bench.growth_plot import plot
 from camport.errors import InputError
 from camport.plugins import ScoreCAM
@@ -56,3 +57,18 @@ def test_the_picture_is_a_picture(tmp_path):
     plot(series, tmp_path / "growth.png")
     with Image.open(tmp_path / "growth.png") as picture:
         assert picture.width > picture.height  # two rows of two panels
+
+
+@pytest.mark.everything
+def test_every_axis_is_measured(monkeypatch):
+    monkeypatch.setattr("camport.bench.growth.ROUNDS", (1, 1))
+    plan = Plan((Network("demo:digits", size=64),), (), seconds=0)
+    found = growth(plan, ("gradcam@layer2", "attention_rollout"))  # the second does not fit a convolutional network
+    assert [(s.axis, s.name, s.sizes) for s in found] == [
+        *(("batch, demo:digits", name, (1, 2, 4, 8, 16)) for name in ("bare", "gradcam@layer2")),
+        *(("pixels, demo:digits", name, (32**2, 64**2, 96**2, 128**2)) for name in ("bare", "gradcam@layer2")),
+        *(("residual blocks", name, (2, 4, 8, 16, 32)) for name in ("bare", "gradcam@layer2")),
+        ("masks", "rise", (16, 32, 64, 128, 256)),
+        ("masks", "scorecam", (16, 32, 64, 128, 256)),
+    ]
+    assert all(len(s.seconds) == len(s.sizes) and min(s.seconds) > 0 for s in found)
