@@ -3,6 +3,8 @@
 Catch `CamportError` for all of them. The command line turns each into one line on stderr and exit status 2.
 """
 
+import errno
+import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -49,6 +51,10 @@ class ParityError(ExportError):
 
 class OutputError(CamportError):
     """An output file or directory that cannot be written."""
+
+
+class OutOfMemoryError(CamportError, MemoryError):
+    """Images, variants of them or a model that the memory does not hold; the message names what needs less."""
 
 
 class MissingDependencyError(CamportError):
@@ -110,12 +116,39 @@ class GuardWarning(CamportWarning):
     """A numerically undefined step was guarded; the message says which and on what share of channels."""
 
 
+class MemoryWarning(CamportWarning):
+    """A chunk of variants did not fit and a smaller one went on, whose sums may differ in their last digits; or less
+    memory is free than a chunk may need. Give a smaller `chunk`.
+    """
+
+
 class PluginWarning(CamportWarning):
     """A third-party plugin failed to load and was left out; the others work."""
 
 
 class ProviderWarning(CamportWarning):
     """ONNX Runtime could not use the accelerator it was built for and goes on with the CPU."""
+
+
+_ALLOCATORS = re.compile(
+    r"DefaultCPUAllocator|alloc_cpu|std::bad_alloc|bad allocation|can(?:'t|not) allocate memory"
+    r"|(?:CUDA|HIP|XPU|MPS backend|error:) out of memory|failed to allocate memory|failed to map segment",
+    re.IGNORECASE,
+)
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised for, says that there was no memory; PyTorch's are RuntimeErrors."""
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return True
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return True
+        own = isinstance(error, CamportError) or not isinstance(error, Exception)
+        if not own and _ALLOCATORS.search(str(error)):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 class _OfThisBlock:

@@ -7,7 +7,8 @@ from typing import Any
 import typer
 
 from camport.cli import bench, demo, evaluate, explain, export, layer_list, listings, run
-from camport.errors import CamportError
+from camport.cli.stopping import Stop, stopping
+from camport.errors import CamportError, OutOfMemoryError, out_of_memory
 
 app = typer.Typer(
     name="camport",
@@ -33,25 +34,48 @@ app.command("layers")(layer_list.layers)
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
-    The exit status is 0, 1 where `bench` found a slowdown or a failure, 2 for bad input, 130 where it was interrupted.
+    The exit status is 0, 1 where `bench` found a slowdown or a failure, 2 for bad input, 128 and the
+    signal's number where one stopped it: 130 at Ctrl+C, 143 at SIGTERM.
     """
     warnings.showwarning = _one_line
+    with stopping() as stop:
+        return _run(arguments, stop)
+
+
+def _run(arguments: list[str] | None, stop: Stop) -> int:
     try:
         status = app(arguments, standalone_mode=False)
     except CamportError as error:
-        return _failed(str(error))
-    except typer.Exit as stop:
-        return stop.exit_code
+        return _failed(_short_of_memory(error) if out_of_memory(error) else str(error))
+    except typer.Exit as ended:
+        # typer's own for a KeyboardInterrupt is 130
+        return _stopped(stop) if ended.exit_code == 130 else ended.exit_code
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         return _failed(f"{message} (camport --help lists commands and options)" if message else "see camport --help")
     except (KeyboardInterrupt, typer.Abort):
-        print("camport: interrupted", file=sys.stderr)
-        return 130
+        return _stopped(stop)
     except BrokenPipeError:  # `camport methods | head`
         sys.stderr.close()
         return 0
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return _failed(_short_of_memory(error))
     return status if isinstance(status, int) else 0
+
+
+def _stopped(stop: Stop) -> int:
+    print("camport: terminated" if stop.signal else "camport: interrupted", file=sys.stderr)
+    return stop.status
+
+
+def _short_of_memory(error: Exception) -> str:
+    """Of what else than an explanation finds no memory: an import, a model that is loaded, a picture."""
+    if isinstance(error, OutOfMemoryError):
+        return str(error)
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    return f"out of memory: {said}; a smaller model, smaller or fewer images, or --chunk 1 need less"
 
 
 def _failed(message: str) -> int:

@@ -133,13 +133,14 @@ def explain(
     colormap: str,
     alpha: float,
     progress: Callable[[int, int], None],
+    chunk: int | None = None,
 ) -> None:
     """Each detection of each picture, or what is found in the boxes that were named."""
     import torch
 
     import camport
 
-    bound = camport.bind(loaded.model, method, layer or loaded.layer, adapter)
+    bound = camport.bind(loaded.model, method, layer or loaded.layer, adapter, chunk=chunk)
     label = None if target is None else class_index(target, loaded.labels or None)
     found, numbers = [], []
     for picture in pictures:

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from camport.cli.allocator import keep_freed_memory
+from camport.cli.apart import keep_inputs
 from camport.cli.listings import table as print_table
 from camport.cli.loading import load
-from camport.cli.options import Adapter, Device, Labels, Layer, Model, Preprocessing, Trust, Weights
+from camport.cli.options import Adapter, Chunk, Device, Labels, Layer, Model, Preprocessing, Trust, Weights
 from camport.cli.working import counting
 from camport.errors import InputError, MissingDependencyError, OutputError, silenced
 
 if TYPE_CHECKING:
     from camport.evaluation import Table
+
+RECORD = "evaluation.sqlite"
+WRITTEN = ("report.html", "table.csv", "table.parquet", "values.csv", "values.parquet")
 
 METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "saliency")
 """Methods of one pass, evaluated where none is named."""
@@ -54,12 +58,14 @@ def evaluate(
     preprocess: Preprocessing = None,
     device: Device = "cpu",
     trust_checkpoint: Trust = False,
+    chunk: Chunk = None,
 ) -> None:
     """Measure methods by metrics on a model and images; started again, it goes on where it was."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; name a folder")
     if not output.resolve().parent.is_dir():
         raise OutputError(f"the directory {output.resolve().parent} does not exist; make it first")
+    keep_inputs([output / name for name in (RECORD, *WRITTEN)], [data, weights, labels], model=model)
     for package in ("scipy", "pyarrow", "matplotlib"):
         _need(package)
     keep_freed_memory()
@@ -80,7 +86,7 @@ def evaluate(
     where: Any = layer or loaded.layer
     subject = Evaluated(
         network,
-        lambda net, explainer: camport.bind(net, explainer, where, task),
+        lambda net, explainer: camport.bind(net, explainer, where, task, chunk=chunk),
         loaded.preprocess,
         loaded.labels,
         task == "detection",
@@ -99,7 +105,7 @@ def evaluate(
         write_report(output, f"{model} on {data}", found, store, examples, loaded.preprocess)
     _print(found)
     typer.echo(verdict(found))
-    for name in ("report.html", "table.csv", "table.parquet", "values.csv", "values.parquet"):
+    for name in WRITTEN:
         typer.echo(f"wrote {output / name}")
 
 

@@ -6,12 +6,14 @@ import typer
 
 from camport.cli import detections, figure, layers, tasks
 from camport.cli.allocator import keep_freed_memory
+from camport.cli.apart import keep_inputs
 from camport.cli.detections import Boxes, Confidence, Format, Scores, adapter_of
 from camport.cli.edge_tasks import TASKS, Question
 from camport.cli.loading import load as load
 from camport.cli.options import (
     Adapter,
     Alpha,
+    Chunk,
     Colormap,
     Images,
     Inputs,
@@ -60,9 +62,11 @@ def explain(
     question: Question = None,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
+    chunk: Chunk = None,
 ) -> None:
     """Explain what a model sees in images, in PyTorch."""
     path = check_writable(output)
+    keep_inputs([path], [*images, weights, labels, *(inputs or [])], model=model)
     colormap_table(colormap)
     views = view or []
     figure.check_views(views, path, len(images), len(layer or []))
@@ -83,24 +87,25 @@ def explain(
         asking = adapter_of(task, confidence, form=form, scores=scores)
         if task == "detection" and not sweep:
             detections.explain(
-                path, images, pictures, loaded, method, layer, target, box, asking, colormap, alpha, progress
+                path, images, pictures, loaded, method, layer, target, box, asking, colormap, alpha, progress, chunk
             )
             return
         if task in TASKS and not sweep and not views:
             tasks.explain(
-                task, path, images, pictures, loaded, method, layer, target, box, question, colormap, alpha, progress
+                *(task, path, images, pictures, loaded, method, layer, target, box, question, colormap, alpha),
+                *(progress, chunk),
             )
             return
         if question is not None:
             raise InputError(f"--question is for --adapter vqa, and the task is {task}")
         if box or confidence is not None:
             raise InputError(f"--box and --confidence are for --adapter detection, and the task is {task}")
-        bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking)
+        bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking, chunk=chunk)
         figure.check_method(views, type(bound.explainer))
         index = None if target is None else class_index(target, loaded.labels or None)
         prepared = [loaded.preprocess.apply(picture) for picture in pictures]
         if sweep:
-            found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, asking, progress)
+            found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, asking, progress, chunk)
         else:
             explanations = [bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared]
     title, family = f"{bound.explainer.title} of {model}", bound.explainer.family

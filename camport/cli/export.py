@@ -9,11 +9,25 @@ import typer
 
 from camport.cli import calibration as calibration_images
 from camport.cli import tracing
+from camport.cli.apart import keep_inputs
 from camport.cli.detections import Boxes, Confidence, Format, Most, Overlap, Scores, adapter_of
 from camport.cli.loading import load
-from camport.cli.options import Adapter, Inputs, Labels, Layer, Method, Model, Output, Preprocessing, Trust, Weights
+from camport.cli.options import (
+    Adapter,
+    Chunk,
+    Inputs,
+    Labels,
+    Layer,
+    Method,
+    Model,
+    Output,
+    Preprocessing,
+    Trust,
+    Weights,
+)
 from camport.cli.working import working
 from camport.errors import InputError
+from camport.files import place_of
 from camport.runtime import Preprocess
 from camport.runtime.image_file import MAX_PIXELS
 from camport.view import check_writable
@@ -78,6 +92,7 @@ def export(
     scores: Scores = None,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
+    chunk: Chunk = None,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
 ) -> None:
     """Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.
@@ -85,6 +100,9 @@ def export(
     The suffix of the output picks the format: .onnx, .pt2 (torch.export) or .pt (TorchScript).
     """
     path = check_writable(output, FORMATS)
+    written = [path, *(path.with_name(path.name + ending) for ending in (".data", ".report.json"))]
+    sources = [*(images or []), *(calibration or []), weights, labels, *(inputs or [])]
+    keep_inputs(written, sources, model=model)
     asked = {
         "dynamic": dynamic,
         "opset": opset,
@@ -118,6 +136,7 @@ def export(
             adapter_of(adapter or loaded.adapter, confidence, iou, most, form, scores),
             preprocess=dataclasses.asdict(spec),
             labels=loaded.labels or None,
+            chunk=chunk,
         )
         spec = dataclasses.replace(spec, size=(height, width), stride=None, side=None)
         shown = shown if images else [tracing.with_channels(picture, spec.channels) for picture in shown]
@@ -127,7 +146,7 @@ def export(
             bound, path, torch.from_numpy(np.stack(pixels)), asked_about, report=report, **options
         )
     typer.echo(str(made))
-    typer.echo(f"wrote {path}" + (f" and {path}.report.json" if report else ""))
+    typer.echo(f"wrote {path}" + (f" and {place_of(path)}.report.json" if report else ""))
 
 
 def _options(path: Path, asked: dict[str, Any]) -> dict[str, Any]:

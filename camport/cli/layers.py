@@ -45,6 +45,7 @@ def at_layers(
     layers: Sequence[str] | None,
     adapter: "str | Adapter",
     progress: Callable[[int, int], None],
+    chunk: int | None = None,
 ) -> dict[str, AtLayer]:
     """One image [1,3,H,W] explained at every layer, or at those named, by the layer's name."""
     import torch
@@ -55,9 +56,8 @@ def at_layers(
     # one a layer; the picture says what is flat
     with silenced(FlatMapWarning), silenced(GuardWarning):
         images = torch.from_numpy(pixels)
-        for name, e in camport.sweep(
-            loaded.model, images, method or "gradcam", target, layers, adapter, progress=progress
-        ):
+        options: dict[str, Any] = {"progress": progress, "chunk": chunk}
+        for name, e in camport.sweep(loaded.model, images, method or "gradcam", target, layers, adapter, **options):
             found[name] = AtLayer(
                 e.heatmap[0].numpy(),
                 " x ".join(map(str, (e.activations or [e.raw])[0].shape[1:])),

@@ -51,6 +51,15 @@ Sweep = Annotated[
 Adapter = Annotated[
     str | None, typer.Option(help="The task; `camport adapters` lists them. The model's own if left out.")
 ]
+Chunk = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Images at a time in methods that run many variants of one; fewer need less memory. From their size if "
+        "left out.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where PyTorch computes: cpu, cuda, cuda:1, mps.")]
 Trust = Annotated[
     bool,

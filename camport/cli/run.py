@@ -7,6 +7,7 @@ import numpy as np
 import typer
 
 from camport.cli import detections, edge_tasks, figure
+from camport.cli.apart import keep_inputs
 from camport.cli.detections import Boxes, Confidence
 from camport.cli.edge_tasks import Caption, Question
 from camport.cli.options import Alpha, Colormap, Images, Output, Target
@@ -34,6 +35,7 @@ def run(
 ) -> None:
     """Explain images with an exported file, with onnxruntime alone."""
     path = check_writable(output)
+    keep_inputs([path], [file, *images])
     colormap_table(colormap)
     pictures = [open_image(image) for image in images]
     with working(f"running {file} on {len(pictures)} image{'s' * (len(pictures) != 1)}"):

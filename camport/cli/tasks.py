@@ -36,6 +36,7 @@ def explain(
     colormap: str,
     alpha: float,
     progress: Callable[[int, int], None],
+    chunk: int | None = None,
 ) -> None:
     """Explains each picture for its task and writes one figure, or the numbers."""
     import camport
@@ -46,7 +47,7 @@ def explain(
         raise InputError(f"--question is for --adapter vqa, and the task is {task}")
     if box and (task != "segmentation" or len(box) > 1):
         raise InputError(f"--box {' '.join(box)}: one region is for --adapter segmentation, and the task is {task}")
-    bound = camport.bind(loaded.model, method, layer or loaded.layer, task)
+    bound = camport.bind(loaded.model, method, layer or loaded.layer, task, chunk=chunk)
     rows: list[list[Cell]] = []
     figures: list[Image] = []
     numbers: list[Mapping[str, np.ndarray]] = []

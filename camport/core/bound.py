@@ -23,6 +23,7 @@ from camport.core.heatmap import minmax
 from camport.core.kinds import explained, recorded
 from camport.core.layers import LayerName, Layers, parse_layers
 from camport.core.loop import Tick, limited
+from camport.core.memory import within_memory
 from camport.core.not_finite import check_finite
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
@@ -84,6 +85,7 @@ class Bound:
             InputError: images or target that cannot be explained.
             LayerError: a target layer that did not run or has no path to the score.
             ModelError: the model failed, or its output is not what the adapter reads.
+            OutOfMemoryError: the memory does not hold the images and what the model makes of them.
             MethodError: the method does not fit the model.
         """
         images = check_images(images, self.model)
@@ -108,6 +110,7 @@ class Bound:
         self, images: Tensor, given: Mapping[str, Tensor], lists: bool, progress: Tick | None = None
     ) -> Explanation:
         with (
+            within_memory(images, self.chunk),
             torch.inference_mode(False),
             random_state_kept(images.device, self.model),
             unchanged(self.model),
@@ -129,7 +132,8 @@ class Bound:
         """
         images = check_images(images, self.model)
         given = self._prepared(target, images)
-        with torch.inference_mode(False), random_state_kept(images.device, self.model):
+        memory = within_memory(images, self.chunk)
+        with memory, torch.inference_mode(False), random_state_kept(images.device, self.model):
             found = restarted(lambda: self._found(images, given, target is None and self.adapter.lists))
         return found if self._layers is None else replace(found, layers=self._layers, refused=None)
 
@@ -238,7 +242,8 @@ class Bound:
 
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
         asks = type(self.adapter).prepare_for is not Adapter.prepare_for
-        with random_state_kept(images.device):  # the model itself may not run in here, which says nothing of it
+        memory = within_memory(images, self.chunk)
+        with memory, random_state_kept(images.device):  # the model itself may not run in here, which says nothing of it
             if asks:
                 return restarted(lambda: prepared(self.adapter, double_of(self.model), target, images.clone()))
             return prepared(self.adapter, self.model, target, images)

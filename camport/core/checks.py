@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from camport.core.memory import within_memory
 from camport.errors import InputError, ModelError
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -43,7 +44,9 @@ def check_images(images: Any, model: nn.Module) -> Tensor:
         raise InputError(f"images are {kind}; wanted float32, float64, float16 or bfloat16: images.float()")
     if images.device.type == "meta":
         raise InputError("images are on the meta device and have no values")
-    if not bool(images.sum().isfinite()):  # in a tenth of the time of looking at each; a sum may also be too large
+    with within_memory(images):
+        finite = bool(images.sum().isfinite())
+    if not finite:  # in a tenth of the time of looking at each; a sum may also be too large
         bad = (~torch.isfinite(images)).flatten(1).sum(1)
         if bool(bad.any()):
             first = int(bad.nonzero()[0])

@@ -4,6 +4,7 @@ A code is what tells one variant of the images from another: a channel's map, a 
 loop is exchangeable: eagerly it is Python's, while a graph is traced it becomes a loop in the graph.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+
+from camport.errors import MemoryWarning, out_of_memory
 
 Step = Callable[..., Tensor]
 """Takes a chunk of each code, [m,...], and gives a result for each of the m variants, [m,...]."""
@@ -28,20 +31,37 @@ class Loop(Protocol):
 
 
 def in_chunks(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
-    """Python's own loop. Results are written in place, so that not even the parts lie about."""
-    r = codes[0].shape[0]
+    """Python's own loop. Results are written in place, so that not even the parts lie about.
+
+    A chunk for which there is no memory is halved, with a MemoryWarning.
+    """
+    r, start = codes[0].shape[0], 0
     results: Tensor | None = None
-    for start in range(0, r, chunk):
-        part = step(*(code[start : start + chunk] for code in codes)).detach()
+    while start < r:
+        m = min(chunk, r - start)
+        try:
+            part = step(*(code[start : start + m] for code in codes)).detach()
+        except Exception as error:
+            if m == 1 or not out_of_memory(error):
+                raise
+            chunk = m // 2
+            warnings.warn(
+                f"not enough memory for {m} variants of the images at a time; goes on with {chunk}: give a smaller "
+                "chunk (chunk=, --chunk)",
+                MemoryWarning,
+                stacklevel=2,
+            )
+            continue  # behind the handler, where the frames of the failed step are let go
         if total:
             part = part.sum(0)
             results = part if results is None else results.add_(part)
         else:
             if results is None:
                 results = part.new_empty((r, *part.shape[1:]))
-            results[start : start + chunk] = part
+            results[start : start + m] = part
+        start += m
         if tick:
-            tick(min(start + chunk, r), r)
+            tick(start, r)
     assert results is not None, "a loop over no codes"
     return results
 

@@ -20,7 +20,7 @@ from camport.core.layers import LayerName, parse_layers
 from camport.core.layout import Layout
 from camport.core.leaves import Leaf
 from camport.core.loop import Step, Tick, current_limit, current_loop, repeat, traced
-from camport.core.memory import chunk_for
+from camport.core.memory import chunk_for, warn_if_short
 from camport.core.reading import Readings
 from camport.core.relu import ReluMode, ReluRule
 from camport.core.replay import Tail
@@ -38,7 +38,7 @@ class Probe:
         target: the adapter's target tensors, not yet resolved.
         needs_gradients: record the tail in the first pass.
         validate: check outputs against the target; off while tracing.
-        chunk: images in one pass of a loop; None sizes it from the free memory.
+        chunk: images in one pass of a loop; None: see `camport.core.memory`.
         progress: told how far a loop is.
         lists: the target is whatever the adapter finds in the outputs, several rows for one image.
         readings: how layers lie on the image, as far as it is settled.
@@ -301,6 +301,8 @@ class Probe:
         b = self.images.shape[0]
         chunk = self.chunk if traced() else max(1, self.chunk // b)
         progress = self.progress
+        if not traced():
+            warn_if_short(self.images, min(self.chunk, codes[0].shape[0] * b))
         tick = (lambda done, of: progress(done * b, of * b)) if progress else None
         _ = self.target  # known before the loop, so that the clean images are not run in it
         r, limit = codes[0].shape[0], current_limit()

@@ -14,6 +14,8 @@ from camport.core.bound import Bound
 from camport.core.checks import check_images
 from camport.core.derivative import wide
 from camport.core.layout import Layout
+from camport.core.loop import in_chunks
+from camport.core.memory import within_memory
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.writes import restarted
@@ -85,14 +87,15 @@ class Scorer:
             raise InputError(f"{n} images for {b} rows of the target; say whose each image is: rows=[n]")
         rows = torch.arange(b, device=images.device) if rows is None else rows.to(images.device)
         of = self.adapter.probability if probability else self.adapter.score
-        found = []
+
+        def scores(part: Tensor, at: Tensor) -> Tensor:
+            target = {name: value[at] for name, value in self.target.items()}
+            # a copy, since a model may write into its input
+            outputs = self._ask(part.to(self.images.dtype, copy=True), target, True)
+            return wide(of(outputs, target))
+
         with aside(images, self._model), torch.no_grad():
-            for part, at in zip(images.split(self._chunk), rows.split(self._chunk), strict=True):
-                target = {name: value[at] for name, value in self.target.items()}
-                # a copy, since a model may write into its input
-                outputs = self._ask(part.to(self.images.dtype, copy=True), target, True)
-                found.append(wide(of(outputs, target)))
-        return torch.cat(found)
+            return in_chunks(scores, [images, rows], self._chunk, False, None)
 
     def lay(self, maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b H W"]:
         """A method's maps at the images' size, where they lie on the images."""
@@ -107,12 +110,14 @@ class Scorer:
             probability: as in a call.
         """
         b, device = self.y.shape[0], self.images.device
-        found = []
-        for numbers in torch.arange(number, device=device).split(max(1, self._chunk // b)):
+
+        def scores(numbers: Tensor) -> Tensor:
             rows = torch.arange(b, device=device).repeat(len(numbers))
-            scores = self(variants(numbers).flatten(0, 1), rows, probability=probability)
-            found.append(scores.unflatten(0, (len(numbers), b)))
-        return torch.cat(found)
+            found = self(variants(numbers).flatten(0, 1), rows, probability=probability)
+            return found.unflatten(0, (len(numbers), b))
+
+        with aside(self.images, self._model):
+            return in_chunks(scores, [torch.arange(number, device=device)], max(1, self._chunk // b), False, None)
 
 
 def _started(bound: Bound, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> Probe:
@@ -135,5 +140,5 @@ def _probability(probe: Probe) -> Float[Tensor, " b"]:
 @contextmanager
 def aside(images: Tensor, model: nn.Module) -> Iterator[None]:
     """Outside of inference mode; what the model draws leaves the process's generators as they are."""
-    with torch.inference_mode(False), random_state_kept(images.device, model):
+    with within_memory(images), torch.inference_mode(False), random_state_kept(images.device, model):
         yield

@@ -18,7 +18,7 @@ from camport.core.case import Case
 from camport.core.explainer import Explainer
 from camport.core.metric import Metric
 from camport.core.scorer import Scorer
-from camport.errors import CamportError, InputError, silenced
+from camport.errors import CamportError, InputError, OutOfMemoryError, silenced
 from camport.evaluation.examples import Example, region_of
 from camport.evaluation.named import key, made
 from camport.evaluation.references import REFERENCES, reference_maps
@@ -171,11 +171,15 @@ def _measured(
                 case = Case(prepared.images, maps.to(prepared.images.device), prepared.region, None, scorer)
             else:
                 case = Case.of(bound, prepared.images, prepared.target, prepared.region, scorer=scorer)
+        except OutOfMemoryError:  # the machine's state is no reason to leave a method out for ever
+            raise
         except CamportError as error:
             return replace(found, refusals={"": str(error)})
         for name, metric in metrics.items():
             try:
                 figures, curves = metric.measured(case)
+            except OutOfMemoryError:
+                raise
             except CamportError as error:
                 found.refusals[name] = str(error)
                 continue

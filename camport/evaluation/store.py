@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,8 @@ class Store:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._folder = folder
+        new, begun = not folder.exists(), not (folder / FILE).exists()
         try:
             folder.mkdir(exist_ok=True)
             self._db = sqlite3.connect(folder / FILE, isolation_level=None)
@@ -66,8 +69,9 @@ class Store:
             self._db.execute("pragma synchronous=full")
             self._db.executescript(_TABLES)
         except (OSError, sqlite3.Error) as error:
+            self._undo(begun, new)
             raise OutputError(f"{folder} cannot hold an evaluation: {error}") from None
-        known = dict(self._db.execute("select name, value from settings"))
+        known = dict(self._rows("select name, value from settings"))
         given = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
         for name, value in given.items():
             if known.get(name, value) != value:
@@ -76,12 +80,32 @@ class Store:
                     f"{folder} holds an evaluation with {name} {_short(known[name])}, and this one has "
                     f"{_short(value)}; name another folder, or remove it"
                 )
-        with self._whole():
-            self._db.executemany("insert or replace into settings values (?, ?)", given.items())
+        try:
+            with self._whole():
+                self._db.executemany("insert or replace into settings values (?, ?)", given.items())
+        except OutputError:
+            self._undo(begun, new)
+            raise
 
     def close(self) -> None:
         """Ends the connection."""
         self._db.close()
+
+    def _undo(self, begun: bool, new: bool) -> None:
+        """Ends the connection; removes a record that was `begun` in vain, and its folder if that is `new`."""
+        with contextlib.suppress(AttributeError, sqlite3.Error):  # not even connected
+            self._db.close()
+        with contextlib.suppress(OSError):
+            for ending in ("", "-wal", "-shm", "-journal") if begun else ():
+                (self._folder / f"{FILE}{ending}").unlink(missing_ok=True)
+            if new:
+                self._folder.rmdir()
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise OutputError(f"{self._folder / FILE} cannot be read: {error}; name another folder") from None
 
     def __enter__(self) -> Store:
         return self
@@ -94,12 +118,12 @@ class Store:
         if "" in self.refusals(method):
             return []
         query = "select metric from done where method = ? and batch = ?"
-        done = {metric for (metric,) in self._db.execute(query, (method, batch))}
+        done = {metric for (metric,) in self._rows(query, (method, batch))}
         return [metric for metric in metrics if metric not in done and metric not in self.refusals(method)]
 
     def refusals(self, method: str) -> dict[str, str]:
         """Reasons by metric; "" is the method itself."""
-        return dict(self._db.execute("select metric, reason from refusals where method = ?", (method,)))
+        return dict(self._rows("select metric, reason from refusals where method = ?", (method,)))
 
     def add_examples(self, first: int, names: Sequence[str], asked: Sequence[str], scores: np.ndarray) -> None:
         """What was asked in examples from number `first` on, and the model's probability of it."""
@@ -128,19 +152,19 @@ class Store:
 
     def examples(self) -> list[tuple[str, str, float]]:
         """Name, what was asked, and its probability, in order."""
-        return list(self._db.execute("select name, asked, score from examples order by example"))
+        return self._rows("select name, asked, score from examples order by example")
 
     def figures(self, method: str, metric: str) -> dict[int, float]:
         """By the example's number; NaN where a metric says nothing of it."""
         query = "select example, value from figures where method = ? and metric = ? order by example"
         # SQLite keeps a NaN as null
-        return {e: float("nan") if v is None else v for e, v in self._db.execute(query, (method, metric))}
+        return {e: float("nan") if v is None else v for e, v in self._rows(query, (method, metric))}
 
     def curves(self, method: str, metric: str) -> dict[str, np.ndarray]:
         """Arrays [examples,steps] by name."""
         query = "select name, points from curves where method = ? and metric = ? order by name, example"
         found: dict[str, list[np.ndarray]] = {}
-        for name, points in self._db.execute(query, (method, metric)):
+        for name, points in self._rows(query, (method, metric)):
             found.setdefault(name, []).append(np.frombuffer(points, "<f4"))
         return {name: np.stack(lines) for name, lines in found.items()}
 
@@ -149,18 +173,27 @@ class Store:
         query = "select example, height, width, levels from maps where method = ? order by example"
         return {
             example: np.frombuffer(levels, np.uint8).reshape(height, width)
-            for example, height, width, levels in self._db.execute(query, (method,))
+            for example, height, width, levels in self._rows(query, (method,))
         }
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
+        """One transaction: all of it is in the record, or nothing.
+
+        Raises:
+            OutputError: the disk is full, say; a later call of `evaluate` goes on.
+        """
         try:
-            yield
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
+            self._db.execute("begin immediate")
+            try:
+                yield
+                self._db.execute("commit")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite has ended it by itself where the disk is full
+                    self._db.execute("rollback")
+                raise
+        except sqlite3.Error as error:
+            raise OutputError(f"{self._folder / FILE} cannot be written: {error}") from None
 
 
 def _short(value: str) -> str:

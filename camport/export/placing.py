@@ -68,7 +68,7 @@ def _move(draft: Path, target: Path) -> None:
     """All parts or none: what is replaced is kept until the last one, the file itself, is in place."""
     names = [file.name for file in (data_file(draft), report_file(draft), draft) if file.exists()]
     old_data = data_file(target)
-    stale = [old_data.name] if old_data.name not in names and old_data.exists() and _refers(target, old_data) else []
+    stale = [old_data.name] if old_data.name not in names and old_data.exists() and refers(target, old_data) else []
     kept = draft.parent / "kept"
     kept.mkdir()
     for name in names:
@@ -107,7 +107,7 @@ def _keep(old: Path, kept: Path, copy: bool) -> None:
         os.replace(old, kept)
 
 
-def _refers(path: Path, data: Path) -> bool:
+def refers(path: Path, data: Path) -> bool:
     """Whether `path` is an ONNX file whose weights are in `data`."""
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data

@@ -13,6 +13,7 @@ from torch.fx import GraphModule
 from torch.nn import functional
 
 from camport.core.loop import limited
+from camport.core.memory import within_memory
 from camport.errors import ExportError, UnknownNameError
 from camport.export.capture import Captured, DynamicAxes
 from camport.export.graph import state_of
@@ -131,7 +132,7 @@ def export_program(
     target = checked_target(path)
     images = images.detach().cpu().float()
     check_state(program.state)
-    with limited(CHECKED_VARIANTS) as limit, placed(target) as draft:
+    with within_memory(images), limited(CHECKED_VARIANTS) as limit, placed(target) as draft:
         program = select(program, images, outputs)
         state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
         traced, *checked = (2, *CHECKED_BATCHES) if dynamic != "none" else (len(images),) * 3
