@@ -45,11 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None, stop: Stop) -> int:
     try:
         status = app(arguments, standalone_mode=False)
+        if status == 130:  # what typer makes of a KeyboardInterrupt
+            return _stopped(stop)
     except CamportError as error:
         return _failed(_short_of_memory(error) if out_of_memory(error) else str(error))
     except typer.Exit as ended:
-        # typer's own for a KeyboardInterrupt is 130
-        return _stopped(stop) if ended.exit_code == 130 else ended.exit_code
+        return ended.exit_code
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         return _failed(f"{message} (camport --help lists commands and options)" if message else "see camport --help")
