@@ -62,6 +62,13 @@ Options other than the defaults: {settings}. Layers: {layers}.
 NOTES = """\
 ## How to read it
 
+The figures below that are not in a table are from runs of their own.
+
+- Insertion and deletion read nothing of a map but the order of its pixels. `cam` is `gradcam` with its sign here, and
+  is far ahead of it in `digits`: it orders the places that speak against the class too, where `gradcam` has zeros,
+  which stand in reading order. Wide maps (`occlusion`, `rise`, `integrated_gradients`) lead for the same reason, and
+  have the least energy in the region; narrow ones (`guided_gradcam`) the other way round. No one column says which map
+  is right.
 - `feature_maps`, `eigencam`, `kpcacam`, `fem` and `dff` do not know what they were asked: their map is the same for
   every class of a scene, so that at most one of a scene's classes can be hit (scenes over explained: 0.39). They beat
   chance because digits, whichever, excite the layer more than the background does.
@@ -84,8 +91,8 @@ NOTES = """\
 - `gradcam`, `hirescam` and `xgradcam` are the same map where the layer is pooled and one linear layer follows, as in
   the three networks of convolutions. `cam` is that map too, with its sign: its maximum is the same, but stretching it
   to [0,1] lifts places without evidence above zero, which costs energy.
-- Most misses in the pointing game lie just beside the right box, as the column with a margin shows: the maps of
-  `digits` have one value for 8 x 8 pixels, those of `gap-pool` one for 4 x 4.
+- Without a margin one map in twenty points just beside the right box: the maps of `digits` have one value for 8 x 8
+  pixels, those of `gap-pool` one for 4 x 4.
 - `gap-full` is `gap-pool` with its poolings taken out and trained on. Its maps are sharper, not better placed.
 - `vit` knows the digits best of the four (balanced accuracy 0.981) and is the hardest to explain by its activations.
   `legrad`, which reads how the score depends on attention, points right in 0.86 of the cases and beside in 0.97;
