@@ -43,7 +43,7 @@ def random_state_kept(device: torch.device, model: nn.Module | None = None) -> I
     if getattr(_here, "unwatched", False):
         yield
         return
-    training = model is not None and any(module.training for module in model.modules())
+    training = model is not None and any(getattr(module, "training", False) for module in model.modules())
     known = None if model is None else _draws.get(model, {}).get(training)
     if model is not None and known is False:
         before = _states(device)

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from itertools import chain
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from camport.errors import ModelError
 
 CHANGED = (
-    "the weights changed while they were read, by an optimiser's step in another thread: explain a copy of a model "
-    "that is being trained, copy.deepcopy(model)"
+    "the weights changed while they were read, by an optimiser's step in another thread or by the method itself: "
+    "explain a copy of a model that is being trained, copy.deepcopy(model)"
 )
 
 
@@ -28,4 +29,4 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 def _versions(model: nn.Module) -> list[int]:
     tensors = chain(model.parameters(), model.buffers())
-    return [tensor._version for tensor in tensors if not tensor.is_inference()]
+    return [tensor._version for tensor in tensors if not (is_lazy(tensor) or tensor.is_inference())]

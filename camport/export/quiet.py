@@ -38,6 +38,16 @@ class _OfThisThread(logging.Filter):
         return not inside or threading.get_ident() != self._thread
 
 
+class _LastResort(logging.Handler):
+    """What logging does with a record that no handler takes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints warnings and errors of other threads on stderr."""
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level:
+            last.handle(record)
+
+
 @contextmanager
 def quiet(*names: str) -> Iterator[None]:
     """While active, torch.onnx and its helpers neither warn nor log on this thread; errors still raise.
@@ -47,6 +57,10 @@ def quiet(*names: str) -> Iterator[None]:
     Args:
         names: of further loggers.
     """
+    # logging.warning gives the root logger a handler for good where it has none
+    stand_in = None if logging.root.handlers or "root" not in names else _LastResort()
+    if stand_in is not None:
+        logging.root.addHandler(stand_in)
     handlers, dropped = _handlers(), _OfThisThread((*_LOGGERS, *names))
     for handler in handlers:
         handler.addFilter(dropped)
@@ -56,6 +70,8 @@ def quiet(*names: str) -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(dropped)
+        if stand_in is not None:
+            logging.root.removeHandler(stand_in)
 
 
 def _handlers() -> list[logging.Handler]:

@@ -9,6 +9,9 @@ from camport.core.explainer import Explainer
 from camport.core.metric import Metric
 from camport.testing.conformance import Judge
 
+TRAITS = {"family", "needs_gradients", "needs_layer", "exportable", "not_exportable_because"}
+"""What an instance may say of itself other than its class, where that follows from its options."""
+
 
 def check_values(judge: Judge, instance: Explainer | Adapter | Metric) -> None:
     """A frozen dataclass whose fields JSON can hold, or a class without any state."""
@@ -25,7 +28,7 @@ def check_values(judge: Judge, instance: Explainer | Adapter | Metric) -> None:
     same = again == instance and hash(again) == hash(instance)
     judge.demand(same, f"two instances with equal options are not equal: {instance!r}, {again!r}")
     names = {field.name for field in dataclasses.fields(value)}
-    extra = vars(instance).keys() - names
+    extra = vars(instance).keys() - names - TRAITS
     judge.demand(not extra, f"an instance holds {', '.join(sorted(extra))}, which is no field; options are fields")
     try:
         json.dumps(instance.options())
