@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -88,7 +89,8 @@ class Bound:
             OutOfMemoryError: the memory does not hold the images and what the model makes of them.
             MethodError: the method does not fit the model.
         """
-        images = check_images(images, self.model)
+        with within_memory(images, self.chunk) if isinstance(images, Tensor) else nullcontext():
+            images = check_images(images, self.model)
         lists = target is None and self.adapter.lists
         if lists and images.shape[0] > 1:
             return joined([self(image[None], progress=progress) for image in images])
