@@ -12,9 +12,21 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
+LONGEST = 2000
+"""Characters of an error's message."""
+
 
 class CamportError(Exception):
-    """Root of all errors raised on purpose; the message names the value at fault and the remedy."""
+    """Root of all errors raised on purpose; the message names the value at fault and the remedy.
+
+    It is one line of at most `LONGEST` characters, whatever the value's own text is: an array's has many.
+    """
+
+    def __init__(self, *args: object) -> None:
+        if args and isinstance(args[0], str):
+            text = re.sub(r"\s*[\r\n]\s*", " ", args[0].strip())
+            args = (text if len(text) <= LONGEST else text[: LONGEST - 3] + "...", *args[1:])
+        super().__init__(*args)
 
 
 class InputError(CamportError):
@@ -71,6 +83,7 @@ class UnknownNameError(CamportError):
     """
 
     def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+        name = name if isinstance(name, str) else repr(name)[:80]
         self.kind, self.name, self.choices = kind, name, sorted(choices)
         near = nearest(name, self.choices)
         if near:
@@ -149,6 +162,35 @@ def out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
+
+
+@contextmanager
+def guarded(what: str, kind: type[CamportError] = InputError, *, remedy: str = "") -> Iterator[None]:
+    """One door: whatever is raised within becomes an error of `kind` that names `what`.
+
+    Errors of camport's own pass as they are. A reader of damaged bytes raises whatever they lead to,
+    so that a list of exceptions is never complete.
+
+    Args:
+        what: what is read and which, e.g. "labels names.txt".
+        kind: the error raised.
+        remedy: what to do, behind the reason.
+    """
+    try:
+        yield
+    except CamportError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {reason_of(error)}" + (f"; {remedy}" if remedy else "")) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """An exception in one line of at most 200 characters, with its class where that tells more."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    shown = text if len(text) <= 200 else text[:197] + "..."
+    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
 
 
 class _OfThisBlock:

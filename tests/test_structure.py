@@ -124,6 +124,17 @@ def test_the_markers_import_pluggy_alone():
     assert imports("camport.core.markers") == (frozenset({"pluggy"}), frozenset())
 
 
+def test_the_command_line_prints_in_one_place():
+    """Text out of files is escaped there (camport.cli.printing)."""
+    found = []
+    for module in MODULES:
+        if room(module) == "cli" and module != "camport.cli.printing":
+            for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "typer.echo", "click.echo"):
+                    found.append(f"{module}:{node.lineno}")
+    assert not found, "use camport.cli.printing.say"
+
+
 def test_no_cycles():
     """Over imports at the top of modules; a room's __init__ counts where it is named."""
     done: set[str] = set()

@@ -1,14 +1,17 @@
 """The `camport` command: its subcommands, and errors as one line."""
 
+import os
 import sys
+import traceback
 import warnings
 from typing import Any
 
 import typer
 
 from camport.cli import bench, demo, evaluate, explain, export, layer_list, listings, run
+from camport.cli.printing import outputs, say
 from camport.cli.stopping import Stop, stopping
-from camport.errors import CamportError, OutOfMemoryError, out_of_memory
+from camport.errors import CamportError, OutOfMemoryError, out_of_memory, reason_of
 
 app = typer.Typer(
     name="camport",
@@ -31,43 +34,52 @@ app.command("plugins")(listings.plugins)
 app.command("layers")(layer_list.layers)
 
 
+DEBUG = "CAMPORT_DEBUG"
+"""Environment variable: where it is set and not 0, errors come with their traceback."""
+
+INTERNAL = 70
+"""Exit status of an error that nobody foresaw: EX_SOFTWARE of sysexits.h."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
-    The exit status is 0, 1 where `bench` found a slowdown or a failure, 2 for bad input, 128 and the
-    signal's number where one stopped it: 130 at Ctrl+C, 143 at SIGTERM.
+    The exit status is 0, 1 where `bench` found a slowdown or a failure, 2 for bad input, 70 for an
+    error in camport itself, 128 and the signal's number where one stopped it: 130 at Ctrl+C, 143 at
+    SIGTERM.
     """
     warnings.showwarning = _one_line
-    with stopping() as stop:
+    with stopping() as stop, outputs():
         return _run(arguments, stop)
 
 
 def _run(arguments: list[str] | None, stop: Stop) -> int:
     try:
         status = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
         if status == 130:  # what typer makes of a KeyboardInterrupt
             return _stopped(stop)
     except CamportError as error:
-        return _failed(_short_of_memory(error) if out_of_memory(error) else str(error))
+        return _failed(_short_of_memory(error) if out_of_memory(error) else str(error), error)
     except typer.Exit as ended:
         return ended.exit_code
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _failed(f"{message} (camport --help lists commands and options)" if message else "see camport --help")
+        hint = "(camport --help lists commands and options)"
+        return _failed(f"{message} {hint}" if message else "see camport --help", error)
     except (KeyboardInterrupt, typer.Abort):
         return _stopped(stop)
     except BrokenPipeError:  # `camport methods | head`
-        sys.stderr.close()
         return 0
     except Exception as error:
-        if not out_of_memory(error):
-            raise
-        return _failed(_short_of_memory(error))
+        if out_of_memory(error):
+            return _failed(_short_of_memory(error), error)
+        return _internal(error)
     return status if isinstance(status, int) else 0
 
 
 def _stopped(stop: Stop) -> int:
-    print("camport: terminated" if stop.signal else "camport: interrupted", file=sys.stderr)
+    say("camport: terminated" if stop.signal else "camport: interrupted", err=True)
     return stop.status
 
 
@@ -79,10 +91,26 @@ def _short_of_memory(error: Exception) -> str:
     return f"out of memory: {said}; a smaller model, smaller or fewer images, or --chunk 1 need less"
 
 
-def _failed(message: str) -> int:
-    print("camport: error: " + " ".join(message.split()), file=sys.stderr)
+def _failed(message: str, error: BaseException) -> int:
+    _traceback(error)
+    say("camport: error: " + " ".join(message.split()), err=True)
     return 2
 
 
+def _internal(error: Exception) -> int:
+    _traceback(error)
+    say(
+        f"camport: internal error: {reason_of(error)}; this is a fault of camport, please report it with "
+        f"the command ({DEBUG}=1 shows the traceback)",
+        err=True,
+    )
+    return INTERNAL
+
+
+def _traceback(error: BaseException) -> None:
+    if os.environ.get(DEBUG, "0") not in ("", "0"):
+        say(*"".join(traceback.format_exception(error)).splitlines(), err=True)
+
+
 def _one_line(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-    print(f"camport: {category.__name__}: {' '.join(str(message).split())}", file=sys.stderr)
+    say(f"camport: {category.__name__}: {' '.join(str(message).split())}", err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from camport.cli.listings import table as print_table
+from camport.cli.printing import say
 from camport.cli.working import counting, working
 from camport.errors import CamportError, InputError, MissingDependencyError, OutputError
 
@@ -110,7 +111,7 @@ def bench(
     series = _growth(plan, method) if growth else []
     _print(report)
     _write(report, series, output, storage)
-    typer.echo(f"kept {kept}")
+    say(f"kept {kept}")
     return max(1 if report["failed"] else 0, _compare(comparison) if compare else 0)
 
 
@@ -119,16 +120,16 @@ def _compare(comparison: Any) -> int:
     from camport.bench.record import SLOWER
 
     if not comparison.changes:
-        typer.echo("no earlier run on this machine has these entries; nothing to compare with")
+        say("no earlier run on this machine has these entries; nothing to compare with")
         return 0
     if comparison.new:
-        typer.echo(f"{len(comparison.new)} entries are in no earlier run on this machine")
+        say(f"{len(comparison.new)} entries are in no earlier run on this machine")
     for change in comparison.doubtful:
-        typer.echo(f"within noise, measure longer by --seconds: {change}")
+        say(f"within noise, measure longer by --seconds: {change}")
     for change in comparison.slower:
-        typer.echo(f"slower: {change}")
+        say(f"slower: {change}")
     if not comparison.slower:
-        typer.echo(f"{len(comparison.changes)} ratios compared; none is over {SLOWER - 1:.0%} above the last run's")
+        say(f"{len(comparison.changes)} ratios compared; none is over {SLOWER - 1:.0%} above the last run's")
     return 1 if comparison.slower else 0
 
 
@@ -227,7 +228,7 @@ def _missing(report: dict[str, Any]) -> None:
     """A line for each entry without figures."""
     for what in ("left_out", "failed"):
         for entry, why in report[what].items():
-            typer.echo(f"{what.replace('_', ' ')}: {entry}: {' '.join(why.split())}")
+            say(f"{what.replace('_', ' ')}: {entry}: {' '.join(why.split())}")
 
 
 def _write(report: dict[str, Any], series: "list[Series]", output: Path | None, storage: Path) -> None:
@@ -238,14 +239,14 @@ def _write(report: dict[str, Any], series: "list[Series]", output: Path | None, 
     picture = output.with_name(f"{output.stem}-growth.png") if output else storage / "growth.png"
     if series:
         plot(series, picture)
-        typer.echo(f"wrote {picture}")
+        say(f"wrote {picture}")
         for s in series:
             law = s.power
-            typer.echo(f"{s.axis}, {s.name}: exponent {law.exponent:.2f} ± {law.error:.2f}")
+            say(f"{s.axis}, {s.name}: exponent {law.exponent:.2f} ± {law.error:.2f}")
     if output:
         command = shlex.join(["camport", *sys.argv[1:]])
         output.write_text(page(report, command, series, picture.name if series else ""), encoding="utf-8")
-        typer.echo(f"wrote {output}")
+        say(f"wrote {output}")
 
 
 def _need(package: str, extra: str = "bench") -> None:

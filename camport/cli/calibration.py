@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from camport.errors import ImageFileError
+from camport.errors import ImageFileError, guarded
 from camport.runtime import Preprocess, open_image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy", ".npz")
@@ -22,7 +22,8 @@ def found(places: Sequence[Path], most: int) -> list[Path]:
     files: list[Path] = []
     for place in places:
         if place.is_dir():
-            inside = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES)
+            with guarded(f"{place} cannot be read", ImageFileError):
+                inside = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES)
             if not inside:
                 raise ImageFileError(f"{place} holds no image files ({', '.join(SUFFIXES)})")
             files += inside

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from camport.cli.printing import say
 from camport.cli.working import stepping
 from camport.errors import MissingDependencyError, OutputError
 
@@ -51,5 +52,5 @@ def demo(
         table.add_row(*row)
     Console().print(table)
     for file in sorted(output.iterdir()):
-        typer.echo(f"wrote {file}")
-    typer.echo(f"done in {time.perf_counter() - started:.0f} s")
+        say(f"wrote {file}")
+    say(f"done in {time.perf_counter() - started:.0f} s")

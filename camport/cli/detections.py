@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +12,8 @@ import typer
 from PIL.Image import Image
 
 from camport.cli.figure import family_of
+from camport.cli.printing import say
+from camport.cli.shown import bounded
 from camport.errors import InputError, UnknownNameError
 from camport.runtime import Explainer, Placement, class_index, confident, detections
 from camport.view import Box, Cell, grid, overlay, pictured, save_arrays, save_image
@@ -123,7 +125,7 @@ def adapter_of(
 def explain(
     path: Path,
     images: Sequence[Path],
-    pictures: Sequence[Image],
+    pictures: Iterable[Image],
     loaded: Loaded,
     method: str | None,
     layer: list[str] | None,
@@ -142,7 +144,7 @@ def explain(
 
     bound = camport.bind(loaded.model, method, layer or loaded.layer, adapter, chunk=chunk)
     label = None if target is None else class_index(target, loaded.labels or None)
-    found, numbers = [], []
+    drawn, found, numbers = [], [], []
     for picture in pictures:
         pixels, placement = loaded.preprocess.apply(picture)
         asked = None
@@ -151,6 +153,8 @@ def explain(
                 "boxes": torch.from_numpy(parsed(box, picture, placement)),
                 "class_ids": -1 if label is None else label,
             }
+        picture, placement = bounded(picture, placement)
+        drawn.append(picture)
         explanation = bound(torch.from_numpy(pixels)[None], asked, progress=progress)
         if label is not None and asked is None:
             explanation = _of_class(explanation, label, target)
@@ -158,18 +162,18 @@ def explain(
         numbers.append({**explanation.numbers(), **{k: v.cpu().numpy() for k, v in explanation.figures.items()}})
     where = f" at {', '.join(bound.layers)}" if bound.layers else ""
     title = f"{bound.explainer.title}: why is it there?{where}"
-    write(path, pictures, found, numbers, title, loaded.labels, colormap, alpha)
+    write(path, drawn, found, numbers, title, loaded.labels, colormap, alpha)
     for image, one in zip(images, found, strict=True):
         listed = ", ".join(said(one, i, loaded.labels) for i in range(len(one.boxes)))
-        typer.echo(f"{image}: {listed}")
-    typer.echo(f"wrote {path}")
+        say(f"{image}: {listed}")
+    say(f"wrote {path}")
 
 
 def run(
     explainer: Explainer,
     path: Path,
     images: Sequence[Path],
-    pictures: Sequence[Image],
+    pictures: Iterable[Image],
     target: str | None,
     box: list[str] | None,
     confidence: float | None,
@@ -181,12 +185,15 @@ def run(
     A file that suppresses and explains its own detections does both in one.
     """
     label = None if target is None else class_index(target, explainer.labels)
-    shown, numbers, family = [], [], family_of(explainer)
+    drawn, shown, numbers, family = [], [], [], family_of(explainer)
     finds_itself = all(port.name != "boxes" for port in explainer.inputs)
     if finds_itself and box:
         raise InputError(f"{explainer.path} explains what it finds itself and takes no boxes")
     for picture in pictures:
         pixels, placement = explainer.preprocess.apply(picture)
+        whole, small = (picture, placement), bounded(picture, placement)
+        drawn.append(small[0])
+        placement = small[1]
         if finds_itself:
             one, result = _found_by_file(explainer, pixels, placement, label, confidence)
             shown.append(one)
@@ -194,7 +201,7 @@ def run(
             continue
         size = placement.network
         if box:
-            boxes = parsed(box, picture, placement)
+            boxes = parsed(box, *whole)
             classes = np.full(len(boxes), -1 if label is None else label)
         else:
             first = explainer(pixels[None], boxes=np.zeros((1, 4), np.float32), only=_predictions(explainer))
@@ -212,11 +219,11 @@ def run(
         numbers.append({**result, "boxes": boxes, "class_ids": classes})
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {explainer.path.name}"
-    write(path, pictures, shown, numbers, title, explainer.labels, colormap, alpha)
+    write(path, drawn, shown, numbers, title, explainer.labels, colormap, alpha)
     for image, one in zip(images, shown, strict=True):
         listed = ", ".join(said(one, i, explainer.labels) for i in range(len(one.boxes)))
-        typer.echo(f"{image}: {listed}")
-    typer.echo(f"wrote {path}")
+        say(f"{image}: {listed}")
+    say(f"wrote {path}")
 
 
 def for_rows(explainer: Explainer, pixels: np.ndarray, rows: int) -> np.ndarray:

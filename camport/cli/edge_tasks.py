@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,9 @@ from PIL.Image import Image
 
 from camport.cli.detections import for_rows, parsed
 from camport.cli.figure import family_of
-from camport.errors import InputError, nearest
+from camport.cli.printing import say
+from camport.cli.shown import bounded
+from camport.errors import InputError, ModelError, nearest
 from camport.runtime import Explainer, Placement, class_index
 from camport.view import Cell, grid, overlay, pictured, save_arrays, save_image, word_grid
 from camport.view.save import ARRAYS
@@ -115,8 +117,10 @@ def _region(
 
 
 def _size(explainer: Explainer, name: str) -> int:
-    port = next(port for port in explainer.inputs if port.name == name)
-    return int(port.shape[1])
+    shape = next((port.shape for port in explainer.inputs if port.name == name), ())
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise ModelError(f"{explainer.path} takes no {name} [b,n] of a fixed length; export it again")
+    return shape[1]
 
 
 def _looked_up(texts: Sequence[str], words: Sequence[str], what: str) -> list[int]:
@@ -131,7 +135,7 @@ def run(
     explainer: Explainer,
     path: Path,
     images: Sequence[Path],
-    pictures: Sequence[Image],
+    pictures: Iterable[Image],
     target: str | None,
     caption: str | None,
     question: str | None,
@@ -147,6 +151,7 @@ def run(
     for image, picture in zip(images, pictures, strict=True):
         pixels, placement = explainer.preprocess.apply(picture)
         inputs, what = asked(explainer, picture, placement, target=target, caption=caption, question=question, box=box)
+        picture, placement = bounded(picture, placement)
         if task == "captioning" and target is None:
             prompt = task_of(explainer)[1].get("prompt") or [0]
             texts, inputs = _each_word(str(caption), inputs, len(prompt))
@@ -161,14 +166,14 @@ def run(
             rows.append([Cell(picture), Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), what)])
         numbers.append(dict(result))
         scores = ", ".join(f"{score:.2f}" for score in result.score) if "score" in result else ""
-        typer.echo(f"{image}: {what}" + (f", score {scores}" if scores else ""))
+        say(f"{image}: {what}" + (f", score {scores}" if scores else ""))
     if path.suffix.lower() in ARRAYS:
         save_numbers(path, numbers)
     elif figures:
         save_image(path, figures[0] if len(figures) == 1 else grid([[f] for f in figures], cell=max(figures[0].size)))
     else:
         save_image(path, grid(rows, title=explainer.path.name, colorbar=colormap))
-    typer.echo(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 def save_numbers(path: Path, numbers: Sequence[Mapping[str, np.ndarray]]) -> None:

@@ -10,6 +10,7 @@ from camport.cli.apart import keep_inputs
 from camport.cli.listings import table as print_table
 from camport.cli.loading import load
 from camport.cli.options import Adapter, Chunk, Device, Labels, Layer, Model, Preprocessing, Trust, Weights
+from camport.cli.printing import say
 from camport.cli.working import counting
 from camport.errors import InputError, MissingDependencyError, OutputError, silenced
 
@@ -104,9 +105,9 @@ def evaluate(
     with Store(output, {}) as store, silenced(Warning):  # matplotlib's, of glyphs and layouts
         write_report(output, f"{model} on {data}", found, store, examples, loaded.preprocess)
     _print(found)
-    typer.echo(verdict(found))
+    say(*verdict(found).splitlines())
     for name in WRITTEN:
-        typer.echo(f"wrote {output / name}")
+        say(f"wrote {output / name}")
 
 
 def _metrics(chosen: list[str] | None, region: bool) -> list[str]:
@@ -127,7 +128,7 @@ def _print(found: "Table") -> None:
         rows.append((name, *figures, f"{found.ranks[name]:.1f}" if name in found.ranks else "-"))
     print_table(("method", *metrics, "mean rank"), rows)
     for name, metric, reason in found.refusals:
-        typer.echo(f"{name}{f', {metric}' * bool(metric)}: {reason}")
+        say(f"{name}{f', {metric}' * bool(metric)}: {reason}")
 
 
 def _need(package: str) -> None:

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from camport.cli import detections, figure, layers, tasks
 from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
@@ -29,9 +27,12 @@ from camport.cli.options import (
     Views,
     Weights,
 )
+from camport.cli.printing import say
+from camport.cli.shown import bounded
 from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import class_index, open_image
+from camport.runtime.image_file import check_image
 from camport.view import check_writable, colormap_table
 
 if TYPE_CHECKING:
@@ -75,8 +76,10 @@ def explain(
     if sweep and (views or len(images) > 1):
         raise InputError(f"--sweep draws overlays of one image; given are {len(images)} and {len(views)} views")
     keep_freed_memory()
-    pictures = [open_image(image) for image in images]
-    what = f"{len(pictures)} image{'s' * (len(pictures) != 1)} {f'by {method} ' if method else ''}with {model}"
+    for image in images:
+        check_image(image)
+    pictures = map(open_image, images)  # one at a time: a picture may have 89 million pixels
+    what = f"{len(images)} image{'s' * (len(images) != 1)} {f'by {method} ' if method else ''}with {model}"
     with working(f"explaining {what}{' at many layers' * sweep}") as progress:
         loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
         import torch
@@ -103,31 +106,32 @@ def explain(
         bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking, chunk=chunk)
         figure.check_method(views, type(bound.explainer))
         index = None if target is None else class_index(target, loaded.labels or None)
-        prepared = [loaded.preprocess.apply(picture) for picture in pictures]
-        if sweep:
-            found = layers.at_layers(loaded, prepared[0][0][None], method, index, layer, asking, progress, chunk)
-        else:
-            explanations = [bound(torch.from_numpy(pixels)[None], index, progress=progress) for pixels, _ in prepared]
+        drawn, numbers, captions = [], [], []
+        for picture in pictures:
+            pixels, placement = loaded.preprocess.apply(picture)
+            drawn.append(bounded(picture, placement))
+            if sweep:
+                found = layers.at_layers(loaded, pixels[None], method, index, layer, asking, progress, chunk)
+                continue
+            e = bound(torch.from_numpy(pixels)[None], index, progress=progress)
+            numbers.append(figure.kept({**e.numbers(), **_signed(e)}, path))
+            explained = int(e.target[0]) if e.target.dim() == 1 else None
+            captions.append(figure.caption(explained, float(e.score[0]), loaded.labels))
     title, family = f"{bound.explainer.title} of {model}", bound.explainer.family
-    placements = [placement for _, placement in prepared]
     if sweep:
         last = list(found.values())[-1]
         text = figure.caption(last.target, last.score, loaded.labels)
-        layers.write(path, pictures[0], placements[0], found, f"{title}: {text}", colormap, alpha, family)
-        typer.echo(f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to {list(found)[-1]}")
-        typer.echo(f"wrote {path}")
+        layers.write(path, *drawn[0], found, f"{title}: {text}", colormap, alpha, family)
+        say(f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to {list(found)[-1]}")
+        say(f"wrote {path}")
         return
-    captions = [
-        figure.caption(int(e.target[0]) if e.target.dim() == 1 else None, float(e.score[0]), loaded.labels)
-        for e in explanations
-    ]
     where = f" at {', '.join(bound.layers)}" if bound.layers else ""
-    numbers = [{**e.numbers(), **_signed(e)} for e in explanations]
     title = f"Feature maps of {model}" if "grid" in views else title
-    figure.write(path, pictures, placements, numbers, title + where, captions, colormap, alpha, views, family)
+    shown, placements = [d[0] for d in drawn], [d[1] for d in drawn]
+    figure.write(path, shown, placements, numbers, title + where, captions, colormap, alpha, views, family)
     for image, text in zip(images, captions, strict=True):
-        typer.echo(f"{image}: {text}" + (f", layer {', '.join(bound.layers)}" if bound.layers else ""))
-    typer.echo(f"wrote {path}")
+        say(f"{image}: {text}" + (f", layer {', '.join(bound.layers)}" if bound.layers else ""))
+    say(f"wrote {path}")
 
 
 def _signed(explanation: "Explanation") -> dict[str, "np.ndarray"]:

@@ -25,8 +25,9 @@ from camport.cli.options import (
     Trust,
     Weights,
 )
+from camport.cli.printing import say
 from camport.cli.working import working
-from camport.errors import InputError
+from camport.errors import InputError, OutputError
 from camport.files import place_of
 from camport.runtime import Preprocess
 from camport.runtime.image_file import MAX_PIXELS
@@ -103,6 +104,9 @@ def export(
     written = [path, *(path.with_name(path.name + ending) for ending in (".data", ".report.json"))]
     sources = [*(images or []), *(calibration or []), weights, labels, *(inputs or [])]
     keep_inputs(written, sources, model=model)
+    # the libraries that write the file take UTF-8 alone
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise OutputError(f"{path} cannot be written: its name is no UTF-8; choose another")
     asked = {
         "dynamic": dynamic,
         "opset": opset,
@@ -145,8 +149,8 @@ def export(
         made = getattr(formats, FORMATS[path.suffix.lower()])(
             bound, path, torch.from_numpy(np.stack(pixels)), asked_about, report=report, **options
         )
-    typer.echo(str(made))
-    typer.echo(f"wrote {path}" + (f" and {place_of(path)}.report.json" if report else ""))
+    say(*str(made).splitlines())
+    say(f"wrote {path}" + (f" and {place_of(path)}.report.json" if report else ""))
 
 
 def _options(path: Path, asked: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,15 @@ def check_method(views: Sequence[str], method: Any) -> None:
 _WITH_GRADIENT = "but saliency, guided_backprop, deconvnet, guided_gradcam, smoothgrad and integrated_gradients do"
 
 
+DRAWN = ("heatmap", "gradient", "feature_maps")
+
+
+def kept(result: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """All numbers for an array file; for a picture what may be drawn."""
+    numbers = path.suffix.lower() in ARRAYS
+    return {name: value for name, value in result.items() if numbers or name in DRAWN}
+
+
 def write(
     path: Path,
     pictures: Sequence[Image],

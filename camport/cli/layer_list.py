@@ -14,6 +14,7 @@ from camport.cli.export import _size
 from camport.cli.listings import table
 from camport.cli.loading import load
 from camport.cli.options import Adapter, Inputs, Model, Preprocessing, Trust, Weights
+from camport.cli.printing import say
 from camport.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def layers(
         rows.append((name, run.kind, "x".join(map(str, run.shape)), "chosen" if id(run) in chosen else ""))
     table(("layer", "kind", "output", ""), rows)
     if found.refused is not None:
-        typer.echo(f"camport: note: {found.refused}", err=True)
+        say(f"camport: note: {found.refused}", err=True)
 
 
 def _settled(bound: Bound, images: Tensor) -> Settled:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from camport.cli.printing import printable, say
 
 if TYPE_CHECKING:
     from camport.core.describe import Description
@@ -18,7 +21,7 @@ def methods(name: Annotated[str | None, typer.Argument(help="One of them, in ful
     from camport.core.describe import describe
 
     if name is not None:
-        typer.echo(_page(describe(registry.explainer(name))))
+        say(*_page(describe(registry.explainer(name))).splitlines())
         return
     rows = []
     for i in camport.methods().values():
@@ -88,7 +91,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         console = Console(width=10_000)
     drawn = Table(*heads, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*(Text(printable(cell)) for cell in row))  # a Text has no markup
     console.print(drawn)
 
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
 
 from camport.cli.options import Labels
-from camport.errors import InputError, MissingDependencyError
+from camport.cli.printing import say
+from camport.errors import InputError, MissingDependencyError, guarded
+from camport.runtime.metadata import LONGEST
+from camport.runtime.regular_file import check_regular, read_text
 
 if TYPE_CHECKING:
     from camport.models import Loaded
@@ -48,7 +50,7 @@ def load(
         guess = f"{spec} does not say how it wants its pictures; pixels / 255 is a guess: tell by --preprocess JSON"
         loaded = dataclasses.replace(loaded, notes=(*loaded.notes, guess))
     for note in loaded.notes:
-        typer.echo(f"camport: note: {note}", err=True)
+        say(f"camport: note: {note}", err=True)
     if labels is not None:
         loaded = dataclasses.replace(loaded, labels=_read_labels(labels))
     return loaded
@@ -59,19 +61,17 @@ def _values(inputs: Sequence[str]) -> dict[str, np.ndarray]:
     found = {}
     for text in inputs:
         name, equals, value = text.partition("=")
-        try:
+        with guarded(f"--input {text}", remedy="write NAME=NUMBER,NUMBER,... or NAME=FILE.npy"):
             if not equals or not name:
                 raise ValueError("no NAME=VALUES")
-            found[name] = np.load(value) if value.endswith(".npy") else np.array([float(v) for v in value.split(",")])
-        except (ValueError, OSError) as error:
-            raise InputError(f"--input {text}: {error}; write NAME=NUMBER,NUMBER,... or NAME=FILE.npy") from None
+            if value.endswith(".npy"):
+                found[name] = np.load(check_regular(value, f"--input {name}="), allow_pickle=False)
+            else:
+                found[name] = np.array([float(v) for v in value.split(",")])
     return found
 
 
 def _read_labels(path: Labels) -> tuple[str, ...]:
     assert path is not None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"labels {path} cannot be read: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())
+    lines = read_text(path, "labels").splitlines()
+    return tuple(line.strip()[:LONGEST] for line in lines if line.strip())

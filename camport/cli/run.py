@@ -11,9 +11,12 @@ from camport.cli.apart import keep_inputs
 from camport.cli.detections import Boxes, Confidence
 from camport.cli.edge_tasks import Caption, Question
 from camport.cli.options import Alpha, Colormap, Images, Output, Target
+from camport.cli.printing import say
+from camport.cli.shown import bounded
 from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import Result, class_index, load, open_image
+from camport.runtime.image_file import check_image
 from camport.view import check_writable, colormap_table
 
 
@@ -37,8 +40,10 @@ def run(
     path = check_writable(output)
     keep_inputs([path], [file, *images])
     colormap_table(colormap)
-    pictures = [open_image(image) for image in images]
-    with working(f"running {file} on {len(pictures)} image{'s' * (len(pictures) != 1)}"):
+    for image in images:
+        check_image(image)
+    pictures = map(open_image, images)  # one at a time: a picture may have 89 million pixels
+    with working(f"running {file} on {len(images)} image{'s' * (len(images) != 1)}"):
         explainer = load(file, provider or None)
         names = [port.name for port in explainer.outputs]
         if "heatmap" not in names:
@@ -57,17 +62,21 @@ def run(
         if box or confidence is not None:
             raise InputError(f"--box and --confidence are for detectors, and {file} takes no boxes")
         index = -1 if target is None else class_index(target, explainer.labels)
-        prepared = [explainer.preprocess.apply(picture) for picture in pictures]
-        results = [explainer(pixels[None], target=index) for pixels, _ in prepared]
-    captions = [figure.caption(_explained(r, index), _score(r), explainer.labels) for r in results]
+        drawn, numbers, captions = [], [], []
+        for picture in pictures:
+            pixels, placement = explainer.preprocess.apply(picture)
+            drawn.append(bounded(picture, placement))
+            result = explainer(pixels[None], target=index)
+            numbers.append(figure.kept(dict(result), path))
+            captions.append(figure.caption(_explained(result, index), _score(result), explainer.labels))
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {file.name}"
-    numbers = [dict(r) for r in results]
-    placements, family = [p for _, p in prepared], figure.family_of(explainer)
-    figure.write(path, pictures, placements, numbers, title, captions, colormap, alpha, family=family)
+    family = figure.family_of(explainer)
+    shown, placements = [d[0] for d in drawn], [d[1] for d in drawn]
+    figure.write(path, shown, placements, numbers, title, captions, colormap, alpha, family=family)
     for image, text in zip(images, captions, strict=True):
-        typer.echo(f"{image}: {text}")
-    typer.echo(f"wrote {path}")
+        say(f"{image}: {text}")
+    say(f"wrote {path}")
 
 
 def _explained(result: Result, target: int) -> int | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
 from PIL.Image import Image
 
 from camport.cli.detections import parsed
 from camport.cli.edge_tasks import save_numbers
+from camport.cli.printing import say
+from camport.cli.shown import bounded
 from camport.errors import InputError
 from camport.runtime import Placement, class_index
 from camport.view import Box, Cell, grid, overlay, pictured, save_image, word_grid
@@ -26,7 +28,7 @@ def explain(
     task: str,
     path: Path,
     images: Sequence[Path],
-    pictures: Sequence[Image],
+    pictures: Iterable[Image],
     loaded: Loaded,
     method: str | None,
     layer: list[str] | None,
@@ -54,13 +56,16 @@ def explain(
     said: list[str] = []
     for picture in pictures:
         pixels, placement = loaded.preprocess.apply(picture)
+        opened = picture, placement
+        picture, placement = bounded(picture, placement)
         if task == "captioning" and target is None:
             figure, text, found = _words(bound, picture, pixels, placement, colormap, alpha)
             figures.append(figure)
         else:
-            asked, marks = _asked(task, target, box, question, picture, placement, loaded)
+            asked, marks = _asked(task, target, box, question, *opened, loaded)
+            scale = picture.width / opened[0].width
             cells, text, found = _one(bound, task, picture, pixels, placement, asked, loaded, colormap, alpha, progress)
-            rows.append([Cell(picture, question or "", marks), cells])
+            rows.append([Cell(picture, question or "", [_scaled(mark, scale) for mark in marks]), cells])
         numbers.append(found)
         said.append(text)
     if path.suffix.lower() in ARRAYS:
@@ -70,8 +75,13 @@ def explain(
         whole = grid([[figure] for figure in figures], cell=max(figures[0].size)) if len(figures) > 1 else None
         save_image(path, whole or (figures[0] if figures else grid(rows, title=title, colorbar=colormap)))
     for image, text in zip(images, said, strict=True):
-        typer.echo(f"{image}: {text}")
-    typer.echo(f"wrote {path}")
+        say(f"{image}: {text}")
+    say(f"wrote {path}")
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    left, top, right, bottom = (v * scale for v in box.xyxy)
+    return replace(box, xyxy=(left, top, right, bottom))
 
 
 def _words(

@@ -17,24 +17,26 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from camport.cli.printing import printable, say
+
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the elapsed time on a terminal, one line elsewhere; yields a function of (done, total)."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        print(f"{what} ...", flush=True)
+        say(f"{what} ...")
         yield lambda done, total: None
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(printable(what), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
@@ -43,12 +45,12 @@ def stepping() -> Iterator[Callable[[str], None]]:
     """Steps of one long job: a spinner with the present step on a terminal, a line for each elsewhere."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda what: print(f"{what} ...", flush=True)
+        yield lambda what: say(f"{what} ...")
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting", total=None)
-        yield lambda what: progress.update(task, description=what)
+        yield lambda what: progress.update(task, description=printable(what))
 
 
 @contextmanager
@@ -56,17 +58,24 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
     """A bar with the time left on a terminal, a line for every tenth elsewhere; yields (done, total, at work)."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        print(f"{what} ...", flush=True)
+        say(f"{what} ...")
         said = [0]
 
         def line(done: int, total: int, name: str) -> None:
             if done * 10 // total > said[0]:
                 said[0] = done * 10 // total
-                print(f"{done} of {total} steps", flush=True)
+                say(f"{done} of {total} steps")
 
         yield line
         return
-    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total, name: progress.update(task, completed=done, total=total, description=name or what)
+        task = progress.add_task(printable(what), total=None)
+        yield lambda done, total, name: progress.update(
+            task, completed=done, total=total, description=printable(name or what)
+        )

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from camport.core.grid import Grid, find_grid
 from camport.core.heatmap import Size, upsample
 from camport.core.layers import LayerName, Run, choose
+from camport.core.option_kinds import Checked
 
 
-class Adapter(ABC):
+class Adapter(Checked, ABC):
     """Turns a model's output into y^c [b], the differentiable score that is explained; abstract.
 
     `call`, `resolve` and `score` are tensor maths without branches on values and are traced for export. `prepare`

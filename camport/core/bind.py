@@ -11,7 +11,7 @@ from camport.core import registry
 from camport.core.adapter import Adapter
 from camport.core.bound import Bound
 from camport.core.explainer import Explainer
-from camport.core.layers import Layers
+from camport.core.layers import Layers, check_layer_kinds
 from camport.errors import InputError
 
 Kind = TypeVar("Kind")
@@ -53,6 +53,8 @@ def bind(
         raise InputError(f"model is {type(model).__name__}, not a torch.nn.Module")
     if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
         raise InputError(f"chunk is {chunk!r}; it is a number of images, at least 1")
+    if layer is not None:
+        check_layer_kinds(layer)
     given = _instance(adapter, Adapter, "adapter", registry.adapter)  # type: ignore[type-abstract]
     wanted = given.method if method is None else method
     explainer = _instance(wanted, Explainer, "method", registry.explainer)  # type: ignore[type-abstract]

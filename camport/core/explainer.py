@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from camport.core.option_kinds import Checked
+
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter
     from camport.core.probe import Probe
 
 
-class Explainer(ABC):
+class Explainer(Checked, ABC):
     """A method that says where a model looked; abstract, every method is a final subclass in a file of its own.
 
     Options are the fields of a frozen dataclass, so that an instance is a value: comparable, printable, and written
@@ -48,7 +50,7 @@ class Explainer(ABC):
         for export.
         """
 
-    def check(self, probe: Probe) -> None:  # noqa: B027 - most methods fit every model
+    def check(self, probe: Probe) -> None:
         """Raises MethodError where the method does not fit the probed model. Called eagerly, never traced."""
 
     def scored(self, adapter: Adapter) -> Adapter:

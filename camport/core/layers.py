@@ -50,9 +50,7 @@ def parse_layers(model: nn.Module, layers: Any) -> list[LayerName]:
     Raises:
         LayerError: no such layer; the nearest names are offered.
     """
-    given = [layers] if isinstance(layers, str | nn.Module) else layers
-    if not isinstance(given, Sequence) or isinstance(given, bytes):
-        raise LayerError(f"layer is {_shown(layers)}; {_KINDS}")
+    given = check_layer_kinds(layers)
     if not given:
         raise LayerError("the list of target layers is empty; name at least one, or give layer=None to choose it")
     # identities of modules are compared, since a module may define == as it likes
@@ -60,13 +58,22 @@ def parse_layers(model: nn.Module, layers: Any) -> list[LayerName]:
     return [_parsed(model, layer, modules) for layer in given]
 
 
+def check_layer_kinds(layers: Any) -> Sequence[Any]:
+    """Target layers as a list; LayerError for what is neither name nor module nor a list of these."""
+    given = [layers] if isinstance(layers, str | nn.Module) else layers
+    if not isinstance(given, Sequence) or isinstance(given, bytes):
+        raise LayerError(f"layer is {_shown(layers)}; {_KINDS}")
+    for layer in given:
+        if not isinstance(layer, str | nn.Module):
+            raise LayerError(f"layer is {_shown(layer)}; {_KINDS}")
+    return given
+
+
 def _parsed(model: nn.Module, layer: Any, modules: Mapping[str, int]) -> LayerName:
     if isinstance(layer, nn.Module):
         name = _name_in(model, layer, modules)
         check_visible(model, name)
         return LayerName(name)
-    if not isinstance(layer, str):
-        raise LayerError(f"layer is {_shown(layer)}; {_KINDS}")
     # a model whose layers have other names elsewhere says so: an .onnx file's nodes and tensors
     aliases: dict[str, str] = getattr(model, "layer_aliases", {})
     module, at, run = layer.partition("@")

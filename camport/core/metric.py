@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.case import Case
+from camport.core.option_kinds import Checked
 from camport.errors import InputError
 
 NEEDS = frozenset({"region", "model", "explain"})
@@ -19,7 +20,7 @@ Curves = dict[str, Tensor]
 """Curves [b,steps] by name."""
 
 
-class Metric(ABC):
+class Metric(Checked, ABC):
     """A figure of merit for heatmaps; abstract.
 
     A metric of the map and the region alone implements `__call__`; one that asks the model or the

@@ -17,7 +17,7 @@ import pluggy
 
 from camport.core import spec
 from camport.core.markers import PROJECT
-from camport.errors import CamportError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError
+from camport.errors import CamportError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError, reason_of
 
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter
@@ -101,15 +101,14 @@ class Registry:
             self._add(_import_built_in(name), name, "camport", _version("camport"))
         off = {part.strip() for part in disabled.split(",") if part.strip()}
         for point in sorted(entry_points, key=lambda p: p.name):
-            dist = point.dist.name if point.dist else "unknown distribution"
-            version = point.dist.version if point.dist else "?"
+            dist, version = _owner(point)
             if disabled.strip() == "1" or point.name in off:
                 self.plugins.append(PluginInfo(point.name, dist, version, (), f"disabled by {KILL_SWITCH}"))
                 continue
             try:
                 self._add(point.load(), point.name, dist, version)
-            except Exception as error:
-                reason = str(error) if isinstance(error, CamportError) else f"{type(error).__name__}: {error}"
+            except (Exception, SystemExit) as error:  # a plugin may end the process when it is imported
+                reason = str(error) if isinstance(error, CamportError) else reason_of(error)
                 self.plugins.append(PluginInfo(point.name, dist, version, (), f"broken: {reason}"))
                 warnings.warn(
                     f"plugin {point.name!r} of {dist} {version} was left out: {reason} "
@@ -193,10 +192,15 @@ def _problem(kind: str, cls: Any) -> str:
     missing = [trait for trait in traits if not hasattr(cls, trait)]
     if missing:
         return f"which does not declare {', '.join(missing)} on the class"
+    for trait in {*traits, "paper"} & {"name", "title", "paper", "family"}:
+        text = getattr(cls, trait, "")
+        if not isinstance(text, str) or len(text) > 200:
+            return f"whose {trait} is {str(text)[:40]!r}; declare a text of at most 200 characters"
     if kind == "metric" and (problem := _problem_of_metric(cls)):
         return problem
     if inspect.isabstract(cls):
-        return f"which is abstract: it does not implement {', '.join(sorted(cls.__abstractmethods__))}"
+        lacking = sorted(getattr(cls, "__abstractmethods__", ()))
+        return f"which is abstract: it does not implement {', '.join(lacking)}"
     return ""
 
 
@@ -230,9 +234,37 @@ def _version(distribution: str) -> str:
         return "0"
 
 
+def entry_points() -> list[metadata.EntryPoint]:
+    """Those of the group `camport`; a distribution whose own metadata is damaged is left out."""
+    try:
+        return list(metadata.entry_points(group=PROJECT))
+    except Exception:  # one damaged file of any distribution stops the reader of all
+        found: list[metadata.EntryPoint] = []
+        for distribution in metadata.distributions():
+            try:
+                found += distribution.entry_points.select(group=PROJECT)
+            except Exception as error:
+                place = getattr(distribution, "_path", "a distribution")
+                warnings.warn(
+                    f"the metadata in {place} is damaged and was left out: {reason_of(error)} (reinstall it)",
+                    PluginWarning,
+                    stacklevel=2,
+                )
+        return found
+
+
+def _owner(point: metadata.EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution that an entry point comes from."""
+    try:
+        assert point.dist is not None
+        return str(point.dist.name or "unknown distribution"), str(point.dist.version or "?")
+    except Exception:  # metadata that is damaged or gone
+        return "unknown distribution", "?"
+
+
 @cache
 def _registry() -> Registry:
-    return Registry(metadata.entry_points(group=PROJECT), os.environ.get(KILL_SWITCH, ""))
+    return Registry(entry_points(), os.environ.get(KILL_SWITCH, ""))
 
 
 def registered() -> Registry:

@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from camport.errors import InputError, MissingDependencyError
+from camport.errors import InputError, MissingDependencyError, guarded
 from camport.evaluation.examples import Example
 from camport.runtime import open_image
+from camport.runtime.regular_file import read_text
+
+LARGEST = 2**31
+"""Bytes of a file of annotations."""
 
 
 def from_coco(file: Path, images: Path | None = None, *, detection: bool, masks: bool) -> list[Example]:
@@ -23,8 +27,9 @@ def from_coco(file: Path, images: Path | None = None, *, detection: bool, masks:
         InputError: a file that is no COCO file, or images that are not there.
         MissingDependencyError: masks without pycocotools.
     """
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+    text = read_text(file, "annotations", limit=LARGEST)
+    with guarded(f"{file} is no file of COCO's format", remedy="see https://cocodataset.org/#format-data"):
+        data = json.loads(text)
         names = {c["id"]: str(c["name"]) for c in data["categories"]}
         files = {i["id"]: str(i["file_name"]) for i in data["images"]}
         sizes = {i["id"]: (i.get("height"), i.get("width")) for i in data["images"]}
@@ -36,10 +41,8 @@ def from_coco(file: Path, images: Path | None = None, *, detection: bool, masks:
         boxes = {key: np.array([_corners(a["bbox"]) for a in found], np.float32) for key, found in asked.items()}
         paths = {key: _path(file, images, files[key[0]]) for key in asked}
         labels = {key: names[found[0]["category_id"]] for key, found in asked.items()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is no file of COCO's format: {type(error).__name__} {error}") from None
+        if not all(np.isfinite(found).all() for found in boxes.values()):
+            raise InputError(f"{file} has boxes with numbers that are not finite; remove them")
     if masks:
         _masks_of()  # asked for before the work starts
     found = []
@@ -75,12 +78,13 @@ def _masks_of() -> Any:
 def _mask(annotations: list[dict[str, Any]], size: tuple[int, int]) -> np.ndarray:
     """The union of polygons and run-length codes, bool [h,w]."""
     coding = _masks_of()
-    union = np.zeros(size, bool)
-    for annotation in annotations:
-        code = annotation["segmentation"]
-        if isinstance(code, list):
-            code = coding.merge(coding.frPyObjects(code, *size))
-        elif isinstance(code["counts"], list):
-            code = coding.frPyObjects(code, *size)
-        union |= coding.decode(code).astype(bool)
-    return union
+    with guarded("an object's mask cannot be decoded", remedy="see https://cocodataset.org/#format-data"):
+        union = np.zeros(size, bool)
+        for annotation in annotations:
+            code = annotation["segmentation"]
+            if isinstance(code, list):
+                code = coding.merge(coding.frPyObjects(code, *size))
+            elif isinstance(code["counts"], list):
+                code = coding.frPyObjects(code, *size)
+            union |= coding.decode(code).astype(bool)
+        return union

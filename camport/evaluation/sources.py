@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from camport.errors import InputError
+from camport.errors import InputError, guarded
 from camport.evaluation.coco import from_coco
 from camport.evaluation.examples import Example, Picture
 from camport.runtime import open_image
@@ -55,7 +55,8 @@ def open_data(
     elif spec.lower().endswith(".json"):
         found = from_coco(Path(spec), images, detection=detection, masks=masks)
     else:
-        found = from_folder(Path(spec))
+        with guarded(f"--data {spec} cannot be read"):
+            found = from_folder(Path(spec))
     examples = list(found)[:count]
     if not examples:
         raise InputError(f"{spec} holds no example")

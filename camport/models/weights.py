@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camport.errors import MissingDependencyError, ModelError
+from camport.errors import MissingDependencyError, ModelError, guarded
 
 NESTED = ("state_dict", "model_state_dict", "model", "net", "ema")
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -16,7 +16,8 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors in a .safetensors or .pt/.pth file by name; ModelError where it holds none or is corrupt."""
     if not path.is_file():
-        raise ModelError(f"weights {path} {'are a directory' if path.is_dir() else 'do not exist'}; name a file")
+        what = "are a directory" if path.is_dir() else "are no regular file" if path.exists() else "do not exist"
+        raise ModelError(f"weights {path} {what}; name a file")
     try:
         if path.suffix == ".safetensors":
             try:
@@ -37,6 +38,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
             found = found[key]
     if not isinstance(found, Mapping) or not found or not all(isinstance(v, Tensor) for v in found.values()):
         raise ModelError(f"weights {path} hold {type(found).__name__}, not a state dict; save model.state_dict()")
+    for name, tensor in found.items():
+        if not isinstance(name, str):
+            raise ModelError(f"weights {path} have the key {name!r}, which is no name; save model.state_dict()")
+        if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.device.type == "meta":
+            kind = "on the meta device" if tensor.device.type == "meta" else "sparse, nested or quantized"
+            raise ModelError(f"weights {path}: {name!r} is {kind}; save dense tensors with values")
     return dict(found)
 
 
@@ -67,9 +74,13 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
     if shapes:
         k = sorted(shapes)[0]
         problems.append(f"{k} is {tuple(state[k].shape)}, the model's is {tuple(own[k].shape)}")
+    complex_ = [k for k in own.keys() & state.keys() if state[k].is_complex() and not own[k].is_complex()]
+    if complex_:
+        problems.append(f"{sorted(complex_)[0]} is {state[sorted(complex_)[0]].dtype}, the model's is real")
     if problems:
         raise ModelError(f"weights {path} do not fit {type(model).__name__}: {'; '.join(problems)}")
-    model.load_state_dict(dict(state))
+    with guarded(f"weights {path} cannot be loaded", ModelError, remedy="save model.state_dict()"):
+        model.load_state_dict(dict(state))
 
 
 def _fitted(state: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Tensor]:

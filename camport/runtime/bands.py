@@ -5,6 +5,7 @@ picture takes such an image too.
 """
 
 import os
+import zipfile
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,8 @@ from camport.errors import ImageFileError, InputError
 
 SUFFIXES = (".npy", ".npz")
 KEY = "camport.bands"
+LARGEST = 2**31
+"""Bytes of an array, unpacked."""
 
 
 def open_bands(path: str | os.PathLike[str]) -> Image.Image:
@@ -22,6 +25,7 @@ def open_bands(path: str | os.PathLike[str]) -> Image.Image:
         ImageFileError: no array, several of them, or one that is no image.
     """
     try:
+        _check_size(path)
         found = np.load(path, allow_pickle=False)
         if not isinstance(found, np.ndarray):
             with found:
@@ -42,6 +46,16 @@ def open_bands(path: str | os.PathLike[str]) -> Image.Image:
     picture = Image.fromarray(_shown(bands)).convert("RGB")
     picture.info[KEY] = bands
     return picture
+
+
+def _check_size(path: str | os.PathLike[str]) -> None:
+    """An archive may unpack to a thousand times its size."""
+    packed = os.stat(path).st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            packed = sum(entry.file_size for entry in archive.infolist())
+    if packed > LARGEST:
+        raise ImageFileError(f"{path} holds {packed} bytes of arrays; at most {LARGEST} are read")
 
 
 def checked_bands(array: np.ndarray) -> np.ndarray:

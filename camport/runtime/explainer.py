@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from camport.errors import InputError, ModelError, UnknownNameError
+from camport.errors import InputError, ModelError, UnknownNameError, guarded
 from camport.runtime.asked import check_asked
 from camport.runtime.binding import BoundValue, Device, place, run_bound
 from camport.runtime.feeds import build_feeds
@@ -66,6 +66,11 @@ class Explainer:
 
     def __init__(self, path: Path, session: Any) -> None:
         self.path = path
+        with guarded(f"{path} is damaged", ModelError, remedy="export or copy it again"):
+            self._read(session)
+
+    def _read(self, session: Any) -> None:
+        path = self.path
         self._session = session
         self.inputs = tuple(Port.of(argument) for argument in session.get_inputs())
         self.outputs = tuple(Port.of(argument) for argument in session.get_outputs())
@@ -148,8 +153,9 @@ class Explainer:
         self, placed: Mapping[str, BoundValue], only: Sequence[str] | None, feeds: Mapping[str, np.ndarray]
     ) -> Result:
         names = [port.name for port in self.outputs]
-        if isinstance(only, str) or (only is not None and not only):
-            raise InputError(f'only is {only!r}; give a list of outputs, e.g. ["heatmap"], or None for all')
+        texts = isinstance(only, list | tuple) and only and all(isinstance(name, str) for name in only)
+        if only is not None and not texts:
+            raise InputError(f'only is {repr(only)[:80]}; give a list of outputs, e.g. ["heatmap"], or None for all')
         wanted = list(dict.fromkeys(names if only is None else only))
         for name in wanted:
             if name not in names:

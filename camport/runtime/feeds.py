@@ -69,7 +69,7 @@ def _lacks_batch(port: Port, value: Any) -> bool:
     """Whether a value stands for all rows, whose number the other inputs then tell."""
     try:
         return value is None or np.ndim(value) < len(port.shape)
-    except ValueError:  # a ragged list, which is refused for what it is
+    except Exception:  # a ragged list, a tensor that numpy does not take: refused for what it is
         return False
 
 

@@ -1,6 +1,7 @@
 """Image files to RGB pictures: every way a file can be wrong is one clear error."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from camport.errors import ImageFileError, silenced
 from camport.runtime.bands import SUFFIXES, open_bands
+from camport.runtime.regular_file import check_regular
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""Pillow's names of the formats that are opened. Others may start programs (EPS) or call plugins."""
 
 MAX_PIXELS = 89_478_485
 """Largest image opened, in pixels: Pillow's own limit against decompression bombs, as a constant."""
@@ -24,15 +29,12 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
         ImageFileError: the file is missing, a directory, unreadable, empty, truncated, no image, or larger
             than `MAX_PIXELS`.
     """
-    file = Path(path)
-    if os.path.isdir(file):
-        raise ImageFileError(f"{file} is a directory; name an image file in it")
-    if not os.path.exists(file):  # Path.exists raises for a name that is too long
-        raise ImageFileError(f"{file} does not exist")
+    file = check_image(path)
     if file.suffix.lower() in SUFFIXES:
         return open_bands(file)
     try:
-        with silenced(Warning), Image.open(file) as opened:  # Pillow warns of large images before they are measured
+        # Pillow warns of large images before they are measured
+        with silenced(Warning), Image.open(file, formats=_known()) as opened:
             width, height = opened.size
             if width * height > MAX_PIXELS:
                 raise ImageFileError(_too_large(file, f"is {width}x{height} pixels"))
@@ -43,11 +45,29 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     except (Image.DecompressionBombError, MemoryError):
         raise ImageFileError(_too_large(file, "is too large to decode")) from None
     except UnidentifiedImageError:
-        what = "is empty" if file.stat().st_size == 0 else "is not an image in a format that Pillow reads"
+        what = "is empty" if file.stat().st_size == 0 else f"is not an image of {', '.join(FORMATS)}"
         raise ImageFileError(f"{file} {what}") from None
     except Exception as error:  # decoders raise whatever broken bytes lead them to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageFileError(f"{file} cannot be read as an image: {reason}") from None
+
+
+def check_image(path: str | os.PathLike[str]) -> Path:
+    """The path of a regular file that may be an image; nothing of it is read.
+
+    Raises:
+        ImageFileError: there is none, or a directory, a pipe or a device.
+    """
+    if os.path.isdir(path):
+        raise ImageFileError(f"{Path(path)} is a directory; name an image file in it")
+    return check_regular(path, kind=ImageFileError)
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    """`FORMATS` as far as this Pillow has them: it raises KeyError for the others."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _too_large(file: Path, what: str) -> str:

@@ -1,5 +1,7 @@
 """Class names to class indices."""
 
+import re
+
 from camport.errors import InputError, UnknownNameError
 
 
@@ -12,10 +14,8 @@ def class_index(name: str, labels: tuple[str, ...] | None) -> int:
         UnknownNameError: no label is called that; the nearest are offered.
         InputError: several classes are called that, or the graph carries no labels.
     """
-    try:
+    if re.fullmatch(r"\s*[+-]?[0-9]{1,4000}\s*", name):  # int() takes "1_0" and other scripts' digits too
         return int(name)
-    except ValueError:
-        pass
     if labels is None:
         raise InputError(f"target {name!r} is a name, but no labels are known: give the number")
     wanted = name.strip().lower()

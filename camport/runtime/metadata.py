@@ -1,13 +1,38 @@
 """What a graph says about itself: its `camport.*` metadata, parsed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from camport.errors import CamportError, ModelError
+from camport.errors import CamportError, ModelError, guarded
 from camport.runtime.preprocess import Preprocess
 
 PREFIX = "camport."
+LONGEST = 200
+"""Characters of a text: names are drawn and printed, and a foreign file may hold any."""
+
+_TEXTS, _NUMBER = "a list of texts", "a number"
+_OPTIONS = {
+    "vocabulary": _TEXTS,
+    "answers": _TEXTS,
+    "prompt": "a list of whole numbers",
+    "end": "a whole number",
+    "pad": "a whole number",
+    "threshold": _NUMBER,
+    "iou": _NUMBER,
+    "most": "a whole number",
+    "form": "an object",
+}
+"""Options of an adapter that are read at the edge, and what each has to be; null is left out."""
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    _TEXTS: lambda v: isinstance(v, list) and all(isinstance(t, str) for t in v),
+    "a list of whole numbers": lambda v: isinstance(v, list) and all(map(_whole, v)),
+    "a whole number": lambda v: _whole(v),
+    _NUMBER: lambda v: _whole(v) or isinstance(v, float),
+    "an object": lambda v: isinstance(v, dict),
+    "a text": lambda v: isinstance(v, str),
+}
 
 
 def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -24,7 +49,11 @@ def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
         ModelError: preprocess or labels that cannot be understood.
     """
     found = {key.removeprefix(PREFIX): text for key, text in custom.items() if key.startswith(PREFIX)}
-    parsed: dict[str, Any] = {key: _plain(text) for key, text in found.items()}
+    with guarded(f"{where}: its metadata cannot be read", ModelError, remedy="export it again"):
+        parsed: dict[str, Any] = {key: _short(_plain(text)) for key, text in found.items()}
+    for key in ("method", "adapter"):
+        if isinstance(parsed.get(key), dict):
+            _check_entry(key, parsed[key], where)
     if "preprocess" in found:
         try:
             parsed["preprocess"] = Preprocess.from_json(found["preprocess"])
@@ -43,6 +72,34 @@ def _plain(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _short(value: Any) -> Any:
+    """The same with every text in it cut at `LONGEST` characters."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else value[: LONGEST - 3] + "..."
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    if isinstance(value, dict):
+        return {_short(key): _short(item) for key, item in value.items()}
+    return value
+
+
+def _check_entry(key: str, entry: dict[str, Any], where: str) -> None:
+    """ModelError where {"name", "options"} is not of that form."""
+    options = entry.get("options")
+    wanted = {"name": (entry.get("name"), "a text"), "options": (options, "an object")}
+    wanted["family"] = (entry.get("family"), "a text")
+    if key == "adapter" and isinstance(options, dict):
+        wanted |= {name: (options.get(name), kind) for name, kind in _OPTIONS.items()}
+    for name, (value, kind) in wanted.items():
+        if value is not None and not _KINDS[kind](value):
+            shown = repr(value)[:60]
+            raise ModelError(f"{where}: metadata camport.{key}: {name} must be {kind}; it is {shown}: export it again")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _labels(value: Any, where: str) -> tuple[str, ...]:

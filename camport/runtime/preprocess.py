@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from camport.errors import InputError, UnknownNameError
+from camport.errors import InputError, UnknownNameError, guarded
 from camport.runtime.bands import bands_of, checked_bands, planes_of
 from camport.runtime.image_file import MAX_PIXELS
 from camport.runtime.image_file import open_image as open_image
 from camport.runtime.placement import Placement as Placement
 
 FITS = ("stretch", "crop", "letterbox")
+LEAST = 1e-30
+"""Of a std; what is divided by less is not finite in float32."""
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -92,12 +94,16 @@ class Preprocess:
             raise InputError(f"preprocess: side {list(self.side)} is [height, null] or [null, width], without a size")
         if self.side is not None and min(n for n in self.side if n is not None) < 1:
             raise InputError(f"preprocess: side is {list(self.side)}; it must be at least 1")
-        if not np.isfinite([self.scale, *self.mean, *self.std]).all():
-            raise InputError(f"preprocess: scale {self.scale}, mean {self.mean}, std {self.std}: not finite")
+        with np.errstate(over="ignore", under="ignore"):
+            finite = np.isfinite(np.asarray([self.scale, *self.mean, *self.std], np.float32)).all()
+        if not finite:
+            raise InputError(f"preprocess: scale {self.scale}, mean {self.mean}, std {self.std}: not finite in float32")
         if not self.scale > 0:
             raise InputError(f"preprocess: scale is {self.scale}; it must be above 0, mostly 1/255")
-        if not min(self.std) > 0:
-            raise InputError(f"preprocess: std is {list(self.std)}; every value must be above 0")
+        if not min(self.std) > LEAST:
+            raise InputError(f"preprocess: std is {list(self.std)}; every value must be above 0, at least {LEAST:g}")
+        if self.resize is not None and self.resize < 1:
+            raise InputError(f"preprocess: resize is {self.resize}; it must be at least 1")
         if not 0 <= self.pad <= 255:
             raise InputError(f"preprocess: pad is {self.pad}; a grey lies in 0 to 255")
 
@@ -132,17 +138,16 @@ class Preprocess:
             InputError: no JSON object, or a value of the wrong type or out of range.
             UnknownNameError: an unknown key, fit or interpolation; the nearest is offered.
         """
-        try:
+        with guarded("preprocess is not JSON", remedy=f"it starts {text[:40]!r}"):
             values = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"preprocess is not JSON: {error}; it starts {text[:40]!r}") from None
         if not isinstance(values, Mapping):
             raise InputError(f"preprocess is a JSON {type(values).__name__}; it must be an object")
         checks = {field.name: _FIELDS[field.name] for field in dataclasses.fields(cls)}
         for key in values:
             if key not in checks:
                 raise UnknownNameError("preprocess key", key, checks)
-        return cls(**{key: _checked(key, value, *checks[key]) for key, value in values.items()})
+        with guarded("preprocess", remedy=f"it starts {text[:40]!r}"):
+            return cls(**{key: _checked(key, value, *checks[key]) for key, value in values.items()})
 
     def place(self, image_size: tuple[int, int]) -> Placement:
         """Where an image of (height, width) lies in the network's frame.

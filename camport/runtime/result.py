@@ -50,22 +50,37 @@ class Result(Mapping[str, np.ndarray]):
         return "\n".join(["Result(", *lines, ")"])
 
 
+SLACK = 1e-2
+"""By which rounding, of float16 say, may lead out of [0,1]."""
+
+
 def check_result(result: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray], path: str) -> None:
     """Refuses what is no explanation.
 
     Raises:
-        ModelError: a score or a heatmap with NaN or infinite values.
+        ModelError: a score that is not float [b] or a heatmap that is not float [b,H,W] in [0,1], or with NaN or
+            infinite values.
         InputError: a region that the model predicts nowhere, so that there is nothing to explain.
     """
-    for name in ("score", "heatmap"):
+    for name, rank in (("score", 1), ("heatmap", 3)):
         array = result.get(name)
-        if array is None or array.dtype.kind != "f" or np.isfinite(array).all():
+        if array is None:
+            continue
+        # a detector's file that finds nothing has no rows
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != rank or 0 in array.shape[1:]:
+            seen = _describe(array) if isinstance(array, np.ndarray) else type(array).__name__
+            axes = "[b,H,W]" if rank == 3 else "[b]"
+            raise ModelError(f"{path}: {name} is {seen}; an explanation has floating-point numbers {axes}")
+        if np.isfinite(array).all():
             continue
         row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))[0])
         raise ModelError(
             f"{path}: {name} of row {row} has {int((~np.isfinite(array)).sum())} values that are not finite; the "
             "model's weights or its inputs overflow"
         )
+    found = result.get("heatmap")
+    if found is not None and found.size and not (found.min() >= -SLACK and found.max() <= 1 + SLACK):
+        raise ModelError(f"{path}: heatmap lies in [{found.min():.4g}, {found.max():.4g}] and not in [0,1]")
     mask, heatmap = feeds.get("mask"), result.get("heatmap")
     if mask is None or heatmap is None or "score" not in result:
         return

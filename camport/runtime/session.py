@@ -8,6 +8,7 @@ from typing import Any
 
 from camport.errors import InputError, MissingDependencyError, ModelError
 from camport.runtime.providers import CPU, Provider, choose, name_of, preload, report
+from camport.runtime.regular_file import check_regular
 
 _FATAL, _WARNING = 4, 2
 
@@ -102,7 +103,7 @@ def _existing(file: Path) -> Path:
         near = sorted(p.name for p in file.parent.glob("*.onnx"))[:5] if file.parent.is_dir() else []
         hint = f"; in that folder there is {', '.join(near)}" if near else ""
         raise ModelError(f"{file} does not exist{hint}")
-    if file.stat().st_size == 0:
+    if check_regular(file, kind=ModelError).stat().st_size == 0:
         raise ModelError(f"{file} is empty; export it again")
     return file
 
@@ -121,6 +122,8 @@ def _reason(file: Path, error: Exception) -> str:
     if head.startswith(b"PK"):
         return "it is a zip archive, such as .pt and .pt2 files are; export to .onnx for this runtime"
     weights = file.with_name(file.name + ".data")
+    if "escape" in str(error).lower():
+        return "it names weights outside of its own folder, which are never read; keep them beside it"
     if "external" in str(error).lower() or weights.name in str(error):
         lost = "is not beside it" if not weights.exists() else "is not the one that belongs to it"
         return f"its weights, {weights.name}, {lost}; copy or export both files together"

@@ -14,7 +14,7 @@ from camport.core.layers import choose, record
 from camport.core.registry import adapter as registered_adapter
 from camport.core.replica import double_of
 from camport.errors import CamportError
-from camport.testing import exporting, maps, models
+from camport.testing import arguments, exporting, maps, models, threads
 from camport.testing.case import Case, quiet
 from camport.testing.conformance import ConformanceError, Judge
 from camport.testing.networks import Network, networks
@@ -27,12 +27,17 @@ RULES: tuple[Callable[[Case], None], ...] = (
     maps.true_traits,
     maps.heatmap,
     models.model_untouched,
+    models.python_state,
     maps.out_of_place,
     maps.deterministic,
     maps.independent_of_batch,
     models.frozen_parameters,
     models.in_place_relu,
     maps.several_layers,
+    arguments.argument_kinds,
+    arguments.option_kinds,
+    arguments.nan_weights,
+    threads.among_threads,
     exporting.refused_export,
     exporting.pure_function,
 )

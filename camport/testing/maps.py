@@ -61,9 +61,9 @@ def heatmap(case: Case) -> None:
 
 def deterministic(case: Case) -> None:
     """The same images give the same map, whatever ran before and whatever the random state is."""
-    with _seeds(1):
+    with seeds(1):
         first = case.explain().raw
-    with _seeds(2):
+    with seeds(2):
         case.explain(case.images.flip(0, 3) * 0.5)
         second = case.explain().raw
     gap = float((first - second).abs().amax()) if first.shape == second.shape else float("inf")
@@ -148,7 +148,7 @@ def _earlier(case: Case, layer: str) -> str | None:
 
 
 @contextmanager
-def _seeds(seed: int) -> Iterator[None]:
+def seeds(seed: int) -> Iterator[None]:
     """Other random states, and the former ones afterwards."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - what plugins may use
     torch.manual_seed(seed)

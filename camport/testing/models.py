@@ -27,6 +27,29 @@ def model_untouched(case: Case) -> None:
         )
 
 
+def python_state(case: Case) -> None:
+    """What a model's forward writes into Python objects that it holds is as before."""
+    model = copy.deepcopy(case.network.model)
+    cls: type = type(model)
+
+    def forward(self: Any, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        self.seen["last"] = args
+        self.log.append(args)
+        return cls.forward(self, *args, **options)  # type: ignore[attr-defined]
+
+    model.__class__ = type(cls.__name__, (cls,), {"forward": forward})
+    state: dict[str, Any] = {"calls": 3, "seen": {}, "log": []}
+    for name, value in state.items():
+        setattr(model, name, copy.copy(value))
+    case.explain(model=model)
+    changed = [name for name, value in state.items() if getattr(model, name) != value]
+    case.judge.demand(
+        not changed,
+        f"after an explanation the model's own {', '.join(changed)} had changed; run the probe's model alone",
+    )
+
+
 def frozen_parameters(case: Case) -> None:
     """A model whose parameters require no gradient is explained as any other."""
     frozen = copy.deepcopy(case.network.model).requires_grad_(False)

@@ -40,6 +40,8 @@ def wrap(text: str, size: int, width: int, lines: int = 3) -> list[str]:
                 wrapped.append(line)
                 line = word
         wrapped.append(line)
+        if len(wrapped) > lines:
+            break  # the rest is never drawn
     kept = [_cut(line, size, width) for line in wrapped[:lines]]
     if len(wrapped) > lines:
         kept[-1] = _cut(kept[-1].rstrip(".") + " ...", size, width)
@@ -49,6 +51,9 @@ def wrap(text: str, size: int, width: int, lines: int = 3) -> list[str]:
 def _cut(line: str, size: int, width: int) -> str:
     if text_width(line, size) <= width:
         return line
-    while line and text_width(line + "...", size) > width:
-        line = line[:-1]
-    return line.rstrip() + "..."
+    # by halving: the time to measure a text grows with its length
+    fits, over = 0, len(line)
+    while over - fits > 1:
+        middle = (fits + over) // 2
+        fits, over = (middle, over) if text_width(line[:middle] + "...", size) <= width else (fits, middle)
+    return line[:fits].rstrip() + "..."

@@ -48,7 +48,7 @@ RESNET = ("-m", "torchvision:resnet18", "-o", "out.png", "--weights")
         (r"both sides must be at least 1", ("--preprocess", '{"size": [0, 64]}')),
         (r"at most \d+", ("--preprocess", '{"size": [100000, 100000]}')),
         (r"std is .*above 0", ("--preprocess", '{"std": [0, 1, 1]}')),
-        (r"labels none.txt cannot be read", ("--labels", "none.txt")),
+        (r"labels none.txt does not exist", ("--labels", "none.txt")),
         (r"No such option.*--metod", ("--metod", "cam")),
     ],
 )

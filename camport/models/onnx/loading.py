@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from camport.errors import InputError, ModelError
+from camport.errors import InputError, ModelError, guarded
 from camport.models.loaded import Loaded
 from camport.models.onnx import pictures
 from camport.models.onnx.batch import free_batch
@@ -45,7 +45,12 @@ def load_onnx(
     """
     if weights is not None:
         raise InputError(f"an .onnx file has its own weights; leave {str(weights)!r} out")
-    file = read_file(Path(path))
+    with guarded(f"model {path} cannot be read", ModelError, remedy="it is damaged, export or copy it again"):
+        return _loaded(Path(path), image, inputs)
+
+
+def _loaded(path: Path, image: str | None, inputs: Mapping[str, Any] | None) -> Loaded:
+    file = read_file(path)
     metadata = parse_metadata(file.metadata, file.path.name)
     if "method" in metadata:
         raise ModelError(

@@ -60,7 +60,8 @@ def _parse(path: Path) -> Any:
     except ImportError as error:
         raise MissingDependencyError('reading an .onnx file needs: pip install "camport[torch]"') from error
     if not path.is_file():
-        raise ModelError(f"model {path} {'is a directory' if path.is_dir() else 'does not exist'}; name an .onnx file")
+        what = "is a directory" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        raise ModelError(f"model {path} {what}; name an .onnx file")
     size = path.stat().st_size
     if size > LARGEST:
         raise ModelError(f"model {path} has {size} bytes; above 2 GB the weights must be saved as external data")
