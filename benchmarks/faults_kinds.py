@@ -371,6 +371,8 @@ class Kind:
 
     make: Callable[[Path, Path], Case]
     cases: int
+    runs: bool = False
+    """The file is a program: how long it computes is its own matter (SECURITY.md)."""
 
     @property
     def text(self) -> str:
@@ -383,8 +385,8 @@ KINDS = {
     "labels": Kind(labels, 3_000),
     "weights": Kind(weights, 4_000),
     "values of weights": Kind(values_of_weights, 2_000),
-    "network file": Kind(network_file, 2_500),
-    "exported file": Kind(exported_file, 5_000),
+    "network file": Kind(network_file, 2_500, runs=True),
+    "exported file": Kind(exported_file, 5_000, runs=True),
     "metadata": Kind(metadata, 9_000),
     "preprocess": Kind(preprocess, 6_000),
     "plugin": Kind(plugin, 1_000),
