@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 EXTRAS = ("torch", "cpu")
 CLEAN, VULNERABLE, NOT_AUDITED = 0, 1, 2
@@ -31,13 +32,14 @@ def installed(name: str = "camport", extras: Iterable[str] = EXTRAS) -> dict[str
             environments = [{"extra": extra} for extra in ("", *asked)]
             if wanted.marker is not None and not any(map(wanted.marker.evaluate, environments)):
                 continue
-            if wanted.name in found:
+            called = canonicalize_name(wanted.name)
+            if called in found:
                 continue
             try:
-                found[wanted.name] = metadata.version(wanted.name).partition("+")[0]  # "2.11.0+cpu"
+                found[called] = metadata.version(wanted.name).partition("+")[0]  # "2.11.0+cpu"
             except metadata.PackageNotFoundError:
                 continue
-            waiting.append((wanted.name, frozenset(wanted.extras)))
+            waiting.append((called, frozenset(wanted.extras)))
     return found
 
 
@@ -47,7 +49,7 @@ def verdict(asked: Mapping[str, str], answer: str) -> tuple[int, str]:
         dependencies: list[dict[str, Any]] = json.loads(answer)["dependencies"]
     except (ValueError, KeyError, TypeError):
         dependencies = []
-    audited = {entry["name"].lower() for entry in dependencies if "vulns" in entry}
+    audited = {canonicalize_name(entry["name"]) for entry in dependencies if "vulns" in entry}
     bad = [
         f"{entry['name']} {entry['version']}: {', '.join(vulnerability['id'] for vulnerability in entry['vulns'])}"
         for entry in dependencies
@@ -55,7 +57,7 @@ def verdict(asked: Mapping[str, str], answer: str) -> tuple[int, str]:
     ]
     if bad:
         return VULNERABLE, f"vulnerable: {'; '.join(bad)}"
-    lacking = sorted(f"{name} {version}" for name, version in asked.items() if name.lower() not in audited)
+    lacking = sorted(f"{name} {version}" for name, version in asked.items() if canonicalize_name(name) not in audited)
     if lacking:
         return (
             NOT_AUDITED,

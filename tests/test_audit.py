@@ -35,6 +35,7 @@ def test_verdict(dependencies, status, line):
 
 def test_what_is_audited_is_what_is_installed():
     found = installed()
-    assert {"numpy", "pillow", "torch", "onnxruntime", "rich", "markdown-it-py"} <= {name.lower() for name in found}
+    assert {"numpy", "pillow", "torch", "onnxruntime", "rich", "markdown-it-py"} <= set(found)
+    assert not any("_" in name for name in found)  # one spelling
     assert not any("+" in version for version in found.values())
     assert "pytest" not in found
