@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import re
+import select
 import shutil
 import signal
 import sqlite3
@@ -22,8 +23,11 @@ from typing import Any
 import pytest
 
 from camport.errors import CamportError
+from camport.files import DRAFT, sweep
 
 Contents = dict[str, bytes]
+LONGEST = 300
+"""Seconds in which a fork has to reach what it is killed at."""
 
 
 def full(operation: str) -> None:
@@ -126,7 +130,7 @@ def restore(folder: Path, files: Contents) -> None:
 
 def drafts(folder: Path) -> list[str]:
     """What no run may leave."""
-    return [str(p) for p in folder.rglob("*") if p.name.startswith(".camport-") or p.suffix in (".tmp", ".part")]
+    return [str(p) for p in folder.rglob("*") if p.name.startswith(DRAFT) or p.suffix in (".tmp", ".part")]
 
 
 def all_of(operations: Sequence[str]) -> Iterable[int]:
@@ -199,43 +203,53 @@ def kill_each(
 ) -> Told:
     """Kills a fork of this process (SIGKILL) just before the n-th operation; arguments as of `fail_each`.
 
-    That it was reached is certain: the fork says so, and waits. Drafts stay, and are swept a day later.
+    That it was reached is certain: the fork says so, and waits. Its draft stays, and is swept a day later.
+    `work` runs in forks alone: after autograd has run in a process it does not run in forks of it.
     """
     restore(folder, old)
-    with Faults(folder) as honest:
-        work()
+    operations = _in_fork(folder, work).split()
     told = Told()
-    for n in chosen(honest.met):
+    assert whole(contents(folder)), "without a fault"
+    for n in chosen(operations):
         restore(folder, old)
-        reached, says = os.pipe()
-
-        def stop(operation: str, says: int = says) -> None:
-            os.write(says, operation.encode())
-            time.sleep(600)
-
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                with Faults(folder, n, stop):
-                    work()
-                status = 0
-            finally:
-                os._exit(status)
-        os.close(says)
-        operation = os.read(reached, 64).decode()
-        os.close(reached)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        left = {name: v for name, v in contents(folder).items() if not name.startswith(".camport-")}
-        good = operation and (left == old or whole(left))
+        operation = _in_fork(folder, work, n)
+        left = {name: v for name, v in contents(folder).items() if not name.startswith(DRAFT)}
+        good = operation == operations[n] and (left == old or whole(left))
         told.add(operation or "not reached", None if good else f"left {list(left)}")
-        for draft in folder.glob(".camport-*"):
+        for draft in folder.glob(f"{DRAFT}*"):
             _age(draft)
-        work()
-        if drafts(folder):
-            told.failures.append(f"{operation}: {drafts(folder)} were not swept")
+        sweep(folder)
+        if contents(folder) != left:
+            told.failures.append(f"{operation}: a day later there is {list(contents(folder))}")
     return told
+
+
+def _in_fork(folder: Path, work: Callable[[], object], nth: int | None = None) -> str:
+    """The operations of a whole run; or the one with number `nth`, before which the fork is killed."""
+    reached, says = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+
+        def stop(operation: str) -> None:
+            os.write(says, operation.encode())
+            time.sleep(2 * LONGEST)
+
+        try:
+            with Faults(folder, nth, stop) as faults:
+                work()
+            os.write(says, " ".join(faults.met).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(says)
+    waiting = select.select([reached], [], [], LONGEST)[0]
+    said = os.read(reached, 60_000).decode() if waiting else ""
+    os.close(reached)
+    if nth is not None or not waiting:
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return said
 
 
 def _age(place: Path) -> None:
