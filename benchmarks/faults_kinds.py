@@ -16,17 +16,16 @@ from torch import nn
 
 import camport
 from benchmarks.faults_junk import TEXTS, anything, damaged, jsonlike, pick
+from benchmarks.faults_targets import targets
 from camport.cli import main as command
 from camport.cli.loading import _read_labels
 from camport.core.registry import Registry
-from camport.demo import detector
 from camport.evaluation import open_data
 from camport.export import to_onnx
 from camport.models.onnx import load_onnx
 from camport.models.weights import load_state, read_state
 from camport.runtime import Preprocess, load, open_image
 from camport.runtime.metadata import parse_metadata
-from camport.testing.networks import asked_networks, networks
 
 Rng = np.random.Generator
 Case = Callable[[Rng], object]
@@ -313,44 +312,6 @@ def arguments(folder: Path, own: Path) -> Case:
     return case
 
 
-def targets(folder: Path, own: Path) -> Case:
-    """Boxes, tokens, spans, masks, questions: each adapter's own target, of any kind."""
-    found = _bound()
-
-    def case(rng: Rng) -> None:
-        bound, images = pick(rng, found)
-        names = [*bound.adapter.inputs, "class", "box"]
-        way = rng.random()
-        target = anything(rng)
-        if way < 0.6:
-            target = {pick(rng, names): anything(rng) for _ in range(int(rng.integers(1, 4)))}
-        elif way < 0.7:
-            target = (anything(rng), anything(rng))
-        explanation = bound(images, target)
-        assert bool(explanation.heatmap.isfinite().all()), "a heatmap that is not finite"
-
-    return case
-
-
-def _bound() -> list[Any]:
-    """Each adapter on a network that it reads."""
-    found = []
-    for name in ("classification", "segmentation", "captioning", "vqa", "vqa-words", "function", "similarity"):
-        for network in (*networks(), *asked_networks()):
-            try:
-                bound = camport.bind(network.model, "gradcam", network.layer, name)
-                bound.adapter.inputs  # noqa: B018
-                with torch.no_grad():
-                    given = bound.adapter.sample(network.model(network.images[:1]), 1, torch.Generator().manual_seed(0))
-                bound(network.images[:1], given if len(given) != 1 else next(iter(given.values())))
-            except Exception:  # a network of another task
-                continue
-            found.append((bound, network.images[:1]))
-            break
-    found.append((camport.bind(detector.load(), "gradcam", None, "detection"), torch.rand(1, 3, 64, 64)))
-    return found
-
-
 def fed(folder: Path, own: Path) -> Case:
     """An exported file's inputs in Python, of any kind."""
     explainer = load(folder / "explainer.onnx", ["cpu"], threads=1)
@@ -393,6 +354,6 @@ KINDS = {
     "command line": Kind(command_line, 1_500),
     "coco": Kind(coco, 3_000),
     "arguments": Kind(arguments, 3_000),
-    "targets": Kind(targets, 3_000),
+    "targets": Kind(targets, 5_000),
     "fed": Kind(fed, 5_000),
 }
