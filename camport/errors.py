@@ -152,16 +152,30 @@ _ALLOCATORS = re.compile(
 
 def out_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or one that it was raised for, says that there was no memory; PyTorch's are RuntimeErrors."""
-    while error is not None:
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    for reason in reasons(error):
+        if isinstance(reason, MemoryError) or type(reason).__name__ == "OutOfMemoryError":
             return True
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        if isinstance(reason, OSError) and reason.errno == errno.ENOMEM:
             return True
-        own = isinstance(error, CamportError) or not isinstance(error, Exception)
-        if not own and _ALLOCATORS.search(str(error)):
+        own = isinstance(reason, CamportError) or not isinstance(reason, Exception)
+        if not own and _ALLOCATORS.search(str(reason)):
             return True
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
+
+
+def reasons(error: BaseException | None, *, handled: bool = True) -> Iterator[BaseException]:
+    """An error, the one it was raised for, and so on, each once.
+
+    Args:
+        error: None has no reasons.
+        handled: also what was being handled as it was raised; else causes alone (`raise ... from`).
+    """
+    met: set[int] = set()
+    while error is not None and id(error) not in met:  # `raise error from error` is its own cause
+        met.add(id(error))
+        yield error
+        context = error.__context__ if handled and not error.__suppress_context__ else None
+        error = error.__cause__ or context
 
 
 @contextmanager

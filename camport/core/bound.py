@@ -91,8 +91,7 @@ class Bound:
         """
         with within_memory(images, self.chunk) if isinstance(images, Tensor) else nullcontext():
             images = check_images(images, self.model)
-        lists = target is None and self.adapter.lists
-        if lists and images.shape[0] > 1:
+        if (lists := target is None and self.adapter.lists) and images.shape[0] > 1:
             return joined([self(image[None], progress=progress) for image in images])
         return self._explained(images, self._prepared(target, images), lists, progress)
 
@@ -206,7 +205,9 @@ class Bound:
             self.explainer.check(probe)
             raw = wide(self.explainer.saliency(probe).detach())
         except NoPathError as error:
-            raise self._blamed(error, double, images, given) from error
+            if blamed := self._blamed(double, images, given):
+                raise blamed from error
+            raise
         check_traits(self.explainer, probe, raw, probe.images)
         if not self._settled:
             check_alone(probe.adapter, double, probe.outputs, images, given)
@@ -229,18 +230,17 @@ class Bound:
         )
         return explanation, probe
 
-    def _blamed(self, error: NoPathError, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> LayerError:
-        """The error, with the place where the model itself switches gradients off, if that is the reason."""
+    def _blamed(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> LayerError | None:
+        """An error that names the place where the model itself switches gradients off, if it does."""
         for layer in self._layers or [LayerName("")]:
             call = partial(called, self.adapter, double, images[:1].clone(), rows(given, 1))
-            where = switched_off(double, call, layer.module)
-            if where is not None:
+            if where := switched_off(double, call, layer.module):
                 what = f"layer {str(layer)!r}" if layer.module else "a part of the model"
                 return LayerError(
                     f"{what} runs under {where}, where no gradient is recorded; choose the output of what runs there "
                     "or a layer behind it, leave that out of the model, or use a method without gradients (eigencam)"
                 )
-        return error
+        return None
 
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
         asks = type(self.adapter).prepare_for is not Adapter.prepare_for

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from camport.core.free_memory import free_bytes
 from camport.core.loop import traced
-from camport.errors import MemoryWarning, OutOfMemoryError, out_of_memory
+from camport.errors import MemoryWarning, OutOfMemoryError, out_of_memory, reasons
 
 LARGEST_CHUNK = 32
 """Beyond this many images in one pass nothing gets faster, on a CPU as a rule it gets slower."""
@@ -40,8 +40,7 @@ def warn_if_short(images: Tensor, chunk: int) -> None:
 
 
 def _advice(images: Tensor, chunk: int | None, error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
+    *_, error = reasons(error, handled=False)
     said = (str(error).strip().splitlines() or [""])[0][:200]
     free = f"{free_bytes(images.device) >> 20} MB of {images.device} are free"
     fewer = "fewer or smaller images at once" if len(images) > 1 else "smaller images"

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from torch import nn
 
-from camport.errors import ExportError
+from camport.errors import ExportError, reasons
 
 OWN = ("torch", "camport")
 """Packages whose modules and functions are passed over: they are how the model's code is run, not what it is."""
@@ -30,11 +30,9 @@ def blamed(error: BaseException) -> str:
 
     Empty where no module's code was at work.
     """
-    last: BaseException | None = error
     place = ""
-    while last is not None:
-        place = _innermost(last.__traceback__) or place
-        last = last.__cause__
+    for reason in reasons(error, handled=False):
+        place = _innermost(reason.__traceback__) or place
     operator = re.search(r"\b(aten|torchvision|prims)[.:]+\w+(\.\w+)?", f"{error} {error.__cause__ or ''}")
     if not place:
         return f" ({operator[0]})" if operator else ""

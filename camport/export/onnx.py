@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camport.errors import ExportError
+from camport.errors import ExportError, reasons
 from camport.export import translations
 from camport.export.capture import Captured, DynamicAxes
 from camport.export.operator_registry import kept_registry
@@ -146,7 +146,6 @@ def _name_axes(model: Any, axes: DynamicAxes) -> None:
 
 def _first_line(error: BaseException) -> str:
     """The innermost cause in one line: torch.onnx wraps it in pages."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    *_, error = reasons(error, handled=False)
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"

@@ -12,9 +12,10 @@ LONGEST = 200
 """Characters of a text: names are drawn and printed, and a foreign file may hold any."""
 
 _TEXTS, _NUMBER = "a list of texts", "a number"
+_ANSWERS = "a list of texts or an object"  # the answers by class, or how a written one is scored
 _OPTIONS = {
     "vocabulary": _TEXTS,
-    "answers": _TEXTS,
+    "answers": _ANSWERS,
     "prompt": "a list of whole numbers",
     "end": "a whole number",
     "pad": "a whole number",
@@ -30,6 +31,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "a list of whole numbers": lambda v: isinstance(v, list) and all(map(_whole, v)),
     "a whole number": lambda v: _whole(v),
     _NUMBER: lambda v: _whole(v) or isinstance(v, float),
+    _ANSWERS: lambda v: isinstance(v, dict) or _KINDS[_TEXTS](v),
     "an object": lambda v: isinstance(v, dict),
     "a text": lambda v: isinstance(v, str),
 }

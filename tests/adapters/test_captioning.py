@@ -60,7 +60,7 @@ def test_the_score_may_be_the_logit():
     z = seeded(CaptionNet())(X, TOKENS)
     wanted = [z[i, 1, TOKENS[i, 2]] + z[i, 2, TOKENS[i, 3]] for i in range(2)]
     assert torch.allclose(explanation.score.double(), torch.stack(wanted).detach(), atol=1e-5)
-    with pytest.raises(InputError, match="score_as is 'probability'; it is log_probability or logit"):
+    with pytest.raises(InputError, match="score_as is 'probability'; it is one of log_probability, logit"):
         CaptioningAdapter(score_as="probability")
 
 

@@ -100,7 +100,7 @@ def test_the_command_line(tmp_path, capsys):
     assert main(["layers", "-m", path, "--input", "im_scale=2,-3"]) == 0
     assert "relu" in capsys.readouterr().out
     assert main([*command, "--input", "im_scale=two"]) == 2
-    assert "--input im_scale=two: could not convert" in capsys.readouterr().err
+    assert "could not convert string to float: 'two'; write NAME=NUMBER" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
