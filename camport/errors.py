@@ -8,7 +8,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -231,11 +231,12 @@ def silenced(category: type[Warning] = CamportWarning) -> Iterator[None]:
     try:
         yield
     finally:
-        block.open = False  # another thread's catch_warnings may bring the filter back later
-        for i, other in enumerate(warnings.filters):
-            if other is entry:
-                del warnings.filters[i]  # type: ignore[attr-defined]
-                break
+        block.open = False
+        filters: list[Any] = warnings.filters  # type: ignore[assignment]
+        # another thread's catch_warnings may have brought back what was ended while it was open
+        for ended in [f for f in filters if isinstance(f[1], _OfThisBlock) and not f[1].open]:
+            with suppress(ValueError):  # another thread was faster; remove is one step, unlike a search and del
+                filters.remove(ended)
 
 
 def nearest(name: str, choices: Iterable[str], n: int = 3) -> list[str]:

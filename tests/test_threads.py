@@ -15,6 +15,7 @@ from torch import nn
 import camport
 from camport.errors import CamportWarning, FlatMapWarning, silenced
 from camport.export import to_onnx
+from camport.export.quiet import quiet
 from camport.models import yolo
 from camport.runtime import load, open_image
 from tests.nets import GapNet, seeded
@@ -97,6 +98,8 @@ def test_exports_wait_for_each_other_and_all_succeed(tmp_path):
         expected = bound(images, torch.tensor([1, 2])).heatmap
         torch.testing.assert_close(torch.from_numpy(explained.heatmap), expected, atol=1e-4, rtol=0)
 
+    with silenced():
+        export()  # beartype, which is in tests alone, exchanges filters while it decorates what is imported
     assert not beside(export, threads=4, times=1)
 
 
@@ -194,3 +197,44 @@ def test_another_threads_checkpoints_are_read_as_before(tmp_path):
             torch.load(tmp_path / "object.pt")
     assert "weights_only" in found[0]
     assert loader.torch is torch
+
+
+def test_pytorchs_own_filters_are_not_those_of_others():
+    with quiet():
+        other = torch.export._unlift.warnings
+        with other.catch_warnings():
+            other.simplefilter("ignore")
+            filters = list(warnings.filters)
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(other.catch_warnings))
+        thread.start()
+        thread.join()
+    assert ("ignore", None, Warning, None, 0) not in filters
+    assert seen == [warnings.catch_warnings]
+    assert torch.export._unlift.warnings is warnings
+
+
+def test_silence_ends_in_any_order():
+    """What another thread's catch_warnings brought back goes with the next block; no filter of others goes."""
+    mine = ("ignore", None, ResourceWarning, None, 7)
+    with warnings.catch_warnings():
+        warnings.filters.insert(0, mine)
+        before = list(warnings.filters)
+
+        def work():
+            for _ in range(300):
+                with silenced(), silenced(FlatMapWarning):
+                    pass
+
+        running = [threading.Thread(target=work) for _ in range(8)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        assert warnings.filters == before
+        with silenced():
+            kept = list(warnings.filters)
+        warnings.filters[:] = kept
+        with silenced():
+            pass
+        assert warnings.filters == before

@@ -99,4 +99,6 @@ def _shown(kind: Any) -> str:
         return "None"
     if Callable in (kind, origin):
         return "a callable"
+    if kind is float:
+        return "a number"
     return kind.__name__ if isinstance(kind, type) and not inner else str(kind).replace("typing.", "")

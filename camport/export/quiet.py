@@ -1,11 +1,13 @@
 """One export at a time, without the exporter's own messages."""
 
 import logging
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from camport.errors import silenced
 
@@ -38,6 +40,44 @@ class _OfThisThread(logging.Filter):
         return not inside or threading.get_ident() != self._thread
 
 
+class _Warnings:
+    """Stands for the module `warnings`: on the thread that made it, filters are not exchanged."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._own: dict[str, Any] = {"catch_warnings": _caught, "simplefilter": _skipped, "filterwarnings": _skipped}
+
+    def __getattr__(self, name: str) -> Any:
+        own = self._own.get(name) if threading.get_ident() == self._thread else None
+        return own or getattr(warnings, name)
+
+
+def _caught(*, record: bool = False, **options: Any) -> AbstractContextManager[Any]:
+    return warnings.catch_warnings(record=True, **options) if record else nullcontext()
+
+
+def _skipped(*arguments: Any, **options: Any) -> None:
+    pass
+
+
+@contextmanager
+def _filters_kept() -> Iterator[None]:
+    """PyTorch ignores its own warnings here and there by filters of the whole process, which others would lack.
+
+    This thread is silenced already, so that no filter is needed while the modules of PyTorch see the stand-in.
+    """
+    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "torch"]
+    found = [module for module in modules if vars(module).get("warnings") is warnings]
+    stand_in = _Warnings()
+    for module in found:
+        vars(module)["warnings"] = stand_in
+    try:
+        yield
+    finally:
+        for module in found:
+            vars(module)["warnings"] = warnings
+
+
 class _LastResort(logging.Handler):
     """What logging does with a record that no handler takes."""
 
@@ -65,7 +105,7 @@ def quiet(*names: str) -> Iterator[None]:
     for handler in handlers:
         handler.addFilter(dropped)
     try:
-        with silenced(Warning):
+        with silenced(Warning), _filters_kept():
             yield
     finally:
         for handler in handlers:

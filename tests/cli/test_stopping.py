@@ -14,6 +14,18 @@ if hasattr(signal, "SIGHUP"):
     SIGNALS.append((signal.SIGHUP, 129, "terminated"))
 
 
+@pytest.fixture
+def heard():
+    """Signals as in a terminal: a process that a shell starts in the background ignores SIGINT."""
+    own = {number: signal.getsignal(number) for number, _, _ in SIGNALS}
+    for number in own:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in own.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("number", "status", "said"), SIGNALS)
 def test_a_signal_while_the_file_is_written(
     camport, photo: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int, said: str

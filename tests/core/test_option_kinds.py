@@ -52,7 +52,7 @@ def test_fits(value, kind, right):
         (lambda: RISE(samples="a"), InputError, r"RISE: samples is 'a'; wanted int"),
         (lambda: RISE(object()), InputError, r"RISE: \w+ is <object object"),
         (lambda: SmoothGrad(samples=1.5), InputError, "SmoothGrad: samples is 1.5; wanted int"),
-        (lambda: SmoothGrad(noise=float("nan")), InputError, "noise is nan; wanted float"),
+        (lambda: SmoothGrad(noise=float("nan")), InputError, "noise is nan; wanted a number"),
         (lambda: Occlusion(patch=b"x"), InputError, "patch is b'x'"),
         (lambda: GradCAMPlusPlus(preset="papre"), InputError, "preset is 'papre'; it is one of paper, "),
         (lambda: replace(RISE(), seed=None), InputError, "seed is None; wanted int"),
