@@ -5,12 +5,11 @@ PyTorch nor anything else that is large: names arrive when they are first used.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError as _NotFound
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 from camport.core.markers import hookimpl
 from camport.errors import CamportError, CamportWarning
+from camport.version import __version__
 
 if TYPE_CHECKING:
     from camport.binding import bind, explain
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
     from camport.core.probe import Probe
     from camport.core.registry import AdapterInfo, MethodInfo, MetricInfo, PluginInfo, adapters, methods, metrics
     from camport.core.sweep import sweep
-
-try:
-    __version__ = _version("camport")
-except _NotFound:
-    __version__ = "0"
 
 _LAZY = {
     "Adapter": "camport.core.adapter",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from camport.demo.show import show
+from camport.show.show import show
 
 IMAGES = Path(__file__).parent / "images"
 

@@ -27,7 +27,7 @@ def demo(
     try:
         import onnxruntime  # noqa: F401 - asked for before the work starts
 
-        from camport.demo.show import show
+        from camport.show.show import show
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f'{error.name} is needed: pip install "camport[torch,cpu]"') from error
     with stepping() as step:

@@ -35,6 +35,7 @@ from camport.core.unrecorded import switched_off
 from camport.core.versions import unchanged
 from camport.core.writes import WrittenError, restarted
 from camport.errors import ExportError, FlatMapWarning, LayerError, MethodError, silenced
+from camport.version import __version__
 
 
 class Bound:
@@ -165,8 +166,6 @@ class Bound:
 
     def metadata(self, images: Tensor) -> dict[str, str]:
         """The `camport.*` properties of an exported file."""
-        from camport import __version__
-
         method = {
             "name": self.explainer.name,
             "family": self.explainer.family,

@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from camport.core.replica import tensors, with_state
 from camport.export.capture import capture
 from camport.models.onnx import load_onnx
+from camport.models.onnx.catalogue import known
 from camport.models.onnx.operators.pooling import average_pool
 from camport.models.onnx.operators.quantization import dequantize_linear, quantize_linear
 from camport.models.onnx.operators.resize import resize
-from camport.models.onnx.registry import known
 from camport.models.onnx.small import Small
 from tests.models import test_operators
 from tests.models.files import real, run_runtime

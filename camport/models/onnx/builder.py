@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from camport.errors import ModelError
 from camport.models.onnx.attention import inside_attention, token_layer
 from camport.models.onnx.call import Call, Slot
+from camport.models.onnx.catalogue import find, find_small
 from camport.models.onnx.channels import channels_of
 from camport.models.onnx.constants import Constants, folded
 from camport.models.onnx.engine import engine_operator
@@ -18,7 +19,7 @@ from camport.models.onnx.kinds import kind
 from camport.models.onnx.model import OnnxModel, Plan, Step
 from camport.models.onnx.names import Names, readable
 from camport.models.onnx.node import facts_of
-from camport.models.onnx.registry import Operator, find, find_small
+from camport.models.onnx.registry import Operator
 from camport.models.onnx.scopes import enclosing, repeated
 from camport.models.onnx.small import Small
 

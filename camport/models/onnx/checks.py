@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from camport.errors import ModelError
+from camport.models.onnx.catalogue import find
 from camport.models.onnx.engine import can_run
 from camport.models.onnx.order import sort_nodes
 from camport.models.onnx.qlinear import is_integer_operator
-from camport.models.onnx.registry import find
 
 DEEPEST = 32
 """Functions of a file may call others this deep."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from camport.models.onnx.catalogue import known
 from camport.models.onnx.node import Node
-from camport.models.onnx.registry import known
 
 _KINDS: dict[str, type[Node]] = {}
 

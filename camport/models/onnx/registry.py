@@ -52,8 +52,8 @@ class Operator:
         return self.inputs[index] if index < len(self.inputs) else f"input_{index}"
 
 
-_TENSORS: dict[str, list[Operator]] = {}
-_SMALLS: dict[str, Operator] = {}
+TENSORS: dict[str, list[Operator]] = {}
+SMALLS: dict[str, Operator] = {}
 
 
 def operator(
@@ -64,7 +64,7 @@ def operator(
     def register(function: Function) -> Function:
         for name in names:
             found = Operator(name, since, function, frozenset(static), frozenset(scalar))
-            _TENSORS.setdefault(name, []).append(found)
+            TENSORS.setdefault(name, []).append(found)
         return function
 
     return register
@@ -75,32 +75,7 @@ def small_operator(*names: str) -> Callable[[Function], Function]:
 
     def register(function: Function) -> Function:
         for name in names:
-            _SMALLS[name] = Operator(name, 1, function, frozenset(), frozenset())
+            SMALLS[name] = Operator(name, 1, function, frozenset(), frozenset())
         return function
 
     return register
-
-
-def find(name: str, opset: int) -> Operator | None:
-    """The operator as it stands at `opset`."""
-    _load()
-    fitting = [known for known in _TENSORS.get(name, ()) if known.since <= opset]
-    return max(fitting, key=lambda known: known.since, default=None)
-
-
-def find_small(name: str) -> Operator | None:
-    """The operator on `Small` values."""
-    _load()
-    return _SMALLS.get(name)
-
-
-def known() -> dict[str, list[int]]:
-    """Every imported operator with the opsets at which its meaning changed."""
-    _load()
-    return {name: sorted(op.since for op in found) for name, found in sorted(_TENSORS.items())}
-
-
-def _load() -> None:
-    # the families import this module, so they are imported when first asked for
-    from camport.models.onnx import operators as operators
-    from camport.models.onnx import symbolic as symbolic

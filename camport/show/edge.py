@@ -1,6 +1,6 @@
 """The demo's second process: runs an exported explainer on the samples and proves that PyTorch is not there.
 
-python -m camport.demo.edge FILE.onnx SAMPLES_DIRECTORY OUT.npz ROUNDS THREADS
+python -m camport.show.edge FILE.onnx SAMPLES_DIRECTORY OUT.npz ROUNDS THREADS
 """
 
 import json

@@ -69,7 +69,7 @@ def show(folder: Path, step: Callable[[str], None], run_edge: RunEdge) -> float:
     Args:
         folder: where they are written.
         step: is told what is being done.
-        run_edge: as `camport.demo.show.run_edge`.
+        run_edge: as `camport.show.show.run_edge`.
 
     Raises:
         MissingDependencyError: the extra `demo` is not installed.

@@ -19,16 +19,18 @@ from PIL.Image import Image
 
 import camport
 from camport.core.bound import Bound
-from camport.demo import show_photographs, show_tasks
-from camport.demo.show_detections import why_is_it_there
+from camport.demo.networks import WEIGHTS
 from camport.errors import FlatMapWarning, MissingDependencyError, ModelError
 from camport.export import ExportReport, to_onnx
 from camport.metrics import PointingGame
 from camport.models import Loaded, load_model
 from camport.runtime import open_image
+from camport.show import photographs as of_photographs
+from camport.show import tasks as of_tasks
+from camport.show.detections import why_is_it_there
 from camport.view import Box, Cell, grid, overlay, pictured, save_image
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = WEIGHTS.parent / "samples"
 ROUNDS = 30
 HALF_CELL = 4
 """Pixels; the maps have one value for 8 x 8 of them, so they cannot point finer."""
@@ -95,7 +97,7 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
     try:
-        photographs: float | str = show_photographs.show(folder, step, run_edge)
+        photographs: float | str = of_photographs.show(folder, step, run_edge)
     except MissingDependencyError as error:
         photographs = str(error)
     loaded, scenes = load_model("demo:digits"), samples()
@@ -135,9 +137,9 @@ def tasks(scenes: list[Sample]) -> dict[str, Image]:
     pictures, labels = [scene.picture for scene in scenes], [[label for label, _ in scene.digits] for scene in scenes]
     pairs = [picture for picture, found in zip(pictures, labels, strict=True) if len(found) == 2]
     return {
-        "6-what-is-each-word.png": show_tasks.words(pairs),
-        "7-what-is-the-answer.png": show_tasks.answers(pictures[1:4], labels[1:4]),
-        "8-what-is-the-region.png": show_tasks.segments(pictures[:3], labels[:3]),
+        "6-what-is-each-word.png": of_tasks.words(pairs),
+        "7-what-is-the-answer.png": of_tasks.answers(pictures[1:4], labels[1:4]),
+        "8-what-is-the-region.png": of_tasks.segments(pictures[:3], labels[:3]),
     }
 
 
@@ -178,8 +180,8 @@ def regions(scene: Sample, size: tuple[int, ...]) -> torch.Tensor:
 
 
 def run_edge(file: Path, out: Path, samples: Path = SAMPLES, rounds: int = ROUNDS) -> dict[str, np.ndarray]:
-    """Runs `camport.demo.edge` in a process of its own."""
-    command = [sys.executable, "-m", "camport.demo.edge", str(file), str(samples), str(out), str(rounds), str(THREADS)]
+    """Runs `camport.show.edge` in a process of its own."""
+    command = [sys.executable, "-m", "camport.show.edge", str(file), str(samples), str(out), str(rounds), str(THREADS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ModelError(f"the process without PyTorch failed: {done.stderr.strip().splitlines()[-1]}")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from camport.demo import show
+from camport.show import show
 
 
 @pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 import camport
-from camport.demo import carried, show, show_photographs
+from camport.demo import carried
 from camport.errors import MissingDependencyError
 from camport.models import load_model
+from camport.show import photographs as show_photographs
+from camport.show import show
 from camport.view import overlay
 
 
