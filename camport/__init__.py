@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from camport.core.explainer import Explainer
     from camport.core.explanation import Explanation
     from camport.core.metric import Metric
+    from camport.core.model_family import ModelFamily
     from camport.core.probe import Probe
     from camport.core.registry import AdapterInfo, MethodInfo, MetricInfo, PluginInfo, adapters, methods, metrics
     from camport.core.sweep import sweep
@@ -32,6 +33,7 @@ _LAZY = {
     "Explanation": "camport.core.explanation",
     "MethodInfo": "camport.core.registry",
     "Metric": "camport.core.metric",
+    "ModelFamily": "camport.core.model_family",
     "MetricInfo": "camport.core.registry",
     "PluginInfo": "camport.core.registry",
     "Probe": "camport.core.probe",
@@ -56,6 +58,7 @@ __all__ = [
     "MethodInfo",
     "Metric",
     "MetricInfo",
+    "ModelFamily",
     "PluginInfo",
     "Probe",
     "__version__",

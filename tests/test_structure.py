@@ -20,10 +20,12 @@ LARGEST = 350
 # room -> (rooms it may import, packages it may import at the top of a module); from the ground up: design.md's arrows
 STANDARD = {"numpy", "PIL"}
 TORCH = {"torch", "jaxtyping"}
+ONNX = {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}
 BELOW = {"core", "errors"}
 ROOMS = {
     "version": (set(), set()),
     "errors": (set(), set()),
+    "late": ({"errors"}, set()),
     "files": ({"errors"}, set()),
     "view": ({"errors", "files"}, STANDARD),
     "runtime": ({"errors"}, STANDARD),
@@ -31,10 +33,10 @@ ROOMS = {
     "plugins": (BELOW, TORCH),
     "adapters": (BELOW, TORCH),
     "metrics": (BELOW, TORCH | {"numpy"}),
-    "export": (BELOW | {"files", "runtime"}, TORCH | STANDARD | {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}),
+    "export": (BELOW | {"files", "late", "runtime"}, TORCH | STANDARD | ONNX),
     "testing": (BELOW | {"export"}, TORCH | {"numpy"}),
     "demo": (BELOW | {"adapters", "runtime"}, TORCH | STANDARD),
-    "models": (BELOW | {"demo", "runtime"}, TORCH | STANDARD),
+    "models": (BELOW | {"demo", "late", "runtime"}, TORCH | STANDARD),
     "binding": ({"core", "models"}, TORCH),
     "training": (BELOW | {"metrics", "plugins"}, TORCH | {"torchvision"}),
     # camport itself: names that arrive when they are first used

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterable
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
     from camport.core.adapter import Adapter
     from camport.core.explainer import Explainer
     from camport.core.metric import Metric
+    from camport.core.model_family import ModelFamily
 
 KILL_SWITCH = "CAMPORT_DISABLE_PLUGINS"
-BUILT_IN = ("camport.plugins", "camport.adapters", "camport.metrics")
-HOOKS = {"camport_explainers": "explainer", "camport_adapters": "adapter", "camport_metrics": "metric"}
+BUILT_IN = ("camport.plugins", "camport.adapters", "camport.metrics", "camport.models.families")
+HOOKS = {
+    "camport_explainers": "explainer",
+    "camport_adapters": "adapter",
+    "camport_metrics": "metric",
+    "camport_models": "model family",
+}
 _LOCK = threading.RLock()
 
 
@@ -181,12 +188,15 @@ def _problem(kind: str, cls: Any) -> str:
     from camport.core.adapter import Adapter
     from camport.core.explainer import Explainer
     from camport.core.metric import Metric
+    from camport.core.model_family import ModelFamily
 
-    base, traits = {
+    kinds: dict[str, tuple[Any, tuple[str, ...]]] = {
         "explainer": (Explainer, ("name", "title", "paper", "family", "needs_gradients")),
         "adapter": (Adapter, ("name", "title")),
         "metric": (Metric, ("name", "title")),
-    }[kind]
+        "model family": (ModelFamily, ("name", "title")),
+    }
+    base, traits = kinds[kind]
     if not isinstance(cls, type) or not issubclass(cls, base):
         return f"which is no subclass of camport.{base.__name__}; return classes, not instances or functions"
     missing = [trait for trait in traits if not hasattr(cls, trait)]
@@ -198,6 +208,9 @@ def _problem(kind: str, cls: Any) -> str:
             return f"whose {trait} is {str(text)[:40]!r}; declare a text of at most 200 characters"
     if kind == "metric" and (problem := _problem_of_metric(cls)):
         return problem
+    name = getattr(cls, "name", "")
+    if kind == "model family" and not re.fullmatch(r"\w+", name):
+        return f"whose name {name!r} cannot stand before a colon; use letters, digits and underscores"
     if inspect.isabstract(cls):
         lacking = sorted(getattr(cls, "__abstractmethods__", ()))
         return f"which is abstract: it does not implement {', '.join(lacking)}"
@@ -281,6 +294,11 @@ def explainer(name: str) -> type[Explainer]:
 def adapter(name: str) -> type[Adapter]:
     """The adapter class called `name`."""
     return registered().find("adapter", name)
+
+
+def model_families() -> dict[str, type[ModelFamily]]:
+    """All families of models by name."""
+    return {name: owned.cls for name, owned in registered().classes["model family"].items()}
 
 
 def metric(name: str) -> type[Metric]:

@@ -1,7 +1,7 @@
 """The hooks a plugin may implement. They are called when things are composed, never inside a forward pass.
 
 A distribution names a module in the entry-point group `camport`; that module holds functions of these names, each
-marked with `@camport.hookimpl`. The built-in explainers, adapters and metrics come through the same hooks.
+marked with `@camport.hookimpl`. What is built in comes through the same hooks.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from camport.core.adapter import Adapter
     from camport.core.explainer import Explainer
     from camport.core.metric import Metric
+    from camport.core.model_family import ModelFamily
 
 
 @hookspec
@@ -30,3 +31,8 @@ def camport_adapters() -> Iterable[type[Adapter]]:  # type: ignore[empty-body]
 @hookspec
 def camport_metrics() -> Iterable[type[Metric]]:  # type: ignore[empty-body]
     """Returns the metric classes to add; each has a `name` nobody else uses."""
+
+
+@hookspec
+def camport_models() -> Iterable[type[ModelFamily]]:  # type: ignore[empty-body]
+    """Returns the families of models to add: `--model NAME:...` and `camport.models.load_model("NAME:...")`."""

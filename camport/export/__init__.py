@@ -4,8 +4,9 @@
 PyTorch and onnx are imported when a name is first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from camport.late import late
 
 if TYPE_CHECKING:
     from camport.export.engine import to_onnx as to_onnx
@@ -25,19 +26,7 @@ _HOMES = {
 __all__ = ["ExportReport", "OutputParity", "to_onnx", "to_pt2", "to_torchscript"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(_HOMES[name]), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("camport"):
-            raise
-        from camport.errors import MissingDependencyError
-
-        raise MissingDependencyError(
-            f'camport.export.{name} needs {error.name}: pip install "camport[torch]"'
-        ) from error
+__getattr__ = late(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -1,32 +1,30 @@
 """`SPEC` -> model: which family it names, and handing it to that family's loader."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from camport.core.registry import model_families
 from camport.errors import InputError, UnknownNameError
-from camport.models import callables, demo, hf, timm, torchvision, yolo
+from camport.models import callables
 from camport.models.loaded import Loaded
 
-SPECS: dict[str, str] = {
-    "torchvision:NAME": "torchvision's models, e.g. torchvision:resnet50",
-    "timm:NAME": "timm's models, e.g. timm:convnextv2_nano",
-    "hf:NAME": "transformers image classifiers, a name on the hub or a local directory",
+_OTHERS = {
     "package.module:callable": "a function or class without arguments that makes the model",
-    "ultralytics:FILE": "a checkpoint (.pt) or network (.yaml) of the ultralytics package, where you installed it",
-    "yolov5:FILE": "likewise of the yolov5 package",
-    "demo:NAME": "the networks shipped with camport, e.g. demo:digits; demo:imagenet, a trained ImageNet classifier",
     "FILE.onnx": "an exported network, rebuilt as torch operations; it needs no --weights",
 }
-"""Every form of SPEC with its meaning."""
 
-_LOADERS: dict[str, Callable[[str, Path | None, bool], Loaded]] = {
-    "torchvision": torchvision.load,
-    "timm": timm.load,
-    "hf": hf.load,
-    "demo": demo.load,
-}
+
+def specs() -> dict[str, str]:
+    """Every form of SPEC with its meaning, those of plugins among them."""
+    return {f"{name}:{family.form}": family.title for name, family in model_families().items()} | _OTHERS
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SPECS":  # as of 0.1
+        return specs()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_model(
@@ -40,7 +38,7 @@ def load_model(
     """Loads the model that `spec` names.
 
     Args:
-        spec: one of the forms in `SPECS`.
+        spec: one of the forms in `specs()`.
         weights: a .safetensors or state-dict file; "none" for random weights; None for the published ones, which
             are downloaded.
         trust_checkpoint: load a checkpoint that holds Python objects, as YOLO packages write them. It may run any code.
@@ -62,19 +60,18 @@ def load_model(
         raise InputError(f"inputs are given values in an .onnx file, and {spec!r} is none; wrap the model in a module")
     family, colon, name = spec.partition(":")
     if not colon or not family or not name:
-        raise InputError(f"model {spec!r} is no SPEC; {_checkpoint(spec)}it is one of {', '.join(SPECS)}")
+        raise InputError(f"model {spec!r} is no SPEC; {_checkpoint(spec)}it is one of {', '.join(specs())}")
     pretrained = weights is None
-    if family in yolo.PACKAGES:
-        return yolo.load(family, name, file, trust_checkpoint)
-    if family in _LOADERS:
-        return _LOADERS[family](name, file, pretrained)
+    known = model_families()
+    if family in known:
+        return known[family]().load(name, file, pretrained=pretrained, trust_checkpoint=trust_checkpoint)
     if re.fullmatch(r"yolo[-_]?v?\d*\w*", family.lower()):
         raise InputError(
             f"unknown model family {family!r}; YOLOv8 to 12 are loaded by ultralytics:FILE, YOLOv5 by yolov5:FILE, and "
             "any other as FILE.onnx"
         )
     if "." not in family and not callables.exists(family):
-        raise UnknownNameError("model family", family, [*_LOADERS, *yolo.PACKAGES])
+        raise UnknownNameError("model family", family, known)
     return callables.load(family, name, file)
 
 

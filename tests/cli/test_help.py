@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from camport.cli.app import app
-from camport.models.spec import SPECS
+from camport.models.spec import specs
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -22,7 +22,7 @@ def test_no_bracket_is_swallowed(camport, name) -> None:
 
 def test_every_form_of_spec_is_named(camport) -> None:
     shown = re.sub(r"[\s│]", "", camport("export", "--help").out)
-    assert [spec for spec in SPECS if spec not in shown] == []
+    assert [spec for spec in specs() if spec not in shown] == []
     assert "uint8[b,h,w,3]." in shown
 
 

@@ -7,6 +7,7 @@ from torch import nn
 import camport
 from camport.core.registry import KILL_SWITCH, Registry
 from camport.errors import PluginWarning, UnknownNameError
+from camport.models import load_model, specs
 from camport.plugins import GradCAM
 
 
@@ -182,3 +183,36 @@ def test_what_a_metric_declares_is_checked(traits, match):
 def test_a_metric_comes_through_the_same_door():
     registry = Registry([EntryPoint("third", module("camport_metrics", [Number]))])
     assert registry.find("metric", "number") is Number
+
+
+class Family(camport.ModelFamily):
+    name, title, form = "mylib", "mylib's models, e.g. mylib:one", "MODEL"
+
+    def load(self, name, weights, *, pretrained, trust_checkpoint):
+        return camport.models.Loaded(
+            nn.Linear(2, len(name)), labels=(str(weights), str(pretrained), str(trust_checkpoint))
+        )
+
+
+@pytest.mark.parametrize(
+    ("traits", "match"),
+    [
+        ({"name": "my:lib"}, "'my:lib' cannot stand before a colon"),
+        ({"title": 3}, "whose title is '3'; declare a text"),
+        ({"load": camport.ModelFamily.load}, "abstract: it does not implement load"),
+        ({"name": "timm"}, "model family name 'timm' is taken by plugin 'camport.models.families' of camport"),
+    ],
+)
+def test_what_a_family_of_models_declares_is_checked(traits, match):
+    refused(module("camport_models", [type("Wrong", (Family,), traits)]), match)
+
+
+def test_a_family_of_models_is_a_spec(monkeypatch):
+    registry = Registry([EntryPoint("third", module("camport_models", [Family]))])
+    monkeypatch.setattr("camport.core.registry.registered", lambda: registry)
+    assert specs()["mylib:MODEL"] == "mylib's models, e.g. mylib:one"
+    found = load_model("mylib:three", "none", trust_checkpoint=True)
+    assert found.model.out_features == 5
+    assert found.labels == ("None", "False", "True")
+    with pytest.raises(UnknownNameError, match="unknown model family 'mylob'; did you mean 'mylib'"):
+        load_model("mylob:three")
