@@ -33,8 +33,8 @@ def run(plan: Plan, progress: Callable[[int, int, str], None] = lambda done, tot
         command = [sys.executable, "-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE)]
         command += ["-p", "pytest_benchmark.plugin", f"--benchmark-json={target}", f"--plan={planned}"]
         command += [f"--benchmark-storage=file://{folder}/storage", str(HERE / "test_cost.py")]
-        # other plugins, and what the user's shell adds, would be timed
-        kept = {k: v for k, v in os.environ.items() if k not in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
+        # other plugins would be timed, and a worker of pytest-xdist, which may be the caller, measures nothing
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         environment = kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         said: list[str] = []
         with subprocess.Popen(
@@ -60,5 +60,6 @@ def run(plan: Plan, progress: Callable[[int, int, str], None] = lambda done, tot
 
 def _reason(said: list[str]) -> str:
     """The last thing that pytest called an error."""
-    errors = [line.strip() for line in said if line.startswith(("E  ", "ERROR", "FAILED"))]
+    raised = [line.strip() for line in said if line.startswith("E  ")]
+    errors = raised or [line.strip() for line in said if line.startswith(("ERROR", "FAILED"))]
     return (errors or [line.strip() for line in said if line.strip()] or ["it said nothing"])[-1]
