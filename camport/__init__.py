@@ -82,7 +82,9 @@ def __getattr__(name: str) -> Any:
             raise
         from camport.errors import MissingDependencyError
 
-        raise MissingDependencyError(f'camport.{name} needs {error.name}: pip install "camport[torch]"') from error
+        raise MissingDependencyError(
+            f'{error.name} is needed for camport.{name}: pip install "camport[torch]"'
+        ) from error
     globals()[name] = value
     return value
 

@@ -23,6 +23,8 @@ def late(room: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("camport"):
                 raise
-            raise MissingDependencyError(f'{room}.{name} needs {error.name}: pip install "camport[torch]"') from error
+            raise MissingDependencyError(
+                f'{error.name} is needed for {room}.{name}: pip install "camport[torch]"'
+            ) from error
 
     return find
