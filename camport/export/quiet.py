@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 from camport.errors import silenced
@@ -66,8 +67,9 @@ def _filters_kept() -> Iterator[None]:
 
     This thread is silenced already, so that no filter is needed while the modules of PyTorch see the stand-in.
     """
-    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "torch"]
-    found = [module for module in modules if vars(module).get("warnings") is warnings]
+    known = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "torch"]
+    # None stands there for a module whose import somebody forbade
+    found = [module for module in known if isinstance(module, ModuleType) and vars(module).get("warnings") is warnings]
     stand_in = _Warnings()
     for module in found:
         vars(module)["warnings"] = stand_in
