@@ -4,11 +4,11 @@
 PyTorch nor anything else that is large: names arrive when they are first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from camport.core.markers import hookimpl
 from camport.errors import CamportError, CamportWarning
+from camport.late import late
 from camport.version import __version__
 
 if TYPE_CHECKING:
@@ -72,19 +72,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY and name not in _ROOMS:
-        raise AttributeError(f"module 'camport' has no attribute {name!r}")
-    try:
-        value = import_module(f"camport.{name}") if name in _ROOMS else getattr(import_module(_LAZY[name]), name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("camport"):
-            raise
-        from camport.errors import MissingDependencyError
+_find = late(__name__, _LAZY, _ROOMS)
 
-        raise MissingDependencyError(
-            f'{error.name} is needed for camport.{name}: pip install "camport[torch]"'
-        ) from error
+
+def __getattr__(name: str) -> Any:
+    value = _find(name)
     globals()[name] = value
     return value
 

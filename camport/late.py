@@ -7,19 +7,20 @@ from typing import Any
 from camport.errors import MissingDependencyError
 
 
-def late(room: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+def late(room: str, homes: Mapping[str, str], rooms: tuple[str, ...] = ()) -> Callable[[str], Any]:
     """A module's `__getattr__`.
 
     Args:
         room: the module, e.g. "camport.export".
         homes: the module of each name.
+        rooms: names that are modules themselves.
     """
 
     def find(name: str) -> Any:
-        if name not in homes:
+        if name not in homes and name not in rooms:
             raise AttributeError(f"module {room!r} has no attribute {name!r}")
         try:
-            return getattr(import_module(homes[name]), name)
+            return import_module(f"{room}.{name}") if name in rooms else getattr(import_module(homes[name]), name)
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("camport"):
                 raise

@@ -40,7 +40,7 @@ ROOMS = {
     "binding": ({"core", "models"}, TORCH),
     "training": (BELOW | {"metrics", "plugins"}, TORCH | {"torchvision"}),
     # camport itself: names that arrive when they are first used
-    "": ({"core", "errors", "version"}, set()),
+    "": ({"core", "errors", "late", "version"}, set()),
     # applications
     "evaluation": (BELOW | {"demo", "files", "runtime", "view"}, TORCH | STANDARD),
     "bench": (BELOW | {"", "evaluation", "export", "models", "plugins"}, TORCH | {"pytest"}),

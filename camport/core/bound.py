@@ -92,7 +92,8 @@ class Bound:
         """
         with within_memory(images, self.chunk) if isinstance(images, Tensor) else nullcontext():
             images = check_images(images, self.model)
-        if (lists := target is None and self.adapter.lists) and images.shape[0] > 1:
+        lists = target is None and self.adapter.lists
+        if lists and images.shape[0] > 1:
             return joined([self(image[None], progress=progress) for image in images])
         return self._explained(images, self._prepared(target, images), lists, progress)
 

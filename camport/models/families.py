@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,40 +13,37 @@ if TYPE_CHECKING:
     from camport.models.loaded import Loaded
 
 
-class Torchvision(ModelFamily):
-    """torchvision's models with published weights, weights of a file, or random ones."""
-
-    name, title = "torchvision", "torchvision's models, e.g. torchvision:resnet50"
+class _Library(ModelFamily):
+    """A family whose loader is the module of its name, with published weights, weights of a file, or random ones."""
 
     def load(self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool) -> Loaded:
         """As `ModelFamily.load`."""
-        from camport.models import torchvision
-
-        return torchvision.load(name, weights, pretrained)
+        return import_module(f"camport.models.{self.name}").load(name, weights, pretrained)
 
 
-class Timm(ModelFamily):
+class Torchvision(_Library):
+    """torchvision's models."""
+
+    name, title = "torchvision", "torchvision's models, e.g. torchvision:resnet50"
+
+
+class Timm(_Library):
     """timm's models."""
 
     name, title = "timm", "timm's models, e.g. timm:convnextv2_nano"
 
-    def load(self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool) -> Loaded:
-        """As `ModelFamily.load`."""
-        from camport.models import timm
 
-        return timm.load(name, weights, pretrained)
-
-
-class HuggingFace(ModelFamily):
+class HuggingFace(_Library):
     """transformers' image classifiers."""
 
     name, title = "hf", "transformers image classifiers, a name on the hub or a local directory"
 
-    def load(self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool) -> Loaded:
-        """As `ModelFamily.load`."""
-        from camport.models import hf
 
-        return hf.load(name, weights, pretrained)
+class Demo(_Library):
+    """The networks shipped with camport, and the ImageNet classifier of its demo."""
+
+    name = "demo"
+    title = "the networks shipped with camport, e.g. demo:digits; demo:imagenet, a trained ImageNet classifier"
 
 
 class Ultralytics(ModelFamily):
@@ -65,19 +63,6 @@ class YOLOv5(Ultralytics):
     """Likewise of the yolov5 package."""
 
     name, title = "yolov5", "likewise of the yolov5 package"
-
-
-class Demo(ModelFamily):
-    """The networks shipped with camport, and the ImageNet classifier of its demo."""
-
-    name = "demo"
-    title = "the networks shipped with camport, e.g. demo:digits; demo:imagenet, a trained ImageNet classifier"
-
-    def load(self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool) -> Loaded:
-        """As `ModelFamily.load`."""
-        from camport.models import demo
-
-        return demo.load(name, weights, pretrained)
 
 
 @hookimpl
