@@ -114,7 +114,8 @@ def test_what_goes_wrong_is_one_line(refused, options, reason):
 
 
 @pytest.mark.everything
-def test_a_run_from_end_to_end(camport, tmp_path):
+def test_a_run_from_end_to_end(camport, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")  # as where tests are run in several processes
     command = ("bench", "-m", "demo:digits", "--method", "gradcam@layer2", "--method", "attention_rollout")
     done = camport(*command, "--batch", 2, "--seconds", 0.2, "--memory", "-o", "t.md")
     assert done.status == 0, done.err
