@@ -26,7 +26,7 @@ export class Explainer {
     const json = (key, otherwise) => JSON.parse(metadata[`camport.${key}`] ?? JSON.stringify(otherwise));
     this.ort = ort;
     this.session = session;
-    this.method = json("method", { name: "?" }).name;
+    ({ name: this.method, family: this.family } = json("method", { name: "?" }));
     this.layer = json("layer", []).join(", ");
     this.labels = json("labels", null);
     this.preprocess = { ...DEFAULTS, ...json("preprocess", {}) };
@@ -272,6 +272,23 @@ function spread({ image, network, resized, origin }, axis) {
     const total = weights.reduce((a, b) => a + b, 0);
     return { first, weights: weights.map((w) => w / total) };
   });
+}
+
+const SIGNED = 0.25; // as in camport.view.gradient, whose percentiles these are
+
+/** A map as pictures show it, as camport.view.pictured: pixel gradients saturate beyond their 99th percentile. */
+export function pictured(map, family) {
+  if (family !== "input-gradient") return map;
+  const unit = map.data.map((v) => Math.min(1, Math.max(0, v)));
+  const awake = unit.filter((v) => v > 0).sort();
+  const percentile = (share) => {
+    const at = share * (awake.length - 1);
+    const below = awake[Math.floor(at)];
+    return below + (awake[Math.ceil(at)] - below) * (at - Math.floor(at));
+  };
+  const high = awake.length ? percentile(0.99) : 1;
+  const low = awake.length && percentile(0.01) > SIGNED * high ? percentile(0.5) : 0;
+  return { ...map, data: unit.map((v) => Math.min(1, Math.max(0, (v - low) / (high - low || 1)))) };
 }
 
 /** RGBA bytes of a picture with a map's colours over it, as camport.view.overlay: colour where it is hot. */
