@@ -3,8 +3,10 @@
 Without a terminal it is said on stdout: stderr is kept for the one line of an error, which scripts read.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -55,16 +57,19 @@ def stepping() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar with the time left on a terminal, a line for every tenth elsewhere; yields (done, total, at work)."""
+    """A bar on a terminal, a line for every tenth elsewhere, both with the time left; yields (done, total, at work)."""
     console = Console(stderr=True)
     if not console.is_terminal:
         say(f"{what} ...")
-        said = [0]
+        said, start = 0, None
 
         def line(done: int, total: int, name: str) -> None:
-            if done * 10 // total > said[0]:
-                said[0] = done * 10 // total
-                say(f"{done} of {total} steps")
+            nonlocal said, start
+            now = time.monotonic()
+            start = start or (done, now)  # what a record held before took no time
+            if done * 10 // total > said:
+                said = done * 10 // total
+                say(f"{done} of {total} steps{_left(done - start[0], total - done, now - start[1])}")
 
         yield line
         return
@@ -79,3 +84,8 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
         yield lambda done, total, name: progress.update(
             task, completed=done, total=total, description=printable(name or what)
         )
+
+
+def _left(done: int, open_: int, seconds: float) -> str:
+    """The time that the open steps take at the pace of those done; nothing where there is no pace or no step."""
+    return f", {timedelta(seconds=round(seconds / done * open_))} left" if done and open_ else ""

@@ -2,7 +2,9 @@
 
 import io
 import re
+from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
 from camport.cli import working
@@ -35,3 +37,21 @@ def test_elsewhere_one_line_says_what_is_done(camport, photo, tmp_path):
     assert done.status == 0, done
     assert done.out.startswith("explaining 1 image by scorecam with demo:gap-pool ...\n")
     assert not done.err
+
+
+@pytest.mark.parametrize(
+    ("first", "lines"),
+    [
+        (0, ["1 of 4 steps, 0:03:00 left", "2 of 4 steps, 0:02:00 left", "3 of 4 steps, 0:01:00 left", "4 of 4 steps"]),
+        (2, ["2 of 4 steps", "3 of 4 steps, 0:01:00 left", "4 of 4 steps"]),
+    ],
+    ids=["from the start", "going on from a record"],
+)
+def test_elsewhere_each_tenth_says_how_long_it_takes(first, lines, monkeypatch, capsys):
+    """A step takes a minute here; steps that a record holds took no time and are no pace."""
+    clock = iter(range(0, 600, 60))
+    monkeypatch.setattr(working, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with working.counting("measuring") as progress:
+        for done in range(first, 5):
+            progress(done, 4, "gradcam")
+    assert capsys.readouterr().out.splitlines() == ["measuring ...", *lines]
