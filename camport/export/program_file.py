@@ -16,6 +16,7 @@ from camport.core.loop import limited
 from camport.core.memory import within_memory
 from camport.errors import ExportError, UnknownNameError
 from camport.export.capture import Captured, DynamicAxes
+from camport.export.forgotten import forgotten
 from camport.export.graph import state_of
 from camport.export.half import HALF, Half, halve
 from camport.export.kinds import check_graph, check_state
@@ -132,7 +133,7 @@ def export_program(
     target = checked_target(path)
     images = images.detach().cpu().float()
     check_state(program.state)
-    with within_memory(images), limited(CHECKED_VARIANTS) as limit, placed(target) as draft:
+    with forgotten(), within_memory(images), limited(CHECKED_VARIANTS) as limit, placed(target) as draft:
         program = select(program, images, outputs)
         state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
         traced, *checked = (2, *CHECKED_BATCHES) if dynamic != "none" else (len(images),) * 3
