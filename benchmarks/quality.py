@@ -62,50 +62,54 @@ Options other than the defaults: {settings}. Layers: {layers}.
 NOTES = """\
 ## How to read it
 
-The figures below that are not in a table are from runs of their own.
-
-- Insertion and deletion read nothing of a map but the order of its pixels. `cam` is `gradcam` with its sign here, and
-  is far ahead of it in `digits`: it orders the places that speak against the class too, where `gradcam` has zeros,
-  which stand in reading order. Wide maps (`occlusion`, `rise`, `integrated_gradients`) lead for the same reason, and
-  have the least energy in the region; narrow ones (`guided_gradcam`) the other way round. No one column says which map
-  is right.
+- Insertion and deletion read nothing of a map but the order of its pixels. `cam` is `gradcam` with its sign here,
+  and is far ahead of it in `digits`: it orders the places that speak against the class too, where `gradcam` has
+  zeros, which stand in reading order. Wide maps (`occlusion`, `rise`, `integrated_gradients`) lead for the same
+  reason, and have the least energy in the region; narrow ones (`guided_gradcam`) the other way round. No one column
+  says which map is right.
 - `feature_maps`, `eigencam`, `kpcacam`, `fem` and `dff` do not know what they were asked: their map is the same for
-  every class of a scene, so that at most one of a scene's classes can be hit (scenes over explained: 0.39). They beat
-  chance because digits, whichever, excite the layer more than the background does.
-- `deconvnet` is at chance in `digits` and `gap-full`: all that its backward pass keeps of the image is which place each
-  max-pooling took, and these networks have none. Over 8 scenes the cosine of the maps of two scenes is 1.0000 for the
-  same class; in `gap-pool`, which pools, 0.85, and it is well above chance.
-- `fullgrad` is near chance or below it: it sums magnitudes of every layer, each channel's scaled to [0,1] by itself.
-  Over 6 scenes the cosine of the maps of two classes is 0.997 and more in `digits` and 0.9997 in `gap-pool`, of two
-  scenes 0.94: it shows where a network computes, not what speaks for a class. The authors' scaling
-  (`preset="official"`) gives 0.98 and 0.96 between classes and 0.94 and 0.83 between scenes; over 30 scenes it points
-  right in 0.45 of the cases in `digits` and in 0.20 in `gap-pool`, where this one does in 0.21 and 0.07. In `gap-pool`
-  its maximum lies within 1/21 of the image's edge in 0.63 of 30 maps (0.18 of the area), in `digits` no more than by
-  chance.
-- `xrai` gives all pixels of a segment one value, and points by the one nearest to the segment's centroid. With the
-  first in reading order, at the segment's edge, it would point right in about half of the cases.
-- `sscam` suffers from its paper's noise, of standard deviation 2 on masks in [0,1]: on 4 scenes of `digits`, 5 samples,
-  it points right in 0.54 of the cases, with `sigma=0.5` in all, and its energy grows from 0.20 to 0.32.
-- Methods whose map is spread over the image (`rise`, `drise`, `occlusion`, `integrated_gradients`) point well and have
-  little energy in the boxes: stretched to [0,1], their background is far above zero.
-- `gradcam`, `hirescam` and `xgradcam` are the same map where the layer is pooled and one linear layer follows, as in
-  the three networks of convolutions. `cam` is that map too, with its sign: its maximum is the same, but stretching it
-  to [0,1] lifts places without evidence above zero, which costs energy.
-- Without a margin one map in twenty points just beside the right box: the maps of `digits` have one value for 8 x 8
-  pixels, those of `gap-pool` one for 4 x 4.
-- `gap-full` is `gap-pool` with its poolings taken out and trained on. Its maps are sharper, not better placed.
-- `vit` knows the digits best of the four (balanced accuracy 0.981) and is the hardest to explain by its activations.
-  `legrad`, which reads how the score depends on attention, points right in 0.86 of the cases and beside in 0.97;
-  `attention_rollout` does not know what it was asked, as the methods of the first note.
-- In `vit`, half of what the layer puts out is negative (0.52). `ablationcam`, `xgradcam` and `gradcam++` give a channel
-  the weight of what it adds as a whole, so that its places of the other sign count for the wrong side. Over 40 scenes,
-  at `conv_proj.conv_bn_relu_2`, behind a ReLU, `ablationcam` goes from 0.28 to 0.86 and `xgradcam` from 0.18 to 0.45,
-  although `gradcam` falls there from 0.65 to 0.36; `gradcam++` stays at 0.3. That fits, and is no proof: the two layers
-  differ in depth as well.
-- Behind a layer normalisation every place has the same mean and nearly the same magnitude (0.74 on digits, 0.73 beside
-  them), so `feature_maps` and `fem` are near chance in `vit`, and `eigencam` and `kpcacam` not far above it.
-- `dff` shows the concept with the largest share, which in `vit` is the background: its maximum lies in no box at all.
-  `DFF(concept=1)` and so on show the others.
+  every class of a scene, so that at most one of a scene's classes can be hit. Where they beat chance, digits,
+  whichever, excite the layer more than the background does.
+- `deconvnet` points right no more than by chance in `digits` and `gap-full`: all that its backward pass keeps of
+  the image is which place each max-pooling took, and these networks have none; in `gap-pool`, which pools, it is
+  well above chance. In the two without, its maps of one class are the same in all scenes (the table below).
+- `fullgrad` is near chance in the networks of convolutions: it sums magnitudes of every layer, each channel's
+  scaled to [0,1] by itself, and shows where a network computes, not what speaks for a class. With the authors'
+  scaling, `preset="official"`, maps of two classes differ by a little more.
+- `xrai` gives all pixels of a segment one value, and points by the one nearest to the segment's centroid.
+- `sscam` suffers from its paper's noise, of standard deviation 2 on masks in [0,1]. With `sigma=0.5` it points
+  right in 12 of 12 scenes of `digits` in place of 6, and its energy grows from 0.20 to 0.32: `camport evaluate -m
+  demo:digits --data demo:scenes --count 12 --method 'sscam(samples=5)' --method 'sscam(samples=5, sigma=0.5)'
+  --metric 'pointing_game(margin=4)' --metric energy_in_region -o FOLDER`.
+- Methods whose map is spread over the image (`rise`, `drise`, `occlusion`, `integrated_gradients`) point well and
+  have little energy in the boxes: stretched to [0,1], their background is far above zero.
+- `gradcam`, `hirescam` and `xgradcam` are the same map where the layer is pooled and one linear layer follows, as
+  in the three networks of convolutions. `cam` is that map too, with its sign: its maximum is the same, but
+  stretching it to [0,1] lifts places without evidence above zero, which costs energy.
+- `gap-full` is `gap-pool` with its poolings taken out and trained on. Its maps are sharper, not better placed
+  ([experiments](../docs/experiments.md)).
+- In `vit` values of both signs leave the layer, a layer normalisation. `ablationcam`, `xgradcam` and `gradcam++`
+  give a channel the weight of what it adds as a whole, so that its places of the other sign count for the wrong
+  side. By `camport evaluate -m demo:vit --data demo:scenes --count 40 --method NAME --metric
+  'pointing_game(margin=2)' --layer LAYER -o FOLDER`, at `conv_proj.conv_bn_relu_2`, behind a ReLU, `ablationcam`
+  goes from 0.25 to 0.95 and `xgradcam` from 0.10 to 0.48, although `gradcam` falls there from 0.65 to 0.48;
+  `gradcam++` falls from 0.45 to 0.35. That fits, and is no proof: the two layers differ in depth as well.
+- Behind a layer normalisation every place has the same mean and nearly the same magnitude, so `feature_maps` and
+  `fem` are near chance in `vit`, and `eigencam` and `kpcacam` not far above it. `attention_rollout` does not know
+  what it was asked; `legrad`, which reads how the score depends on attention, does.
+- `dff` shows the concept with the largest share, which is the background more often than not; `DFF(concept=1)` and
+  so on show the others.
+
+The cosine of a method's maps of two classes of one scene, and of one class in two scenes, the means over 8 scenes
+(`python -m benchmarks.quality_notes`):
+
+| method | digits | gap-pool | gap-full |
+| :--- | ---: | ---: | ---: |
+| `gradcam` | 0.0765, 0.1811 | 0.0386, 0.2153 | 0.0411, 0.1899 |
+| `deconvnet` | 0.8696, 1.0000 | 0.8419, 0.8481 | 0.7683, 1.0000 |
+| `guided_backprop` | 0.5479, 0.2091 | 0.3293, 0.2384 | 0.3940, 0.2797 |
+| `fullgrad` | 0.9962, 0.9064 | 0.9994, 0.8630 | 0.9990, 0.8762 |
+| `fullgrad(preset='official')` | 0.9733, 0.9095 | 0.9149, 0.8102 | 0.9352, 0.8511 |
 """
 
 
@@ -114,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [*NETWORKS, PHOTOGRAPHS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--scenes", type=int, default=60, help="how many held-out scenes for digits")
-    parser.add_argument("--fewer", type=int, default=30, help="and for the other networks of digits")
+    parser.add_argument("--fewer", type=int, default=16, help="and for the other networks of digits")
     parser.add_argument("--steps", type=int, default=25, help="of insertion and deletion")
     parser.add_argument("--networks", nargs="+", choices=names, default=names)
     parser.add_argument("--methods", nargs="+", help="all if left out")

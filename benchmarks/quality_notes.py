@@ -1,0 +1,65 @@
+"""How alike a method's maps of two classes of one scene are, and those of one class in two scenes.
+
+`python -m benchmarks.quality_notes` prints the table of QUALITY.md's notes.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import camport
+from benchmarks.sanity import normalised
+from camport.core import registry
+from camport.demo.networks import NETWORKS, load
+from camport.demo.scenes import make_scene
+from camport.errors import silenced
+from camport.evaluation.named import made
+
+METHODS = ("gradcam", "deconvnet", "guided_backprop", "fullgrad", "fullgrad(preset='official')")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality_notes", description=__doc__)
+    parser.add_argument("--scenes", type=int, default=8)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["digits", "gap-pool", "gap-full"])
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    print("| method | " + " | ".join(given.networks) + " |\n| :--- |" + " ---: |" * len(given.networks))
+    for method in given.methods:
+        cells = [f"{c:.4f}, {s:.4f}" for c, s in (alike(name, method, given.scenes) for name in given.networks)]
+        print(f"| `{method}` | " + " | ".join(cells) + " |", flush=True)
+    return 0
+
+
+def alike(name: str, method: str, scenes: int) -> tuple[float, float]:
+    """The mean cosine of maps of two classes of one scene, and of one class in two scenes."""
+    maps: dict[tuple[int, int], Tensor] = {}
+    for seed, label, heatmap in _maps(name, method, scenes):
+        maps[seed, label] = F.normalize(heatmap.flatten().double(), dim=0)
+    pairs = list(combinations(maps, 2))
+    classes = [float(maps[a] @ maps[b]) for a, b in pairs if a[0] == b[0]]
+    places = [float(maps[a] @ maps[b]) for a, b in pairs if a[1] == b[1]]
+    return sum(classes) / len(classes), sum(places) / len(places)
+
+
+def _maps(name: str, method: str, scenes: int) -> Iterator[tuple[int, int, Tensor]]:
+    network = NETWORKS[name]
+    bound = camport.bind(load(name), made(method, registry.explainer), layer=network.layer)
+    for seed in range(scenes):
+        scene = make_scene(seed, split="held-out", size=network.input_size)
+        labels = sorted({digit.label for digit in scene.digits})
+        images = normalised(scene, network).expand(len(labels), -1, -1, -1)
+        with silenced():
+            heatmaps = bound(images, torch.tensor(labels)).heatmap
+        yield from zip([seed] * len(labels), labels, heatmaps, strict=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
