@@ -106,7 +106,8 @@ class Adapter(Checked, ABC):
         """The target layers where the user names none, from the runs of the modules in one forward pass.
 
         A rule of an adapter's own takes runs for which `run.fits` holds: they move with the image, lie on it and lead
-        to the score. Asked again where those that were taken turn out to have no gradient, or to be the output itself.
+        to the score. Asked again where those that were taken turn out to have no gradient, to be the output itself,
+        or to lie on the image in no order that is told.
         """
         return [choose(runs)]
 

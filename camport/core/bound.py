@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,26 +16,28 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
 from camport.core.alone import check_alone
-from camport.core.calling import called, prepared
+from camport.core.bound_program import BoundProgram
+from camport.core.calling import called, prepared, rows
 from camport.core.checks import check_images, check_initialised
 from camport.core.derivative import NoPathError, wide
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
 from camport.core.heatmap import minmax
-from camport.core.kinds import explained, recorded
+from camport.core.kinds import explained
 from camport.core.layers import LayerName, Layers, parse_layers
 from camport.core.loop import Tick, limited
 from camport.core.memory import within_memory
+from camport.core.mixing import Mixed, Mixing, mixes
 from camport.core.not_finite import check_finite
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.reading import Readings
-from camport.core.replica import double_of, tensors, with_state
+from camport.core.replica import double_of
 from camport.core.settling import Settled, read, settle, warn_of_others
 from camport.core.unrecorded import switched_off
 from camport.core.versions import unchanged
 from camport.core.writes import WrittenError, restarted
-from camport.errors import ExportError, FlatMapWarning, LayerError, MethodError, silenced
+from camport.errors import DoubtWarning, ExportError, FlatMapWarning, LayerError, MethodError, silenced
 from camport.version import __version__
 
 
@@ -60,7 +63,7 @@ class Bound:
     ) -> None:
         self.model, self.explainer, self.adapter, self.chunk = model, explainer, adapter, chunk
         self.preprocess, self.labels = preprocess, labels
-        self._settled, self._readings = False, Readings()
+        self._settled, self._readings, self._mixing = False, Readings(), Mixing()
         self._classes: int | None = None  # known when a program is made
         self._layers: list[LayerName] | None = [] if not explainer.needs_layer else None
         if layer is not None and explainer.needs_layer:
@@ -95,7 +98,11 @@ class Bound:
         lists = target is None and self.adapter.lists
         if lists and images.shape[0] > 1:
             return joined([self(image[None], progress=progress) for image in images])
-        return self._explained(images, self._prepared(target, images), lists, progress)
+        given = self._prepared(target, images)
+        try:
+            return self._explained(images, given, lists, progress)
+        except Mixed:
+            return self._singly(images, given, progress)
 
     def again(self, images: Tensor, target: Mapping[str, Tensor]) -> Explanation:
         """Explains changed images with respect to what was explained in the clean ones.
@@ -107,7 +114,22 @@ class Bound:
         Raises:
             CamportError: as a call.
         """
-        return self._explained(check_images(images, self.model), target, lists=False)
+        images = check_images(images, self.model)
+        try:
+            return self._explained(images, target, lists=False)
+        except Mixed:
+            return self._singly(images, target)
+
+    def _singly(self, images: Tensor, given: Mapping[str, Tensor], progress: Tick | None = None) -> Explanation:
+        """Each image alone, of a model that mixes the images of a batch."""
+        warnings.warn(
+            f"{type(self.model).__name__} mixes the images of a batch: what it says of one depends on the others. "
+            "Each was run and explained alone",
+            DoubtWarning,
+            stacklevel=3,
+        )
+        one = [{name: value[i : i + 1] for name, value in given.items()} for i in range(images.shape[0])]
+        return joined([self._explained(images[i : i + 1], t, False, progress) for i, t in enumerate(one)])
 
     def _explained(
         self, images: Tensor, given: Mapping[str, Tensor], lists: bool, progress: Tick | None = None
@@ -158,7 +180,17 @@ class Bound:
         with silenced(FlatMapWarning), limited(2):
             # refuses what does not fit, and chooses the layer; nothing is listed, so nothing need be found in `images`
             images = check_images(images, self.model)
-            self._explained(images, self._prepared(target, images), lists=False)
+            given = self._prepared(target, images)
+            try:
+                self._explained(images, given, lists=False)
+                mixes = self._mixes(images[:1], rows(given, 1))
+            except Mixed:
+                mixes = True
+        if mixes:
+            raise ExportError(
+                f"{type(self.model).__name__} mixes the images of a batch, and a graph takes several: its map of one "
+                "would depend on the others. Explain it in PyTorch, where each image is run alone"
+            )
         example = rows(self._prepared(target, images), 1)
         with torch.no_grad(), random_state_kept(images.device, self.model):
             outputs = self.adapter.ask(double_of(self.model), images[:1].clone(), example)
@@ -209,6 +241,8 @@ class Bound:
                 raise blamed from error
             raise
         check_traits(self.explainer, probe, raw, probe.images)
+        if mixes(probe):
+            raise Mixed
         if not self._settled:
             check_alone(probe.adapter, double, probe.outputs, images, given)
         self.adapter, self._settled = probe.adapter, True
@@ -273,6 +307,7 @@ class Bound:
             progress=progress,
             lists=lists,
             readings=self._readings,
+            mixing=self._mixing,
         )
 
     def _settle(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> None:
@@ -292,59 +327,13 @@ class Bound:
         self._settled = True
 
     def _found(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> Settled:
-        return settle(lambda: double_of(self.model, explained), self.adapter, images[:1], rows(given, 1), lists)
+        fresh = partial(double_of, self.model, explained)
+        return settle(fresh, self.adapter, images[:1], rows(given, 1), lists, self._readings)
+
+    def _mixes(self, image: Tensor, given: Mapping[str, Tensor]) -> bool:
+        """Whether the model mixes the images of a batch, asked for one image that nothing else is run beside."""
+        with within_memory(image, self.chunk), random_state_kept(image.device, self.model):
+            return mixes(self._probe(self._double(), image, given), alone=True)
 
     def _shows(self, what: str, probe: Probe) -> bool:
         return self.explainer.needs_layer and what in probe.used
-
-
-class BoundProgram:
-    """A `Bound` as a pure function of the model's tensors and the graph's inputs (`camport.core.program.Program`)."""
-
-    def __init__(self, bound: Bound, example: Mapping[str, Tensor]) -> None:
-        self.bound, self.example = bound, example
-        self.inputs = ("images", *bound.adapter.inputs)
-        self.sized = bound.adapter.sized
-        self.state = tensors(bound.model)
-
-    def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
-        bound, images = self.bound, inputs["images"]
-        given = {name: value for name, value in inputs.items() if name != "images"}
-        probe = bound._probe(with_state(bound.model, state, recorded), images, given)
-        raw = bound.explainer.saliency(probe).detach()
-        heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))
-        outputs = bound.adapter.said(probe.outputs)
-        leaves = {id(v): v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor)}.values()
-        named = dict(numbered("outputs", leaves))
-        named.update(score=probe.y, heatmap=heatmap)
-        if bound._shows("activations", probe):
-            named.update(numbered("feature_maps", probe.activations))
-        if bound._shows("gradients", probe):
-            named.update(numbered("gradients", [g.detach() for g in probe.gradients]))
-        return named
-
-    def sample(self, images: Tensor, batch: int, seed: int) -> dict[str, Tensor]:
-        """Inputs of `batch` images, mixed from the given ones and noise of their statistics, with other targets."""
-        generator = torch.Generator().manual_seed(seed)
-        like = images.detach().float().cpu()
-        noise = torch.randn(batch, *like.shape[1:], generator=generator)
-        mean, std = like.mean((0, 2, 3), keepdim=True), like.std((0, 2, 3), keepdim=True, correction=0)
-        rows = torch.randint(like.shape[0], (batch,), generator=generator)
-        drawn = (0.7 * like[rows] + 0.3 * mean + 0.5 * std * noise).to(images.dtype).to(images.device)
-        with torch.no_grad():
-            double = double_of(self.bound.model)
-            outputs = self.bound.adapter.ask(double, images[:1], self.example)
-        target = self.bound.adapter.sample_for(images, outputs, batch, generator)
-        return {"images": drawn, **{k: v.to(images.device) for k, v in target.items()}}
-
-
-def rows(target: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
-    """The target of the first n images."""
-    return {name: value[:n] for name, value in target.items()}
-
-
-def numbered(name: str, values: Iterable[Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors with their graph names: name, name_1, name_2, ..."""
-    for i, value in enumerate(values):
-        yield (name if i == 0 else f"{name}_{i}"), value

@@ -106,3 +106,8 @@ def scored(
             adapter.check(detached, given)
         target = adapter.resolve(detached, adapter.listed(detached) if lists else given)
     return target, adapter.score(outputs, target)
+
+
+def rows(target: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
+    """The target of the first n images."""
+    return {name: value[:n] for name, value in target.items()}

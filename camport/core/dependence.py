@@ -120,10 +120,25 @@ def mark_still(seen: Observed, chosen: Sequence[Run]) -> bool:
     for i, run in enumerate(seen.runs):
         if i in seen.doubtful and run.output in {other.output for other in chosen}:
             seen.doubtful.discard(i)
-            tensor = seen.tensors[i]
-            run.moves = tensor.requires_grad and _gradients(tensor.abs(), seen.entries[:1])[0]
+            run.moves = _carried(seen.tensors[i], seen.entries[0])
             found = found or not run.moves
     return found
+
+
+def _carried(tensor: Tensor, image: Tensor) -> bool:
+    """Whether a tensor depends on the image: by a gradient that small factors on the way do not bring to zero.
+
+    Zeros all over tell nothing: activations that are dead on this picture, or too small for their type, are maps yet.
+    """
+    if not tensor.requires_grad:
+        return False
+    if not bool(tensor.any()):
+        return True
+    generator = torch.Generator().manual_seed(0)
+    # random weights, since a normalisation holds the sum, or the squares, of what it puts out
+    weights = torch.randn(tensor.shape, generator=generator).to(tensor.device, tensor.dtype)
+    y = (tensor * weights).sum() * torch.finfo(tensor.dtype).max ** 0.75
+    return _gradients(y, [image])[0]
 
 
 def mark_dead(seen: Observed, y: Tensor, chosen: Sequence[Run]) -> bool:

@@ -199,7 +199,9 @@ def _nothing(runs: Sequence[Run]) -> str:
     if looked:
         reasons = {
             "do not change with the image": [r for r in shaped if not r.moves],
-            "are tokens of a text or of queries": [r for r in shaped if r.moves and not r.lies],
+            "are tokens of a text or of queries, or in no order of places": [
+                r for r in shaped if r.moves and not r.lies
+            ],
             "do not lead to the score": [r for r in shaped if r.moves and r.lies and not r.leads],
             "are the output itself": [r for r in shaped if r.fits and r.dense],
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.attention_mode import AttentionMode
-from camport.core.calling import called, scored, without_graph
+from camport.core.behind import behind
+from camport.core.calling import scored, without_graph
 from camport.core.derivative import by_read, differentiate, differentiate_rows, hessian_products, wide
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
@@ -21,9 +21,9 @@ from camport.core.layout import Layout
 from camport.core.leaves import Leaf
 from camport.core.loop import Step, Tick, current_limit, current_loop, repeat, traced
 from camport.core.memory import chunk_for, warn_if_short
+from camport.core.mixing import Mixed, Mixing, mixes
 from camport.core.reading import Readings
 from camport.core.relu import ReluMode, ReluRule
-from camport.core.replay import Tail
 from camport.errors import LayerError, MethodError
 
 
@@ -42,6 +42,7 @@ class Probe:
         progress: told how far a loop is.
         lists: the target is whatever the adapter finds in the outputs, several rows for one image.
         readings: how layers lie on the image, as far as it is settled.
+        mixing: whether the model mixes the images of a batch, as far as that is found.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class Probe:
         progress: Tick | None = None,
         lists: bool = False,
         readings: Readings | None = None,
+        mixing: Mixing | None = None,
     ) -> None:
         self.double, self.adapter, self.layers = double, adapter, layers
         self._images, self._given, self._lists = images, dict(target), lists
         self.chunk, self.progress = chunk or chunk_for(images), progress
         self._ask, self.used = Layout(adapter, double), set[str]()
         self.figures, self.readings = dict[str, Tensor](), readings or Readings()
+        self.mixing = mixing or Mixing()
         self.relus_met: int | None = None
         self.runs_seen = dict[str, int]()
         self._records, self._validate = needs_gradients, validate
@@ -191,25 +194,7 @@ class Probe:
         self._run()
         if len(self.layers) != 1:
             raise LayerError(f"a tail begins at one layer, {len(self.layers)} were given: {self.layers}")
-        layer = LayerName(self.layers[0].module, self._run_index(self.layers[0]))
-        native, grid = self._row_each(self._native[0]), self._grids[0]
-        # eagerly image by image: what bypasses the layer need not have the batch on its first axis
-        parts = [slice(None)] if traced() else [slice(i, i + 1) for i in range(self.images.shape[0])]
-        ask, given = partial(called, self.adapter), self.target
-        tails = [Tail(self.double, layer, ask, self.images[p], {k: v[p] for k, v in given.items()}) for p in parts]
-
-        def behind(activations: Tensor) -> Tensor:
-            m = activations.shape[0]
-            target, scores = self._repeated(m), []
-            for rows, run in zip(parts, tails, strict=True):
-                maps = activations[:, rows].flatten(0, 1).to(native.dtype)
-                inner = grid.from_maps(maps, repeat(native[rows], m))
-                wanted = {k: v.unflatten(0, (m, -1))[:, rows].flatten(0, 1) for k, v in target.items()}
-                with torch.no_grad():
-                    scores.append(wide(self.adapter.score(run(inner, m), wanted)).unflatten(0, (m, -1)))
-            return torch.cat(scores, 1)
-
-        return behind
+        return behind(self, LayerName(self.layers[0].module, self._run_index(self.layers[0])))
 
     def input_gradient(
         self, images: Float[Tensor, "m b c H W"] | None = None, relu: ReluRule | None = None
@@ -265,6 +250,7 @@ class Probe:
             needs_gradients=True,
             chunk=self.chunk,
             readings=self.readings,
+            mixing=self.mixing,
         )
         new.used = self.used
         return new
@@ -305,6 +291,10 @@ class Probe:
             warn_if_short(self.images, min(self.chunk, codes[0].shape[0] * b))
         tick = (lambda done, of: progress(done * b, of * b)) if progress else None
         _ = self.target  # known before the loop, so that the clean images are not run in it
+        if (chunk > 1 or self._images.shape[0] > 1) and mixes(self, alone=True):
+            if self._images.shape[0] > 1:
+                raise Mixed
+            chunk = 1
         r, limit = codes[0].shape[0], current_limit()
         if limit.variants is None or r <= limit.variants:
             return current_loop()(step, codes, chunk, total, tick)

@@ -60,6 +60,7 @@ class Readings:
         target: Mapping[str, Tensor],
         adapter: Adapter,
         double: nn.Module,
+        known: bool = True,
     ) -> list[Grid]:
         """The reading of each layer.
 
@@ -70,6 +71,7 @@ class Readings:
             target: of this pass; one image may serve several rows of it.
             adapter: reads a layout from a shape and the model.
             double: the model.
+            known: False where only the shapes of `outputs` are theirs.
 
         Raises:
             LayerError: an output that is no map over the image, or not told to be one.
@@ -97,6 +99,8 @@ class Readings:
                 following = Following(double, partial(called, adapter, double, target=one), images[:1])
                 names = [layers[doubt.place] for doubt in doubts]
                 for doubt, name in zip(doubts, names, strict=True):
+                    if known:
+                        following.know(name, outputs[doubt.place][:1])
                     doubt.likely = [_placed(following, grid, f"layer {str(name)!r}") for grid in doubt.likely]
                     grid = _compared(following, names, name, doubt, outputs[doubt.place])
                     found[doubt.place] = grid
@@ -199,7 +203,6 @@ def _compared(following: Following, names: Sequence[LayerName], name: LayerName,
     """The reading that the output follows; where it tells nothing, as the nearest layer does that tells it, or the
     likeliest.
     """
-    following.know(name, output[:1])
     try:
         alone = following.output(names, name, (int(following.image.shape[3] > 1), 0))
     except ModelError:

@@ -63,7 +63,8 @@ class Run:
             embedding, and for a stored picture.
         leads: a path leads from the tensor to the explained score.
         whole: every path from the image to the score leads through the tensor: False for a branch of a sum.
-        lies: False for the tokens of a text, or a detector's queries, that an attention lets look at the image.
+        lies: False for the tokens of a text, or a detector's queries, that an attention lets look at the image, and
+            for what is read in no order of places.
         dense: behind the deepest features of a network whose output is a map: what makes that output of them.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from camport.core.derivative import wide
 from camport.core.layout import Layout
 from camport.core.loop import in_chunks
 from camport.core.memory import within_memory
+from camport.core.mixing import mixes
 from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.writes import restarted
@@ -42,6 +44,8 @@ class Scorer:
         first = probes[0]
         self.adapter, self._chunk = first.adapter, first.chunk
         self._model = model
+        if first.mixing.found:
+            self._chunk = 1  # the images of a batch are mixed
         self._double, self._ask = first.double, Layout(first.adapter, first.double)
         self.images = torch.cat([p.images for p in probes]) if len(probes) > 1 else first.images
         self.target = {k: torch.cat([p.target[k] for p in probes]) for k in first.target}
@@ -63,7 +67,14 @@ class Scorer:
             return restarted(lambda: _started(bound, part, given, lists))
 
         with aside(images, bound.model):
-            return cls(bound.model, [probe(part) for part in (images.split(1) if lists else [images])])
+            probes = [probe(part) for part in (images.split(1) if lists else [images])]
+            # any images may be scored beside one another later
+            if mixes(probes[0], alone=True) and probes[0]._images.shape[0] > 1:
+                given = bound._prepared(target, images)
+                each = [{name: value[i : i + 1] for name, value in given.items()} for i in range(len(images))]
+                pairs = list(zip(images.split(1), each, strict=True))
+                probes = [restarted(partial(_started, bound, part, one, False)) for part, one in pairs]
+            return cls(bound.model, probes)
 
     def __call__(
         self,
@@ -124,6 +135,7 @@ def _started(bound: Bound, images: Tensor, given: Mapping[str, Tensor], lists: b
     """A probe without layers that was run on the clean images."""
     bound._settle(images, given, lists)
     options: Any = {"needs_gradients": False, "validate": True, "chunk": bound.chunk, "lists": lists}
+    options["mixing"] = bound._mixing
     probe = Probe(bound._double(), bound.adapter, [], images, given, **options)
     _ = probe.target
     return probe

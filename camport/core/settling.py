@@ -14,6 +14,7 @@ from camport.core.calling import called, scored, without_graph
 from camport.core.dependence import Observed, mark_dead, mark_leading, mark_still, observe
 from camport.core.layers import LayerName, Run, named_run
 from camport.core.outputs import echoes, mark_dense
+from camport.core.reading import Readings
 from camport.errors import LayerError, ReusedLayerWarning
 
 MOST = 16
@@ -38,7 +39,12 @@ class Settled:
 
 
 def settle(
-    fresh: Callable[[], nn.Module], adapter: Adapter, image: Tensor, target: Mapping[str, Tensor], lists: bool
+    fresh: Callable[[], nn.Module],
+    adapter: Adapter,
+    image: Tensor,
+    target: Mapping[str, Tensor],
+    lists: bool,
+    readings: Readings,
 ) -> Settled:
     """Chooses the target layers from passes on one image.
 
@@ -48,15 +54,22 @@ def settle(
         image: [1,c,H,W].
         target: of this image, not resolved.
         lists: the target is whatever the adapter finds in the outputs.
+        readings: keeps how the chosen layers lie on the image.
     """
     seen = observe(fresh, lambda double, images: called(adapter, double, images, target), image)
-    adapter = adapter.settled(fresh(), without_graph(seen.outputs))
+    double = fresh()
+    adapter = adapter.settled(double, without_graph(seen.outputs))
     with torch.enable_grad():
         resolved, y = scored(adapter, seen.outputs, target, lists)
     mark_leading(seen, y)
     mark_dense(seen, without_graph(seen.outputs), lambda outputs: adapter.score(outputs, resolved), image)
+
+    def check(name: LayerName, run: Run) -> None:
+        output = image.new_zeros(()).expand(run.shape)  # what the run put out may be written into since
+        readings.of([name], [output], image, target, adapter, double, known=False)
+
     try:
-        layers = _chosen(adapter, seen, y)
+        layers = _readable(adapter, seen, y, check)
     except LayerError as error:
         return Settled(adapter, [], seen.runs, error)
     return Settled(adapter, layers, seen.runs)
@@ -67,6 +80,52 @@ def read(double: nn.Module, adapter: Adapter, image: Tensor, target: Mapping[str
     with torch.no_grad():
         outputs = called(adapter, double, image.clone(), target)
     return adapter.settled(double, outputs)
+
+
+def _readable(adapter: Adapter, seen: Observed, y: Tensor, check: Callable[[LayerName, Run], None]) -> list[LayerName]:
+    """The best layers of those of which it is told how they lie on the image: `check` raises LayerError of others."""
+    refused: dict[str, LayerError] = {}
+    while True:
+        try:
+            names = _chosen(adapter, seen, y)
+        except LayerError as error:
+            if not refused:
+                raise
+            raise _unreadable(refused) from error
+        for name in names:
+            run = named_run(seen.runs, name)
+            if run is None:
+                continue
+            try:
+                check(name, run)
+            except LayerError as error:
+                if str(name) in refused or len(refused) == MOST:  # a rule of the adapter's own, or no end to be seen
+                    raise _unreadable({**refused, str(name): error}) from error
+                refused[str(name)] = error
+                _mark_unreadable(seen.runs, run)
+                break
+        else:
+            return names
+
+
+def _mark_unreadable(runs: Sequence[Run], refused: Run) -> None:
+    """Marks the runs with a refused one's tensor, and those before it with as many tokens: they are in one order."""
+    before = True
+    for run in runs:
+        tokens = len(refused.shape) == 3 and len(run.shape) == 3 and run.shape[1] == refused.shape[1]
+        if run.output == refused.output or (before and tokens):
+            run.lies = False
+        before = before and run is not refused
+
+
+def _unreadable(refused: Mapping[str, LayerError]) -> LayerError:
+    error = next(iter(refused.values()))
+    if len(refused) == 1:
+        return error
+    return LayerError(
+        f"no layer could be chosen; {len(refused)} were looked at ({', '.join(map(repr, refused))}), and of none is it "
+        f"told how it lies on the image; the best of them: {error}"
+    )
 
 
 def _chosen(adapter: Adapter, seen: Observed, y: Tensor) -> list[LayerName]:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
-from camport.core.bound import Bound, rows
-from camport.core.calling import called
+from camport.core.bound import Bound
+from camport.core.calling import called, rows
 from camport.core.checks import check_images
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation

@@ -161,3 +161,45 @@ def test_the_encoders_end_of_a_depth_network(make, layer):
     explanation = camport.explain(stirred(make), torch.rand(1, 3, side, side), "gradcam", adapter=near)
     assert explanation.layers == (layer,)
     assert bool(explanation.gradients[0].any())
+
+
+def test_mobilevit_of_small_weights_whose_maps_underflow():
+    config = transformers.MobileViTConfig(
+        image_size=64,
+        hidden_sizes=[16, 24, 32],
+        neck_hidden_sizes=[8, 8, 8, 12, 16, 24, 32],
+        num_attention_heads=2,
+        num_labels=5,
+    )
+    torch.manual_seed(1)
+    model = transformers.MobileViTForImageClassification(config).eval()
+    assert camport.explain(model, torch.rand(1, 3, 64, 64), target=1).layers == ("mobilevit.conv_1x1_exp",)
+
+
+@pytest.mark.parametrize(
+    ("stages", "pools", "layer", "side"),
+    [((1, 2, 2, 1), 3, "blocks.5", 2), ((1, 1), 1, "blocks.1", 8), ((1, 1, 2), 2, "blocks.3.norm1", 4)],
+)
+def test_hiera_where_its_units_are_in_the_order_of_the_image(stages, pools, layer, side):
+    def make():
+        return timm.models.hiera.Hiera(
+            img_size=(64, 64),
+            embed_dim=16,
+            num_heads=1,
+            stages=stages,
+            q_pool=pools,
+            num_classes=5,
+            mask_unit_size=(2**pools, 2**pools),
+            mask_unit_attn=(True,) * len(stages),
+        )
+
+    model, x = stirred(make), torch.rand(1, 3, 64, 64)
+    explanation = camport.explain(model, x, "hirescam", 2)
+    assert explanation.layers == (layer,)
+    kept = []
+    handle = model.get_submodule(layer).register_forward_hook(lambda m, a, out: kept.append(out))
+    y = model(x)[:, 2]
+    handle.remove()
+    (gradient,) = torch.autograd.grad(y.sum(), kept[0])
+    wanted = (gradient * kept[0]).sum(2).relu().unflatten(1, (side, side)).detach()
+    assert torch.allclose(explanation.raw, wanted, rtol=1e-3, atol=1e-5 * float(wanted.amax()))

@@ -1,0 +1,63 @@
+"""A bound method as a pure function of tensors, for export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from camport.core.heatmap import minmax
+from camport.core.kinds import recorded
+from camport.core.replica import double_of, tensors, with_state
+
+if TYPE_CHECKING:
+    from camport.core.bound import Bound
+
+
+class BoundProgram:
+    """A `Bound` as a pure function of the model's tensors and the graph's inputs (`camport.core.program.Program`)."""
+
+    def __init__(self, bound: Bound, example: Mapping[str, Tensor]) -> None:
+        self.bound, self.example = bound, example
+        self.inputs = ("images", *bound.adapter.inputs)
+        self.sized = bound.adapter.sized
+        self.state = tensors(bound.model)
+
+    def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
+        bound, images = self.bound, inputs["images"]
+        given = {name: value for name, value in inputs.items() if name != "images"}
+        probe = bound._probe(with_state(bound.model, state, recorded), images, given)
+        raw = bound.explainer.saliency(probe).detach()
+        heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))
+        outputs = bound.adapter.said(probe.outputs)
+        leaves = {id(v): v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor)}.values()
+        named = dict(numbered("outputs", leaves))
+        named.update(score=probe.y, heatmap=heatmap)
+        if bound._shows("activations", probe):
+            named.update(numbered("feature_maps", probe.activations))
+        if bound._shows("gradients", probe):
+            named.update(numbered("gradients", [g.detach() for g in probe.gradients]))
+        return named
+
+    def sample(self, images: Tensor, batch: int, seed: int) -> dict[str, Tensor]:
+        """Inputs of `batch` images, mixed from the given ones and noise of their statistics, with other targets."""
+        generator = torch.Generator().manual_seed(seed)
+        like = images.detach().float().cpu()
+        noise = torch.randn(batch, *like.shape[1:], generator=generator)
+        mean, std = like.mean((0, 2, 3), keepdim=True), like.std((0, 2, 3), keepdim=True, correction=0)
+        rows = torch.randint(like.shape[0], (batch,), generator=generator)
+        drawn = (0.7 * like[rows] + 0.3 * mean + 0.5 * std * noise).to(images.dtype).to(images.device)
+        with torch.no_grad():
+            double = double_of(self.bound.model)
+            outputs = self.bound.adapter.ask(double, images[:1], self.example)
+        target = self.bound.adapter.sample_for(images, outputs, batch, generator)
+        return {"images": drawn, **{k: v.to(images.device) for k, v in target.items()}}
+
+
+def numbered(name: str, values: Iterable[Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors with their graph names: name, name_1, name_2, ..."""
+    for i, value in enumerate(values):
+        yield (name if i == 0 else f"{name}_{i}"), value
