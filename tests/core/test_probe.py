@@ -103,7 +103,7 @@ def test_loops_run_in_chunks_and_tell_how_far_they_are():
     p = probe(model, x, target=-1, chunk=4, progress=lambda done, total: seen.append((done, total)))
     codes = torch.linspace(0, 1, 5)
     got = p.each([codes], lambda c: p.score(x * c[:, None, None, None, None]))
-    assert passes == [2, 4, 4, 2]
+    assert passes == [2, 1, 1, 4, 4, 2]  # each of the two alone: do they mix?
     assert seen == [(4, 10), (8, 10), (10, 10)]
     assert torch.allclose(got[2], p.score(x[None] * codes[2])[0], atol=1e-6)
     summed = p.total([codes], lambda c: p.score(x * c[:, None, None, None, None]))
