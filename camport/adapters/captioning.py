@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.placeholders import check_placeholders, reads_placeholders
-from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, whole
+from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, weighed, whole
 from camport.adapters.speaking import (
     END_NAMES,
     START_NAMES,
@@ -139,7 +139,7 @@ class CaptioningAdapter(Adapter):
             chosen = chosen - one_hot(target["against"], z, 2)
             last = first + 1
         explained = ((place >= first) & (place < last)).to(z.dtype)
-        return (z * chosen * explained[:, :, None]).sum((1, 2))
+        return weighed(z, chosen * explained[:, :, None]).sum((1, 2))
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """p of the explained tokens together; of a contrast the logistic function."""

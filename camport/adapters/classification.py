@@ -16,6 +16,7 @@ from camport.adapters.answer import Answer, said
 from camport.adapters.class_outputs import Reading, doubts, named, reading
 from camport.adapters.detection_candidates import inverse_sigmoid
 from camport.adapters.lineage import Lineage
+from camport.adapters.reading import weighed
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid, find_grid
 from camport.core.heatmap import Size
@@ -206,7 +207,7 @@ class ClassificationAdapter(Adapter):
             else:
                 others = [torch.full_like(classes, c) for c in self._against()]
             chosen = chosen - self.strength / len(others) * sum(_one_hot(c, z) for c in others)
-        return (z * chosen).sum(1)
+        return weighed(z, chosen).sum(1)
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """softmax(z)_c, or what the model itself gives as the probability; of a binary logit the logistic function.
@@ -336,7 +337,7 @@ def _one_hot(classes: Tensor, like: Tensor) -> Tensor:
 def _similar(z: Float[Tensor, "b k"], classes: Tensor, nearest: int | None) -> Tensor:
     """The runner-up [b,1] of each image, or the classes [b,m] whose logits are nearest to that of `classes`."""
     own = _one_hot(classes, z)
-    likeness = z if nearest is None else -(z - (z * own).sum(1, keepdim=True)).abs()
+    likeness = z if nearest is None else -(z - weighed(z, own).sum(1, keepdim=True)).abs()
     found: list[Tensor] = []
     for _ in range(min(nearest or 1, z.shape[1] - 1)):
         taken = sum((_one_hot(c, z) for c in found), own)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from camport.adapters.reading import weighed
 from camport.core.loop import traced
 
 SMALLEST, NEAREST_TO_ONE = 1e-30, 2.0**-24
@@ -109,7 +110,7 @@ class Candidates:
         row = picked(self.logits, index)
         if self.labels is not None:
             return row[:, 0]
-        return (row * one_hot(classes, row.shape[1]).to(row.dtype)).sum(1)
+        return weighed(row, one_hot(classes, row.shape[1]).to(row.dtype)).sum(1)
 
 
 def _computed(part: Part) -> Tensor:

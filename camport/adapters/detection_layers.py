@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from camport.adapters.detection_pyramid import levels
+from camport.adapters.detection_pyramid import RESHAPING, levels
+from camport.core.dataflow import Dataflow
 from camport.core.grid import MAX_PREFIX, Grid, patch_size
 from camport.core.layers import LayerName, Run, Runs, choose
 
@@ -16,9 +17,9 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
 
     They are found from what is connected. The maps' own modules are explained and not the head's convolutions, at which
     a candidate's logit is a single number of a single place. A detector that asks with `queries` is explained at the
-    maps that the last module takes which takes maps of different sizes; a transformer whose queries run beside the
-    image's tokens where the last attention reads them, as other token models are; one that asks with queries of their
-    own in a decoder, at the maps before it.
+    maps that the last module takes which takes maps of different sizes, or that are joined to one row of tokens; a
+    transformer whose queries run beside the image's tokens where the last attention reads them, as other token models
+    are; one that asks with queries of their own in a decoder, at the maps before it.
     """
     dataflow = runs.dataflow if isinstance(runs, Runs) else None
     nodes = levels(runs, dataflow) if dataflow is not None and not queries else []
@@ -33,7 +34,30 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
                 found.append(makers[-1])
         if len(found) >= FEWEST:
             return [_name(runs, r) for r in dict.fromkeys(found)]
+    joined = _joined(runs, dataflow) if dataflow is not None else []
+    if joined:
+        return [_name(runs, r) for r in joined]
     return [choose(runs if _beside_tokens(runs, queries) else _before_queries(runs))]
+
+
+def _joined(runs: Sequence[Run], dataflow: Dataflow) -> list[int]:
+    """The maps of different sizes that a function joins to one row of tokens, as deformable attentions take them."""
+    maker = {run.output: i for i, run in enumerate(runs) if run.plain and run.fits and len(run.shape) == 4}
+    for value in reversed(dataflow.values):
+        if value.op not in ("cat", "concat", "concatenate") or len(value.shape) != 3:
+            continue
+        ends = [_unreshaped(dataflow, number) for number in value.sources]
+        found = [maker[end] for end in ends if end in maker]
+        if len({runs[i].shape[2:] for i in found}) == len(ends) >= FEWEST:
+            return found
+    return []
+
+
+def _unreshaped(dataflow: Dataflow, number: int) -> int:
+    """The value of which another is but a reshaping."""
+    while dataflow.values[number].op in RESHAPING and dataflow.values[number].sources:
+        number = dataflow.values[number].sources[0]
+    return number
 
 
 def trailing_queries(activation: Tensor, size: tuple[int, int], model: nn.Module, queries: int) -> Grid | None:

@@ -16,9 +16,10 @@ from camport.core.dataflow import Dataflow
 from camport.core.layers import Run
 
 # fmt: off
-_RESHAPING = frozenset([
+RESHAPING = frozenset([
     "reshape", "view", "flatten", "unflatten", "permute", "transpose", "movedim", "moveaxis", "swapaxes", "squeeze",
-    "unsqueeze", "einsum",
+    "unsqueeze", "einsum", "contiguous",
+    "__get__",  # x.mT, x.T
 ])
 # fmt: on
 _WEIGHTS = ("conv", "linear", "matmul", "__matmul__", "addmm", "bmm", "mm", "einsum", "gemm")
@@ -176,9 +177,9 @@ class _Graph:
             return False
         before = [s for s in sources if s in maps]
         if before:
-            return value.op not in _RESHAPING or any(self.values[s].shape == value.shape for s in before)
+            return value.op not in RESHAPING or any(self.values[s].shape == value.shape for s in before)
         ranks = {len(self.values[s].shape) for s in sources}
-        if value.op not in _RESHAPING and 4 in ranks:
+        if value.op not in RESHAPING and 4 in ranks:
             return False  # channels last, or the bins of a box's sides
         size = self._size(number)
         return size in near or any(

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole
+from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, weighed, whole
 from camport.core.adapter import Adapter
 from camport.core.layers import LayerName, Run, choose
 from camport.errors import InputError, ModelError
@@ -123,7 +123,7 @@ class SegmentationAdapter(Adapter):
             own = z * (2 * target["target"] - 1).to(z.dtype)[:, None, None, None]
             own = own + (1 - target["target"]).to(z.dtype)[:, None, None, None] if self.probabilities else own
         else:
-            own = (z * one_hot(target["target"], z)).sum(1, keepdim=True)
+            own = weighed(z, one_hot(target["target"], z)).sum(1, keepdim=True)
         own = _stretched(own, mask)[:, 0]
         weight = mask.to(own.dtype)
         return (own * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1e-6)

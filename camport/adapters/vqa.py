@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.asking import EMPTY, answers_to, named_answer, parts_from, patches_behind_text, question_of
-from camport.adapters.reading import found, one_hot
+from camport.adapters.reading import found, one_hot, weighed
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid
 from camport.core.heatmap import Size
@@ -118,7 +118,7 @@ class VqaAdapter(Adapter):
         chosen = one_hot(target["answer"], z)
         if self.contrast:
             chosen = chosen - one_hot(target["against"], z)
-        return (z * chosen).sum(1)
+        return weighed(z, chosen).sum(1)
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """softmax(z)_answer; of a contrast the logistic function."""

@@ -214,6 +214,7 @@ def _compared(following: Following, names: Sequence[LayerName], name: LayerName,
             raise doubt.error
         return doubt.likely[0]
     grids = [*doubt.likely, *doubt.unlikely]
+    _check_joined(following, name, grids, output)
     answers = [following.answer(names, name, grid) for grid in doubt.likely]
     best, local = _first(doubt.likely, [answer.local if answer.follows else 0.0 for answer in answers])
     if local >= CLEARLY:
@@ -236,6 +237,19 @@ def _compared(following: Following, names: Sequence[LayerName], name: LayerName,
         "one half of them does not answer to that half of the image. Tokens in the order of windows or units (Hiera, "
         f"NesT), queries and attention's matrices are such; {_REMEDY}"
     )
+
+
+def _check_joined(following: Following, name: LayerName, grids: Sequence[Grid], output: Tensor) -> None:
+    """LayerError where more tokens than a reading leaves out are moved by no part of the image: those of a text."""
+    if output.dim() != 3:
+        return
+    n = output.shape[1]
+    still = len(following.still(n))
+    if still > max(grid.prefix + grid.suffix for grid in grids):
+        raise LayerError(
+            f"layer {str(name)!r} puts out {n} tokens, and the image moves {n - still} of them alone: the others are "
+            f"a text's or queries in the same row; {_REMEDY}"
+        )
 
 
 def _placed(following: Following, grid: Grid, what: str) -> Grid:

@@ -124,7 +124,8 @@ def _unreadable(refused: Mapping[str, LayerError]) -> LayerError:
         return error
     return LayerError(
         f"no layer could be chosen; {len(refused)} were looked at ({', '.join(map(repr, refused))}), and of none is it "
-        f"told how it lies on the image; the best of them: {error}"
+        "told how it lies on the image; name one with layer=..., or use a method that needs none (saliency, rise). "
+        f"The best of them: {error}"
     )
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 import camport
-from camport.adapters import FunctionAdapter
+from camport.adapters import DetectionAdapter, FunctionAdapter
+from camport.errors import LayerError
 
 transformers = pytest.importorskip("transformers", reason='pip install "camport[oracles]"')
 timm = pytest.importorskip("timm")
@@ -203,3 +204,112 @@ def test_hiera_where_its_units_are_in_the_order_of_the_image(stages, pools, laye
     (gradient,) = torch.autograd.grad(y.sum(), kept[0])
     wanted = (gradient * kept[0]).sum(2).relu().unflatten(1, (side, side)).detach()
     assert torch.allclose(explanation.raw, wanted, rtol=1e-3, atol=1e-5 * float(wanted.amax()))
+
+
+def qwen(side):
+    """Qwen2-VL with a picture of side x side in front of three words, as a function of the picture."""
+    config = transformers.Qwen2VLConfig(
+        text_config={
+            "vocab_size": 100,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 128,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4},
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        vision_config={
+            "depth": 2,
+            "embed_dim": 16,
+            "hidden_size": 32,
+            "num_heads": 2,
+            "patch_size": 4,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "mlp_ratio": 2,
+        },
+        image_token_id=90,
+        vision_start_token_id=92,
+        vision_end_token_id=93,
+        video_token_id=91,
+    )
+    return InFront(transformers.Qwen2VLForConditionalGeneration(config), side // 4)
+
+
+class InFront(nn.Module):
+    def __init__(self, model, cells):
+        super().__init__()
+        self.model, self.cells = model, cells
+        self.register_buffer("ids", torch.tensor([[92, *[90] * (cells // 2) ** 2, 93, 5, 6, 7]]))
+
+    def forward(self, x):
+        h = w = self.cells
+        patches = x.unsqueeze(1).expand(1, 2, 3, 4 * h, 4 * w).reshape(1, 2, 3, h // 2, 2, 4, w // 2, 2, 4)
+        patches = patches.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(h * w, -1)
+        kinds = (self.ids == 90).int()
+        said = self.model(
+            input_ids=self.ids,
+            pixel_values=patches,
+            image_grid_thw=torch.tensor([[1, h, w]]),
+            attention_mask=torch.ones_like(self.ids),
+            mm_token_type_ids=kinds,
+        )
+        return said.logits[:, -1]
+
+
+def test_qwens_row_of_words_and_picture_is_no_map_even_where_it_has_a_square_number_of_tokens():
+    model, x = stirred(lambda: qwen(16)), torch.rand(1, 3, 16, 16)
+    assert model.ids.shape == (1, 9)
+    with pytest.raises(LayerError, match=r"layers.1.input_layernorm' puts out 9 tokens, and the image moves 4 of them"):
+        camport.explain(model, x, target=3)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(leaf)[:, 3].sum(), leaf)
+    found = camport.explain(model, x, "saliency", 3)
+    assert torch.allclose(found.raw, gradient.abs().amax(1), rtol=1e-3, atol=1e-5 * float(found.raw.amax()))
+
+
+class Phrases(nn.Module):
+    """Grounding DINO asked for two phrases."""
+
+    def __init__(self):
+        super().__init__()
+        swin = transformers.SwinConfig(
+            image_size=128,
+            patch_size=4,
+            embed_dim=8,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 2, 2],
+            window_size=4,
+            out_features=["stage2", "stage3", "stage4"],
+        )
+        text = transformers.BertConfig(
+            vocab_size=1200, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+        )
+        sizes = {"encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        config = transformers.GroundingDinoConfig(
+            backbone_config=swin, text_config=text, d_model=32, num_queries=10, max_text_len=16, **sizes
+        )
+        self.model = transformers.GroundingDinoForObjectDetection(config)
+        self.register_buffer("ids", torch.tensor([[101, 500, 501, 1012, 502, 1012, 102]]))
+
+    def forward(self, x):
+        ones = torch.ones_like(self.ids)
+        return self.model(pixel_values=x, input_ids=self.ids, attention_mask=ones, token_type_ids=0 * ones)
+
+
+def test_grounding_dino_at_the_levels_that_its_encoder_takes():
+    model, x = stirred(Phrases), torch.rand(1, 3, 128, 128)
+    bound = camport.bind(model, "hirescam", adapter=DetectionAdapter(classes=16, threshold=0.0, most=1))
+    found = bound(x)
+    assert found.layers == tuple(f"model.model.input_proj_vision.{i}" for i in range(4))
+    kept = []
+    handles = [m.register_forward_hook(lambda m, a, out: kept.append(out)) for m in model.model.model.input_proj_vision]
+    y = model(x).logits[0, int(found.figures["index"][0]), int(found.target[0])]
+    for handle in handles:
+        handle.remove()
+    assert torch.allclose(found.score, y)
+    for wanted, gradient in zip(torch.autograd.grad(y, kept), found.gradients, strict=True):
+        assert torch.allclose(gradient, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().amax()))

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import camport
+from camport.adapters import ClassificationAdapter
 from camport.errors import LayerError
 from tests.core.test_choice import Block, hirescam_by_hand, tower
 from tests.nets import images, seeded
@@ -77,3 +78,35 @@ def test_what_underflows_is_made_of_the_image():
                 layer.weight.mul_(1e-25)
                 layer.bias.fill_(bias if layer is model[2] else 0)
         assert camport.bind(model).settled(images(1).float()).layers[0].module == "2"
+
+
+class Merged(nn.Module):
+    """An image's tokens, packed [n,c] and merged four to one, in one row with a text's, as Qwen2-VL reads them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.patches, self.merge, self.words = nn.Linear(48, 2), nn.Linear(8, 8), nn.Embedding(20, 8)
+        self.blocks, self.fc = nn.ModuleList(Block(8) for _ in range(2)), nn.Linear(8, 2)
+        self.register_buffer("tokens", torch.arange(text)[None] % 20)
+
+    def forward(self, x):
+        patches = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(2, 3, 0, 1, 4, 5).flatten(3).flatten(0, 1).flatten(1)
+        seen = self.merge(self.patches(patches).view(-1, 8))
+        row = torch.cat([self.words(self.tokens), seen[None]], 1)
+        for block in self.blocks:
+            row = block(row)
+        return self.fc(row[:, -1])
+
+
+@pytest.mark.parametrize("text", [5, 12])  # 9 and 16 tokens in all would fit 3 x 3 and 4 x 4 places
+def test_a_texts_and_merged_tokens_in_one_row_are_no_map(text):
+    model, x = seeded(Merged(text)), images(1, (16, 16))
+    with pytest.raises(LayerError, match=r"moves 4 of them alone|fit no grid"):
+        camport.explain(model, x, target=1)
+    with pytest.raises(LayerError, match=rf"puts out {text + 4} tokens, and the image moves 4 of them alone"):
+        camport.explain(
+            model, x, target=1, layer="blocks.1.norm", adapter=ClassificationAdapter(patch_grid=SIDES[text])
+        )
+
+
+SIDES = {5: (3, 3), 12: (4, 4)}
