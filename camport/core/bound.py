@@ -186,16 +186,11 @@ class Bound:
                 mixes = self._mixes(images[:1], rows(given, 1))
             except Mixed:
                 mixes = True
-        if mixes:
-            raise ExportError(
-                f"{type(self.model).__name__} mixes the images of a batch, and a graph takes several: its map of one "
-                "would depend on the others. Explain it in PyTorch, where each image is run alone"
-            )
         example = rows(self._prepared(target, images), 1)
         with torch.no_grad(), random_state_kept(images.device, self.model):
             outputs = self.adapter.ask(double_of(self.model), images[:1].clone(), example)
             self._classes = self.adapter.classes_of(outputs)
-        return BoundProgram(self, example)
+        return BoundProgram(self, example, mixes)
 
     def metadata(self, images: Tensor) -> dict[str, str]:
         """The `camport.*` properties of an exported file."""

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from camport.core.heatmap import minmax
 from camport.core.kinds import recorded
+from camport.core.loop import traced
 from camport.core.replica import double_of, tensors, with_state
+from camport.errors import ExportError
 
 if TYPE_CHECKING:
     from camport.core.bound import Bound
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 class BoundProgram:
     """A `Bound` as a pure function of the model's tensors and the graph's inputs (`camport.core.program.Program`)."""
 
-    def __init__(self, bound: Bound, example: Mapping[str, Tensor]) -> None:
-        self.bound, self.example = bound, example
+    def __init__(self, bound: Bound, example: Mapping[str, Tensor], mixes: bool) -> None:
+        self.bound, self.example, self.mixes = bound, example, mixes
         self.inputs = ("images", *bound.adapter.inputs)
         self.sized = bound.adapter.sized
         self.state = tensors(bound.model)
@@ -40,6 +42,12 @@ class BoundProgram:
             named.update(numbered("feature_maps", probe.activations))
         if bound._shows("gradients", probe):
             named.update(numbered("gradients", [g.detach() for g in probe.gradients]))
+        # after a run, which a model that looks at values does not reach: they are its fault, and told of first
+        if self.mixes and not traced() and images.shape[0] > 1:
+            raise ExportError(
+                f"{type(bound.model).__name__} mixes the images of a batch, and a graph takes several: its map of one "
+                "would depend on the others. Explain it in PyTorch, where each image is run alone"
+            )
         return named
 
     def sample(self, images: Tensor, batch: int, seed: int) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ class OneChannel(nn.Module):
 
     def forward(self, x):
         z = self.head(self.features(x).relu())
-        z = z - z.mean()
+        z = z - z.mean((1, 2, 3), keepdim=True)
         return z.sigmoid() if self.sigmoid else z
 
 
@@ -31,7 +31,7 @@ def by_hand(y_of, sigmoid=False):
     model = seeded(OneChannel(sigmoid))
     a = model.features(X).detach().requires_grad_()
     z = model.head(a.relu())
-    z = (z - z.mean())[:, 0]
+    z = (z - z.mean((1, 2, 3), keepdim=True))[:, 0]
     y = y_of(z.sigmoid() if sigmoid else z)
     return y.detach(), torch.autograd.grad(y.sum(), a)[0]
 

@@ -42,7 +42,7 @@ class Reading(nn.Module):
     """Takes a value out of a tensor and goes on with it as a number."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * x.abs().max().item()
+        return x * (2 + 0 * x.abs().max().item())  # no image depends on the others
 
 
 class Deformed(nn.Module):
