@@ -97,6 +97,15 @@ class Following:
             return found if across.moved < found.moved / 2 else Answer(found.moved, 0.0)
         return found
 
+    def both(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> list[Answer]:
+        """How a layer's output follows the image along each axis that has several places."""
+        try:
+            maps = grid.to_maps(self.output(layers, layer, None))
+        except RuntimeError:  # read as another number of places
+            return []
+        axes = [axis for axis in (0, 1) if maps.shape[2 + axis] > 1 and self.image.shape[2 + axis] > 1]
+        return [self._told(layers, layer, grid, axis) for axis in axes]
+
     def _told(
         self, layers: Sequence[LayerName], layer: LayerName, grid: Grid, axis: int, changed: int | None = None
     ) -> Answer:

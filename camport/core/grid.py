@@ -21,6 +21,37 @@ FEWEST = 9
 
 
 @dataclass(frozen=True)
+class Turn:
+    """How maps are turned to lie on the image: mirrored first, then transposed.
+
+    Attributes:
+        transposed: height and width change places.
+        rows: the first row of the layer's maps is the last.
+        columns: likewise of its columns.
+    """
+
+    transposed: bool = False
+    rows: bool = False
+    columns: bool = False
+
+    def to_image(self, maps: Tensor) -> Tensor:
+        """Maps [...,h,w] of the layer as they lie on the image."""
+        maps = maps.flip(self._axes()) if self._axes() else maps
+        return maps.transpose(-2, -1) if self.transposed else maps
+
+    def to_layer(self, maps: Tensor) -> Tensor:
+        """The inverse."""
+        maps = maps.transpose(-2, -1) if self.transposed else maps
+        return maps.flip(self._axes()) if self._axes() else maps
+
+    def _axes(self) -> list[int]:
+        return [axis for axis, mirrored in ((-2, self.rows), (-1, self.columns)) if mirrored]
+
+
+AS_IT_IS = Turn()
+
+
+@dataclass(frozen=True)
 class Grid:
     """How a layer's output lies on the image.
 
@@ -30,15 +61,20 @@ class Grid:
         prefix: leading tokens that lie nowhere on the image (class, distillation, register tokens).
         size: (h, w) of the tokens; None for the maps, whose shape says it.
         suffix: trailing tokens that lie nowhere on the image (what a detector asks with).
+        turn: of a layer behind a flip, a quarter turn or a transposition of the image, what undoes it.
     """
 
     layout: Layout
     prefix: int = 0
     size: tuple[int, int] | None = None
     suffix: int = 0
+    turn: Turn = AS_IT_IS
 
     def to_maps(self, activation: Tensor) -> Tensor:
-        """The layer's output as [b,c,h,w], tokens that lie nowhere on the image dropped."""
+        """The layer's output as [b,c,h,w] on the image, tokens that lie nowhere on it dropped."""
+        return self.turn.to_image(self._to_maps(activation))
+
+    def _to_maps(self, activation: Tensor) -> Tensor:
         if self.layout == "nchw":
             return activation
         if self.layout == "nhwc":
@@ -50,6 +86,7 @@ class Grid:
 
     def from_maps(self, maps: Tensor, activation: Tensor) -> Tensor:
         """The inverse: maps [n,c,h,w] as a layer's output, tokens that lie nowhere taken from `activation` [n,...]."""
+        maps = self.turn.to_layer(maps)
         if self.layout == "nchw":
             return maps
         if self.layout == "nhwc":

@@ -272,8 +272,10 @@ class Probe:
             return
         leaves = [Leaf(layer, self.double, self._records) for layer in self.layers]
         try:
-            with torch.set_grad_enabled(self._records):
-                outputs = self._call(self._images.clone())  # the model may write into them
+            images = self._images.clone()  # the model may write into them
+            placing = self.readings.placing(self.layers, images)
+            with torch.set_grad_enabled(self._records), placing or nullcontext():
+                outputs = self._call(images)
                 self.runs_seen.update({leaf.layer.module: len(leaf.tensors) for leaf in leaves})
                 self._native = [leaf.output() for leaf in leaves]
                 self._note(outputs)
@@ -281,7 +283,7 @@ class Probe:
             for leaf in leaves:
                 leaf.remove()
         seen = (self.layers, self._native, self._images, self._given)
-        self._grids = self.readings.of(*seen, self.adapter, self.double)
+        self._grids = self.readings.of(*seen, self.adapter, self.double, placing)
 
     def _loop(self, codes: Sequence[Tensor], step: Step, total: bool) -> Tensor:
         b = self.images.shape[0]

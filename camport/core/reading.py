@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,7 +17,9 @@ from camport.core.grid import Grid, readings, unlikely_readings
 from camport.core.heatmap import Size
 from camport.core.layers import LayerName
 from camport.core.loop import traced
+from camport.core.placing import Placing
 from camport.core.random_state import random_state_kept
+from camport.core.turned import sought, turned
 from camport.core.widths import certain, evidence
 from camport.errors import LayerError, MethodError, ModelError
 
@@ -38,12 +41,14 @@ class _Doubt:
         likely: readings that shape and model speak for, the likeliest first; adapters give one of their own.
         unlikely: readings that are believed only where the output follows the image.
         error: what is to be said where there is no likely reading and none is followed.
+        moved: its places were moved in the forward pass, it was not seen where to.
     """
 
     place: int
     likely: list[Grid]
     unlikely: list[Grid]
     error: LayerError | None
+    moved: bool = False
 
 
 class Readings:
@@ -51,6 +56,13 @@ class Readings:
 
     def __init__(self) -> None:
         self._settled: dict[str, tuple[Grid, Size]] = {}  # "" for the attentions of the model
+
+    def placing(self, layers: Sequence[LayerName], images: Tensor) -> Placing | None:
+        """What follows the places of images through a first pass; None where all layers are settled."""
+        size = (images.shape[-2], images.shape[-1])
+        known = [self._settled.get(str(layer)) for layer in layers]
+        new = any(found is None or (found[0].size is not None and found[1] != size) for found in known)
+        return Placing(images) if new and not traced() else None
 
     def of(
         self,
@@ -61,6 +73,7 @@ class Readings:
         adapter: Adapter,
         double: nn.Module,
         known: bool = True,
+        placing: Placing | None = None,
     ) -> list[Grid]:
         """The reading of each layer.
 
@@ -72,6 +85,7 @@ class Readings:
             adapter: reads a layout from a shape and the model.
             double: the model.
             known: False where only the shapes of `outputs` are theirs.
+            placing: has followed the places of the images through this pass.
 
         Raises:
             LayerError: an output that is no map over the image, or not told to be one.
@@ -86,7 +100,16 @@ class Readings:
                 check_rows(str(layer), output, images.shape[0], *(t.shape[0] for t in target.values()))
             grid = self._known(str(layer), output, size)
             if grid is None:
+                grid, moved = _turned(str(layer), output, frame, adapter, double, module, placing)
+                if grid is not None:
+                    self._settled[str(layer)] = (grid, size)
+                    found.append(grid)
+                    continue
                 doubt = _read(i, str(layer), output, frame, adapter, double, module)
+                if doubt is None and moved:
+                    doubt = _Doubt(i, [_own(adapter, output, frame, double, module, str(layer))], [], None)
+                if doubt is not None:
+                    doubt.moved = moved
                 if doubt is None or traced():
                     grid = _own(adapter, output, frame, double, module, str(layer))
                     self._settled[str(layer)] = (grid, size)
@@ -172,6 +195,28 @@ def _own(adapter: Adapter, output: Tensor, size: Size, double: nn.Module, module
     return grid
 
 
+def _turned(
+    name: str,
+    output: Tensor,
+    size: Size,
+    adapter: Adapter,
+    double: nn.Module,
+    module: nn.Module,
+    placing: Placing | None,
+) -> tuple[Grid | None, bool]:
+    """The reading of a layer whose places lie elsewhere, and whether they were moved where no one has seen it."""
+    if placing is None or output.dim() not in (3, 4):
+        return None, False
+    origins = placing.of(output)
+    likely = readings(output, size, double, module)
+    with suppress(LayerError):
+        likely.insert(0, _own(adapter, output, size, double, module, name))
+    if type(adapter).lay is not Adapter.lay:  # it knows of crops and pads inside
+        origins = origins.turned_alone()
+    grid = turned(name, output, likely, origins) if origins.moved else None
+    return grid, origins.unknown and not origins.standard
+
+
 def _read(
     place: int, name: str, output: Tensor, size: Size, adapter: Adapter, double: nn.Module, module: nn.Module
 ) -> _Doubt | None:
@@ -213,6 +258,10 @@ def _compared(following: Following, names: Sequence[LayerName], name: LayerName,
         if doubt.error is not None:
             raise doubt.error
         return doubt.likely[0]
+    if doubt.moved and output.dim() == 4:
+        grid = sought(doubt.likely, lambda grid: following.both(names, name, grid))
+        if grid is not None:
+            return grid
     grids = [*doubt.likely, *doubt.unlikely]
     _check_joined(following, name, grids, output)
     answers = [following.answer(names, name, grid) for grid in doubt.likely]

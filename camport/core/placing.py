@@ -1,0 +1,312 @@
+"""Which places of the image a layer's output has, followed through the functions of a forward pass.
+
+Costs little until a function moves places about; ordinary networks have none before their target layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from camport.core.movers import JOINING, MATRICES, MOVING, REDUCING, SCATTERING, WHOLE
+from camport.core.places import LARGEST, Places, distinct
+
+_SHAPES = ("new_", "zeros", "ones", "full", "empty", "rand")
+MOST = 6
+"""More parts of an image, each elsewhere, are not followed."""
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Of which places of the image a tensor is made.
+
+    Attributes:
+        standard: of maps that cover the image as it is.
+        moved: of others.
+        unknown: of some that could not be followed.
+        by: names of the functions that moved them.
+    """
+
+    standard: bool = False
+    moved: tuple[Places, ...] = ()
+    unknown: bool = False
+    by: tuple[str, ...] = ()
+
+    def each(self, shape: Sequence[int]) -> list[Places]:
+        """All that are known, for a tensor of `shape`."""
+        return [*([Places.of_map(shape)] if self.standard else []), *self.moved]
+
+    def turned_alone(self) -> Origins:
+        """Those of the whole image alone, as it is or turned; where it is cut or padded, as it is."""
+        whole = tuple(p for p in self.moved if p.whole())
+        return Origins(self.standard or len(whole) < len(self.moved), whole, self.unknown, self.by)
+
+
+_STANDARD, _UNKNOWN, _NOWHERE = Origins(standard=True), Origins(unknown=True), Origins()
+
+
+class Placing(TorchFunctionMode):
+    """While active, follows the places of an image through the functions that are called.
+
+    Attributes:
+        moved: whether a function has left places elsewhere than a map has them.
+    """
+
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()
+        self.moved = False
+        self._known = WeakTensorKeyDictionary()
+        self._known[image] = _STANDARD
+
+    def of(self, tensor: Tensor) -> Origins:
+        """Of which places a tensor is made; unknown where it is not seen how, and something was moved."""
+        found: Origins | None = self._known.get(tensor)
+        if found is not None:
+            return found
+        return _UNKNOWN if self.moved else _STANDARD
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Runs the function and follows what it does to the places."""
+        kwargs = kwargs or {}
+        taken = [(v, self._known[v], tuple(v.shape)) for v in _tensors((*args, *kwargs.values())) if v in self._known]
+        result = func(*args, **kwargs)
+        if taken and not isinstance(result, int | float | bool | torch.Size | torch.dtype):
+            self._note(_name(func), func, args, kwargs, taken, result)
+        return result
+
+    def _note(
+        self,
+        name: str,
+        func: Any,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        taken: list[tuple[Tensor, Origins, tuple[int, ...]]],
+        result: Any,
+    ) -> None:
+        if name.startswith(_SHAPES) or name.endswith("_like"):
+            return
+        if name == "__setitem__":
+            result = args[0]
+        results = [v for v in tree_leaves(result) if isinstance(v, Tensor) and v.is_floating_point()]
+        if name == "numpy":
+            self.moved = True
+        if not results:
+            return
+        if name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
+            taken = taken[:1]  # each place asks, and stays where it is
+        simple = all(origins is _STANDARD for _, origins, _ in taken)
+        maps = simple and all(len(shape) == 4 for _, _, shape in taken) and all(_is_map(v) for v in results)
+        if maps and not (name in MOVING or name in SCATTERING or name in MATRICES):
+            for value in results:
+                self._known[value] = _STANDARD
+            return
+        if simple and name in ("cat", "concat") and _channels_joined(args, kwargs, results[0]):
+            self._known[results[0]] = _STANDARD
+            return
+        with torch.no_grad(), torch.inference_mode(False):
+            try:
+                found = self._followed(name, func, args, kwargs, taken, results)
+            except Exception:  # whatever such a function does with other values
+                found = [_UNKNOWN] * len(results)
+        by = dict.fromkeys(known for _, origins, _ in taken for known in origins.by)
+        if name in MOVING or name in SCATTERING or name in MATRICES:
+            by[name.strip("_")] = None
+        for value, origins in zip(results, found, strict=True):
+            elsewhere = bool(origins.moved or origins.unknown)
+            self._known[value] = replace(origins, by=tuple(by)) if elsewhere else origins
+            self.moved = self.moved or elsewhere
+        if name.endswith("_") and not name.endswith("__") and len(taken) > 1:
+            base = args[0]._base if isinstance(args[0], Tensor) else None
+            if base is not None:  # a part of it was written into
+                self._known[base], self.moved = _UNKNOWN, True
+
+    def _followed(
+        self,
+        name: str,
+        func: Any,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        taken: list[tuple[Tensor, Origins, tuple[int, ...]]],
+        results: list[Tensor],
+    ) -> list[Origins]:
+        unknown = any(origins.unknown for _, origins, _ in taken)
+        shapes = [tuple(v.shape) for v in results]
+        if name in SCATTERING:
+            return [_UNKNOWN] * len(results)
+        if name in MATRICES and (len(taken) > 1 or name in ("einsum", "fold", "tensordot")):
+            return [_UNKNOWN] * len(results)
+        found: list[list[Places]] = [[] for _ in results]
+        if name in MOVING:
+            found = self._joined(name, func, args, kwargs, taken, shapes)
+        else:
+            for _, origins, before in taken:
+                for places in origins.each(before) if len(before) == 4 or not origins.standard else []:
+                    for kept, shape in zip(found, shapes, strict=True):
+                        new = self._computed(name, args, kwargs, places, before, shape)
+                        kept.extend([] if new is None else [new])
+        return [_origins(kept, shape, unknown) for kept, shape in zip(found, shapes, strict=True)]
+
+    def _computed(
+        self,
+        name: str,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        places: Places,
+        before: tuple[int, ...],
+        shape: tuple[int, ...],
+    ) -> Places | None:
+        if name in REDUCING and (len(args) > 1 or kwargs) and not isinstance(args[-1], Tensor):
+            rest = {k: v for k, v in kwargs.items() if k in ("dim", "axis", "keepdim")}
+            rows, columns = (
+                torch.mean(v.expand(before), *[a for a in args[1:] if not isinstance(a, str)], **rest)
+                for v in (places.rows, places.columns)
+            )
+            found = Places.moved(Places(rows, columns), tuple(rows.shape), True, lambda v: v)[0]
+            return found if found.rows.numel() > 1 and found.columns.numel() > 1 else None
+        if len(before) < len(shape):  # broadcast
+            return Places(*(v[(None,) * (len(shape) - len(before))] for v in (places.rows, places.columns)))
+        mixed = None
+        if "conv" in name:
+            mixed = 1
+        elif name == "linear" or name in MATRICES:
+            mixed = len(before) - 1
+        return places.carried(before, shape, mixed)
+
+    def _joined(
+        self,
+        name: str,
+        func: Any,
+        args: Any,
+        kwargs: Mapping[str, Any],
+        taken: list[tuple[Tensor, Origins, tuple[int, ...]]],
+        shapes: list[tuple[int, ...]],
+    ) -> list[list[Places]]:
+        """What a moving function makes of each combination of the places of its arguments.
+
+        Arguments with several places each are followed one by one, with the first of the others.
+        """
+        if any(len(shape) != 4 and origins.standard for _, origins, shape in taken):
+            raise ValueError("maps are [b,c,h,w]")
+        if sum(v.numel() for v, _, _ in taken) > LARGEST:
+            raise ValueError("too many values")
+        each = {id(v): (origins.each(shape), shape) for v, origins, shape in taken}
+        if name in JOINING:
+            apart = _apart(name, args, kwargs, list(each.values()), shapes[0])
+            if apart is not None:
+                return [apart]
+        found: list[list[Places]] = [[] for _ in shapes]
+        whole = name in WHOLE
+        for i in range(max(len(places) for places, _ in each.values())):
+            chosen = {key: (places[min(i, len(places) - 1)], shape) for key, (places, shape) in each.items() if places}
+            rows, columns = (_applied(name, func, args, kwargs, chosen, of, whole) for of in ("rows", "columns"))
+            for kept, shape, r, c in zip(found, shapes, rows, columns, strict=True):
+                new = Places(r, c).moved(shape, True, lambda v: v)[0]
+                if new.rows.isnan().all() or new.columns.isnan().all():
+                    continue
+                for places, before in [v for v in chosen.values() if len(v[1]) == len(shape)]:
+                    still = places.carried(before, shape, None)
+                    if still is not None and new.nearly(still, before):
+                        new = still
+                        break
+                kept.append(new)
+        return found
+
+
+def _apart(
+    name: str, args: Any, kwargs: Mapping[str, Any], each: list[tuple[list[Places], tuple[int, ...]]], shape: Any
+) -> list[Places] | None:
+    """The places of all parts, where they are joined along an axis of the batch or the channels; None elsewhere."""
+    axis = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else 0)) % len(shape)
+    found = []
+    for parts, _ in each:
+        for places in parts:
+            both = (places.rows, places.columns)
+            if name == "stack":
+                found.append(Places(*(v.unsqueeze(axis) for v in both)))
+            elif all(v.shape[axis] == 1 for v in both):
+                found.append(places)
+            else:
+                return None
+    return found
+
+
+def _applied(
+    name: str,
+    func: Any,
+    args: Any,
+    kwargs: Mapping[str, Any],
+    chosen: Mapping[int, tuple[Places, tuple[int, ...]]],
+    of: str,
+    whole: bool,
+) -> list[Tensor]:
+    """The results of a moving function for one coordinate of the places of its arguments."""
+
+    def exchanged(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) in chosen:
+            places, shape = chosen[id(value)]
+            values = getattr(places, of)
+            return values if whole else values.expand(shape).clone()
+        # what is not of the image lies nowhere on it; indices tell of places
+        if name == "grid_sample":
+            return value.detach().cpu().float()
+        return torch.full(value.shape, torch.nan) if value.is_floating_point() else value.cpu()
+
+    new_args, new_kwargs = tree_map(exchanged, (tuple(args), dict(kwargs)))
+    if name == "pad":
+        mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
+        new_args = (*new_args[:2],) if mode == "constant" else new_args
+        new_kwargs = {k: v for k, v in new_kwargs.items() if k in ("input", "pad") or (k == "mode" and mode == k)}
+        new_kwargs = {**new_kwargs, "value": torch.nan} if mode == "constant" else {**new_kwargs, "mode": mode}
+        new_args = new_args[:2]
+    if name in ("view", "view_as"):
+        rest = (new_args[1].shape,) if name == "view_as" else new_args[1:]
+        result = new_args[0].reshape(*rest, **new_kwargs)
+    else:
+        result = func(*new_args, **new_kwargs)
+    if name == "grid_sample":  # outside of the image it puts zeros
+        ones = func(torch.ones_like(new_args[0]), *new_args[1:], **new_kwargs)
+        result = torch.where(ones > 1 - 1e-3, result / ones, torch.nan)
+    result = new_args[0] if name == "__setitem__" else result
+    return [v for v in tree_leaves(result) if isinstance(v, Tensor) and v.is_floating_point()]
+
+
+def _origins(places: Sequence[Places], shape: tuple[int, ...], unknown: bool) -> Origins:
+    kept = distinct(iter(places))
+    moved = tuple(p for p in kept if not p.as_map(shape))
+    if len(moved) > MOST:
+        return _UNKNOWN
+    standard = len(moved) < len(kept)
+    if standard and not moved and not unknown:
+        return _STANDARD
+    return Origins(standard, moved, unknown) if kept or unknown else _NOWHERE
+
+
+def _name(func: Any) -> str:
+    name = str(getattr(func, "__name__", ""))
+    return str(getattr(getattr(func, "__self__", None), "__name__", "")) if name == "__get__" else name
+
+
+def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from (v for v in value if isinstance(v, Tensor))
+
+
+def _is_map(value: Tensor) -> bool:
+    return value.dim() == 4 and value.shape[2] > 1 and value.shape[3] > 1
+
+
+def _channels_joined(args: Any, kwargs: Mapping[str, Any], result: Tensor) -> bool:
+    dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+    return dim in (1, -3) and _is_map(result)
