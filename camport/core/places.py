@@ -89,6 +89,31 @@ class Places:
             found.append(values)
         return Places(*found)
 
+    def padded(self, sides: Sequence[int], shape: Sequence[int]) -> Places:
+        """Those of a tensor of `shape` with padding, `sides` as `torch.nn.functional.pad` takes them."""
+        found = []
+        for values in (self.rows, self.columns):
+            for i in range(len(sides) // 2):
+                axis = len(shape) - 1 - i
+                if values.shape[axis] > 1:
+                    pad = [0] * (2 * i) + [int(sides[2 * i]), int(sides[2 * i + 1])]
+                    values = torch.nn.functional.pad(values, pad, value=torch.nan)
+            found.append(values)
+        return Places(*found)
+
+    def within(self, reach: int) -> Places:
+        """Those without padding of up to `reach` places at each end."""
+        found = []
+        for values in (self.rows, self.columns):
+            axes = [axis for axis, n in enumerate(values.shape) if n > 1]
+            known = (~values.isnan()).flatten().nonzero()[:, 0].tolist() if len(axes) == 1 else []
+            if known and len(known) == known[-1] - known[0] + 1:
+                before, behind = known[0], values.shape[axes[0]] - 1 - known[-1]
+                if max(before, behind) <= reach:
+                    values = values.narrow(axes[0], before, len(known))
+            found.append(values)
+        return Places(*found)
+
     def nearly(self, other: Places, shape: Sequence[int]) -> bool:
         """Whether they differ by no more than one step of a tensor of `shape`: an edge that is cut off or added."""
         for mine, theirs in ((self.rows, other.rows), (self.columns, other.columns)):
@@ -122,7 +147,9 @@ class Places:
     def _read(self, shape: Sequence[int], grid: Grid) -> tuple[Tensor, Tensor] | None:
         """Coordinates [1,1,h,w] of maps; None where they depend on the channel."""
         both = [grid.to_maps(v.expand(tuple(shape))).float() for v in (self.rows, self.columns)]
-        if not all(_alike(v.flatten(0, 1), 0) for v in both):
+        # the places that a patch is merged of lie within one of its own
+        widths = [max(TOLERANCE, 1 / max(1, min(v.shape[2:]))) for v in both]
+        if not all(_alike(v.flatten(0, 1), 0, width) for v, width in zip(both, widths, strict=True)):
             return None
         rows, columns = (v.nanmean((0, 1), keepdim=True) for v in both)
         return rows, columns
@@ -192,9 +219,9 @@ def _continued(values: Tensor, axis: int) -> Tensor:
     return torch.where(known, values, mean + slope.nan_to_num() * (at - middle))
 
 
-def _alike(values: Tensor, axis: int) -> bool:
+def _alike(values: Tensor, axis: int, width: float = TOLERANCE) -> bool:
     """Whether coordinates are the same along an axis, but for rounding."""
-    return not bool(((values - values.nanmean(axis, keepdim=True)).abs().nan_to_num() > TOLERANCE).any())
+    return not bool(((values - values.nanmean(axis, keepdim=True)).abs().nan_to_num() > width).any())
 
 
 def _lies(values: Tensor, axis: int) -> bool:

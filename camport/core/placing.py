@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from camport.core.movers import JOINING, MATRICES, MOVING, REDUCING, SCATTERING, WHOLE
+from camport.core.moving import apart, applied, padded, reach, written
 from camport.core.places import LARGEST, Places, distinct
 
 _SHAPES = ("new_", "zeros", "ones", "full", "empty", "rand")
@@ -94,6 +95,9 @@ class Placing(TorchFunctionMode):
             return
         if name == "__setitem__":
             result = args[0]
+        if name == "copy_" and isinstance(args[0], Tensor):
+            with torch.no_grad():
+                self._write(args[0], taken)
         results = [v for v in tree_leaves(result) if isinstance(v, Tensor) and v.is_floating_point()]
         if name == "numpy":
             self.moved = True
@@ -101,6 +105,10 @@ class Placing(TorchFunctionMode):
             return
         if name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
             taken = taken[:1]  # each place asks, and stays where it is
+        if all(origins is _NOWHERE for _, origins, _ in taken):
+            for value in results:
+                self._known[value] = _NOWHERE
+            return
         simple = all(origins is _STANDARD for _, origins, _ in taken)
         maps = simple and all(len(shape) == 4 for _, _, shape in taken) and all(_is_map(v) for v in results)
         if maps and not (name in MOVING or name in SCATTERING or name in MATRICES):
@@ -122,10 +130,25 @@ class Placing(TorchFunctionMode):
             elsewhere = bool(origins.moved or origins.unknown)
             self._known[value] = replace(origins, by=tuple(by)) if elsewhere else origins
             self.moved = self.moved or elsewhere
-        if name.endswith("_") and not name.endswith("__") and len(taken) > 1:
-            base = args[0]._base if isinstance(args[0], Tensor) else None
-            if base is not None:  # a part of it was written into
-                self._known[base], self.moved = _UNKNOWN, True
+
+    def _write(self, view: Tensor, taken: list[tuple[Tensor, Origins, tuple[int, ...]]]) -> None:
+        """Follows what is written into a part of another tensor, to that tensor."""
+        base = view._base
+        source, origins, shape = taken[-1]
+        if base is None or source is view or (origins is _NOWHERE and len(taken) == 1):
+            return
+        known = self._known.get(base, _NOWHERE)
+        try:
+            if origins.unknown or known.unknown or not base.is_contiguous() or base.numel() > LARGEST:
+                raise ValueError("not followed")
+            before = [*known.each(base.shape), None]
+            found = [written(base, view, before[0], places, shape) for places in origins.each(shape)]
+            self._known[base] = _origins(found, tuple(base.shape), unknown=False)
+        except Exception:  # axes of other lengths
+            self._known[base] = _UNKNOWN
+        known = self._known[base]
+        if known.moved or known.unknown:
+            self._known[base], self.moved = replace(known, by=(*origins.by, "copy")), True
 
     def _followed(
         self,
@@ -177,6 +200,8 @@ class Placing(TorchFunctionMode):
             mixed = 1
         elif name == "linear" or name in MATRICES:
             mixed = len(before) - 1
+        if "conv" in name or "pool" in name:
+            places = places.within(reach(name, args, kwargs))
         return places.carried(before, shape, mixed)
 
     def _joined(
@@ -198,14 +223,17 @@ class Placing(TorchFunctionMode):
             raise ValueError("too many values")
         each = {id(v): (origins.each(shape), shape) for v, origins, shape in taken}
         if name in JOINING:
-            apart = _apart(name, args, kwargs, list(each.values()), shapes[0])
-            if apart is not None:
-                return [apart]
+            parts = apart(name, args, kwargs, list(each.values()), shapes[0])
+            if parts is not None:
+                return [parts]
         found: list[list[Places]] = [[] for _ in shapes]
         whole = name in WHOLE
+        if name == "pad":
+            (every, before), sides = next(iter(each.values())), kwargs.get("pad", args[1] if len(args) > 1 else ())
+            return [[padded(places, sides, before, shapes[0]) for places in every]]
         for i in range(max(len(places) for places, _ in each.values())):
             chosen = {key: (places[min(i, len(places) - 1)], shape) for key, (places, shape) in each.items() if places}
-            rows, columns = (_applied(name, func, args, kwargs, chosen, of, whole) for of in ("rows", "columns"))
+            rows, columns = (applied(name, func, args, kwargs, chosen, of, whole) for of in ("rows", "columns"))
             for kept, shape, r, c in zip(found, shapes, rows, columns, strict=True):
                 new = Places(r, c).moved(shape, True, lambda v: v)[0]
                 if new.rows.isnan().all() or new.columns.isnan().all():
@@ -217,66 +245,6 @@ class Placing(TorchFunctionMode):
                         break
                 kept.append(new)
         return found
-
-
-def _apart(
-    name: str, args: Any, kwargs: Mapping[str, Any], each: list[tuple[list[Places], tuple[int, ...]]], shape: Any
-) -> list[Places] | None:
-    """The places of all parts, where they are joined along an axis of the batch or the channels; None elsewhere."""
-    axis = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else 0)) % len(shape)
-    found = []
-    for parts, _ in each:
-        for places in parts:
-            both = (places.rows, places.columns)
-            if name == "stack":
-                found.append(Places(*(v.unsqueeze(axis) for v in both)))
-            elif all(v.shape[axis] == 1 for v in both):
-                found.append(places)
-            else:
-                return None
-    return found
-
-
-def _applied(
-    name: str,
-    func: Any,
-    args: Any,
-    kwargs: Mapping[str, Any],
-    chosen: Mapping[int, tuple[Places, tuple[int, ...]]],
-    of: str,
-    whole: bool,
-) -> list[Tensor]:
-    """The results of a moving function for one coordinate of the places of its arguments."""
-
-    def exchanged(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        if id(value) in chosen:
-            places, shape = chosen[id(value)]
-            values = getattr(places, of)
-            return values if whole else values.expand(shape).clone()
-        # what is not of the image lies nowhere on it; indices tell of places
-        if name == "grid_sample":
-            return value.detach().cpu().float()
-        return torch.full(value.shape, torch.nan) if value.is_floating_point() else value.cpu()
-
-    new_args, new_kwargs = tree_map(exchanged, (tuple(args), dict(kwargs)))
-    if name == "pad":
-        mode = kwargs.get("mode", args[2] if len(args) > 2 else "constant")
-        new_args = (*new_args[:2],) if mode == "constant" else new_args
-        new_kwargs = {k: v for k, v in new_kwargs.items() if k in ("input", "pad") or (k == "mode" and mode == k)}
-        new_kwargs = {**new_kwargs, "value": torch.nan} if mode == "constant" else {**new_kwargs, "mode": mode}
-        new_args = new_args[:2]
-    if name in ("view", "view_as"):
-        rest = (new_args[1].shape,) if name == "view_as" else new_args[1:]
-        result = new_args[0].reshape(*rest, **new_kwargs)
-    else:
-        result = func(*new_args, **new_kwargs)
-    if name == "grid_sample":  # outside of the image it puts zeros
-        ones = func(torch.ones_like(new_args[0]), *new_args[1:], **new_kwargs)
-        result = torch.where(ones > 1 - 1e-3, result / ones, torch.nan)
-    result = new_args[0] if name == "__setitem__" else result
-    return [v for v in tree_leaves(result) if isinstance(v, Tensor) and v.is_floating_point()]
 
 
 def _origins(places: Sequence[Places], shape: tuple[int, ...], unknown: bool) -> Origins:

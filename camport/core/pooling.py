@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from camport.core.loop import traced
 
@@ -26,6 +27,10 @@ class MaxPool2d(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Any:
         """As torch.nn.MaxPool2d."""
+        return max_pool2d(x, self.kernel_size, self)
+
+    def pooled(self, x: Tensor) -> Any:
+        """The same, its parts seen by what follows tensors."""
         k, s, p, d = (_pair(v) for v in (self.kernel_size, self.stride, self.padding, self.dilation))
         fits = x.dim() == 4 and x.device.type == "cpu" and x.dtype in _FLOATS and d == (1, 1)
         inside = fits and all(n + 2 * room >= side for n, room, side in zip(x.shape[2:], p, k, strict=True))
@@ -35,6 +40,13 @@ class MaxPool2d(nn.MaxPool2d):
         if torch.is_grad_enabled() and x.requires_grad:
             return _Pool.apply(x, k, s, p, self.ceil_mode)
         return _shifted(x, k, s, p, self.ceil_mode) if x.is_contiguous() else super().forward(x)
+
+
+def max_pool2d(x: Tensor, kernel_size: Any, module: MaxPool2d) -> Any:
+    """What the module makes of x [b,c,h,w], one function to what follows tensors."""
+    if has_torch_function_unary(x):
+        return handle_torch_function(max_pool2d, (x,), x, kernel_size, module)
+    return module.pooled(x)
 
 
 def _shifted(x: Tensor, k: tuple[int, int], s: tuple[int, int], p: tuple[int, int], ceil_mode: bool) -> Tensor:

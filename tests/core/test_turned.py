@@ -112,13 +112,51 @@ def test_what_ends_where_it_was_is_left(move):
     torch.testing.assert_close(shown(seeded(Inside(move))).raw, wanted.raw)
 
 
+class Same(nn.Module):
+    """A convolution whose padding is written apart, more behind than before, as TensorFlow's."""
+
+    def __init__(self, channels, kernel, dilation=1, mode="constant"):
+        super().__init__()
+        self.conv, self.mode = nn.Conv2d(channels, 16, kernel, 2, dilation=dilation), mode
+        self.pad = [(kernel - 1) * dilation // 2 - 1, (kernel - 1) * dilation // 2] * 2
+
+    def forward(self, x):
+        return self.conv(F.pad(x, self.pad, self.mode))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_padding_that_a_convolution_takes_up_moves_nothing(mode):
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(
+                Same(3, 5, 1, mode), nn.ReLU(), Same(16, 7, 1, mode), nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1)
+            )
+            self.fc = nn.Linear(16, 5)
+
+        def forward(self, x):
+            return self.fc(self.features(x).square().mean((2, 3)))
+
+    net = seeded(Network())
+    a = net.features(IMAGES).detach().requires_grad_()
+    (g,) = torch.autograd.grad(net.fc(a.square().mean((2, 3)))[:, 2].sum(), a)
+    torch.testing.assert_close(shown(net).raw, (a * g).sum(1).detach())
+
+
 def shifted(x):
     y = torch.zeros_like(x)
     y[..., 7:] = x[..., :-7]
     return y
 
 
+def copied(x):
+    y = x.new_zeros(len(x), 3, 64, 68)
+    y[..., 20:].copy_(x)
+    return y
+
+
 MOVED = {
+    "copied": (copied, "copy in the forward pass"),
     "roll": (lambda x: torch.roll(x, 7, -1), "roll in the forward pass"),
     "roll up": (lambda x: torch.roll(x, -7, 2), "roll in the forward pass"),
     "crop": (lambda x: x[:, :, 8:56, 8:40], "getitem .* of 14 to 86 % of its height and 19 to 81 % of its width"),
