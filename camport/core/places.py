@@ -154,15 +154,15 @@ class Places:
         rows, columns = (v.nanmean((0, 1), keepdim=True) for v in both)
         return rows, columns
 
-    def whole(self) -> bool:
-        """Whether they reach from one end of the image to the other along both sides, and no further."""
+    def stretched(self) -> Places:
+        """Those that reach from one end of the image to the other, as what was cut out of it or padded would."""
+        found = []
         for values in (self.rows, self.columns):
-            known = values[~values.isnan()]
-            step = TOLERANCE + 0.5 / max(values.shape)
-            low, high = (float(v) for v in (known.min(), known.max()))
-            if low > step or high < 1 - step or bool(values.isnan().any()):
-                return False
-        return True
+            for axis, n in enumerate(values.shape):
+                values = _continued(values, axis) if n > 1 else values
+            low, high, half = values.min(), values.max(), 0.5 / max(values.shape)
+            found.append(half + (values - low) / (high - low).clamp_min(1e-6) * (1 - 2 * half))
+        return Places(*found)
 
     def extent(self) -> str:
         """The part of the image they come from, in per cent."""

@@ -44,10 +44,9 @@ class Origins:
         """All that are known, for a tensor of `shape`."""
         return [*([Places.of_map(shape)] if self.standard else []), *self.moved]
 
-    def turned_alone(self) -> Origins:
-        """Those of the whole image alone, as it is or turned; where it is cut or padded, as it is."""
-        whole = tuple(p for p in self.moved if p.whole())
-        return Origins(self.standard or len(whole) < len(self.moved), whole, self.unknown, self.by)
+    def stretched(self) -> Origins:
+        """The same, as if they reached from one end of the image to the other."""
+        return replace(self, moved=tuple(p.stretched() for p in self.moved))
 
 
 _STANDARD, _UNKNOWN, _NOWHERE = Origins(standard=True), Origins(unknown=True), Origins()

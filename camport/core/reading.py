@@ -212,7 +212,7 @@ def _turned(
     with suppress(LayerError):
         likely.insert(0, _own(adapter, output, size, double, module, name))
     if type(adapter).lay is not Adapter.lay:  # it knows of crops and pads inside
-        origins = origins.turned_alone()
+        origins = origins.stretched()
     grid = turned(name, output, likely, origins) if origins.moved else None
     return grid, origins.unknown and not origins.standard
 
