@@ -148,7 +148,7 @@ class Places:
         """Coordinates [1,1,h,w] of maps; None where they depend on the channel."""
         both = [grid.to_maps(v.expand(tuple(shape))).float() for v in (self.rows, self.columns)]
         # the places that a patch is merged of lie within one of its own
-        widths = [max(TOLERANCE, 1 / max(1, min(v.shape[2:]))) for v in both]
+        widths = [max(TOLERANCE, 1 / max(v.shape[2:])) for v in both]
         if not all(_alike(v.flatten(0, 1), 0, width) for v, width in zip(both, widths, strict=True)):
             return None
         rows, columns = (v.nanmean((0, 1), keepdim=True) for v in both)
