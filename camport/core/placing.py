@@ -40,6 +40,11 @@ class Origins:
     unknown: bool = False
     by: tuple[str, ...] = ()
 
+    @property
+    def as_it_is(self) -> bool:
+        """Whether nothing was moved."""
+        return not (self.moved or self.unknown)
+
     def each(self, shape: Sequence[int]) -> list[Places]:
         """All that are known, for a tensor of `shape`."""
         return [*([Places.of_map(shape)] if self.standard else []), *self.moved]
@@ -126,9 +131,8 @@ class Placing(TorchFunctionMode):
         if name in MOVING or name in SCATTERING or name in MATRICES:
             by[name.strip("_")] = None
         for value, origins in zip(results, found, strict=True):
-            elsewhere = bool(origins.moved or origins.unknown)
-            self._known[value] = replace(origins, by=tuple(by)) if elsewhere else origins
-            self.moved = self.moved or elsewhere
+            self._known[value] = origins if origins.as_it_is else replace(origins, by=tuple(by))
+            self.moved = self.moved or not origins.as_it_is
 
     def _write(self, view: Tensor, taken: list[tuple[Tensor, Origins, tuple[int, ...]]]) -> None:
         """Follows what is written into a part of another tensor, to that tensor."""

@@ -283,7 +283,8 @@ class Probe:
             for leaf in leaves:
                 leaf.remove()
         seen = (self.layers, self._native, self._images, self._given)
-        self._grids = self.readings.of(*seen, self.adapter, self.double, placing)
+        origins = None if placing is None else [placing.of(a) for a in self._native]
+        self._grids = self.readings.of(*seen, self.adapter, self.double, origins=origins)
 
     def _loop(self, codes: Sequence[Tensor], step: Step, total: bool) -> Tensor:
         b = self.images.shape[0]

@@ -17,7 +17,7 @@ from camport.core.grid import Grid, readings, unlikely_readings
 from camport.core.heatmap import Size
 from camport.core.layers import LayerName
 from camport.core.loop import traced
-from camport.core.placing import Placing
+from camport.core.placing import Origins, Placing
 from camport.core.random_state import random_state_kept
 from camport.core.turned import sought, turned
 from camport.core.widths import certain, evidence
@@ -56,12 +56,16 @@ class Readings:
 
     def __init__(self) -> None:
         self._settled: dict[str, tuple[Grid, Size]] = {}  # "" for the attentions of the model
+        self._followed = set[str]()  # layers whose places were followed
 
     def placing(self, layers: Sequence[LayerName], images: Tensor) -> Placing | None:
-        """What follows the places of images through a first pass; None where all layers are settled."""
+        """What follows the places of images through a first pass; None where those of all layers were followed."""
         size = (images.shape[-2], images.shape[-1])
-        known = [self._settled.get(str(layer)) for layer in layers]
-        new = any(found is None or (found[0].size is not None and found[1] != size) for found in known)
+        known = {str(layer): self._settled.get(str(layer)) for layer in layers}
+        new = any(
+            name not in self._followed or found is None or (found[0].size is not None and found[1] != size)
+            for name, found in known.items()
+        )
         return Placing(images) if new and not traced() else None
 
     def of(
@@ -73,7 +77,7 @@ class Readings:
         adapter: Adapter,
         double: nn.Module,
         known: bool = True,
-        placing: Placing | None = None,
+        origins: Sequence[Origins] | None = None,
     ) -> list[Grid]:
         """The reading of each layer.
 
@@ -85,7 +89,7 @@ class Readings:
             adapter: reads a layout from a shape and the model.
             double: the model.
             known: False where only the shapes of `outputs` are theirs.
-            placing: has followed the places of the images through this pass.
+            origins: the places of which each output is made, where they were followed through this pass.
 
         Raises:
             LayerError: an output that is no map over the image, or not told to be one.
@@ -99,8 +103,11 @@ class Readings:
             if not traced():
                 check_rows(str(layer), output, images.shape[0], *(t.shape[0] for t in target.values()))
             grid = self._known(str(layer), output, size)
+            origin = None if origins is None else origins[i]
+            if origin is not None and str(layer) not in self._followed:
+                grid = grid if origin.as_it_is else None
             if grid is None:
-                grid, moved = _turned(str(layer), output, frame, adapter, double, module, placing)
+                grid, moved = _turned(str(layer), output, frame, adapter, double, module, origin)
                 if grid is not None:
                     self._settled[str(layer)] = (grid, size)
                     found.append(grid)
@@ -128,6 +135,8 @@ class Readings:
                     grid = _compared(following, names, name, doubt, outputs[doubt.place])
                     found[doubt.place] = grid
                     self._settled[str(name)] = (grid, size)
+        if origins is not None:
+            self._followed.update(map(str, layers))
         return [grid for grid in found if grid is not None]
 
     def orders(
@@ -202,12 +211,11 @@ def _turned(
     adapter: Adapter,
     double: nn.Module,
     module: nn.Module,
-    placing: Placing | None,
+    origins: Origins | None,
 ) -> tuple[Grid | None, bool]:
     """The reading of a layer whose places lie elsewhere, and whether they were moved where no one has seen it."""
-    if placing is None or output.dim() not in (3, 4):
+    if origins is None or origins.as_it_is or output.dim() not in (3, 4):
         return None, False
-    origins = placing.of(output)
     likely = readings(output, size, double, module)
     with suppress(LayerError):
         likely.insert(0, _own(adapter, output, size, double, module, name))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from camport.core.calling import called, scored, without_graph
 from camport.core.dependence import Observed, mark_dead, mark_leading, mark_still, observe
 from camport.core.layers import LayerName, Run, named_run
 from camport.core.outputs import echoes, mark_dense
+from camport.core.placing import Placing
 from camport.core.reading import Readings
 from camport.errors import LayerError, ReusedLayerWarning
 
@@ -56,7 +59,15 @@ def settle(
         lists: the target is whatever the adapter finds in the outputs.
         readings: keeps how the chosen layers lie on the image.
     """
-    seen = observe(fresh, lambda double, images: called(adapter, double, images, target), image)
+    placings: list[Placing] = []
+
+    def call(double: nn.Module, images: Tensor) -> Any:
+        with Placing(images) if not placings else nullcontext() as placing:
+            placings.extend([placing] if placing else [])
+            return called(asked, double, images, target)
+
+    asked = adapter
+    seen = observe(fresh, call, image)
     double = fresh()
     adapter = adapter.settled(double, without_graph(seen.outputs))
     with torch.enable_grad():
@@ -66,7 +77,9 @@ def settle(
 
     def check(name: LayerName, run: Run) -> None:
         output = image.new_zeros(()).expand(run.shape)  # what the run put out may be written into since
-        readings.of([name], [output], image, target, adapter, double, known=False)
+        tensors = [tensor for other, tensor in zip(seen.runs, seen.tensors, strict=False) if other is run]
+        origins = [placings[0].of(tensor) for tensor in tensors] or None  # none where no gradient was recorded
+        readings.of([name], [output], image, target, adapter, double, known=False, origins=origins)
 
     try:
         layers = _readable(adapter, seen, y, check)

@@ -226,3 +226,24 @@ def test_one_block_that_runs_twice_stays_as_it_is():
         y = net(IMAGES)[:, 2].sum()
     (g,) = torch.autograd.grad(y, kept[1])
     torch.testing.assert_close(shown(net, "features.2@1").raw, (kept[1] * g).sum(1).detach())
+
+
+@pytest.mark.parametrize("name", ["transpose", "mirror"])
+def test_the_layer_that_is_chosen_is_turned_back_too(name):
+    move, back = TURNS[name]
+    found, wanted = (
+        camport.explain(seeded(net), images, METHOD, 2)
+        for net, images in ((Inside(move), IMAGES), (Inside(), move(IMAGES).contiguous()))
+    )
+    assert found.layers == wanted.layers
+    assert float(wanted.raw.std()) > 0
+    torch.testing.assert_close(found.raw, back(wanted.raw))
+
+
+def test_a_layer_that_is_no_map_for_its_places_is_not_chosen():
+    class Joined(Inside):
+        def forward(self, x):
+            return self.fc(self.behind(self.features(x) + self.features(x.flip(-1))).mean((2, 3)))
+
+    with pytest.warns(camport.errors.ReusedLayerWarning):
+        assert camport.explain(seeded(Joined()), IMAGES, METHOD, 2).layers[0].startswith("features")
