@@ -61,12 +61,13 @@ def test_one_forward_pass_serves_all():
             passes.append(len(x))
             return super().forward(x)
 
-    bound = camport.bind(seeded(Counted()), "gradcam", "features")
-    bound(images(), 1)
-    assert passes == [3]
-    passes.clear()
-    camport.bind(seeded(Counted()), "saliency")(images(), 1)
-    assert passes == [3]
+    for bound in (camport.bind(seeded(Counted()), "gradcam", "features"), camport.bind(seeded(Counted()), "saliency")):
+        bound(images(), 1)
+        assert passes == [3, 1, 1]  # at first, two of them alone: do they mix?
+        passes.clear()
+        bound(images(), 1)
+        assert passes == [3]
+        passes.clear()
 
 
 def test_activations_alone_record_nothing():
@@ -79,7 +80,7 @@ def test_activations_alone_record_nothing():
             return y
 
     camport.explain(seeded(Watching()), images(), "feature_maps", 1, "features")
-    assert recorded == [False]
+    assert recorded == [False] * 3  # the batch, and two of its images alone
 
 
 def test_score_with_the_target_of_the_clean_image():
