@@ -29,6 +29,9 @@ REDUCING = _named("mean sum amax amin max min std var norm logsumexp prod median
 MATRICES = _named("matmul __matmul__ __rmatmul__ bmm mm einsum baddbmm addbmm addmm tensordot outer fold")
 """Those that add up values of any place."""
 
+PRODUCTS = _named("matmul __matmul__ __rmatmul__ bmm mm einsum")
+"""Those of them of which it is known which axes of the arguments are summed over."""
+
 SCATTERING = _named(
     "scatter scatter_ scatter_add scatter_add_ index_put index_put_ index_add index_add_ index_copy index_copy_ "
     "masked_scatter masked_scatter_ masked_select as_strided sort topk argsort take put_ numpy"

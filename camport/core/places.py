@@ -78,8 +78,7 @@ class Places:
                 if n == 1:
                     continue
                 if axis == mixed:  # the values of a patch lie close to each other, those of a whole axis do not
-                    spread = (values.nan_to_num(0.5).amax(axis) - values.nan_to_num(0.5).amin(axis)).amax()
-                    if spread > PATCH:
+                    if spread(values, axis) > PATCH:
                         raise ValueError("places far from each other are added up")
                     values = values.nanmean(axis, keepdim=True)
                 elif new == 1:
@@ -180,6 +179,12 @@ TURNS = tuple(Turn(t, r, c) for t in (False, True) for r in (False, True) for c 
 @cache
 def _centres(n: int) -> Tensor:
     return (torch.arange(n, dtype=torch.float32) + 0.5) / n
+
+
+def spread(values: Tensor, axis: int) -> float:
+    """The largest distance between coordinates along an axis."""
+    known = values.nan_to_num(0.5)
+    return float((known.amax(axis) - known.amin(axis)).amax())
 
 
 def _short(values: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from camport.core.movers import JOINING, MATRICES, MOVING, REDUCING, SCATTERING, WHOLE
+from camport.core.movers import JOINING, MATRICES, MOVING, PRODUCTS, REDUCING, SCATTERING, WHOLE
 from camport.core.moving import apart, applied, padded, reach, written
 from camport.core.places import LARGEST, Places, distinct
+from camport.core.products import multiplied
 
 _SHAPES = ("new_", "zeros", "ones", "full", "empty", "rand")
 MOST = 6
@@ -166,6 +167,11 @@ class Placing(TorchFunctionMode):
         shapes = [tuple(v.shape) for v in results]
         if name in SCATTERING:
             return [_UNKNOWN] * len(results)
+        if name in PRODUCTS:
+            kept = multiplied(name, args, [(v, origins.each(shape), shape) for v, origins, shape in taken])
+            if kept is not None:
+                # what is of the image on both sides and summed up on both is a statistic of the whole of it
+                return [_origins(kept, shapes[0], unknown) if kept or len(taken) > 1 else _UNKNOWN]
         if name in MATRICES and (len(taken) > 1 or name in ("einsum", "fold", "tensordot")):
             return [_UNKNOWN] * len(results)
         found: list[list[Places]] = [[] for _ in results]

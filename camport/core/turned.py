@@ -16,6 +16,9 @@ from camport.errors import LayerError
 CONTEXT = 0.06
 """Places that differ by less, in sides of the image, are one place and its surroundings."""
 
+CLEARLY = 0.25
+"""A reading that is followed less along one of the axes is not believed where no function was seen to turn anything."""
+
 _REMEDY = (
     "choose a layer before, or one run of it that sees one picture (layer='NAME@0'), or explain the network inside on "
     "the picture as it sees it"
@@ -82,7 +85,7 @@ def sought(likely: Sequence[Grid], ask: Callable[[Grid], Sequence[Answer]]) -> G
         return None
     if not any(answer.contradicts for answer in ask(likely[0])):
         return likely[0]
-    best, most = None, 0.0
+    best, most = None, CLEARLY
     for grid in (replace(g, turn=turn) for g in wider(likely) for turn in TURNS):
         answers = ask(grid)
         local = min((answer.local for answer in answers), default=0.0)

@@ -70,6 +70,28 @@ TURNS = {
 }
 
 
+PRODUCTS = {
+    "matmul": lambda q, k, v: (q.transpose(1, 2) @ k / 4).softmax(2) @ v.transpose(1, 2),
+    "bmm": lambda q, k, v: torch.bmm(v, torch.bmm(q.mT, k).softmax(2).mT).mT,
+    "einsum": lambda q, k, v: torch.einsum("bij,bcj->bic", torch.einsum("bci, bcj -> bij", q, k).softmax(2), v),
+    "linear": lambda q, k, v: q.mT.softmax(2) @ (k.softmax(2) @ v.mT),  # a matrix of the whole image
+}
+
+
+class Attending(Inside):
+    """Attention over a map, without a shortcut."""
+
+    def __init__(self, product, move=lambda x: x):
+        super().__init__(move)
+        self.product, self.qkv = product, nn.Conv2d(16, 48, 1)
+
+    def plain(self, x):
+        x = self.features(x)
+        q, k, v = self.qkv(x).flatten(2).chunk(3, 1)
+        rows = self.product(q, k, v)
+        return self.fc(self.behind(rows.mT.reshape(x.shape)).square().mean((2, 3)))
+
+
 def shown(model, layer="features", images=IMAGES):
     return camport.explain(model, images, METHOD, 2, layer)
 
@@ -89,6 +111,16 @@ def test_so_are_tokens(name):
     move, back = TURNS[name]
     found = shown(seeded(Patches(move)), "middle")
     wanted = shown(seeded(Patches()), "middle", move(IMAGES).contiguous())
+    assert float(wanted.raw.std()) > 0
+    torch.testing.assert_close(found.raw, back(wanted.raw))
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
+@pytest.mark.parametrize("name", ["mirror", "quarter"])
+def test_so_is_what_an_attention_of_products_puts_out(product, name):
+    move, back = TURNS[name]
+    found = shown(seeded(Attending(product, move)), "behind")
+    wanted = shown(seeded(Attending(product)), "behind", move(IMAGES).contiguous())
     assert float(wanted.raw.std()) > 0
     torch.testing.assert_close(found.raw, back(wanted.raw))
 
