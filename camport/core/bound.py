@@ -145,7 +145,8 @@ class Bound:
                 explanation, probe = self._once(images, given, progress, lists)
             except WrittenError:  # the next double shares no parameter
                 explanation, probe = self._once(images, given, progress, lists)
-        warn(explanation, probe)
+        with within_memory(images, self.chunk):
+            warn(explanation, probe)
         return explanation
 
     def settled(self, images: Tensor, target: Any = None) -> Settled:

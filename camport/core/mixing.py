@@ -17,7 +17,7 @@ from camport.core.calling import called
 from camport.core.dependence import another
 from camport.core.derivative import wide
 from camport.core.loop import traced
-from camport.core.random_state import random_state_kept
+from camport.core.random_state import numbers_drawn, random_state_kept
 from camport.errors import CamportError
 
 if TYPE_CHECKING:
@@ -117,16 +117,22 @@ def _confirmed(score: Score, images: Tensor, rows: Tensor, i: int) -> bool:
     """
     image, of_one = images[i : i + 1], rows[i : i + 1].expand_as(rows)
 
-    def told(others: Tensor, at: Tensor) -> Tensor:
+    def told(others: Tensor, at: Tensor) -> tuple[Tensor, list[Tensor]]:
         batch = others.expand_as(images).clone()
         batch[i] = image[0]
         with torch.no_grad(), random_state_kept(images.device):
-            return score(batch, at)
+            return score(batch, at), numbers_drawn()
 
-    first, again = told(images, rows), told(images, rows)
+    (first, numbers), (again, _) = told(images, rows), told(images, rows)
     if _differ(first[i], again[i], first, SAME):
         return False
-    return any(_differ(first[i], told(v, of_one)[i], first, SAME) for v in (image, *_extremes(image)))
+    for others in (image, *_extremes(image)):
+        among, drawn = told(others, of_one)
+        # others may draw more of the numbers, so that this image has others (rrelu)
+        alike = all(torch.equal(a, b) for a, b in zip(numbers, drawn, strict=True))
+        if alike and _differ(first[i], among[i], first, SAME):
+            return True
+    return False
 
 
 def _extremes(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -155,12 +155,17 @@ class Places:
 
     def stretched(self) -> Places:
         """Those that reach from one end of the image to the other, as what was cut out of it or padded would."""
+        # tokens have both along one axis, on which no line leads on to what is missing
+        apart = not any(r > 1 and c > 1 for r, c in zip(self.rows.shape, self.columns.shape, strict=True))
         found = []
         for values in (self.rows, self.columns):
             for axis, n in enumerate(values.shape):
-                values = _continued(values, axis) if n > 1 else values
-            low, high, half = values.min(), values.max(), 0.5 / max(values.shape)
-            found.append(half + (values - low) / (high - low).clamp_min(1e-6) * (1 - 2 * half))
+                values = _continued(values, axis) if apart and n > 1 else values
+            known = values[~values.isnan()]
+            if known.numel():
+                low, high, half = known.min(), known.max(), 0.5 / known.mul(1e4).round().unique().numel()
+                values = half + (values - low) / (high - low).clamp_min(1e-6) * (1 - 2 * half)
+            found.append(values)
         return Places(*found)
 
     def extent(self) -> str:

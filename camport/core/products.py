@@ -31,11 +31,14 @@ def multiplied(name: str, args: Any, taken: Sequence[Operand]) -> list[Places] |
     for operand, own in labels:
         for tensor, every, shape in taken:
             if tensor is operand:
-                found.extend(p for places in every if (p := _handed_on(places, shape, own, result)) is not None)
+                # what is summed over belongs together where it is a patch, but not the window of an attention
+                together = PATCH if len(taken) == 1 else 0.0
+                new = (_handed_on(places, shape, own, result, together) for places in every)
+                found.extend(places for places in new if places is not None)
     return found
 
 
-def _handed_on(places: Places, shape: Sequence[int], own: str, result: str) -> Places | None:
+def _handed_on(places: Places, shape: Sequence[int], own: str, result: str, together: float) -> Places | None:
     """Those of an argument with axes `own` in a result with axes `result`; None where they are summed over."""
     both = []
     for values in (places.rows, places.columns):
@@ -43,7 +46,7 @@ def _handed_on(places: Places, shape: Sequence[int], own: str, result: str) -> P
             raise ValueError("places of another number of axes")
         for axis, label in enumerate(own):
             if values.shape[axis] > 1 and label not in result:
-                if spread(values, axis) > PATCH:
+                if spread(values, axis) > together:
                     return None
                 values = values.nanmean(axis, keepdim=True)
         lengths = {label: n for label, n in zip(own, values.shape, strict=True) if label in result}

@@ -65,6 +65,12 @@ def random_state_kept(device: torch.device, model: nn.Module | None = None) -> I
         _draws.setdefault(model, {})[training] = mode.used
 
 
+def numbers_drawn() -> list[Tensor]:
+    """The states of this thread's private generators: equal ones after as many numbers."""
+    mode: PrivateGenerators | None = getattr(_here, "mode", None)
+    return [] if mode is None else mode.states()
+
+
 class PrivateGenerators(TorchDispatchMode):
     """Hands every random operator a generator that began as a copy of its device's.
 
@@ -76,6 +82,10 @@ class PrivateGenerators(TorchDispatchMode):
         super().__init__()
         self.used = False
         self._generators: dict[torch.device, torch.Generator] = {}
+
+    def states(self) -> list[Tensor]:
+        """Of the generators that there are."""
+        return [generator.get_state() for generator in self._generators.values()]
 
     @contextmanager
     def kept(self) -> Iterator[None]:

@@ -95,6 +95,7 @@ def sought(likely: Sequence[Grid], ask: Callable[[Grid], Sequence[Answer]]) -> G
 
 
 def _as(grid: Grid, places: Places, shape: tuple[int, ...]) -> Grid | None:
+    grid = _beside(grid, places)
     try:
         turn = places.turn(shape, grid)
     except (RuntimeError, IndexError):  # a reading of another number of places
@@ -102,7 +103,20 @@ def _as(grid: Grid, places: Places, shape: tuple[int, ...]) -> Grid | None:
     return None if turn is None else replace(grid, turn=turn)
 
 
+def _beside(grid: Grid, places: Places) -> Grid:
+    """The reading with the tokens that lie nowhere on the image where they stand, before the others or behind them."""
+    axis = {"tokens": 1, "signal": 2}.get(grid.layout)
+    others = grid.prefix + grid.suffix
+    if axis is None or not others or places.rows.dim() != 3 or places.rows.shape[axis] == 1:
+        return grid
+    known = (~places.rows.isnan()).movedim(axis, 0).flatten(1).any(1).nonzero().flatten()
+    first, last = (int(known[0]), int(known[-1])) if len(known) else (0, -1)
+    behind = places.rows.shape[axis] - 1 - last
+    return replace(grid, prefix=first, suffix=behind) if first + behind == others else grid
+
+
 def _flat(grid: Grid, places: Places, shape: tuple[int, ...]) -> bool:
+    grid = _beside(grid, places)
     try:
         return places.flat(shape, grid)
     except (RuntimeError, IndexError):
