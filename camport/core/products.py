@@ -27,7 +27,7 @@ def multiplied(name: str, args: Any, taken: Sequence[Operand]) -> list[Places] |
     if axes is None:
         return None
     labels, result = axes
-    found = []
+    found: list[Places] = []
     for operand, own in labels:
         for tensor, every, shape in taken:
             if tensor is operand:
