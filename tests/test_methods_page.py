@@ -96,7 +96,10 @@ def test_runs_behind_the_layer(name, runs):
     last = model.head[5] = Counted(model.head[5])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CamportWarning)
-        camport.explain(model, images(1), name, 1, "features")
+        bound = camport.bind(model, name, "features")
+        bound(images(1), 1)  # which sees whether the model mixes images
+        last.images.clear()
+        bound(images(1), 1)
     formula = re.search(r"`([^`]+)` behind the layer", told.cost).group(1)
     assert sum(last.images) - int(told.passes) == runs == eval(formula, {"c": 8, "h": 7, "w": 9})
 
