@@ -7,7 +7,7 @@ import errno
 import re
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from typing import Any
@@ -207,15 +207,24 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
 
 
-class _OfThisBlock:
-    """Matches what the thread that made it warns of while the block is open; stands where a pattern would."""
+class _OfThisBlock(threading.local):
+    """Matches what the thread that made it warns of while the block is open; stands where a pattern would.
 
-    def __init__(self) -> None:
-        self.open, self._thread = True, threading.get_ident()
+    `warnings.warn` goes through the filters by their numbers. Were `match` a function of Python's, another thread could
+    run in the middle of that and end its block, and the filter behind would be passed over. Functions of C's end first.
+    """
 
-    def match(self, text: str) -> bool:
-        """As a pattern's, of any text."""
-        return self.open and threading.get_ident() == self._thread
+    __slots__ = ("open",)  # which all threads share, unlike other attributes
+    match: Callable[[str], object] = "".__gt__
+    """As a pattern's: no text is below the empty one."""
+
+    def begin(self) -> None:
+        """All texts match on this thread: any object has an `id`, which is not 0."""
+        self.open, self.match = True, id
+
+    def end(self) -> None:
+        """None does."""
+        self.open, self.match = False, "".__gt__
 
 
 @contextmanager
@@ -226,12 +235,13 @@ def silenced(category: type[Warning] = CamportWarning) -> Iterator[None]:
     Here one filter is added that no other thread's warning meets.
     """
     block = _OfThisBlock()
+    block.begin()
     entry: Any = ("ignore", block, category, None, 0)
     warnings.filters.insert(0, entry)  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        block.open = False
+        block.end()
         filters: list[Any] = warnings.filters  # type: ignore[assignment]
         # another thread's catch_warnings may have brought back what was ended while it was open
         for ended in [f for f in filters if isinstance(f[1], _OfThisBlock) and not f[1].open]:

@@ -44,7 +44,6 @@ def state():
 def beside(work, threads: int, times: int) -> list[BaseException]:
     """Runs `work` in threads and gives what they raised; meanwhile this thread is heard whatever it says."""
     raised: list[BaseException] = []
-    left = [threads]
 
     def run() -> None:
         try:
@@ -52,8 +51,6 @@ def beside(work, threads: int, times: int) -> list[BaseException]:
                 work()
         except BaseException as error:
             raised.append(error)
-        finally:
-            left[0] -= 1
 
     records: list[str] = []
     handler = logging.Handler()
@@ -68,7 +65,7 @@ def beside(work, threads: int, times: int) -> list[BaseException]:
             before = state()
             for thread in running:
                 thread.start()
-            while left[0] or said < 20:
+            while said < 20 or any(thread.is_alive() for thread in running):
                 warnings.warn(f"heard {said}", FlatMapWarning, stacklevel=1)
                 logger.warning("logged %d", said)
                 said += 1
@@ -88,15 +85,17 @@ def test_images_are_opened(tmp_path):
     assert not beside(lambda: open_image(tmp_path / "photo.png"), threads=16, times=12)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def undecorated(monkeypatch):
-    """beartype, which is in tests alone, records all warnings of the process while it decorates a function."""
+    """beartype, which is in tests alone, records all warnings of the process while it decorates a function.
+
+    It does so wherever a module of camport is imported for the first time, which may be in a thread.
+    """
     for name, found in list(sys.modules.items()):
         if name.startswith("beartype.") and "catch_warnings" in vars(found):
             monkeypatch.setattr(found, "catch_warnings", lambda *, record=False: nullcontext([]))
 
 
-@pytest.mark.usefixtures("undecorated")
 def test_exports_wait_for_each_other_and_all_succeed(tmp_path):
     images, names = torch.randn(2, 3, 14, 18), iter(range(9))
 
@@ -140,6 +139,38 @@ def test_silence_is_of_one_thread_and_of_one_block():
     assert [str(w.message) for w in caught] == ["of others", "afterwards", "brought back"]
 
 
+def test_another_threads_block_does_not_stop_a_warning_between_two_filters():
+    """What runs Python there lets that thread end its block, and the next filter is passed over."""
+    entered, leave, ran = threading.Event(), threading.Event(), []
+
+    def other() -> None:
+        with silenced():
+            entered.set()
+            leave.wait()
+
+    def seen(frame, event, argument) -> None:
+        if event == "call" and frame.f_code.co_filename == camport.errors.__file__:
+            ran.append(frame.f_code.co_name)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait()
+    before = sys.getprofile()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warnings.filters.insert(0, warnings.filters.pop(1))  # the other thread's stands in front
+            sys.setprofile(seen)
+            warnings.warn("heard", FlatMapWarning, stacklevel=1)
+            sys.setprofile(before)
+    finally:
+        sys.setprofile(before)
+        leave.set()
+        thread.join()
+    assert [str(w.message) for w in caught] == ["heard"]
+    assert ran == []
+
+
 STEP: list[threading.Event] = []
 
 
@@ -150,7 +181,7 @@ class Stepped(GapNet):
         maps = self.features(x)
         for event in STEP[:1]:
             event.set()
-            STEP[1].wait(10)
+            STEP[1].wait()
         return self.head(maps)
 
 
@@ -163,7 +194,7 @@ def test_weights_that_change_meanwhile(method):
     STEP[:] = [threading.Event(), threading.Event()]
 
     def step() -> None:
-        STEP[0].wait(10)
+        STEP[0].wait()
         with torch.no_grad():
             model.fc.weight.add_(0.5)
         STEP[1].set()
@@ -174,8 +205,9 @@ def test_weights_that_change_meanwhile(method):
         with pytest.raises(camport.CamportError, match=r"another thread.*copy\.deepcopy\(model\)"), silenced():
             bound(images, 1)
     finally:
-        STEP.clear()
+        STEP[0].set()  # where the forward pass was never reached
         thread.join()
+        STEP.clear()
     with torch.no_grad():
         model.fc.weight.sub_(0.5)
     with silenced():
