@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.placeholders import check_placeholders, reads_placeholders
-from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, weighed, whole
+from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, whole
 from camport.adapters.speaking import (
     END_NAMES,
     START_NAMES,
@@ -24,6 +24,7 @@ from camport.adapters.speaking import (
 )
 from camport.adapters.words import word_in, words_of
 from camport.core.adapter import Adapter
+from camport.core.ruled_out import weighed
 from camport.errors import InputError, nearest
 
 EXAMPLE = '{"tokens": ..., "span": (2, 3)}'

@@ -16,11 +16,11 @@ from camport.adapters.answer import Answer, said
 from camport.adapters.class_outputs import Reading, doubts, named, reading
 from camport.adapters.detection_candidates import inverse_sigmoid
 from camport.adapters.lineage import Lineage
-from camport.adapters.reading import weighed
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid, find_grid
 from camport.core.heatmap import Size
 from camport.core.loop import traced
+from camport.core.ruled_out import weighed
 from camport.errors import CamportError, InputError, ModelError
 
 Score = Literal["logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression"]

@@ -42,11 +42,6 @@ def one_hot(classes: Tensor, like: Tensor, axis: int = 1) -> Tensor:
     return (index == classes.view(-1, *[1] * (like.dim() - 1))).to(like.dtype)
 
 
-def weighed(values: Tensor, weights: Tensor) -> Tensor:
-    """weights * values, and 0 where the weight is: a logit of minus infinity stands for a class that is ruled out."""
-    return torch.where(weights == 0, torch.zeros_like(values), values) * weights
-
-
 def numbers(value: Any, name: str, shape: str, dtype: torch.dtype, device: torch.device) -> Tensor:
     """`value` as a tensor of `dtype`; InputError says that `name` wants `shape` where it is none."""
     try:

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, weighed, whole
+from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole
 from camport.core.adapter import Adapter
 from camport.core.layers import LayerName, Run, choose
+from camport.core.ruled_out import weighed
 from camport.errors import InputError, ModelError
 
 PREDICTED = -1.0

@@ -11,10 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.asking import EMPTY, answers_to, named_answer, parts_from, patches_behind_text, question_of
-from camport.adapters.reading import found, one_hot, weighed
+from camport.adapters.reading import found, one_hot
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid
 from camport.core.heatmap import Size
+from camport.core.ruled_out import weighed
 from camport.errors import InputError
 
 

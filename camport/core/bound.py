@@ -33,6 +33,7 @@ from camport.core.probe import Probe
 from camport.core.random_state import random_state_kept
 from camport.core.reading import Readings
 from camport.core.replica import double_of
+from camport.core.ruled_out import any_ruled_out
 from camport.core.settling import Settled, read, settle, warn_of_others
 from camport.core.unrecorded import switched_off
 from camport.core.versions import unchanged
@@ -191,7 +192,7 @@ class Bound:
         with torch.no_grad(), random_state_kept(images.device, self.model):
             outputs = self.adapter.ask(double_of(self.model), images[:1].clone(), example)
             self._classes = self.adapter.classes_of(outputs)
-        return BoundProgram(self, example, mixes)
+        return BoundProgram(self, example, mixes, any_ruled_out(outputs))
 
     def metadata(self, images: Tensor) -> dict[str, str]:
         """The `camport.*` properties of an exported file."""

@@ -12,6 +12,7 @@ from camport.core.heatmap import minmax
 from camport.core.kinds import recorded
 from camport.core.loop import traced
 from camport.core.replica import double_of, tensors, with_state
+from camport.core.ruled_out import rules_out
 from camport.errors import ExportError
 
 if TYPE_CHECKING:
@@ -21,14 +22,18 @@ if TYPE_CHECKING:
 class BoundProgram:
     """A `Bound` as a pure function of the model's tensors and the graph's inputs (`camport.core.program.Program`)."""
 
-    def __init__(self, bound: Bound, example: Mapping[str, Tensor], mixes: bool) -> None:
-        self.bound, self.example, self.mixes = bound, example, mixes
+    def __init__(self, bound: Bound, example: Mapping[str, Tensor], mixes: bool, ruled_out: bool) -> None:
+        self.bound, self.example, self.mixes, self.ruled_out = bound, example, mixes, ruled_out
         self.inputs = ("images", *bound.adapter.inputs)
         self.sized = bound.adapter.sized
         self.state = tensors(bound.model)
 
     def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
+        with rules_out(self.ruled_out):
+            return self._outputs(state, inputs)
+
+    def _outputs(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         bound, images = self.bound, inputs["images"]
         given = {name: value for name, value in inputs.items() if name != "images"}
         probe = bound._probe(with_state(bound.model, state, recorded), images, given)

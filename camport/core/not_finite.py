@@ -58,9 +58,10 @@ def _first_output(double: nn.Module, call: Callable[[], Any]) -> str:
                 if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
                     kind = str(value.dtype).removeprefix("torch.")
                     wider = "; run the model in float32" if value.dtype in (torch.float16, torch.bfloat16) else ""
+                    ruled = "what is asked about is ruled out by minus infinity, or " if not name else ""
                     said.append(
                         f"{name or 'the model'} ({type(module).__name__}) puts out {tuple(value.shape)} {kind} with "
-                        f"{_count(value)}; its inputs overflow or are out of range{wider}"
+                        f"{_count(value)}; {ruled}its inputs overflow or are out of range{wider}"
                     )
                     return
 

@@ -51,9 +51,10 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
     """‖value - reference‖ / ‖reference‖, absolute where the reference is zero; inf for another shape."""
     if value.shape != reference.shape:
         return float("inf")
-    reference = reference.double()
-    scale = reference.norm().item()
-    distance = (value.double() - reference).norm().item()
+    value, reference = value.double(), reference.double()
+    # infinities are equal ones or none: a logit of minus infinity rules a class out
+    scale = reference[reference.isfinite()].norm().item()
+    distance = torch.where(value == reference, 0.0, value - reference).norm().item()
     return distance / scale if scale > 0 else distance
 
 

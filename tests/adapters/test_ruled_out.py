@@ -1,11 +1,14 @@
 """A logit of minus infinity stands for a class, an answer or a word that is ruled out, and leaves the others alone."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import camport
 from camport.adapters import CaptioningAdapter, ClassificationAdapter, DetectionAdapter, SegmentationAdapter, VqaAdapter
+from camport.export import to_onnx
+from camport.runtime import load
 from tests.nets import Net, images, seeded
 
 OUT = 3
@@ -41,6 +44,18 @@ def test_a_class(adapter, score):
     (gradient,) = torch.autograd.grad(y.sum(), a)
     assert torch.allclose(explanation.score, y)
     assert torch.allclose(explanation.raw, (gradient * a).sum(1).relu(), rtol=1e-9, atol=1e-12)
+
+
+def test_a_file_rules_it_out_too(tmp_path):
+    model, x = seeded(RuledOut()).float(), images(3, dtype=torch.float32)
+    bound = camport.bind(model, "hirescam", "features")
+    to_onnx(bound, tmp_path / "x.onnx", x[:2])
+    result, expected = load(tmp_path / "x.onnx")(x[2:].numpy(), target=1), bound(x[2:], 1)
+    np.testing.assert_allclose(result.score, expected.score, rtol=1e-5)
+    np.testing.assert_allclose(result.heatmap, expected.heatmap, atol=1e-5)
+    assert np.isneginf(result.outputs[:, OUT]).all()
+    with pytest.raises(camport.errors.ModelError, match="what is asked about is ruled out"):
+        bound(x[2:], OUT)
 
 
 class Regions(nn.Module):
