@@ -34,12 +34,14 @@ class Origins:
         moved: of others.
         unknown: of some that could not be followed.
         by: names of the functions that moved them.
+        asked: those that were moved are what an attention asks with, and its values may be of other places.
     """
 
     standard: bool = False
     moved: tuple[Places, ...] = ()
     unknown: bool = False
     by: tuple[str, ...] = ()
+    asked: bool = False
 
     @property
     def as_it_is(self) -> bool:
@@ -108,8 +110,11 @@ class Placing(TorchFunctionMode):
             self.moved = True
         if not results:
             return
+        product = name in PRODUCTS and len(taken) > 1
         if name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
-            taken = taken[:1]  # each place asks, and stays where it is
+            taken, product = taken[:1], True  # each place asks, and stays where it is
+        elif not product and any(not o.asked and o is not _NOWHERE for _, o, _ in taken):
+            taken = [given for given in taken if not given[1].asked]  # the surroundings of what stands at its place
         if all(origins is _NOWHERE for _, origins, _ in taken):
             for value in results:
                 self._known[value] = _NOWHERE
@@ -131,8 +136,9 @@ class Placing(TorchFunctionMode):
         by = dict.fromkeys(known for _, origins, _ in taken for known in origins.by)
         if name in MOVING or name in SCATTERING or name in MATRICES:
             by[name.strip("_")] = None
+        asked = product or all(o.asked for _, o, _ in taken if o is not _NOWHERE)
         for value, origins in zip(results, found, strict=True):
-            self._known[value] = origins if origins.as_it_is else replace(origins, by=tuple(by))
+            self._known[value] = origins if origins.as_it_is else replace(origins, by=tuple(by), asked=asked)
             self.moved = self.moved or not origins.as_it_is
 
     def _write(self, view: Tensor, taken: list[tuple[Tensor, Origins, tuple[int, ...]]]) -> None:

@@ -125,6 +125,30 @@ def test_so_is_what_an_attention_of_products_puts_out(product, name):
     torch.testing.assert_close(found.raw, back(wanted.raw))
 
 
+class GlobalQueries(Inside):
+    """The left and the right half look at themselves, asked by the same queries of the whole image (GCViT)."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Conv2d(16, 48, 1)
+
+    def plain(self, x):
+        x = self.features(x)
+        halves = self.qkv(x).unflatten(3, (2, -1)).movedim(3, 1).flatten(0, 1).flatten(2)
+        q = F.adaptive_avg_pool2d(self.qkv(x)[:, :16], (32, 12)).repeat_interleave(2, 0).flatten(2)
+        rows = ((q.mT @ halves[:, 16:32]).softmax(2) @ halves[:, 32:].mT).mT
+        looked = rows.reshape(-1, 2, 16, 32, 12).movedim(1, 3).reshape(x.shape)
+        return self.fc(self.behind(x + looked).square().mean((2, 3)))
+
+
+def test_what_an_attention_adds_to_a_place_leaves_it_there():
+    net, kept = seeded(GlobalQueries()), []
+    with net.behind.register_forward_hook(lambda module, args, output: kept.append(output)):
+        y = net(IMAGES)[:, 2].sum()
+    (g,) = torch.autograd.grad(y, kept[0])
+    torch.testing.assert_close(shown(net, "behind").raw, (kept[0] * g).sum(1).detach())
+
+
 UNMOVED = {
     "there and back": lambda x: torch.roll(torch.roll(x, 7, -1), -7, -1),
     "two flips": lambda x: x.flip(-1).sigmoid().flip(-1),
