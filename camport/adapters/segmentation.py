@@ -44,6 +44,7 @@ class SegmentationAdapter(Adapter):
     Args:
         background: the class that is not chosen by itself; None where there is no such class.
         probabilities: whether the model of one channel gives probabilities; None looks at what it gives first.
+        seen: what is to be said of the outputs; told at the first call.
     """
 
     name: ClassVar[str] = "segmentation"
@@ -53,6 +54,7 @@ class SegmentationAdapter(Adapter):
 
     background: int | None = 0
     probabilities: bool | None = None
+    seen: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -82,6 +84,7 @@ class SegmentationAdapter(Adapter):
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for a class the model does not have, or one that it predicts nowhere."""
+        _check_channels(_logits(outputs), target["mask"].shape[1:])
         k, binary = self.classes_of(outputs), _binary(_logits(outputs))
         for value in (int(target["target"].max()), self.background or 0):
             if not -1 <= value < k:
@@ -138,10 +141,11 @@ class SegmentationAdapter(Adapter):
         if self.probabilities is not None or outputs is None:
             return self
         try:
-            z = _logits(outputs)
+            z = _logits(outputs).detach()
         except ModelError:  # said by `check`, of all images
             return self
-        return replace(self, probabilities=_binary(z) and bool((z >= 0).all() and (z <= 1).all()))
+        between = bool((z >= 0).all() and (z <= 1).all())
+        return replace(self, probabilities=_binary(z) and between, seen=_seen(model, z, between, outputs))
 
     def classes_of(self, outputs: Any) -> int:
         """The channels; two of one channel."""
@@ -149,7 +153,8 @@ class SegmentationAdapter(Adapter):
         return 2 if _binary(z) else int(z.shape[1])
 
     def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
-        """That probabilities are explained."""
+        """That probabilities are explained, or one of several outputs."""
+        yield from self.seen
         if self.probabilities:
             yield (
                 "the model's one channel lies in [0,1] and is read as a probability: predicted above 1/2, and "
@@ -219,6 +224,44 @@ class SegmentationAdapter(Adapter):
         if not bool(mask.flatten(1).any(1).all()):
             raise InputError(f"{kind} {rows.tolist()} holds no pixel's centre; make it larger")
         return mask
+
+
+def _check_channels(z: Tensor, image: Sequence[int]) -> None:
+    """ModelError where the classes come last: the first two axes, and not the last two, are the image at a stride."""
+    b, p, q, r = z.shape
+
+    def strided(h: int, w: int) -> bool:
+        return h > 1 and image[0] % h == 0 and image[1] % w == 0 and image[0] // h == image[1] // w
+
+    if strided(p, q) and not strided(q, r):
+        raise ModelError(
+            f"the model returned ({b}, {p}, {q}, {r}) for images of {image[0]}x{image[1]}: its classes come last, and "
+            "this adapter reads [b,k,h,w]; explain it inside a module that returns outputs.permute(0, 3, 1, 2)"
+        )
+
+
+def _seen(model: nn.Module, z: Tensor, between: bool, outputs: Any) -> tuple[str, ...]:
+    """What is to be said of logits that are none, and of several outputs."""
+    seen, ones = [], torch.ones_like(z[:, 0])
+    logits = "explained as they are, where a logit would not saturate; return the logits, without"
+    if not _binary(z) and between and torch.allclose(z.sum(1), ones, atol=1e-3):
+        seen.append(f"the model's outputs lie in [0,1] and are {logits} the softmax")
+    elif not _binary(z) and between and (_ends_in_sigmoid(model) or (float(z.min()) < 0.1 and float(z.max()) > 0.9)):
+        seen.append(f"the model's outputs lie in [0,1] and are {logits} the sigmoid")
+    elif not _binary(z) and bool((z <= 0).all()) and torch.allclose(z.exp().sum(1), ones, atol=1e-3):
+        seen.append(f"the model's outputs are log-probabilities, {logits} the log_softmax")
+    if isinstance(outputs, list | tuple) and not hasattr(outputs, "_fields"):
+        shapes = [tuple(v.shape) for v in outputs if isinstance(v, Tensor) and v.is_floating_point() and v.dim() == 4]
+        if len(shapes) > 1:
+            seen.append(
+                f"of the model's {len(shapes)} outputs {', '.join(map(str, shapes))} the first is explained; choose "
+                "another through a module that returns it"
+            )
+    return tuple(seen)
+
+
+def _ends_in_sigmoid(model: nn.Module) -> bool:
+    return isinstance(list(model.modules())[-1], nn.Sigmoid)
 
 
 def _binary(z: Tensor) -> bool:

@@ -325,7 +325,7 @@ class Bound:
 
     def _found(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> Settled:
         fresh = partial(double_of, self.model, explained)
-        return settle(fresh, self.adapter, images[:1], rows(given, 1), lists, self._readings)
+        return settle(fresh, self.adapter, images[:1], rows(given, 1), lists, self._readings, len(images) == 1)
 
     def _mixes(self, image: Tensor, given: Mapping[str, Tensor]) -> bool:
         """Whether the model mixes the images of a batch, asked for one image that nothing else is run beside."""

@@ -21,6 +21,8 @@ LOCAL = 0.3
 """Of what moves, at least this share moves as the places of the maps say."""
 MOVES = 0.15
 """Less is no evidence: the output answers to a change of either half alike, as behind an attention over everything."""
+FIRST, LAST = 2, 3
+"""The sides 0 and 1 are halves of the image, these its outer quarters."""
 EVENTS = 16
 """So many of the first tensors of tokens are looked at for those that stand still."""
 COARSE = 8
@@ -105,6 +107,23 @@ class Following:
             return []
         axes = [axis for axis in (0, 1) if maps.shape[2 + axis] > 1 and self.image.shape[2 + axis] > 1]
         return [self._told(layers, layer, grid, axis) for axis in axes]
+
+    def ends(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> bool:
+        """Whether the outer quarters of the maps answer to those of the image, and not the inner ones.
+
+        Halves that are exchanged answer as mirrored ones do, and are told apart here.
+        """
+        clean = grid.to_maps(self.output(layers, layer, None))
+        for axis in (0, 1):
+            n = clean.shape[2 + axis]
+            if n < 4 or self.image.shape[2 + axis] < 4:
+                continue
+            for side in FIRST, LAST:
+                moved = (grid.to_maps(self.output(layers, layer, (axis, side))) - clean).abs().sum((0, 1))
+                along = moved.sum(1 - axis).flip(0) if side == LAST else moved.sum(1 - axis)
+                if along[: n // 4].mean() < along[n // 4 : n // 2].mean():
+                    return False
+        return True
 
     def _told(
         self, layers: Sequence[LayerName], layer: LayerName, grid: Grid, axis: int, changed: int | None = None
@@ -253,7 +272,7 @@ class Following:
 
 
 def changed(image: Tensor, axis: int, side: int) -> Tensor:
-    """The image [1,c,H,W] with noise, coarse and fine, over its first or second half, across (axis 1) or down (0)."""
+    """The image [1,c,H,W] with noise, coarse and fine, over a half or an outer quarter, across (axis 1) or down (0)."""
     generator = torch.Generator().manual_seed(0)
     height, width = image.shape[2:]
     coarse = (1, image.shape[1], max(1, height // COARSE), max(1, width // COARSE))
@@ -262,9 +281,10 @@ def changed(image: Tensor, axis: int, side: int) -> Tensor:
     strength = image.std() if image.numel() > 1 else image.new_zeros(())
     noise = noise * torch.where(strength > 0, 1.5 * strength, torch.ones_like(strength))
     length = image.shape[2 + axis]
-    half = noise.narrow(2 + axis, 0 if side == 0 else length - length // 2, length // 2)
+    part = length // (2 if side in (0, 1) else 4)
+    start = 0 if side in (0, FIRST) else length - part
     new = image.clone()
-    new.narrow(2 + axis, 0 if side == 0 else length - length // 2, length // 2).add_(half)
+    new.narrow(2 + axis, start, part).add_(noise.narrow(2 + axis, start, part))
     return new
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,12 @@ from camport.core.widths import channel_axis, likelier_axis
 from camport.errors import LayerError
 
 Layout = Literal["nchw", "nhwc", "tokens", "signal"]
+REMEDY = (
+    "choose a layer that puts out [b,c,h,w], [b,h,w,c], or tokens [b,n,c] in the order of the image's rows "
+    "(`camport layers` lists them)"
+)
+"""What to do about a layer that is no map."""
+
 MAX_PREFIX = 16
 """More leading tokens than this (class, distillation, registers) are not believed to be a prefix."""
 FEW_PREFIXES = (1, 2, 4, 5)
@@ -100,6 +106,20 @@ class Grid:
         return torch.cat([before, places, behind], axis)
 
 
+def check_rows(name: str, output: Tensor, images: int, *rows: int) -> None:
+    """LayerError where the first axis of a layer's output is not that of the images or of the target's rows."""
+    if output.dim() < 2 or output.shape[0] in (images, *rows):
+        return
+    shape = tuple(output.shape)
+    where = "its first axis is windows, views or something else"
+    if output.dim() == 3 and shape[1] in (images, *rows):
+        where = "its tokens come before its images"
+    raise LayerError(
+        f"layer {name!r} puts out {shape} for {images} images: {where}, not a row for each image; "
+        f"{REMEDY}, b the images"
+    )
+
+
 def find_grid(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
     """The likeliest layout of `activation`, the output of `module` called `name`, by its shape and the model.
 
@@ -131,7 +151,14 @@ def readings(activation: Tensor, image_size: Size, model: nn.Module, module: nn.
     if activation.dim() != 3:
         return []
     layout, axis = _row(module)
-    sizes = _token_sizes(image_size, patch_size(model), activation.shape[axis])
+    n, patch = activation.shape[axis], patch_size(model)
+    sizes = list(_token_sizes(image_size, patch, n))
+    if layout == "signal":
+        if _along(module):
+            return [Grid(layout, 0, (1, n)), Grid(layout, 0, (n, 1))]
+        # a class token stands in front of tokens; in front of a signal a patch embedding alone tells of one
+        of_patches = patch and (image_size[0] // patch[0], image_size[1] // patch[1])
+        sizes = [(size, prefix) for size, prefix in sizes if not prefix or size == of_patches]
     return list(dict.fromkeys(Grid(layout, prefix, size) for size, prefix in sizes))
 
 
@@ -150,6 +177,12 @@ def unlikely_readings(activation: Tensor, image_size: Size, model: nn.Module, mo
         found += [Grid(layout, prefix, size) for size, prefix in sizes]  # type: ignore[arg-type]
         found += [Grid(layout, 0, (1, n)), Grid(layout, 0, (n, 1))]  # type: ignore[arg-type]
     return list(dict.fromkeys(found))
+
+
+def _along(module: nn.Module) -> bool:
+    """Whether it convolves a signal [b,c,n] along its places, which rows of patches have no order for."""
+    kernel: Any = getattr(module, "kernel_size", None)
+    return isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and isinstance(kernel, tuple) and kernel[0] > 1
 
 
 def _row(module: nn.Module) -> tuple[Layout, int]:

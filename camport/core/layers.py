@@ -161,7 +161,10 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
     innermost = [k for k in attention if not any(j in range(runs[k].start, k) for j in attention)]
     behind = [i for i in tokens if i > last and i not in inside]
     if innermost and innermost[-1] > last:
-        before = runs[innermost[-1]].start - 1
+        first = runs[innermost[-1]].start
+        before = first - 1
+        if first in tokens and _normalises(runs[first]) and not (before in tokens and _normalises(runs[before])):
+            return first  # the attention normalises what it takes; before it stands a branch without its sum
         if before in tokens:
             return before
         if before > last and qualifies[before] and len(runs[before].shape) == 3:
@@ -176,6 +179,10 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
         return None
     attended = max((k for k in attention if k < last), default=-1)  # maps before it are of another stage
     return _undivided(runs, [i for i in maps if i > attended])
+
+
+def _normalises(run: Run) -> bool:
+    return "norm" in run.kind.lower()
 
 
 def _undivided(runs: Sequence[Run], maps: Sequence[int]) -> int:

@@ -43,22 +43,24 @@ class Mixing:
 
     Attributes:
         found: whether it mixes the images of a batch; None as long as no two have met.
+        alone: likewise, as one image has told it.
     """
 
     found: bool | None = None
+    alone: bool | None = None
 
     def of_batch(self, score: Score, images: Tensor, y: Tensor) -> bool:
         """Whether the model mixes, from the scores y [b] of b > 1 images in one batch; two passes on one image.
 
         The first image has none before it, the last none behind it, and of their ranks only one is the lowest.
         """
-        if self.found is None:
+        if self.found is None and not self.alone:
             self._look(score, images, y)
-        return bool(self.found)
+        return bool(self.found or self.alone)
 
     def of_image(self, score: Score, image: Tensor, y: Tensor) -> bool:
         """Whether the model mixes, from the score y [1] of one image [1,c,H,W]; a pass on it among others."""
-        if self.found is None:
+        if self.found is None and self.alone is None:
             low, high = _extremes(image)
             # darker and lighter ones, before it and behind it, for models that rank
             images = torch.cat([low, another(image), image, high])
@@ -67,10 +69,10 @@ class Mixing:
                 with torch.no_grad(), random_state_kept(image.device):
                     among = score(images.clone(), rows)
             except CamportError:  # a graph with a number of images built in
-                self.found = False
+                self.alone = False
                 return False
-            self.found = _differ(among[2], y[0], y, ROUNDINGS) and _confirmed(score, images, rows, 2)
-        return bool(self.found)
+            self.alone = _differ(among[2], y[0], y, ROUNDINGS) and _confirmed(score, images, rows, 2)
+        return bool(self.found or self.alone)
 
     def _look(self, score: Score, images: Tensor, y: Tensor) -> None:
         rows = torch.arange(images.shape[0], device=images.device)
@@ -136,9 +138,10 @@ def _confirmed(score: Score, images: Tensor, rows: Tensor, i: int) -> bool:
 
 
 def _extremes(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Images [1,c,H,W] of the least and the largest value of each channel, the darkest and the lightest there are."""
+    """Images [1,c,H,W] of a smaller and a larger value than each channel has, for models that take the least of all."""
     low, high = image.amin((2, 3), True), image.amax((2, 3), True)
-    return low.expand_as(image), high.expand_as(image)
+    beyond = (high - low) / 2 + (high == low)
+    return (low - beyond).expand_as(image), (high + beyond).expand_as(image)
 
 
 def _differ(a: Tensor, b: Tensor, scale: Tensor, units: int) -> bool:

@@ -6,6 +6,7 @@ computes (a convolution, a normalisation) leaves them, resampled where it has an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -120,7 +121,8 @@ class Places:
         for mine, theirs in ((self.rows, other.rows), (self.columns, other.columns)):
             if mine.shape != theirs.shape:
                 return False
-            step = 1.01 / min((n for n, m in zip(shape, mine.shape, strict=True) if m > 1), default=1)
+            # an axis may be in blocks, of which each is one of its own
+            step = 1.01 / math.prod(n for n, m in zip(shape, mine.shape, strict=True) if m > 1)
             off = (mine - theirs).abs()
             if bool((off > step).any()):
                 return False

@@ -121,7 +121,7 @@ class Placing(TorchFunctionMode):
             return
         simple = all(origins is _STANDARD for _, origins, _ in taken)
         maps = simple and all(len(shape) == 4 for _, _, shape in taken) and all(_is_map(v) for v in results)
-        if maps and not (name in MOVING or name in SCATTERING or name in MATRICES):
+        if maps and not (name in MOVING or name in SCATTERING or name in MATRICES or name.startswith("fft_")):
             for value in results:
                 self._known[value] = _STANDARD
             return
@@ -171,7 +171,7 @@ class Placing(TorchFunctionMode):
     ) -> list[Origins]:
         unknown = any(origins.unknown for _, origins, _ in taken)
         shapes = [tuple(v.shape) for v in results]
-        if name in SCATTERING:
+        if name in SCATTERING or name.startswith("fft_"):
             return [_UNKNOWN] * len(results)
         if name in PRODUCTS:
             kept = multiplied(name, args, [(v, origins.each(shape), shape) for v, origins, shape in taken])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.calling import called
 from camport.core.following import Answer, Following
-from camport.core.grid import Grid, readings, unlikely_readings
+from camport.core.grid import AS_IT_IS, REMEDY, Grid, check_rows, readings, unlikely_readings
 from camport.core.heatmap import Size
 from camport.core.layers import LayerName
 from camport.core.loop import traced
@@ -22,11 +22,6 @@ from camport.core.random_state import random_state_kept
 from camport.core.turned import sought, turned
 from camport.core.widths import certain, evidence
 from camport.errors import LayerError, MethodError, ModelError
-
-_REMEDY = (
-    "choose a layer that puts out [b,c,h,w], [b,h,w,c], or tokens [b,n,c] in the order of the image's rows "
-    "(`camport layers` lists them)"
-)
 
 CLEARLY = 0.25
 """A likely reading that is followed so well is not compared with others."""
@@ -55,18 +50,15 @@ class Readings:
     """The readings of a bound model's layers; what is settled holds for all later images, and for an exported file."""
 
     def __init__(self) -> None:
-        self._settled: dict[str, tuple[Grid, Size]] = {}  # "" for the attentions of the model
-        self._followed = set[str]()  # layers whose places were followed
+        self._settled: dict[str, tuple[Grid, Size]] = {}  # as last met; "" for the attentions of the model
+        self._at: dict[tuple[str, Size], Grid] = {}
+        self._followed = set[tuple[str, Size]]()  # layers whose places were followed, and the images' sizes
 
     def placing(self, layers: Sequence[LayerName], images: Tensor) -> Placing | None:
-        """What follows the places of images through a first pass; None where those of all layers were followed."""
+        """What follows the places through a first pass on images of a size; None where those of all layers were."""
         size = (images.shape[-2], images.shape[-1])
-        known = {str(layer): self._settled.get(str(layer)) for layer in layers}
-        new = any(
-            name not in self._followed or found is None or (found[0].size is not None and found[1] != size)
-            for name, found in known.items()
-        )
-        return Placing(images) if new and not traced() else None
+        new = not traced() and any((str(layer), size) not in self._followed for layer in layers)
+        return Placing(images) if new else None
 
     def of(
         self,
@@ -78,6 +70,7 @@ class Readings:
         double: nn.Module,
         known: bool = True,
         origins: Sequence[Origins] | None = None,
+        followed: bool = True,
     ) -> list[Grid]:
         """The reading of each layer.
 
@@ -90,6 +83,7 @@ class Readings:
             double: the model.
             known: False where only the shapes of `outputs` are theirs.
             origins: the places of which each output is made, where they were followed through this pass.
+            followed: False where they have to be followed again, since there are more images.
 
         Raises:
             LayerError: an output that is no map over the image, or not told to be one.
@@ -104,8 +98,8 @@ class Readings:
                 check_rows(str(layer), output, images.shape[0], *(t.shape[0] for t in target.values()))
             grid = self._known(str(layer), output, size)
             origin = None if origins is None else origins[i]
-            if origin is not None and str(layer) not in self._followed:
-                grid = grid if origin.as_it_is else None
+            if origin is not None and grid is not None and (str(layer), size) not in self._followed:
+                grid = grid if origin.as_it_is and grid.turn == AS_IT_IS else None
             if grid is None:
                 grid, moved = _turned(str(layer), output, frame, adapter, double, module, origin)
                 if grid is not None:
@@ -135,9 +129,14 @@ class Readings:
                     grid = _compared(following, names, name, doubt, outputs[doubt.place])
                     found[doubt.place] = grid
                     self._settled[str(name)] = (grid, size)
-        if origins is not None:
-            self._followed.update(map(str, layers))
-        return [grid for grid in found if grid is not None]
+        read = [grid for grid in found if grid is not None]
+        if not traced():
+            for shown, settled in zip(map(str, layers), read, strict=True):
+                self._at[shown, size] = settled
+                self._settled[shown] = settled, size
+                if origins is not None and followed:
+                    self._followed.add((shown, size))
+        return read
 
     def orders(
         self,
@@ -172,6 +171,8 @@ class Readings:
         """The settled reading, where it holds for images of this size."""
         if name not in self._settled:
             return None
+        if all(isinstance(n, int) for n in size) and (name, size) in self._at:
+            return self._at[name, size]
         grid, before = self._settled[name]
         if grid.size is None:
             return grid
@@ -181,20 +182,6 @@ class Readings:
         if grid.size[0] == 1:
             return replace(grid, size=(1, places))
         return replace(grid, size=(places, 1)) if grid.size[1] == 1 else None
-
-
-def check_rows(name: str, output: Tensor, images: int, *rows: int) -> None:
-    """LayerError where the first axis of a layer's output is not that of the images or of the target's rows."""
-    if output.dim() < 2 or output.shape[0] in (images, *rows):
-        return
-    shape = tuple(output.shape)
-    where = "its first axis is windows, views or something else"
-    if output.dim() == 3 and shape[1] in (images, *rows):
-        where = "its tokens come before its images"
-    raise LayerError(
-        f"layer {name!r} puts out {shape} for {images} images: {where}, not a row for each image; "
-        f"{_REMEDY}, b the images"
-    )
 
 
 def _own(adapter: Adapter, output: Tensor, size: Size, double: nn.Module, module: nn.Module, name: str) -> Grid:
@@ -267,11 +254,17 @@ def _compared(following: Following, names: Sequence[LayerName], name: LayerName,
             raise doubt.error
         return doubt.likely[0]
     if doubt.moved and output.dim() == 4:
-        grid = sought(doubt.likely, lambda grid: following.both(names, name, grid))
+        grid = sought(
+            doubt.likely,
+            lambda grid: following.both(names, name, grid),
+            lambda grid: following.ends(names, name, grid),
+        )
         if grid is not None:
             return grid
     grids = [*doubt.likely, *doubt.unlikely]
-    _check_joined(following, name, grids, output)
+    rows = [grid for grid in grids if grid.layout == "signal"]
+    if not any(following.answer(names, name, grid).follows for grid in rows):
+        _check_joined(following, name, grids, output)
     answers = [following.answer(names, name, grid) for grid in doubt.likely]
     best, local = _first(doubt.likely, [answer.local if answer.follows else 0.0 for answer in answers])
     if local >= CLEARLY:
@@ -292,7 +285,7 @@ def _compared(following: Following, names: Sequence[LayerName], name: LayerName,
     raise LayerError(
         f"layer {str(name)!r} puts out {tuple(output.shape)}, whose places do not lie on the image as a map's: "
         "one half of them does not answer to that half of the image. Tokens in the order of windows or units (Hiera, "
-        f"NesT), queries and attention's matrices are such; {_REMEDY}"
+        f"NesT), queries and attention's matrices are such; {REMEDY}"
     )
 
 
@@ -305,7 +298,7 @@ def _check_joined(following: Following, name: LayerName, grids: Sequence[Grid], 
     if still > max(grid.prefix + grid.suffix for grid in grids):
         raise LayerError(
             f"layer {str(name)!r} puts out {n} tokens, and the image moves {n - still} of them alone: the others are "
-            f"a text's or queries in the same row; {_REMEDY}"
+            f"a text's or queries in the same row; {REMEDY}"
         )
 
 
@@ -321,7 +314,7 @@ def _placed(following: Following, grid: Grid, what: str) -> Grid:
     if still[before:] != list(range(n - len(still) + before, n)):
         raise LayerError(
             f"{what} has {n} tokens, and those that lie nowhere on the image, which it does not move, stand among the "
-            f"others, at {still}; {_REMEDY}"
+            f"others, at {still}; {REMEDY}"
         )
     return replace(grid, prefix=before, suffix=len(still) - before)
 

@@ -48,6 +48,7 @@ def settle(
     target: Mapping[str, Tensor],
     lists: bool,
     readings: Readings,
+    alone: bool,
 ) -> Settled:
     """Chooses the target layers from passes on one image.
 
@@ -58,6 +59,7 @@ def settle(
         target: of this image, not resolved.
         lists: the target is whatever the adapter finds in the outputs.
         readings: keeps how the chosen layers lie on the image.
+        alone: there is no other image, which might lie otherwise.
     """
     placings: list[Placing] = []
 
@@ -79,7 +81,7 @@ def settle(
         output = image.new_zeros(()).expand(run.shape)  # what the run put out may be written into since
         tensors = [tensor for other, tensor in zip(seen.runs, seen.tensors, strict=False) if other is run]
         origins = [placings[0].of(tensor) for tensor in tensors] or None  # none where no gradient was recorded
-        readings.of([name], [output], image, target, adapter, double, known=False, origins=origins)
+        readings.of([name], [output], image, target, adapter, double, known=False, origins=origins, followed=alone)
 
     try:
         layers = _readable(adapter, seen, y, check)

@@ -74,12 +74,15 @@ def wider(likely: Sequence[Grid]) -> list[Grid]:
     return list(dict.fromkeys(grids))
 
 
-def sought(likely: Sequence[Grid], ask: Callable[[Grid], Sequence[Answer]]) -> Grid | None:
+def sought(
+    likely: Sequence[Grid], ask: Callable[[Grid], Sequence[Answer]], ends: Callable[[Grid], bool]
+) -> Grid | None:
     """The reading, turned or not, that the output follows along both axes; None where that tells nothing.
 
     Args:
         likely: readings, the likeliest first.
         ask: how the output follows the image along each axis, read so.
+        ends: whether its outer quarters do.
     """
     if not likely:
         return None
@@ -91,7 +94,7 @@ def sought(likely: Sequence[Grid], ask: Callable[[Grid], Sequence[Answer]]) -> G
         local = min((answer.local for answer in answers), default=0.0)
         if answers and all(answer.follows for answer in answers) and local > most:
             best, most = grid, local
-    return best
+    return best if best is None or ends(best) else None
 
 
 def _as(grid: Grid, places: Places, shape: tuple[int, ...]) -> Grid | None:

@@ -4,7 +4,7 @@ from torch import nn
 
 import camport
 from camport.adapters import SegmentationAdapter
-from camport.errors import InputError, ModelError
+from camport.errors import DoubtWarning, InputError, ModelError
 from camport.testing.networks import PixelNet, seeded
 from tests.nets import images
 
@@ -171,3 +171,33 @@ def test_networks_of_torchvision(make, layer):
     assert torch.allclose(left.score, z[:, :, :16].mean((1, 2)), rtol=1e-3, atol=1e-6)
     assert torch.allclose(right.score, z[:, :, 48:].mean((1, 2)), rtol=1e-3, atol=1e-6)
     assert not torch.allclose(left.gradients[0], right.gradients[0])
+
+
+class Gives(nn.Module):
+    """PixelNet's logits, given otherwise."""
+
+    def __init__(self, give):
+        super().__init__()
+        self.net, self.give = seeded(PixelNet()), give  # a function or a module
+
+    def forward(self, x):
+        return self.give(self.net(x))
+
+
+SAID = {
+    "softmax": (lambda z: z.softmax(1), r"lie in \[0,1\].*without the softmax"),
+    "sigmoid": (nn.Sigmoid(), r"lie in \[0,1\].*without the sigmoid"),
+    "log_softmax": (lambda z: z.log_softmax(1), "log-probabilities.*without the log_softmax"),
+    "two outputs": (lambda z: (z, z.relu() - 1), "of the model's 2 outputs .* the first is explained"),
+}
+
+
+@pytest.mark.parametrize(("give", "said"), SAID.values(), ids=SAID)
+def test_what_is_no_logit_is_said(give, said):
+    with pytest.warns(DoubtWarning, match=said):
+        explain(None, Gives(give), "net.features", background=None)
+
+
+def test_classes_that_come_last_are_refused():
+    with pytest.raises(ModelError, match=r"its classes come last.*permute\(0, 3, 1, 2\)"):
+        explain(1, Gives(lambda z: z.permute(0, 2, 3, 1)), "net.features")

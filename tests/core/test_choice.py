@@ -449,3 +449,43 @@ def test_another_picture_has_the_statistics_of_the_first():
     assert torch.allclose(other.mean((2, 3)), x.mean((2, 3)), atol=0.5)
     assert torch.equal(other.clamp(x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)), other)
     assert not torch.equal(another(torch.zeros(1, 3, 4, 4)), torch.zeros(1, 3, 4, 4))
+
+
+class Normalising(nn.Module):
+    """An attention that normalises what it takes, as vit-pytorch's."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.qkv, self.out = nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x):
+        q, k, v = self.qkv(self.norm(x)).chunk(3, 2)
+        return self.out((q @ k.mT).softmax(2) @ v)
+
+
+class WithinBlocks(nn.Module):
+    """A transformer whose blocks are pairs of branches, summed by a loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.token = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.zeros(1, 1, 8))
+        pairs = [[AttentionBranch(), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU())] for _ in range(2)]
+        self.layers = nn.ModuleList([nn.ModuleList(pair) for pair in pairs])
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        t = self.patches(x).flatten(2).mT
+        t = torch.cat([self.token.expand(len(t), -1, -1), t], 1)
+        for attention, forward in self.layers:
+            t = attention(t) + t
+            t = forward(t) + t
+        return self.head(self.norm(t)[:, 0])
+
+
+class AttentionBranch(Normalising):
+    """Known by its name."""
+
+
+def test_an_attention_that_normalises_is_explained_at_its_normalisation():
+    found = camport.explain(seeded(WithinBlocks()), torch.randn(1, 3, 32, 48, dtype=torch.float64), "gradcam", 1)
+    assert found.layers == ("layers.1.0.norm",)

@@ -7,7 +7,9 @@ from torch import nn
 
 import camport
 from camport.errors import LayerError
+from camport.export import to_onnx
 from camport.plugins.hirescam import HiResCAM
+from camport.runtime import load
 from tests.nets import seeded
 
 IMAGES = torch.randn(2, 3, 64, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -221,6 +223,11 @@ MOVED = {
     "written": (shifted, "getitem, setitem in the forward pass"),
     "zoom": (lambda x: sampled(x, [[0.5, 0, 0], [0, 0.5, 0]]), "grid_sample in the forward pass"),
     "halves exchanged": (lambda x: torch.cat([x[..., 24:], x[..., :24]], -1), "getitem, cat in the forward pass"),
+    "blocks exchanged": (lambda x: x.unflatten(3, (2, 24)).flip(3).flatten(3), "unflatten, flip, flatten"),
+    "blocks mirrored": (lambda x: x.unflatten(2, (4, 16)).flip(3).flatten(2, 3), "unflatten, flip, flatten"),
+    "four blocks": (lambda x: x.unflatten(2, (4, 16))[:, :, [1, 0, 3, 2]].flatten(2, 3), "getitem"),
+    "halves by fftshift": (lambda x: torch.fft.fftshift(x, 3), "one half of them does not answer to that half"),
+    "rolled by a matrix": (lambda x: x @ torch.eye(48).roll(24, 1).to(x), "one half of them does not answer to that"),
     "height of channels": (lambda x: x.permute(0, 2, 1, 3)[:, :3].repeat(1, 1, 16, 1), "permute"),
     "both": (lambda x: x + x.flip(-1), "made of the image and of the same image mirrored"),
     "both as channels": (lambda x: torch.cat([x, x.flip(2)], 1)[:, 1:4], "made of the image and of the same image"),
@@ -231,6 +238,60 @@ MOVED = {
 def test_what_no_turn_puts_back_is_refused(move, said):
     with pytest.raises(LayerError, match=said):
         shown(seeded(Inside(move)))
+
+
+def upright(x):
+    return x.transpose(2, 3) if x.shape[2] > x.shape[3] else x
+
+
+def padded(x):
+    return F.pad(x, (0, -x.shape[3] % 32, 0, -x.shape[2] % 32))
+
+
+WIDE = torch.randn(2, 3, 32, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("sizes", [(IMAGES, WIDE), (WIDE, IMAGES), (IMAGES, WIDE, IMAGES)])
+def test_images_of_another_size_are_followed_anew(sizes):
+    net, plain = seeded(Inside(upright)), seeded(Inside())
+    bound = camport.bind(net, METHOD, "features")
+    for x in sizes:
+        wanted = shown(plain, images=upright(x).contiguous()).raw
+        torch.testing.assert_close(bound(x, 2).raw, wanted.mT if x is IMAGES else wanted)
+
+
+def test_images_of_a_size_that_is_padded_inside_are_refused_behind_others():
+    bound = camport.bind(seeded(Inside(padded)), METHOD, "features")
+    bound(WIDE, 2)
+    with pytest.raises(LayerError, match="pad in the forward pass"):
+        bound(WIDE[..., :36], 2)
+    bound(WIDE, 2)
+
+
+def test_a_file_is_of_the_size_that_it_is_made_of(tmp_path):
+    net = seeded(Inside(upright)).float()
+    bound = camport.bind(net, METHOD, "features")
+    bound(WIDE.float(), 2)
+    to_onnx(bound, tmp_path / "x.onnx", IMAGES.float())
+    expected = camport.explain(net, IMAGES.float(), METHOD, 2, "features")
+    assert (
+        abs(load(tmp_path / "x.onnx")(IMAGES.float().numpy(), target=2).heatmap - expected.heatmap.numpy()).max() < 1e-5
+    )
+
+
+class LooksLeft(Inside):
+    """Images whose right half is lighter are mirrored first."""
+
+    def forward(self, x):
+        halves = x.mean((1, 2)).unflatten(1, (2, -1)).mean(2)
+        return self.plain(torch.stack([v.flip(2) if h[1] > h[0] else v for v, h in zip(x, halves, strict=True)]))
+
+
+def test_the_first_image_does_not_decide_for_the_others():
+    light = torch.linspace(-1, 1, 48, dtype=torch.float64)
+    x = IMAGES + torch.stack([-light, light])[:, None, None]
+    with pytest.raises(LayerError, match="made of the image and of the same image mirrored"):
+        camport.explain(seeded(LooksLeft()), x, METHOD, 2)
 
 
 class Augmented(Inside):
