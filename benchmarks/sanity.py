@@ -63,7 +63,7 @@ A method that reads what the network has learned comes near 0; one that stays ne
 shape would: edges, and where activations are large.
 """
 
-ONE = "one draw of parameters, `--draws 3` has the mean of three and their spread"
+ONE = "one draw of parameters, without `--draws 1` it is the mean of three, with their spread"
 LABELS = """\
 ## Randomisation of labels
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sanity", description=__doc__)
     parser.add_argument("--scenes", type=int, default=4)
-    parser.add_argument("--draws", type=int, default=1, help="of random parameters")
+    parser.add_argument("--draws", type=int, default=3, help="of random parameters")
     parser.add_argument("--shuffled", type=Path, metavar="FILE", help="weights that learned shuffled labels")
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
