@@ -12,6 +12,7 @@ from PIL import Image
 
 import camport as library
 from camport.runtime import load
+from tests.marks import mostly_rare
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning"),
@@ -56,7 +57,10 @@ def test_explain_takes_several_images_and_replaces_a_file(camport, photo, tmp_pa
     assert done.out.count("three (3), score") == 2
 
 
-@pytest.mark.parametrize("method", sorted(library.methods()))
+QUICK = set(library.methods()) - {"drise", "iscam", "rise", "sscam", "xrai"}
+
+
+@pytest.mark.parametrize("method", mostly_rare(sorted(library.methods()), QUICK))
 def test_explain_by_every_method(camport, photo, tmp_path, method):
     tokens = library.methods()[method].family == "attention"
     model = ("timm:test_vit", "--weights", "none") if tokens else ("demo:gap-pool",)

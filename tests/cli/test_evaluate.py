@@ -88,6 +88,7 @@ def test_what_goes_wrong_is_one_line(camport, tmp_path, options, reason):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.everything
 def test_the_page_runs(camport, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = PAGE.read_text()

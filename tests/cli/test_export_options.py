@@ -67,6 +67,7 @@ def test_a_quiet_detector_is_exported_with_its_thresholds(camport, photos, tmp_p
     assert done.status == 0, done.err
 
 
+@pytest.mark.everything
 def test_a_quiet_detectors_plain_file(camport, tmp_path) -> None:
     done = camport("export", *QUIET, "-o", "q.onnx")
     assert done.status == 0, done.err

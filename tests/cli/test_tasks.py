@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from camport.cli import main
+from tests.marks import rare
 
 ROOT = Path(__file__).parents[2]
 SCENE = ROOT / "camport/demo/samples/four-seven.png"
@@ -76,8 +77,10 @@ def test_explain(camport, name, arguments, said, maps):
 @pytest.mark.parametrize(
     ("name", "arguments", "asked"),
     [
-        ("captioner", (), ("--caption", "a four left of a seven")),
-        ("captioner", ("--target", "seven"), ("--caption", "a four left of a seven", "--target", "seven")),
+        *rare(
+            ("captioner", (), ("--caption", "a four left of a seven")),
+            ("captioner", ("--target", "seven"), ("--caption", "a four left of a seven", "--target", "seven")),
+        ),
         ("answerer", ("--question", "how many sevens?"), ("--question", "how many sevens?")),
         ("segmenter", ("--target", "seven"), ("--target", "seven")),
         ("segmenter", SEVEN, SEVEN),

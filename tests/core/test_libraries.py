@@ -74,9 +74,9 @@ def test_layer_grid_and_gradient(make, size, maps, layer):
     ("name", "size", "layer", "maps"),
     [
         ("resmlp_12_224", 224, "norm", (384, 14, 14)),  # no attention: tokens behind the patches' maps
-        ("cait_xxs24_224", 224, "blocks_token_only.1.norm1", (192, 14, 14)),  # attention's matrices are no maps
-        ("crossvit_tiny_240", 240, "blocks.2.fusion.1.norm1", (96, 20, 20)),  # patches of the image, resized inside
         *rare(
+            ("cait_xxs24_224", 224, "blocks_token_only.1.norm1", (192, 14, 14)),  # attention's matrices are no maps
+            ("crossvit_tiny_240", 240, "blocks.2.fusion.1.norm1", (96, 20, 20)),  # patches of the image, resized inside
             ("convit_tiny", 224, "blocks.11.norm1", (192, 14, 14)),
             ("coat_lite_tiny", 224, "serial_blocks4.1.norm1", (320, 7, 7)),
             ("xcit_nano_12_p16_224", 224, "cls_attn_blocks.1.norm1", (128, 14, 14)),  # the block is no attention

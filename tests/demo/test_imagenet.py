@@ -114,6 +114,7 @@ def exported(shared):
     return folder / name
 
 
+@pytest.mark.everything
 def test_the_file_gives_the_same_maps(exported, loaded):
     names = ("chelsea", "coffee", "camera")
     images = torch.cat([pixels(loaded, name) for name in names])

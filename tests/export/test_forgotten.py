@@ -15,6 +15,7 @@ import camport
 from camport.errors import ExportError
 from camport.export import to_onnx, to_pt2, to_torchscript
 from camport.export.forgotten import forgotten
+from tests.marks import rare
 
 IMAGES = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(1))
 
@@ -42,7 +43,7 @@ def _kept(export):
     return set(FakeTensorMode.cache) - shapes, _sources() - sources, len(added)
 
 
-@pytest.mark.parametrize(("write", "suffix"), [(to_onnx, "onnx"), (to_pt2, "pt2"), (to_torchscript, "pt")])
+@pytest.mark.parametrize(("write", "suffix"), [(to_onnx, "onnx"), *rare((to_pt2, "pt2"), (to_torchscript, "pt"))])
 def test_pytorch_keeps_nothing_of_an_export(write, suffix, tmp_path):
     shapes, sources, environments = _kept(lambda: write(_bound(), tmp_path / f"a.{suffix}", IMAGES))
     assert (shapes, sources) == (set(), set())

@@ -1,6 +1,7 @@
 """Files that take one image and any number of targets: the same as asking about a copy of the image for each."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +91,7 @@ def convolutions(file):
 
 
 @pytest.fixture(scope="module")
-def detector_files(shared):
+def detector_files(shared, finding_file):
     found = cases(6)
     bound = camport.bind(load_detector(), adapter="detection", preprocess=dataclasses.asdict(PREPROCESS))
     traced = torch.cat([image for image, _ in found[:2]])
@@ -98,16 +99,27 @@ def detector_files(shared):
     def write(folder):
         to_onnx(bound, folder / "rows.onnx", traced)
         to_onnx(bound, folder / "one.onnx", traced, one_image=True)
-        report = to_onnx(bound, folder / "found.onnx", traced, one_image=True, nms=True)
+        shutil.copy(finding_file[0] / "found.onnx", folder)
         shown = ["score", "heatmap", "outputs"]
         to_onnx(bound, folder / "photos.onnx", traced, one_image=True, nms=True, preprocess=True, outputs=shown)
-        return report
 
-    folder, report = shared("detector-one-image", write)
+    folder, _ = shared("detector-one-image", write)
+    return folder, bound, [image for image, _ in found]
+
+
+@pytest.fixture(scope="module")
+def finding_file(shared):
+    found = cases(6)
+    bound = camport.bind(load_detector(), adapter="detection", preprocess=dataclasses.asdict(PREPROCESS))
+    traced = torch.cat([image for image, _ in found[:2]])
+    folder, report = shared(
+        "detector-finds", lambda folder: to_onnx(bound, folder / "found.onnx", traced, one_image=True, nms=True)
+    )
     assert report.dynamic == ("m",)
     return folder, bound, [image for image, _ in found]
 
 
+@pytest.mark.everything
 def test_a_detectors_image_is_run_once(detector_files):
     folder, _, found = detector_files
     boxes = np.array([[5, 9, 40, 60], [70, 20, 110, 80], [0, 0, 0, 0], [60, 60, 90, 100]], np.float32)
@@ -120,8 +132,8 @@ def test_a_detectors_image_is_run_once(detector_files):
     assert not expanded
 
 
-def test_a_file_explains_what_it_detects_in_one_run(detector_files):
-    folder, bound, found = detector_files
+def test_a_file_explains_what_it_detects_in_one_run(finding_file):
+    folder, bound, found = finding_file
     explainer = load(folder / "found.onnx")
     assert [str(port) for port in explainer.inputs] == ["images float32 [1,3,128,128]"]
     for image in found:
@@ -134,14 +146,15 @@ def test_a_file_explains_what_it_detects_in_one_run(detector_files):
         np.testing.assert_allclose(result.gradients_1[best], eager.gradients[1], atol=1e-5)
 
 
-def test_nothing_detected_is_no_rows(detector_files):
-    folder, _, found = detector_files
+def test_nothing_detected_is_no_rows(finding_file):
+    folder, _, found = finding_file
     result = load(folder / "found.onnx")(np.zeros_like(found[0].numpy()))
     rows = ("detections", "score", "heatmap", "gradients", "gradients_1", "gradients_2")
     assert {name: len(result[name]) for name in rows} == dict.fromkeys(rows, 0)
     assert result.outputs.shape == (1, 4032, 15)
 
 
+@pytest.mark.everything
 def test_photographs_in_detections_and_maps_out(detector_files):
     folder, _, _ = detector_files
     scene = open_image(SAMPLES / "five-six-zero.png")
@@ -154,6 +167,7 @@ def test_photographs_in_detections_and_maps_out(detector_files):
     np.testing.assert_allclose(result.heatmap, expected.heatmap, atol=0.02)
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("name", ["one", "found", "photos"])
 def test_on_the_command_line(detector_files, name, tmp_path, capsys):
     """Whatever the file takes, the same is found and drawn."""
@@ -184,9 +198,9 @@ def test_on_the_command_line(detector_files, name, tmp_path, capsys):
         (("--target", "8"), "the file finds 3 things, but none of the class and confidence that were asked for"),
     ],
 )
-def test_bad_input_for_a_file_that_finds_by_itself(detector_files, options, message, tmp_path, capsys):
+def test_bad_input_for_a_file_that_finds_by_itself(finding_file, options, message, tmp_path, capsys):
     out = tmp_path / "out.png"
-    file, picture = detector_files[0] / "found.onnx", SAMPLES / "five-six-zero.png"
+    file, picture = finding_file[0] / "found.onnx", SAMPLES / "five-six-zero.png"
     assert main(["run", str(file), str(picture), *options, "-o", str(out)]) == 2
     said = capsys.readouterr().err
     assert said.startswith("camport: error: ")
@@ -300,6 +314,7 @@ def test_without_a_target_nothing_can_be_asked(tmp_path):
         to_onnx(bound, tmp_path / "one.onnx", torch.rand(2, 3, 16, 16), one_image=True)
 
 
+@pytest.mark.everything
 def test_two_images_are_too_many(detector_files):
     folder, _, found = detector_files
     with pytest.raises(InputError, match="one image at a time, with any number of targets"):

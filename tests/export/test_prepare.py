@@ -20,6 +20,7 @@ from camport.errors import ExportError
 from camport.export import prepare, to_onnx
 from camport.export.ort import session
 from camport.runtime import Preprocess
+from tests.marks import rare
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 SPECS = [
@@ -108,7 +109,7 @@ class Told(Bound):
         return found if self.spec is None else {**found, "camport.preprocess": json.dumps(asdict(self.spec))}
 
 
-@pytest.mark.parametrize("which", [1, 3])
+@pytest.mark.parametrize("which", [1, *rare(3)])
 def test_a_file_takes_photographs(tmp_path: Path, which: int) -> None:
     spec = SPECS[which]
     report = to_onnx(Told(spec), tmp_path / "raw.onnx", IMAGES, preprocess=True, opset=18)

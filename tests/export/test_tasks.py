@@ -94,8 +94,7 @@ def test_what_onnx_has_no_form_for_names_the_operator_and_the_module(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("vit-gpt2", "segformer"),
-        *rare("resnet-gpt2", "blip", "git", "llava", "vilt", "blip-vqa"),
+        *rare("vit-gpt2", "segformer", "resnet-gpt2", "blip", "git", "llava", "vilt", "blip-vqa"),
     ],
 )
 def test_transformers(tmp_path, name):
