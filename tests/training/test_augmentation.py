@@ -1,5 +1,9 @@
 """The augmentation is its paper's formula, whatever explains, and leaves the network that is trained as it was."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -239,7 +243,7 @@ class Collate:
         return self.augment(*default_collate(rows))
 
 
-def test_a_worker_refuses_a_model_that_is_trained_and_explains_a_frozen_one():
+def refused_and_explained_in_a_worker():
     model, images = network(torch.float32), nets.images(2, dtype=torch.float32)
     labels = torch.tensor([0, 1])
     augment = ExplanationAugmentation(model, "gradcam", "features", kernel=5, sigma=2.0)
@@ -251,6 +255,15 @@ def test_a_worker_refuses_a_model_that_is_trained_and_explains_a_frozen_one():
     torch.testing.assert_close(next(iter(loader))[0], right, rtol=0, atol=1e-6)
     model.requires_grad_(True).share_memory()
     torch.testing.assert_close(next(iter(loader))[0], right, rtol=0, atol=1e-6)
+
+
+def test_a_worker_refuses_a_model_that_is_trained_and_explains_a_frozen_one():
+    """In a process of its own: autograd's engine runs in no fork of one in which its threads have been started."""
+    call = f"from {__name__} import refused_and_explained_in_a_worker as run; run()"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", call], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
