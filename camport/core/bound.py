@@ -17,7 +17,7 @@ from camport.core.adapter import Adapter
 from camport.core.aftermath import check_traits, warn
 from camport.core.alone import check_alone
 from camport.core.bound_program import BoundProgram
-from camport.core.calling import called, prepared, rows
+from camport.core.calling import called, one_each, prepared, rows
 from camport.core.checks import check_images, check_initialised
 from camport.core.derivative import NoPathError, wide
 from camport.core.explainer import Explainer
@@ -129,8 +129,8 @@ class Bound:
             DoubtWarning,
             stacklevel=3,
         )
-        one = [{name: value[i : i + 1] for name, value in given.items()} for i in range(images.shape[0])]
-        return joined([self._explained(images[i : i + 1], t, False, progress) for i, t in enumerate(one)])
+        pairs = zip(images.split(1), one_each(given, images.shape[0]), strict=True)
+        return joined([self._explained(image, one, False, progress) for image, one in pairs])
 
     def _explained(
         self, images: Tensor, given: Mapping[str, Tensor], lists: bool, progress: Tick | None = None

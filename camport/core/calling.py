@@ -111,3 +111,8 @@ def scored(
 def rows(target: Mapping[str, Tensor], n: int) -> dict[str, Tensor]:
     """The target of the first n images."""
     return {name: value[:n] for name, value in target.items()}
+
+
+def one_each(target: Mapping[str, Tensor], n: int) -> list[dict[str, Tensor]]:
+    """The targets of n images, each of one."""
+    return [{name: value[i : i + 1] for name, value in target.items()} for i in range(n)]

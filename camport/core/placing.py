@@ -57,6 +57,39 @@ class Origins:
         return replace(self, moved=tuple(p.stretched() for p in self.moved))
 
 
+Taken = list[tuple[Tensor, Origins, tuple[int, ...]]]
+"""Tensors whose places are known, with these and their shapes."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a function.
+
+    Attributes:
+        name: of the function.
+        func: itself.
+        args: its arguments.
+        kwargs: those given by name.
+        taken: the arguments that are followed.
+    """
+
+    name: str
+    func: Any
+    args: Any
+    kwargs: Mapping[str, Any]
+    taken: Taken
+
+    @property
+    def moves(self) -> bool:
+        """Whether it moves values about, or adds up those of any place."""
+        return self.name in MOVING or self.name in SCATTERING or self.name in MATRICES
+
+    @property
+    def scatters(self) -> bool:
+        """Whether it is one that is not followed."""
+        return self.name in SCATTERING or self.name.startswith("fft_")
+
+
 _STANDARD, _UNKNOWN, _NOWHERE = Origins(standard=True), Origins(unknown=True), Origins()
 
 
@@ -86,18 +119,11 @@ class Placing(TorchFunctionMode):
         taken = [(v, self._known[v], tuple(v.shape)) for v in _tensors((*args, *kwargs.values())) if v in self._known]
         result = func(*args, **kwargs)
         if taken and not isinstance(result, int | float | bool | torch.Size | torch.dtype):
-            self._note(_name(func), func, args, kwargs, taken, result)
+            self._note(_Call(_name(func), func, args, kwargs, taken), result)
         return result
 
-    def _note(
-        self,
-        name: str,
-        func: Any,
-        args: Any,
-        kwargs: Mapping[str, Any],
-        taken: list[tuple[Tensor, Origins, tuple[int, ...]]],
-        result: Any,
-    ) -> None:
+    def _note(self, call: _Call, result: Any) -> None:
+        name, args, taken = call.name, call.args, call.taken
         if name.startswith(_SHAPES) or name.endswith("_like"):
             return
         if name == "__setitem__":
@@ -121,27 +147,27 @@ class Placing(TorchFunctionMode):
             return
         simple = all(origins is _STANDARD for _, origins, _ in taken)
         maps = simple and all(len(shape) == 4 for _, _, shape in taken) and all(_is_map(v) for v in results)
-        if maps and not (name in MOVING or name in SCATTERING or name in MATRICES or name.startswith("fft_")):
+        if maps and not (call.moves or call.scatters):
             for value in results:
                 self._known[value] = _STANDARD
             return
-        if simple and name in ("cat", "concat") and _channels_joined(args, kwargs, results[0]):
+        if simple and name in ("cat", "concat") and _channels_joined(args, call.kwargs, results[0]):
             self._known[results[0]] = _STANDARD
             return
         with torch.no_grad(), torch.inference_mode(False):
             try:
-                found = self._followed(name, func, args, kwargs, taken, results)
+                found = self._followed(replace(call, taken=taken), results)
             except Exception:  # whatever such a function does with other values
                 found = [_UNKNOWN] * len(results)
         by = dict.fromkeys(known for _, origins, _ in taken for known in origins.by)
-        if name in MOVING or name in SCATTERING or name in MATRICES:
+        if call.moves:
             by[name.strip("_")] = None
         asked = product or all(o.asked for _, o, _ in taken if o is not _NOWHERE)
         for value, origins in zip(results, found, strict=True):
             self._known[value] = origins if origins.as_it_is else replace(origins, by=tuple(by), asked=asked)
             self.moved = self.moved or not origins.as_it_is
 
-    def _write(self, view: Tensor, taken: list[tuple[Tensor, Origins, tuple[int, ...]]]) -> None:
+    def _write(self, view: Tensor, taken: Taken) -> None:
         """Follows what is written into a part of another tensor, to that tensor."""
         base = view._base
         source, origins, shape = taken[-1]
@@ -160,21 +186,14 @@ class Placing(TorchFunctionMode):
         if known.moved or known.unknown:
             self._known[base], self.moved = replace(known, by=(*origins.by, "copy")), True
 
-    def _followed(
-        self,
-        name: str,
-        func: Any,
-        args: Any,
-        kwargs: Mapping[str, Any],
-        taken: list[tuple[Tensor, Origins, tuple[int, ...]]],
-        results: list[Tensor],
-    ) -> list[Origins]:
+    def _followed(self, call: _Call, results: list[Tensor]) -> list[Origins]:
+        name, taken = call.name, call.taken
         unknown = any(origins.unknown for _, origins, _ in taken)
         shapes = [tuple(v.shape) for v in results]
-        if name in SCATTERING or name.startswith("fft_"):
+        if call.scatters:
             return [_UNKNOWN] * len(results)
         if name in PRODUCTS:
-            kept = multiplied(name, args, [(v, origins.each(shape), shape) for v, origins, shape in taken])
+            kept = multiplied(name, call.args, [(v, origins.each(shape), shape) for v, origins, shape in taken])
             if kept is not None:
                 # what is of the image on both sides and summed up on both is a statistic of the whole of it
                 return [_origins(kept, shapes[0], unknown) if kept or len(taken) > 1 else _UNKNOWN]
@@ -182,24 +201,17 @@ class Placing(TorchFunctionMode):
             return [_UNKNOWN] * len(results)
         found: list[list[Places]] = [[] for _ in results]
         if name in MOVING:
-            found = self._joined(name, func, args, kwargs, taken, shapes)
+            found = self._joined(call, shapes)
         else:
             for _, origins, before in taken:
                 for places in origins.each(before) if len(before) == 4 or not origins.standard else []:
                     for kept, shape in zip(found, shapes, strict=True):
-                        new = self._computed(name, args, kwargs, places, before, shape)
+                        new = self._computed(call, places, before, shape)
                         kept.extend([] if new is None else [new])
         return [_origins(kept, shape, unknown) for kept, shape in zip(found, shapes, strict=True)]
 
-    def _computed(
-        self,
-        name: str,
-        args: Any,
-        kwargs: Mapping[str, Any],
-        places: Places,
-        before: tuple[int, ...],
-        shape: tuple[int, ...],
-    ) -> Places | None:
+    def _computed(self, call: _Call, places: Places, before: tuple[int, ...], shape: tuple[int, ...]) -> Places | None:
+        name, args, kwargs = call.name, call.args, call.kwargs
         if name in REDUCING and (len(args) > 1 or kwargs) and not isinstance(args[-1], Tensor):
             rest = {k: v for k, v in kwargs.items() if k in ("dim", "axis", "keepdim")}
             rows, columns = (
@@ -219,19 +231,12 @@ class Placing(TorchFunctionMode):
             places = places.within(reach(name, args, kwargs))
         return places.carried(before, shape, mixed)
 
-    def _joined(
-        self,
-        name: str,
-        func: Any,
-        args: Any,
-        kwargs: Mapping[str, Any],
-        taken: list[tuple[Tensor, Origins, tuple[int, ...]]],
-        shapes: list[tuple[int, ...]],
-    ) -> list[list[Places]]:
+    def _joined(self, call: _Call, shapes: list[tuple[int, ...]]) -> list[list[Places]]:
         """What a moving function makes of each combination of the places of its arguments.
 
         Arguments with several places each are followed one by one, with the first of the others.
         """
+        name, func, args, kwargs, taken = call.name, call.func, call.args, call.kwargs, call.taken
         if any(len(shape) != 4 and origins.standard for _, origins, shape in taken):
             raise ValueError("maps are [b,c,h,w]")
         if sum(v.numel() for v, _, _ in taken) > LARGEST:

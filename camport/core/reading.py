@@ -103,7 +103,6 @@ class Readings:
             if grid is None:
                 grid, moved = _turned(str(layer), output, frame, adapter, double, module, origin)
                 if grid is not None:
-                    self._settled[str(layer)] = (grid, size)
                     found.append(grid)
                     continue
                 doubt = _read(i, str(layer), output, frame, adapter, double, module)
@@ -113,7 +112,7 @@ class Readings:
                     doubt.moved = moved
                 if doubt is None or traced():
                     grid = _own(adapter, output, frame, double, module, str(layer))
-                    self._settled[str(layer)] = (grid, size)
+                    self._settled[str(layer)] = (grid, size)  # of a graph, which is not kept below
                 else:
                     doubts.append(doubt)
             found.append(grid)
@@ -128,7 +127,6 @@ class Readings:
                     doubt.likely = [_placed(following, grid, f"layer {str(name)!r}") for grid in doubt.likely]
                     grid = _compared(following, names, name, doubt, outputs[doubt.place])
                     found[doubt.place] = grid
-                    self._settled[str(name)] = (grid, size)
         read = [grid for grid in found if grid is not None]
         if not traced():
             for shown, settled in zip(map(str, layers), read, strict=True):

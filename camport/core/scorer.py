@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camport.core.bound import Bound
+from camport.core.calling import one_each
 from camport.core.checks import check_images
 from camport.core.derivative import wide
 from camport.core.layout import Layout
@@ -70,8 +71,7 @@ class Scorer:
             probes = [probe(part) for part in (images.split(1) if lists else [images])]
             # any images may be scored beside one another later
             if mixes(probes[0], alone=True) and probes[0]._images.shape[0] > 1:
-                given = bound._prepared(target, images)
-                each = [{name: value[i : i + 1] for name, value in given.items()} for i in range(len(images))]
+                each = one_each(bound._prepared(target, images), len(images))
                 pairs = list(zip(images.split(1), each, strict=True))
                 probes = [restarted(partial(_started, bound, part, one, False)) for part, one in pairs]
             return cls(bound.model, probes)

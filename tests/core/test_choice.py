@@ -451,8 +451,8 @@ def test_another_picture_has_the_statistics_of_the_first():
     assert not torch.equal(another(torch.zeros(1, 3, 4, 4)), torch.zeros(1, 3, 4, 4))
 
 
-class Normalising(nn.Module):
-    """An attention that normalises what it takes, as vit-pytorch's."""
+class AttentionBranch(nn.Module):
+    """An attention, known by its name, that normalises what it takes, as vit-pytorch's."""
 
     def __init__(self):
         super().__init__()
@@ -480,10 +480,6 @@ class WithinBlocks(nn.Module):
             t = attention(t) + t
             t = forward(t) + t
         return self.head(self.norm(t)[:, 0])
-
-
-class AttentionBranch(Normalising):
-    """Known by its name."""
 
 
 def test_an_attention_that_normalises_is_explained_at_its_normalisation():
