@@ -10,6 +10,7 @@ import functools
 import random
 import sys
 import weakref
+from array import array
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from enum import Enum
@@ -146,7 +147,7 @@ class Copier:
             CellType: self._cell,
             (np.ndarray, bytearray): lambda value, name: value.copy(),
             torch.Generator: lambda value, name: value.clone_state(),
-            (random.Random, np.random.Generator, np.random.RandomState): lambda value, name: copy.deepcopy(value),
+            (random.Random, np.random.Generator, np.random.RandomState, array): lambda value, name: copy.deepcopy(value),
         }
 
     def _fixed(self, value: Any, name: str) -> Any:

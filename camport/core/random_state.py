@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from camport.core.seeding import numbered, of_process, own, set_state_of, state_of
+
 aten = torch.ops.aten
 _here = threading.local()
 _draws: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
@@ -27,8 +29,8 @@ _lock = threading.Lock()
 def random_state_kept(device: torch.device, model: nn.Module | None = None) -> Iterator[None]:
     """Random operators that run in here, on this thread, leave the generators of the process as they are.
 
-    Their numbers are those that the process's generator would have given. Contexts within one another begin with the
-    same numbers one after the other.
+    Their numbers are those that the process's generator would have given, also after the model has seeded it. Contexts
+    within one another begin with the same numbers one after the other.
 
     Args:
         device: of the images.
@@ -57,7 +59,7 @@ def random_state_kept(device: torch.device, model: nn.Module | None = None) -> I
         return
     _here.mode = mode = PrivateGenerators()
     try:
-        with mode:
+        with own(mode), mode:
             yield
     finally:
         _here.mode = None
@@ -75,7 +77,7 @@ class PrivateGenerators(TorchDispatchMode):
     """Hands every random operator a generator that began as a copy of its device's.
 
     Attributes:
-        used: an operator has drawn.
+        used: an operator has drawn, or the model has seeded.
     """
 
     def __init__(self) -> None:
@@ -102,7 +104,10 @@ class PrivateGenerators(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded not in func.tags or kwargs.get("generator") is not None:
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **kwargs)
+        given = kwargs.get("generator")
+        if given is not None and not of_process(given):
             return func(*args, **kwargs)
         device = _device(args, kwargs)
         if device.type not in ("cpu", "cuda"):  # a tensor without values draws nothing
@@ -110,10 +115,16 @@ class PrivateGenerators(TorchDispatchMode):
         self.used = True
         return _drawn(func, args, kwargs, self._generator(device))
 
+    def seeded(self, device: torch.device) -> torch.Generator:
+        """That of a device, for `torch.manual_seed` and its kin."""
+        self.used = True
+        return self._generator(device)
+
     def _generator(self, device: torch.device) -> torch.Generator:
+        device = numbered(device)
         if device not in self._generators:
             generator = torch.Generator(device)
-            generator.set_state(torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device))
+            generator.set_state(state_of(device))
             self._generators[device] = generator
         return self._generators[device]
 
@@ -169,17 +180,15 @@ def _swapped(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator
     For the time of the call its state is the private one. A thread that draws on the same device at that moment
     meets it: what a lock can do is done.
     """
-    cpu = generator.device.type == "cpu"
-    read = torch.get_rng_state if cpu else lambda: torch.cuda.get_rng_state(generator.device)
-    write = torch.set_rng_state if cpu else lambda state: torch.cuda.set_rng_state(state, generator.device)
+    device = generator.device
     with _lock:
-        before = read()
-        write(generator.get_state())
+        before = state_of(device)
+        set_state_of(device, generator.get_state())
         try:
             return func(*args, **kwargs)
         finally:
-            generator.set_state(read())
-            write(before)
+            generator.set_state(state_of(device))
+            set_state_of(device, before)
 
 
 def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
@@ -191,4 +200,4 @@ def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
 
 
 def _states(device: torch.device) -> list[Tensor]:
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+    return [state_of(torch.device("cpu")), *([state_of(device)] if device.type == "cuda" else [])]

@@ -8,6 +8,7 @@ import random
 import threading
 import types
 import weakref
+from array import array
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 
 import numpy as np
@@ -535,6 +536,7 @@ WRITES = {
     "an own object": (Own, lambda v, x: (setattr(v, "n", v.n + 1), v.log.append(x))),
     "a deep list": (lambda: [[[[[[]]]]]], lambda v, x: v[0][0][0][0][0].append(x)),
     "a bytearray": (lambda: bytearray(b"a"), lambda v, x: v.extend(b"b")),
+    "an array of Python's": (lambda: array("d", [0]), lambda v, x: v.append(1)),
     "an array": (lambda: np.zeros(3), lambda v, x: v.__iadd__(1)),
     "a generator of torch's": (torch.Generator, lambda v, x: torch.rand(2, generator=v)),
     "a generator of Python's": (lambda: random.Random(0), lambda v, x: v.random()),

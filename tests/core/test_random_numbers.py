@@ -77,6 +77,84 @@ def test_numbers_are_the_process_s_and_stay_there(draw):
         assert not all(torch.equal(other, first.score) for other in others)
 
 
+def drawn_after_state(x):
+    torch.set_rng_state(torch.Generator().manual_seed(99).get_state())
+    return torch.randn(x.shape[1:], dtype=x.dtype)
+
+
+def drawn_after_seed(x):
+    torch.manual_seed(99)
+    return torch.randn(x.shape[1:], dtype=x.dtype)
+
+
+def drawn_in_fork(x):
+    with torch.random.fork_rng():
+        return drawn_after_seed(x)
+
+
+def drawn_by_name(x):
+    torch.random.manual_seed(99)
+    return torch.randn(x.shape[1:], dtype=x.dtype, generator=torch.default_generator)
+
+
+SEEDS = (drawn_after_seed, drawn_in_fork, drawn_after_state, drawn_by_name)
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion", "scorecam", "smoothgrad", "rise"])
+@pytest.mark.parametrize("noise", SEEDS)
+def test_a_model_that_seeds_itself_sees_the_same_noise_in_each_pass(noise, method):
+    seeding, fixed = seeded(Drawing()), seeded(Drawing())
+    seeding.draw = lambda x: x + noise(x)
+    x = images()
+    constant = torch.randn(x.shape[1:], dtype=x.dtype, generator=torch.Generator().manual_seed(99))
+    fixed.draw = lambda x: x + constant
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    found, expected = (camport.explain(model, x, method, 1, layer="features") for model in (seeding, fixed))
+    torch.testing.assert_close(found.raw, expected.raw, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_seeds_without_numbers_stay_with_the_model():
+    """Such a model draws nothing, and yet it cannot do without generators of its own."""
+    model = seeded(Drawing())
+    model.draw = lambda x: (torch.manual_seed(1), x)[1]
+    bound, x = camport.bind(model, "gradcam", "features"), images()
+    torch.manual_seed(3)
+    state, name = torch.get_rng_state(), torch.random.default_generator
+    for _ in range(3):
+        bound(x, 1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert name is torch.default_generator is torch.random.default_generator
+
+
+@pytest.mark.parametrize("noise", SEEDS)
+def test_a_model_that_seeds_itself_beside_a_thread_that_draws(noise):
+    model = seeded(Drawing())
+    model.draw = lambda x: x + noise(x)
+    bound, x = camport.bind(model, "gradcam", "features"), images()
+    alone, stop, done = bound(x, 1).raw, threading.Event(), []
+
+    def explain():
+        while not stop.is_set():
+            done.append(bound(x, 1).raw)
+
+    threads = [threading.Thread(target=explain) for _ in range(2)]
+    torch.manual_seed(7)
+    for thread in threads:
+        thread.start()
+    drawn = []
+    while len(done) < 6:
+        drawn.append(float(torch.rand(())))
+        stop.wait(0.001)  # lets the others run
+    stop.set()
+    for thread in threads:
+        thread.join()
+    serial = torch.Generator().manual_seed(7)
+    assert drawn == [float(torch.rand((), generator=serial)) for _ in drawn]
+    assert all(torch.equal(raw, alone) for raw in done)
+
+
 @pytest.mark.parametrize("method", ["gradcam", "scorecam", "smoothgrad", "rise"])
 @pytest.mark.parametrize("draw", [None, "dropout"])
 def test_another_threads_numbers_are_its_own(method, draw):
