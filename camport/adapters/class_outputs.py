@@ -40,6 +40,7 @@ class Reading:
         shape: of the tensor for one image.
         link: what the tensor is of logits; None where these are logits.
         found: whether the logits behind it are at hand.
+        made: what it is made of by a function that makes neither logits nor probabilities of it, such as percent.
         others: names and shapes of the tensors that may be the classes as well, where nobody chose.
     """
 
@@ -48,6 +49,7 @@ class Reading:
     shape: tuple[int, ...] = ()
     link: Link | None = None
     found: bool = False
+    made: Link | None = None
     others: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
@@ -119,6 +121,11 @@ def doubts(read: Reading, score_as: str) -> Iterator[str]:
             f"is explained, and {names} {'is' if len(read.others) == 1 else 'are'} not. Choose by name: "
             f"ClassificationAdapter(output={read.name!r}), on the command line --scores {read.name}"
         )
+    if read.made and score_as != "regression":
+        yield (
+            f"the model's outputs are made of a {read.made} and are no probabilities themselves: "
+            f"{_explained(read, score_as)}. A model that returns its logits is explained by them"
+        )
     if read.link and not read.found and score_as != "regression":
         kind = "log-probabilities" if read.link.startswith("log") else "probabilities"
         yield (
@@ -147,13 +154,21 @@ def _chosen(chosen: str | int, tensors: Mapping[str, Tensor]) -> str:
 def _read(name: str, z: Tensor, tensors: Mapping[str, Tensor], lineage: Lineage) -> Reading:
     tensor = tensors[name]
     origin = lineage.of(tensor)
+    if origin.ranked and z.shape[1] > 1:
+        raise ModelError(
+            f"the model's outputs {tuple(tensor.shape)} are in the order of their values ({origin.maker}): which class "
+            "a column has is another one for each image. Explain a model that returns its scores in the order of the "
+            "classes, or a function of the outputs, camport.explain(..., target=lambda outputs: ...)"
+        )
     found = origin.logits is not None and origin.logits.shape == tensor.shape
-    link = origin.link if found else _looks_like(z, origin.maker)
-    return Reading(list(tensors).index(name), name, tuple(tensor.shape), link, found)
+    link = origin.link if found else _looks_like(z, origin)
+    made = origin.link or origin.made if link is None and not found else None
+    return Reading(list(tensors).index(name), name, tuple(tensor.shape), link, found, made)
 
 
-def _looks_like(z: Tensor, maker: str) -> Link | None:
+def _looks_like(z: Tensor, origin: Origin) -> Link | None:
     """Probabilities that no softmax is known to have made, by their values and by what made them."""
+    maker = origin.maker
     if maker in LINEAR:
         return None
     tolerance = HALF_SUM if z.dtype in (torch.float16, torch.bfloat16) else SUM
@@ -164,6 +179,8 @@ def _looks_like(z: Tensor, maker: str) -> Link | None:
         return None
     if z.shape[1] > 1 and bool(((z.sum(1) - 1).abs() < tolerance).all()):
         return "softmax"
+    if origin.made in ("softmax", "sigmoid"):
+        return "sigmoid"
     # logits may lie between 0 and 1 by chance, those of many classes hardly do
     return "sigmoid" if maker in LOGISTIC or (maker in DIVISIONS and z.shape[1] >= MANY) else None
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
 from camport.adapters.class_outputs import Reading, doubts, named, reading
+from camport.adapters.class_scores import logarithm, one_hot, similar
 from camport.adapters.detection_candidates import inverse_sigmoid
 from camport.adapters.lineage import Lineage
 from camport.core.adapter import Adapter
@@ -128,11 +129,11 @@ class ClassificationAdapter(Adapter):
         if read is None:
             try:
                 read = first = reading(outputs, model, lineage, self.output, self._row, images.shape[0])
-            except CamportError:
+            except CamportError as error:
                 if self.output is not None:
                     raise
                 # said where they are read: layers are listed whatever a model returns
-                return Answer(outputs, images.shape[0])
+                return Answer(outputs, images.shape[0], refused=error)
         logits = lineage.of(list(named(outputs, names).values())[read.index]).logits if read.found else None
         if read.found and logits is None:
             raise ModelError(f"the {read.link} before {_shown(read)} ran in the first pass and not in this one")
@@ -155,6 +156,11 @@ class ClassificationAdapter(Adapter):
             raise ModelError(
                 "score_as='rest' needs logits, and the model's outputs are probabilities whose logits were not found; "
                 "return the logits, or use score_as='log_probability'"
+            )
+        if self.score_as in ("probability", "log_probability", "rest", "binary") and read.made:
+            raise ModelError(
+                f"score_as={self.score_as!r} needs logits or probabilities, and the model's outputs are another "
+                f"function of a {read.made}; return either, or use score_as='logit', which takes them as they are"
             )
         if self.score_as == "weighted_sum":
             if target["weights"].shape[1] != k:
@@ -180,7 +186,7 @@ class ClassificationAdapter(Adapter):
         classes = torch.where(target["target"] < 0, top, target["target"])
         resolved = {"target": classes}
         if self.score_as == "contrast" and self.against is None:
-            resolved["against"] = _similar(z, classes, self.nearest)
+            resolved["against"] = similar(z, classes, self.nearest)
         return resolved
 
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
@@ -192,7 +198,7 @@ class ClassificationAdapter(Adapter):
         classes = target["target"]
         if self.score_as == "binary":
             return z[:, 0] * (2 * classes - 1).to(z.dtype)
-        chosen = _one_hot(classes, z)
+        chosen = one_hot(classes, z)
         if self.score_as == "probability":
             z = self._probabilities(outputs)
         elif self.score_as == "log_probability":
@@ -206,7 +212,7 @@ class ClassificationAdapter(Adapter):
                 others = list(target["against"].unbind(1))
             else:
                 others = [torch.full_like(classes, c) for c in self._against()]
-            chosen = chosen - self.strength / len(others) * sum(_one_hot(c, z) for c in others)
+            chosen = chosen - self.strength / len(others) * sum(one_hot(c, z) for c in others)
         return weighed(z, chosen).sum(1)
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
@@ -220,7 +226,7 @@ class ClassificationAdapter(Adapter):
             return self.score(outputs, target)
         p = self._probabilities(outputs)
         _row_each(p, target)
-        return (p * _one_hot(target["target"], p)).sum(1)
+        return (p * one_hot(target["target"], p)).sum(1)
 
     def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
         """Outputs that may be the classes as well, and probabilities without their logits."""
@@ -259,6 +265,8 @@ class ClassificationAdapter(Adapter):
         return (self.against,) if isinstance(self.against, int) else tuple(self.against)
 
     def _reading(self, outputs: Any) -> Reading:
+        if self.reading is None and isinstance(outputs, Answer) and outputs.refused:
+            raise outputs.refused
         found = self.reading or (outputs.reading if isinstance(outputs, Answer) else None)
         return found or reading(said(outputs), nn.Identity(), Lineage(), self.output, self._row)
 
@@ -292,12 +300,13 @@ class ClassificationAdapter(Adapter):
         link = self._reading(outputs).link
         if link and self.score_as == "binary":
             return inverse_sigmoid(own.exp() if link.startswith("log") else own)
-        return _logarithm(own) if link in ("softmax", "sigmoid") and self.score_as == "contrast" else own
+        return logarithm(own) if link in ("softmax", "sigmoid") and self.score_as == "contrast" else own
 
     def _probabilities(self, outputs: Any) -> Float[Tensor, "b k"]:
-        own, link = self._own(outputs), self._reading(outputs).link
+        own, read = self._own(outputs), self._reading(outputs)
+        link = read.link
         if link is None:
-            return own.softmax(1)
+            return own if read.made else own.softmax(1)
         return own.exp() if link.startswith("log") else own
 
     def _log_probabilities(self, outputs: Any) -> Float[Tensor, "b k"]:
@@ -307,7 +316,7 @@ class ClassificationAdapter(Adapter):
         if link.startswith("log"):
             return own
         if behind is None:
-            return _logarithm(own)
+            return logarithm(own)
         return behind.log_softmax(1) if link == "softmax" else -F.softplus(-behind)
 
 
@@ -324,22 +333,3 @@ def _row_each(z: Tensor, target: Mapping[str, Tensor]) -> None:
 
 def _shown(read: Reading) -> str:
     return f"output {read.name!r}" if read.name else "the output"
-
-
-def _logarithm(p: Tensor) -> Tensor:
-    return p.clamp_min(torch.finfo(p.dtype).tiny).log()
-
-
-def _one_hot(classes: Tensor, like: Tensor) -> Tensor:
-    return (torch.arange(like.shape[1], device=like.device)[None] == classes[:, None]).to(like.dtype)
-
-
-def _similar(z: Float[Tensor, "b k"], classes: Tensor, nearest: int | None) -> Tensor:
-    """The runner-up [b,1] of each image, or the classes [b,m] whose logits are nearest to that of `classes`."""
-    own = _one_hot(classes, z)
-    likeness = z if nearest is None else -(z - weighed(z, own).sum(1, keepdim=True)).abs()
-    found: list[Tensor] = []
-    for _ in range(min(nearest or 1, z.shape[1] - 1)):
-        taken = sum((_one_hot(c, z) for c in found), own)
-        found.append(torch.where(taken > 0, torch.full_like(z, -torch.inf), likeness).argmax(1))
-    return torch.stack(found, 1)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -43,6 +42,8 @@ MOVES = frozenset([
     "transpose", "swapaxes", "movedim", "moveaxis", "expand", "expand_as", "__getitem__", "narrow", "select",
     "index_select", "unbind", "split", "chunk", "tensor_split", "dropout", "dropout1d", "dropout2d", "requires_grad_",
 ])
+RANKS = frozenset(["topk", "sort", "msort"])
+PLACED = frozenset(["gather", "scatter", "scatter_", "take_along_dim", "index_put", "index_put_"])
 CLAMPS = frozenset(["clamp", "clip", "clamp_min", "clamp_max", "nan_to_num"])
 LINEAR = frozenset(["linear", "addmm", "mm", "matmul", "__matmul__", "bilinear", "conv1d", "conv2d", "cdist"])
 # fmt: on
@@ -57,12 +58,17 @@ class Origin:
         maker: the name of torch's function that made it; empty where none was seen.
         link: what it is of `logits`; None where it is no function of logits.
         logits: in its own layout.
+        made: of what it is a function that none of `LINKS` and `OVER` is, of that alone: an average of probabilities,
+            percent, the product of several.
+        ranked: its columns are in the order of their values.
     """
 
     depth: int = 0
     maker: str = ""
     link: Link | None = None
     logits: Tensor | None = None
+    made: Link | None = None
+    ranked: bool = False
 
 
 class Lineage(TorchFunctionMode):
@@ -96,8 +102,9 @@ class Lineage(TorchFunctionMode):
         origin = self.origins.get(given)
         result = func(*args, **kwargs)
         link = LINKS.get(name)
-        if link is not None and ("sigmoid" in link or _over_classes(given, args, kwargs)):
-            self.origins[result] = Origin(origin.depth if origin else 0, name, link, logits)
+        if link is not None and ("sigmoid" in link or _over_classes(args, kwargs)):
+            depth, ranked = (origin.depth, origin.ranked) if origin else (0, False)
+            self.origins[result] = Origin(depth, name, link, logits, ranked=ranked)
         elif origin is not None and name in MOVES:
             self._moved(func, origin, result, args, kwargs)
         elif origin is not None and origin.link and (name in CLAMPS or (name, origin.link) in OVER):
@@ -115,20 +122,29 @@ class Lineage(TorchFunctionMode):
             self.origins[part] = replace(origin, logits=z)
 
     def _note_rows(self, result: Any, given: Any, maker: str) -> None:
-        made = [v for v in tree_leaves(result) if isinstance(v, Tensor) and _is_row(v)]
-        if made:
-            origins = [self.of(v) for v in tree_leaves(given) if isinstance(v, Tensor)]
-            depth = max((origin.depth for origin in origins), default=0) + (maker in LINEAR)
-            for tensor in made:
-                self.origins[tensor] = Origin(depth, maker)
+        # what torch returns by names, as topk does, is no tree to it
+        parts = tuple(result) if isinstance(result, tuple) else result
+        made = [v for v in tree_leaves(parts) if isinstance(v, Tensor) and v.is_floating_point()]
+        if not made:
+            return
+        taken = [v for v in tree_leaves(given) if isinstance(v, Tensor) and v.dim() and type(v) is not nn.Parameter]
+        origins = [self.of(v) for v in taken]
+        links = [origin.link or origin.made for origin in origins]
+        link = links[0] if links and all(links) and maker not in LINEAR else None
+        ranked = any(origin.ranked for origin in origins) and maker not in LINEAR | PLACED
+        ranked = ranked or (maker in RANKS and _over_classes(given[0], given[1], at=2 if maker == "topk" else 1))
+        depth = max((origin.depth for origin in origins), default=0) + (maker in LINEAR)
+        for tensor in made:
+            if _is_row(tensor) or link:
+                self.origins[tensor] = Origin(depth, maker, made=link, ranked=ranked)
 
 
 def _is_row(tensor: Tensor) -> bool:
-    floating = tensor.is_floating_point() and type(tensor) is not torch.nn.Parameter
-    return floating and 0 < tensor.dim() <= 4 and all(n == 1 for n in tensor.shape[2:])
+    return type(tensor) is not nn.Parameter and 0 < tensor.dim() <= 4 and all(n == 1 for n in tensor.shape[2:])
 
 
-def _over_classes(given: Tensor, args: Any, kwargs: Any) -> bool:
-    """Whether a softmax is over another axis than the first, that of the images."""
-    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+def _over_classes(args: Any, kwargs: Any, at: int = 1) -> bool:
+    """Whether a function is of another axis than the first, that of the images."""
+    given = args[0] if args else kwargs["input"]
+    dim = args[at] if len(args) > at else kwargs.get("dim")
     return given.dim() > 1 and (dim is None or dim % given.dim() != 0)

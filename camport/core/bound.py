@@ -102,8 +102,8 @@ class Bound:
         given = self._prepared(target, images)
         try:
             return self._explained(images, given, lists, progress)
-        except Mixed:
-            return self._singly(images, given, progress)
+        except Mixed as mixed:
+            return self._singly(mixed, images, given, progress)
 
     def again(self, images: Tensor, target: Mapping[str, Tensor]) -> Explanation:
         """Explains changed images with respect to what was explained in the clean ones.
@@ -118,19 +118,18 @@ class Bound:
         images = check_images(images, self.model)
         try:
             return self._explained(images, target, lists=False)
-        except Mixed:
-            return self._singly(images, target)
+        except Mixed as mixed:
+            return self._singly(mixed, images, target)
 
-    def _singly(self, images: Tensor, given: Mapping[str, Tensor], progress: Tick | None = None) -> Explanation:
-        """Each image alone, of a model that mixes the images of a batch."""
-        warnings.warn(
-            f"{type(self.model).__name__} mixes the images of a batch: what it says of one depends on the others. "
-            "Each was run and explained alone",
-            DoubtWarning,
-            stacklevel=3,
-        )
+    def _singly(
+        self, mixed: Mixed, images: Tensor, given: Mapping[str, Tensor], progress: Tick | None = None
+    ) -> Explanation:
+        """Each image alone, of a model that does not take several."""
         pairs = zip(images.split(1), one_each(given, images.shape[0]), strict=True)
-        return joined([self._explained(image, one, False, progress) for image, one in pairs])
+        found = joined([self._explained(image, one, False, progress) for image, one in pairs])
+        what = f"{type(self.model).__name__} {mixed}. Each was run and explained alone"
+        warnings.warn(what, DoubtWarning, stacklevel=3)
+        return found
 
     def _explained(
         self, images: Tensor, given: Mapping[str, Tensor], lists: bool, progress: Tick | None = None

@@ -14,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from camport.core.movers import PRODUCTS
+
 _PREFIX, _SUFFIX = ("new_", "zeros", "ones", "full", "empty", "rand"), ("_like",)
 """Functions that take a tensor for its shape and type alone."""
 _FIRST_ONLY = ("view_as", "expand_as", "reshape_as", "type_as", "to")
@@ -28,11 +30,13 @@ class Value:
         shape: its sizes.
         op: name of the function or kind of the module that made it; empty for what was there before.
         sources: numbers of the tensors that it is made of.
+        weights: it is a softmax of what each token of a row has to do with each.
     """
 
     shape: tuple[Any, ...]
     op: str = ""
     sources: list[int] = field(default_factory=list)
+    weights: bool = False
 
 
 class Dataflow(TorchFunctionMode):
@@ -42,6 +46,7 @@ class Dataflow(TorchFunctionMode):
         values: by number, in the order in which they were met. A tensor that is written into stays one value.
         image: number of the images; None until they are given.
         outputs: numbers of the tensors that the model said.
+        attentions: how many self-attentions have been computed.
     """
 
     def __init__(self) -> None:
@@ -49,6 +54,7 @@ class Dataflow(TorchFunctionMode):
         self.values: list[Value] = []
         self.image: int | None = None
         self.outputs: tuple[int, ...] = ()
+        self.attentions = 0
         self._numbers = WeakTensorKeyDictionary()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -79,9 +85,15 @@ class Dataflow(TorchFunctionMode):
             sources = []
         elif op in _FIRST_ONLY:
             sources = sources[:1]
+        given = [self.values[n] for n in sources]
+        self.attentions += op in PRODUCTS and any(value.weights for value in given)
+        if op == "scaled_dot_product_attention":
+            self.attentions += _square((given[0].shape[-2], given[1].shape[-2]))
         for result in results:
             number = self.number(result)
             value = self.values[number]
+            alike = any(source.weights and source.shape == value.shape for source in given)  # behind a dropout
+            value.weights = _square(value.shape) and (op == "softmax" or alike)
             value.op = value.op or op or "function"
             value.sources += [n for n in dict.fromkeys(sources) if n != number and n not in value.sources]
 
@@ -94,3 +106,7 @@ class Dataflow(TorchFunctionMode):
     def said(self, outputs: Any) -> None:
         """Notes the model's outputs."""
         self.outputs = tuple(self.number(v) for v in tree_leaves(outputs) if isinstance(v, Tensor))
+
+
+def _square(shape: tuple[Any, ...]) -> bool:
+    return len(shape) > 1 and shape[-1] == shape[-2] and shape[-1] != 1

@@ -178,17 +178,23 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
     if not maps:
         return None
     attended = max((k for k in attention if k < last), default=-1)  # maps before it are of another stage
-    return _undivided(runs, [i for i in maps if i > attended])
+    # a sum of branches that no module made, as a dropout or an identity hands it on
+    sums = [
+        i
+        for i, run in enumerate(runs)
+        if qualifies[i] and run.plain and run.handed and run.output not in makers and _spatial(run) and i not in inside
+    ]
+    return _undivided(runs, [i for i in maps if i > attended], [i for i in sums if i > attended])
 
 
 def _normalises(run: Run) -> bool:
     return "norm" in run.kind.lower()
 
 
-def _undivided(runs: Sequence[Run], maps: Sequence[int]) -> int:
+def _undivided(runs: Sequence[Run], maps: Sequence[int], sums: Sequence[int]) -> int:
     """The last of the maps; where it is one branch of several, the last of its stage that carries the whole image."""
     last = maps[-1]
-    whole = [i for i in maps if runs[i].whole and _near(runs[i], runs[last])]
+    whole = [i for i in sorted({*maps, *sums}) if runs[i].whole and _near(runs[i], runs[last])]
     return whole[-1] if whole and not runs[last].whole else last
 
 

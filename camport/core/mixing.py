@@ -34,7 +34,10 @@ SAME = 1024
 
 
 class Mixed(Exception):
-    """Several images were run at once, of a model that mixes them."""
+    """Several images were run at once, of a model that takes each for itself alone; what it says is why."""
+
+    def __init__(self, why: str = "mixes the images of a batch: what it says of one depends on the others") -> None:
+        super().__init__(why)
 
 
 @dataclass

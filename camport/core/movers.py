@@ -37,3 +37,12 @@ SCATTERING = _named(
     "masked_scatter masked_scatter_ masked_select as_strided sort topk argsort take put_ numpy"
 )
 """Those that are not followed."""
+
+INDEXED = _named("__getitem__ __setitem__ index_select gather take_along_dim grid_sample")
+"""Those that take further tensors, which may tell where to."""
+
+READING = _named(
+    "__bool__ __int__ __float__ __index__ __complex__ __contains__ __array__ item tolist numpy equal allclose "
+    "is_nonzero nonzero argwhere unique masked_select"
+)
+"""Those that read values of a tensor, by which a program may decide what it does."""

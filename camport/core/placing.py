@@ -15,10 +15,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from camport.core.movers import JOINING, MATRICES, MOVING, PRODUCTS, REDUCING, SCATTERING, WHOLE
+from camport.core.movers import INDEXED, JOINING, MATRICES, MOVING, PRODUCTS, READING, REDUCING, SCATTERING, WHOLE
 from camport.core.moving import apart, applied, padded, reach, written
 from camport.core.places import LARGEST, Places, distinct
 from camport.core.products import multiplied
+from camport.core.random_state import python_states
+from camport.core.spectra import inverts, transforms
 
 _SHAPES = ("new_", "zeros", "ones", "full", "empty", "rand")
 MOST = 6
@@ -35,6 +37,7 @@ class Origins:
         unknown: of some that could not be followed.
         by: names of the functions that moved them.
         asked: those that were moved are what an attention asks with, and its values may be of other places.
+        spectral: of frequencies, which lie nowhere.
     """
 
     standard: bool = False
@@ -42,11 +45,12 @@ class Origins:
     unknown: bool = False
     by: tuple[str, ...] = ()
     asked: bool = False
+    spectral: bool = False
 
     @property
     def as_it_is(self) -> bool:
         """Whether nothing was moved."""
-        return not (self.moved or self.unknown)
+        return not (self.moved or self.unknown or self.spectral)
 
     def each(self, shape: Sequence[int]) -> list[Places]:
         """All that are known, for a tensor of `shape`."""
@@ -91,6 +95,7 @@ class _Call:
 
 
 _STANDARD, _UNKNOWN, _NOWHERE = Origins(standard=True), Origins(unknown=True), Origins()
+_SPECTRAL = Origins(spectral=True)
 
 
 class Placing(TorchFunctionMode):
@@ -98,13 +103,21 @@ class Placing(TorchFunctionMode):
 
     Attributes:
         moved: whether a function has left places elsewhere than a map has them.
+        decides: whether the model may do otherwise with the next image of this size.
     """
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
         self.moved = False
+        self._read = False
+        self._drawn = python_states()
         self._known = WeakTensorKeyDictionary()
         self._known[image] = _STANDARD
+
+    @property
+    def decides(self) -> bool:
+        """Whether a value was read into Python, an index was computed, or a random number of Python's was drawn."""
+        return self._read or self._drawn != python_states()
 
     def of(self, tensor: Tensor) -> Origins:
         """Of which places a tensor is made; unknown where it is not seen how, and something was moved."""
@@ -118,6 +131,7 @@ class Placing(TorchFunctionMode):
         kwargs = kwargs or {}
         taken = [(v, self._known[v], tuple(v.shape)) for v in _tensors((*args, *kwargs.values())) if v in self._known]
         result = func(*args, **kwargs)
+        self._read = self._read or _reads(func, args, kwargs, taken)
         if taken and not isinstance(result, int | float | bool | torch.Size | torch.dtype):
             self._note(_Call(_name(func), func, args, kwargs, taken), result)
         return result
@@ -131,11 +145,21 @@ class Placing(TorchFunctionMode):
         if name == "copy_" and isinstance(args[0], Tensor):
             with torch.no_grad():
                 self._write(args[0], taken)
-        results = [v for v in tree_leaves(result) if isinstance(v, Tensor) and v.is_floating_point()]
+        results = [
+            v for v in tree_leaves(result) if isinstance(v, Tensor) and (v.is_floating_point() or v.is_complex())
+        ]
         if name == "numpy":
             self.moved = True
         if not results:
             return
+        if inverts(name):
+            return  # where they lie is not seen, as of what no function is known to have made
+        taken = [given for given in taken if not given[1].spectral]  # what lies on the image decides
+        if not taken or transforms(name, args, call.kwargs):
+            for value in results:
+                self._known[value] = _SPECTRAL
+            return
+        call = replace(call, taken=taken)
         product = name in PRODUCTS and len(taken) > 1
         if name in ("scaled_dot_product_attention", "multi_head_attention_forward"):
             taken, product = taken[:1], True  # each place asks, and stays where it is
@@ -281,6 +305,13 @@ def _origins(places: Sequence[Places], shape: tuple[int, ...], unknown: bool) ->
 def _name(func: Any) -> str:
     name = str(getattr(func, "__name__", ""))
     return str(getattr(getattr(func, "__self__", None), "__name__", "")) if name == "__get__" else name
+
+
+def _reads(func: Any, args: Any, kwargs: Mapping[str, Any], taken: Taken) -> bool:
+    """Whether a function reads values of a tensor into Python, or moves what is of the image by computed indices."""
+    name = getattr(func, "__name__", "")
+    indexed = bool(taken) and (name in INDEXED or name in SCATTERING)
+    return name in READING or (indexed and any(isinstance(v, Tensor) for v in tree_leaves((args[1:], kwargs))))
 
 
 def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:

@@ -24,6 +24,7 @@ from camport.core.memory import chunk_for, warn_if_short
 from camport.core.mixing import Mixed, Mixing, mixes
 from camport.core.reading import Readings
 from camport.core.relu import ReluMode, ReluRule
+from camport.core.turned import ElsewhereError
 from camport.errors import LayerError, MethodError
 
 
@@ -274,8 +275,10 @@ class Probe:
         try:
             images = self._images.clone()  # the model may write into them
             placing = self.readings.placing(self.layers, images)
-            with torch.set_grad_enabled(self._records), placing or nullcontext():
-                outputs = self._call(images)
+            with torch.set_grad_enabled(self._records):
+                with placing or nullcontext():
+                    outputs = self._call(images)
+                again = placing is None or placing.decides
                 self.runs_seen.update({leaf.layer.module: len(leaf.tensors) for leaf in leaves})
                 self._native = [leaf.output() for leaf in leaves]
                 self._note(outputs)
@@ -284,7 +287,12 @@ class Probe:
                 leaf.remove()
         seen = (self.layers, self._native, self._images, self._given)
         origins = None if placing is None else [placing.of(a) for a in self._native]
-        self._grids = self.readings.of(*seen, self.adapter, self.double, origins=origins)
+        try:
+            self._grids = self.readings.of(*seen, self.adapter, self.double, origins=origins, followed=not again)
+        except ElsewhereError as error:
+            if placing is not None and again and self._images.shape[0] > 1:
+                raise Mixed("moves the places of some images and not of others") from error
+            raise
 
     def _loop(self, codes: Sequence[Tensor], step: Step, total: bool) -> Tensor:
         b = self.images.shape[0]

@@ -6,12 +6,14 @@ thread has drawn meanwhile out again, so that it is read and never written.
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -71,6 +73,12 @@ def numbers_drawn() -> list[Tensor]:
     """The states of this thread's private generators: equal ones after as many numbers."""
     mode: PrivateGenerators | None = getattr(_here, "mode", None)
     return [] if mode is None else mode.states()
+
+
+def python_states() -> tuple[Any, ...]:
+    """Of Python's and NumPy's generators, which are read and never written: equal ones if nothing was drawn."""
+    numpy: Any = np.random.get_state()  # noqa: NPY002 - a model may draw from the global generator
+    return random.getstate(), numpy[1].tobytes(), numpy[2]
 
 
 class PrivateGenerators(TorchDispatchMode):

@@ -83,7 +83,7 @@ class Readings:
             double: the model.
             known: False where only the shapes of `outputs` are theirs.
             origins: the places of which each output is made, where they were followed through this pass.
-            followed: False where they have to be followed again, since there are more images.
+            followed: False where they have to be followed again, since there are others that may lie otherwise.
 
         Raises:
             LayerError: an output that is no map over the image, or not told to be one.
@@ -201,6 +201,12 @@ def _turned(
     """The reading of a layer whose places lie elsewhere, and whether they were moved where no one has seen it."""
     if origins is None or origins.as_it_is or output.dim() not in (3, 4):
         return None, False
+    if origins.spectral:
+        raise LayerError(
+            f"layer {name!r} puts out {tuple(output.shape)}, made of a Fourier transform of the image: its places are "
+            "frequencies and lie nowhere on it; choose a layer before the transform or behind its inverse, or use a "
+            "method without a layer (saliency, rise)"
+        )
     likely = readings(output, size, double, module)
     with suppress(LayerError):
         likely.insert(0, _own(adapter, output, size, double, module, name))

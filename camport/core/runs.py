@@ -58,6 +58,7 @@ class Run:
         preferred: the model itself names this module as its `target_layer`.
         inputs: identity and (height, width) of each map among the module's arguments, those in lists too.
         results: identities of all tensors that the module puts out.
+        attended: a self-attention among tokens was computed in it, and in no module inside of it.
         handed: the tensor was among the module's arguments: it was handed on, or written into.
         moves: the tensor changes when the image changes and nothing else does: False in a text tower, for a position
             embedding, and for a stored picture.
@@ -79,6 +80,7 @@ class Run:
     preferred: bool = False
     inputs: tuple[tuple[int, tuple[Any, ...]], ...] = ()
     results: tuple[int, ...] = ()
+    attended: bool = False
     handed: bool = False
     moves: bool = True
     leads: bool = True
@@ -93,7 +95,9 @@ class Run:
 
 
 def attends(run: Run, *, packed: bool = False) -> bool:
-    """Whether it is an attention among tokens [b,n,c], by what people call such a module; or `packed` ones [n,c]."""
+    """Whether it is an attention among tokens [b,n,c], by what it computes or is called; or `packed` ones [n,c]."""
+    if run.attended:
+        return True
     kind, own = run.kind.lower(), run.name.rpartition(".")[2].lower()
     tokens = len(run.shape) == 3 or (packed and len(run.shape) == 2 and run.shape[0] > 1)
     return tokens and ("attention" in kind or "attn" in kind or own in ("attn", "self_attn"))
@@ -120,22 +124,25 @@ def recorded(double: nn.Module, dataflow: Dataflow | None = None, watch: Watch |
     """While open, every run of a module inside the double (not the double itself) is appended to the list."""
     runs = Runs(dataflow)
     identity: Callable[[Tensor], int] = id if dataflow is None else dataflow.number
-    starts: list[tuple[int, set[int], tuple[tuple[int, tuple[int, ...]], ...]]] = []
+    starts: list[tuple[int, int, set[int], tuple[tuple[int, tuple[int, ...]], ...]]] = []
     kept: list[Any] = []  # keeps identities unique while recording
     calls: dict[str, int] = {}
     target_layer = getattr(double, "target_layer", None)
     handles = []
+
+    def attentions() -> int:
+        return 0 if dataflow is None else dataflow.attentions
 
     def before(module: nn.Module, args: Any) -> None:
         # taken down before the module runs, since some write into the list they are given
         given = [v for v in tree_flatten(args)[0] if isinstance(v, Tensor)]
         kept.extend(given if dataflow is None else ())
         maps = tuple((identity(v), tuple(v.shape[2:])) for v in given if v.dim() == 4)
-        starts.append((len(runs), {identity(v) for v in given}, maps))
+        starts.append((len(runs), attentions(), {identity(v) for v in given}, maps))
 
     def after(name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def ended(module: nn.Module, args: Any, output: Any) -> Any:
-            (start, given, inputs), tensor = starts.pop(), first_tensor(output)
+            (start, earlier, given, inputs), tensor = starts.pop(), first_tensor(output)
             call = calls.get(name, 0)
             calls[name] = call + 1
             if dataflow is not None:
@@ -157,6 +164,9 @@ def recorded(double: nn.Module, dataflow: Dataflow | None = None, watch: Watch |
                 preferred=name == target_layer,
                 inputs=inputs,
                 results=tuple(identity(v) for v in tree_flatten(output)[0] if isinstance(v, Tensor)),
+                attended=attentions() > earlier
+                and tensor.dim() == 3
+                and not any(inner.attended for inner in runs[start:]),
                 handed=identity(tensor) in given,
             )
             new = watch(run, tensor) if watch else None

@@ -81,7 +81,8 @@ def settle(
         output = image.new_zeros(()).expand(run.shape)  # what the run put out may be written into since
         tensors = [tensor for other, tensor in zip(seen.runs, seen.tensors, strict=False) if other is run]
         origins = [placings[0].of(tensor) for tensor in tensors] or None  # none where no gradient was recorded
-        readings.of([name], [output], image, target, adapter, double, known=False, origins=origins, followed=alone)
+        followed = alone and not placings[0].decides
+        readings.of([name], [output], image, target, adapter, double, known=False, origins=origins, followed=followed)
 
     try:
         layers = _readable(adapter, seen, y, check)

@@ -25,6 +25,10 @@ _REMEDY = (
 )
 
 
+class ElsewhereError(LayerError):
+    """A layer whose places the forward pass has moved, so that a map of it lies nowhere on the image."""
+
+
 def turned(name: str, output: Tensor, likely: Sequence[Grid], origins: Origins) -> Grid | None:
     """The reading of a layer whose places are known and lie elsewhere than a map's; None where they are a map's.
 
@@ -49,12 +53,12 @@ def turned(name: str, output: Tensor, likely: Sequence[Grid], origins: Origins) 
     lost = [places for places in lost if not any(_near(places, other) for other in found.values())]
     by = ", ".join(origins.by)
     if len(found) > 1:
-        raise LayerError(
+        raise ElsewhereError(
             f"layer {name!r} puts out {shape}, made of the image and of the same image mirrored or turned ({by} in the "
             f"forward pass): each of its places lies on the image at several; {_REMEDY}"
         )
     if lost:
-        raise LayerError(
+        raise ElsewhereError(
             f"layer {name!r} puts out {shape}, whose places do not lie on the image as a map's: {by} in the forward "
             f"pass left those of {lost[0].extent()}, moved, cut out or padded; {_REMEDY}"
         )

@@ -158,6 +158,75 @@ def test_probabilities_without_logits_are_said_and_taken_as_they_are(end, score_
     assert torch.allclose(explanation.gradients[0], g, atol=1e-12)
 
 
+TAILS = {
+    "two groups": lambda z: torch.cat([z[:, :2].softmax(1), z[:, 2:].softmax(1)], 1),
+    "the larger of two": lambda z: torch.stack([z.softmax(1), (z / 2).softmax(1)]).amax(0),
+    "ordinal": lambda z: z.sigmoid().cumprod(1),
+    "noisy or": lambda z: 1 - (1 - z.sigmoid()) * (1 - (z / 2).sigmoid()),
+}
+
+
+@pytest.mark.parametrize("score_as", ["logit", "probability"])
+@pytest.mark.parametrize("end", TAILS.values(), ids=TAILS)
+def test_probabilities_made_of_probabilities_are_no_logits(end, score_as):
+    model = seeded(Ending(end))
+    with pytest.warns(DoubtWarning, match="outputs are probabilities, and the logits behind them were not found"):
+        explanation = camport.explain(model, X, "hirescam", 3, "features", ClassificationAdapter(score_as))
+    y, g = features(model, lambda z: end(z)[:, 3])
+    assert torch.allclose(explanation.score.double(), y, atol=1e-6)
+    assert torch.allclose(explanation.gradients[0], g, atol=1e-12)
+
+
+def test_percent_are_explained_as_they_are_and_make_no_probability():
+    model = seeded(Ending(lambda z: z.softmax(1) * 100))
+    with pytest.warns(DoubtWarning, match="made of a softmax and are no probabilities themselves"):
+        explanation = camport.explain(model, X, "hirescam", 3, "features")
+    y, g = features(model, lambda z: 100 * z.softmax(1)[:, 3])
+    assert torch.allclose(explanation.score.double(), y, atol=1e-6)
+    assert torch.allclose(explanation.gradients[0], g, atol=1e-12)
+    with pytest.raises(ModelError, match="needs logits or probabilities, and the model's outputs are another function"):
+        camport.explain(model, X, "hirescam", 3, "features", ClassificationAdapter("probability"))
+
+
+def test_a_gate_of_experts_makes_no_probabilities():
+    def gated(z):
+        g = z[:, :2].softmax(1)
+        return g[:, :1] * z + g[:, 1:] * z.flip(1)
+
+    model = seeded(Ending(gated))
+    explanation = explain(model, ClassificationAdapter("probability"))
+    y, g = features(model, lambda z: gated(z).softmax(1)[:, 3])
+    assert torch.allclose(explanation.score.double(), y, atol=1e-6)
+    assert torch.allclose(explanation.gradients[0], g, atol=1e-12)
+
+
+RANKED = {
+    "topk": lambda z: z.topk(4),
+    "of probabilities": lambda z: z.softmax(1).topk(4),
+    "sort": lambda z: z.sort(1, descending=True)[0],
+    "softened": lambda z: z.sort(dim=-1).values.softmax(1),
+}
+
+
+@pytest.mark.parametrize("end", RANKED.values(), ids=RANKED)
+def test_scores_in_the_order_of_their_values_are_no_classes(end):
+    with pytest.raises(ModelError, match=r"in the order of their values \((topk|sort|softmax)\)"):
+        camport.explain(seeded(Ending(end)), X, target=1)
+
+
+def test_the_strongest_places_are_no_ranks_of_classes():
+    class Strongest(Net):
+        """The mean of each class's four strongest places, WILDCAT (Durand et al. 2017)."""
+
+        def forward(self, x):
+            maps = self.head[:3](self.features(x))
+            return maps.flatten(2).topk(4, dim=2).values.mean(2)
+
+    model = seeded(Strongest())
+    explanation = explain(model)
+    assert torch.allclose(explanation.score.double(), model(X)[:, 3], atol=1e-6)
+
+
 def test_rest_needs_logits():
     with pytest.raises(ModelError, match="score_as='rest' needs logits"):
         camport.explain(seeded(Ending(UNSEEN["by hand"])), X, target=1, adapter=ClassificationAdapter("rest"))

@@ -485,3 +485,63 @@ class WithinBlocks(nn.Module):
 def test_an_attention_that_normalises_is_explained_at_its_normalisation():
     found = camport.explain(seeded(WithinBlocks()), torch.randn(1, 3, 32, 48, dtype=torch.float64), "gradcam", 1)
     assert found.layers == ("layers.1.0.norm",)
+
+
+class WrittenOut(nn.Module):
+    """A block of a transformer whose attention is no module, as in many a tutorial."""
+
+    def __init__(self, fused):
+        super().__init__()
+        self.n1, self.qkv, self.out = nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 8)
+        self.n2, self.mlp, self.fused = (
+            nn.LayerNorm(8),
+            nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)),
+            fused,
+        )
+
+    def forward(self, t):
+        q, k, v = self.qkv(self.n1(t)).chunk(3, -1)
+        if self.fused:
+            seen = nn.functional.scaled_dot_product_attention(q, k, v)
+        else:
+            seen = nn.functional.dropout((q @ k.transpose(1, 2) / 8**0.5).softmax(-1), 0.1, self.training) @ v
+        t = t + self.out(seen)
+        return t + self.mlp(self.n2(t))
+
+
+class ByHand(nn.Module):
+    def __init__(self, fused):
+        super().__init__()
+        self.patches, self.token = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.zeros(1, 1, 8))
+        self.blocks = nn.Sequential(*[WrittenOut(fused) for _ in range(3)])
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        t = self.patches(x).flatten(2).transpose(1, 2)
+        return self.head(self.norm(self.blocks(torch.cat([self.token.expand(len(x), -1, -1), t], 1)))[:, 0])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_an_attention_that_is_no_module(fused):
+    x = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    assert camport.explain(seeded(ByHand(fused)), x, "gradcam", target=1).layers == ("blocks.2.n1",)
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 4, 4), nn.LayerNorm(8)
+        self.mlp, self.drop, self.head = (
+            nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)),
+            nn.Dropout(),
+            nn.Linear(8, 5),
+        )
+
+    def forward(self, x):
+        t = self.stem(x).permute(0, 2, 3, 1)
+        return self.head(self.drop(t + self.mlp(self.norm(t))).square().mean((1, 2)))
+
+
+def test_a_sum_of_branches_that_a_dropout_hands_on():
+    x = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    assert camport.explain(seeded(ChannelsLast()), x, "gradcam", target=1).layers == ("drop",)
