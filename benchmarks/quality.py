@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 import camport
+from benchmarks import quality_notes
 from camport.bench.machine import versions
 from camport.demo.networks import NETWORKS
 from camport.demo.scenes import make_scene
@@ -99,17 +100,6 @@ NOTES = """\
   what it was asked; `legrad`, which reads how the score depends on attention, does.
 - `dff` shows the concept with the largest share, which is the background more often than not; `DFF(concept=1)` and
   so on show the others.
-
-The cosine of a method's maps of two classes of one scene, and of one class in two scenes, the means over 8 scenes
-(`python -m benchmarks.quality_notes`):
-
-| method | digits | gap-pool | gap-full |
-| :--- | ---: | ---: | ---: |
-| `gradcam` | 0.0765, 0.1811 | 0.0386, 0.2153 | 0.0411, 0.1899 |
-| `deconvnet` | 0.8696, 1.0000 | 0.8419, 0.8481 | 0.7683, 1.0000 |
-| `guided_backprop` | 0.5479, 0.2091 | 0.3293, 0.2384 | 0.3940, 0.2797 |
-| `fullgrad` | 0.9962, 0.9064 | 0.9994, 0.8630 | 0.9990, 0.8762 |
-| `fullgrad(preset='official')` | 0.9733, 0.9095 | 0.9149, 0.8102 | 0.9352, 0.8511 |
 """
 
 
@@ -136,7 +126,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = markdown(tables, layers, (given.scenes, given.fewer), given.steps)
         if given.output:
             given.output.write_text(text, encoding="utf-8")
-    if not given.output:
+    text = markdown(tables, layers, (given.scenes, given.fewer), given.steps, quality_notes.text())
+    if given.output:
+        given.output.write_text(text, encoding="utf-8")
+    else:
         print(text)
     return 0
 
@@ -179,8 +172,10 @@ def questions(count: int, size: int) -> list[Example]:
     return found
 
 
-def markdown(tables: dict[str, Table], layers: dict[str, str], scenes: tuple[int, int], steps: int) -> str:
-    """The page."""
+def markdown(
+    tables: dict[str, Table], layers: dict[str, str], scenes: tuple[int, int], steps: int, alike: str = ""
+) -> str:
+    """The page; `alike` is what `benchmarks.quality_notes` measures."""
     used = {name: version for name, version in versions().items() if name in ("camport", "torch")}
     parts = [
         "# How good the maps are",
@@ -202,7 +197,7 @@ def markdown(tables: dict[str, Table], layers: dict[str, str], scenes: tuple[int
         parts += [f"## {name}", verdict(table), "\n".join(_table(table))]
         reasons = [f"- `{method}`: {reason}" for method, metric, reason in table.refusals if not metric]
         parts += ["What does not fit this network, and why:\n\n" + "\n".join(reasons)] if reasons else []
-    return "\n\n".join(part.strip() for part in (*parts, NOTES) if part) + "\n"
+    return "\n\n".join(part.strip() for part in (*parts, NOTES, alike) if part) + "\n"
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """How alike a method's maps of two classes of one scene are, and those of one class in two scenes.
 
-`python -m benchmarks.quality_notes` prints the table of QUALITY.md's notes.
+`python -m benchmarks.quality_notes` prints the table of QUALITY.md's notes, which `benchmarks.quality` puts there.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from camport.demo.scenes import make_scene
 from camport.errors import silenced
 from camport.evaluation.named import made
 
+POOLED = ("digits", "gap-pool", "gap-full")
 METHODS = ("gradcam", "deconvnet", "guided_backprop", "fullgrad", "fullgrad(preset='official')")
 
 
@@ -27,15 +28,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality_notes", description=__doc__)
     parser.add_argument("--scenes", type=int, default=8)
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=["digits", "gap-pool", "gap-full"])
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=POOLED)
     parser.add_argument("--methods", nargs="+", default=METHODS)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    print("| method | " + " | ".join(given.networks) + " |\n| :--- |" + " ---: |" * len(given.networks))
-    for method in given.methods:
-        cells = [f"{c:.4f}, {s:.4f}" for c, s in (alike(name, method, given.scenes) for name in given.networks)]
-        print(f"| `{method}` | " + " | ".join(cells) + " |", flush=True)
+    print(text(given.networks, given.methods, given.scenes))
     return 0
+
+
+def text(networks: Sequence[str] = POOLED, methods: Sequence[str] = METHODS, scenes: int = 8) -> str:
+    """The table with what it shows."""
+    lines = [
+        "The cosine of a method's maps of two classes of one scene, and of one class in two scenes, the means over "
+        f"{scenes} scenes",
+        "(`python -m benchmarks.quality_notes`):",
+        "",
+        "| method | " + " | ".join(networks) + " |",
+        "| :--- |" + " ---: |" * len(networks),
+    ]
+    for method in methods:
+        cells = [f"{c:.4f}, {s:.4f}" for c, s in (alike(name, method, scenes) for name in networks)]
+        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def alike(name: str, method: str, scenes: int) -> tuple[float, float]:
