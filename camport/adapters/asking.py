@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from camport.adapters.beside_text import with_text
 from camport.adapters.reading import a_row_each, parts_of, whole
 from camport.core.grid import Grid, find_grid, patch_size
 from camport.errors import InputError, LayerError, nearest
@@ -52,10 +53,10 @@ def _tokens(text: str, vocabulary: Sequence[str]) -> list[int]:
 
 
 def answers_to(model: nn.Module, images: Tensor, question: Tensor, pad: int) -> Any:
-    """A classifier of answers, called by transformers' names or as `model(images, question)`."""
+    """A classifier of answers, called by transformers' names or with images and question."""
     takes = inspect.signature(model.forward).parameters
     if "pixel_values" not in takes:
-        return model(images, question)
+        return with_text(model, images, question)
     given: dict[str, Any] = {"input_ids": question, "attention_mask": (question != pad).to(torch.int64)}
     embeddings = getattr(getattr(model, "vilt", None), "embeddings", None)
     if embeddings is not None and "image_embeds" in takes:

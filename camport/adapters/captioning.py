@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from camport.adapters.answer import Answer, said
+from camport.adapters.next_words import NextWords, doubts, heard, reading, rows
 from camport.adapters.placeholders import check_placeholders, reads_placeholders
 from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, whole
 from camport.adapters.speaking import (
     END_NAMES,
     START_NAMES,
     greedy,
-    log_probabilities,
-    logits_of,
     prompt_of,
     speak,
     token_of,
@@ -25,7 +26,7 @@ from camport.adapters.speaking import (
 from camport.adapters.words import word_in, words_of
 from camport.core.adapter import Adapter
 from camport.core.ruled_out import weighed
-from camport.errors import InputError, nearest
+from camport.errors import InputError, ModelError, nearest
 
 EXAMPLE = '{"tokens": ..., "span": (2, 3)}'
 WHOLE = -1
@@ -39,7 +40,9 @@ class CaptioningAdapter(Adapter):
     """Explains words of a caption, teacher-forced: y = sum over tokens t of a span of log p(token_t | prefix, image).
 
     The model is called once, as `model(images, tokens)` or by transformers' names, and gives for every token logits
-    of the one that follows, [b,t,v]; further rows before them (GIT's image tokens) are left out.
+    of the one that follows, [b,t,v]; further rows before them (GIT's image tokens) are left out. Of several outputs
+    `logits` is read; else the one with a column for each word, or that is called like scores; and a DoubtWarning names
+    the others. Probabilities of words are read as such.
 
     `target` is None (the whole caption that the model writes, the likeliest token each time), a word in that caption,
     a span of it (start, end), or a dictionary of
@@ -57,6 +60,8 @@ class CaptioningAdapter(Adapter):
         contrast: y = log p(first token of the span) - log p(`against` in its place).
         score_as: "logit" takes the tokens' logits in place of log p: what speaks for the word, without what speaks
             against all others.
+        output: which of several outputs holds the logits: a key, a field, or its number.
+        reading: how outputs are read; told at the first call.
     """
 
     name: ClassVar[str] = "captioning"
@@ -69,6 +74,8 @@ class CaptioningAdapter(Adapter):
     length: int | None = None
     contrast: bool = False
     score_as: Literal["log_probability", "logit"] = "log_probability"
+    output: str | int | None = None
+    reading: NextWords | None = None
 
     def __post_init__(self) -> None:
         if self.score_as not in ("log_probability", "logit"):
@@ -106,18 +113,38 @@ class CaptioningAdapter(Adapter):
             raise InputError(f"a captioner is asked about a caption; give its tokens, e.g. {EXAMPLE}")
         tokens = target["tokens"]
         try:
-            return speak(model, images, tokens)
+            return self.heard(model, speak(model, images, tokens), tokens)
         except IndexError as error:
             with torch.no_grad():
-                known = log_probabilities(speak(model, images, torch.zeros_like(tokens)), 1).shape[2]
+                known = _z(self.heard(model, speak(model, images, torch.zeros_like(tokens)), tokens), 1).shape[2]
             if int(tokens.max()) < known:
                 raise
             raise InputError(f"token {int(tokens.max())} is out of range: the model knows {known} tokens") from error
 
+    def heard(self, model: nn.Module, outputs: Any, tokens: Tensor) -> Answer:
+        """What the model said of `tokens`, with the logits in it."""
+        if isinstance(outputs, Answer):
+            return outputs
+        return heard(outputs, tokens, model, self.reading, len(self.vocabulary), self.output)
+
+    def said(self, outputs: Any) -> Any:
+        """The model's own output."""
+        return said(outputs)
+
+    def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
+        """Outputs that may be the words' logits as well."""
+        if self.reading:
+            yield from doubts(self.reading, "CaptioningAdapter(output={name!r})")
+
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
-        """InputError for tokens that the model does not know."""
+        """InputError for tokens that the model does not know, ModelError for a logit of probabilities."""
         tokens = target["tokens"]
-        known = log_probabilities(outputs, tokens.shape[1]).shape[2]
+        known, read = _z(outputs, tokens.shape[1]).shape[2], self.reading or getattr(outputs, "reading", None)
+        if self.score_as == "logit" and not self.contrast and read and read.kind != "logits":
+            raise ModelError(
+                f"score_as='logit' needs logits, and the model gives {read.kind} of its words; return the logits, or "
+                "use score_as='log_probability'"
+            )
         largest = int(torch.cat([tokens.flatten(), *([target["against"]] if self.contrast else [])]).max())
         if largest >= known:
             raise InputError(f"token {largest} is out of range: the model knows {known} tokens (0..{known - 1})")
@@ -132,7 +159,7 @@ class CaptioningAdapter(Adapter):
         tokens, span = target["tokens"], target["span"]
         place = torch.arange(1, tokens.shape[1], device=tokens.device)[None]
         first, last = span[:, :1], span[:, 1:]
-        z = logits_of(outputs, tokens.shape[1])[:, :-1]
+        z = _z(outputs, tokens.shape[1])[:, :-1]
         z = z if self.score_as == "logit" else z.log_softmax(2)
         words = torch.arange(z.shape[2], device=tokens.device)
         chosen = (words == tokens[:, 1:, None]).to(z.dtype)
@@ -156,7 +183,7 @@ class CaptioningAdapter(Adapter):
 
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Random captions of `length`, and spans in them, every second the whole."""
-        known = log_probabilities(outputs, 1).shape[2]
+        known = _z(outputs, 1).shape[2]
         prompt = torch.tensor(self.prompt or (0,))
         tokens = torch.randint(known, (batch, self._length), generator=generator)
         tokens = torch.where(torch.isin(tokens, prompt), (prompt.max() + 1) % known, tokens)  # images stand in prompts
@@ -175,11 +202,16 @@ class CaptioningAdapter(Adapter):
         words = self.vocabulary or tuple(getattr(model, "caption_words", ()))
         length = self.length or getattr(model, "caption_length", None)
         prompt = self.prompt if start is None else (start,)
-        return replace(self, end=end, prompt=prompt, vocabulary=words, length=length)
+        read = self.reading or (outputs.reading if isinstance(outputs, Answer) else None)
+        return replace(self, end=end, prompt=prompt, vocabulary=words, length=length, reading=read)
 
     def written(self, model: nn.Module, say: Callable[[Tensor], Any], images: Tensor) -> Tensor:
         """What the model writes where `say(tokens)` calls it, int64 [b,length]."""
-        return greedy(say, images, prompt_of(model, self.prompt), self.end, self._length)
+
+        def logits(tokens: Tensor) -> Tensor:
+            return _z(self.heard(model, say(tokens), tokens), 1)
+
+        return greedy(logits, images, prompt_of(model, self.prompt), self.end, self._length)
 
     @property
     def _length(self) -> int:
@@ -267,3 +299,15 @@ class CaptioningAdapter(Adapter):
         if bool((tokens < 0).any()):
             raise InputError(f"against is {int(tokens.min())}; tokens are 0 and up")
         return tokens
+
+
+def _z(outputs: Any, t: int) -> Float[Tensor, "b t v"]:
+    """Logits, or log-probabilities, of the next word at each of the last t places."""
+    if isinstance(outputs, Answer) and outputs.logits is not None:
+        return outputs.logits[:, outputs.logits.shape[1] - t :]
+    own = said(outputs)
+    return rows(own, reading(own, _first(own), t, set(), None), t)
+
+
+def _first(outputs: Any) -> int:
+    return next(int(v.shape[0]) for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.dim() == 3)

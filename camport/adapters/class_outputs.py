@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camport.adapters.answer import Answer
 from camport.adapters.lineage import LINEAR, Lineage, Link, Origin
-from camport.errors import ModelError, UnknownNameError
+from camport.errors import CamportError, ModelError, UnknownNameError
 
 NAMES = (
     r".*logits?(_.*)?",
@@ -76,6 +77,8 @@ def reading(
     chosen: str | int | None,
     row: Callable[[Tensor], Tensor | None],
     images: int | None = None,
+    known: int | None = None,
+    task: str = "classification",
 ) -> Reading:
     """How to read the classes out of `outputs`.
 
@@ -86,6 +89,8 @@ def reading(
         chosen: the user's word for it: a name, or a number among the floating-point tensors.
         row: a tensor as [b,k], None where it cannot be one.
         images: how many images the outputs are of, where that is known.
+        known: how many classes there are, where the user told it.
+        task: the adapter's name, for errors.
 
     Raises:
         ModelError: no tensor that may be classes.
@@ -94,32 +99,86 @@ def reading(
     tensors = named(outputs, getattr(model, "output_names", ()))
     rows = {name: z for name, tensor in tensors.items() if (z := row(tensor)) is not None}
     if chosen is not None:
-        name = _chosen(chosen, tensors)
+        name = chosen_name(chosen, tensors)
         if name not in rows:
-            raise ModelError(f"output {name!r} is {tuple(tensors[name].shape)}; the classification adapter reads [b,k]")
+            raise ModelError(f"output {name!r} is {tuple(tensors[name].shape)}; the {task} adapter reads [b,k]")
         return _read(name, rows[name], tensors, lineage)
     if "logits" in tensors and "logits" not in rows:
         rows = {}
     if not rows:
         shapes = ", ".join(str(tuple(v.shape)) for v in list(tensors.values())[:4])
         found = f"the model returned {shapes or type(outputs).__name__ + ' without a floating-point tensor to explain'}"
-        raise ModelError(f"{found}; the classification adapter reads [b,k]. For other tasks see `camport adapters`")
+        raise ModelError(f"{found}; the {task} adapter reads [b,k]. For other tasks see `camport adapters`")
     if "logits" in rows:
         return _read("logits", rows["logits"], tensors, lineage)
     distinct = _distinct(rows)
-    name = _classes({n: rows[n] for n in distinct}, {n: lineage.of(tensors[n]) for n in distinct}, model, images)
-    others = tuple((n, tuple(tensors[n].shape)) for n in distinct if n != name)
+    origins = {n: lineage.of(tensors[n]) for n in distinct}
+    name = _classes({n: rows[n] for n in distinct}, origins, model, images, known)
+    sure = known is not None and rows[name].shape[1] == known  # rows of other sizes are none of them
+    others = tuple(
+        (n, tuple(tensors[n].shape)) for n in distinct if n != name and (not sure or rows[n].shape[1] == known)
+    )
     return dataclasses.replace(_read(name, rows[name], tensors, lineage), others=others)
 
 
-def doubts(read: Reading, score_as: str) -> Iterator[str]:
-    """What a user should know of how the outputs are read."""
+def answered(
+    call: Callable[[], Any],
+    model: nn.Module,
+    images: int,
+    read: Reading | None,
+    chosen: str | int | None,
+    row: Callable[[Tensor], Tensor | None],
+    known: int | None = None,
+    task: str = "classification",
+) -> Answer:
+    """What `call` says of so many images, with the logits behind its probabilities, and the reading where it is new.
+
+    Args:
+        call: calls the model.
+        model: that it calls.
+        images: how many it is called on.
+        read: the reading of an earlier call; None reads the outputs.
+        chosen, row, known, task: as in `reading`.
+    """
+    if read is not None and not read.found:
+        return Answer(call(), images)
+    lineage = Lineage(ancestry=read is None)
+    with lineage:
+        outputs = call()
+    names, first = getattr(model, "output_names", ()), None
+    if read is None:
+        try:
+            read = first = reading(outputs, model, lineage, chosen, row, images, known, task)
+        except CamportError as error:
+            if chosen is not None:
+                raise
+            # said where they are read: layers are listed whatever a model returns
+            return Answer(outputs, images, refused=error)
+    logits = lineage.of(list(named(outputs, names).values())[read.index]).logits if read.found else None
+    if read.found and logits is None:
+        raise ModelError(f"the {read.link} before {shown(read)} ran in the first pass and not in this one")
+    return Answer(outputs, images, logits, first)
+
+
+def shown(read: Reading) -> str:
+    """What the classes are read from."""
+    return f"output {read.name!r}" if read.name else "the output"
+
+
+def doubts(read: Reading, score_as: str, choose: str) -> Iterator[str]:
+    """What a user should know of how the outputs are read.
+
+    Args:
+        read: by `reading`.
+        score_as: the score that is made of them.
+        choose: how another output is chosen, with {name} for its name.
+    """
     if read.others:
         names = " and ".join(f"{name!r} {list(shape)}" for name, shape in read.others)
         yield (
             f"the model gives {len(read.others) + 1} outputs that may be its classes; {read.name!r} {list(read.shape)} "
             f"is explained, and {names} {'is' if len(read.others) == 1 else 'are'} not. Choose by name: "
-            f"ClassificationAdapter(output={read.name!r}), on the command line --scores {read.name}"
+            f"{choose.format(name=read.name)}"
         )
     if read.made and score_as != "regression":
         yield (
@@ -142,7 +201,8 @@ def _explained(read: Reading, score_as: str) -> str:
     return f"the score {score_as!r} is made of them as they are"
 
 
-def _chosen(chosen: str | int, tensors: Mapping[str, Tensor]) -> str:
+def chosen_name(chosen: str | int, tensors: Mapping[str, Tensor]) -> str:
+    """The name of the output that the user chose by name or number; UnknownNameError where there is none."""
     if isinstance(chosen, str) and chosen in tensors:
         return chosen
     number = int(chosen) if re.fullmatch(r"-?\d+", str(chosen)) else None
@@ -209,7 +269,13 @@ def _made_of(p: Tensor, z: Tensor) -> bool:
     return any(bool(((p - v).abs() < tolerance).all()) for v in made)
 
 
-def _classes(rows: Mapping[str, Tensor], origins: Mapping[str, Origin], model: nn.Module, images: int | None) -> str:
+def _classes(
+    rows: Mapping[str, Tensor],
+    origins: Mapping[str, Origin],
+    model: nn.Module,
+    images: int | None,
+    told: int | None,
+) -> str:
     """The name of the classes: of those left by each piece of evidence in turn, the first."""
     known = _known_classes(model)
 
@@ -220,6 +286,7 @@ def _classes(rows: Mapping[str, Tensor], origins: Mapping[str, Origin], model: n
     evidence: list[Callable[[str], bool]] = [
         lambda name: rows[name].shape[0] == images,
         lambda name: rows[name].shape[1] > 1,
+        lambda name: rows[name].shape[1] == told,
         *map(called, NAMES),
         lambda name: rows[name].shape[1] == known,
         lambda name: (origins[name].link or "").endswith("softmax"),

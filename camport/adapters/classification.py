@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.class_outputs import Reading, doubts, named, reading
+from camport.adapters.class_outputs import Reading, answered, doubts, named, reading, shown
 from camport.adapters.class_scores import logarithm, one_hot, similar
 from camport.adapters.detection_candidates import inverse_sigmoid
 from camport.adapters.lineage import Lineage
@@ -22,10 +22,12 @@ from camport.core.grid import Grid, find_grid
 from camport.core.heatmap import Size
 from camport.core.loop import traced
 from camport.core.ruled_out import weighed
-from camport.errors import CamportError, InputError, ModelError
+from camport.errors import InputError, ModelError
 
 Score = Literal["logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression"]
 SCORES = ("logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression")
+
+CHOOSE = "ClassificationAdapter(output={name!r}), on the command line --scores {name}"
 
 
 @dataclass(frozen=True)
@@ -119,25 +121,7 @@ class ClassificationAdapter(Adapter):
 
     def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
         """The model's outputs, with the logits behind its probabilities."""
-        read = self.reading
-        if read is not None and not read.found:
-            return Answer(model(images), images.shape[0])
-        lineage = Lineage(ancestry=read is None)
-        with lineage:
-            outputs = model(images)
-        names, first = getattr(model, "output_names", ()), None
-        if read is None:
-            try:
-                read = first = reading(outputs, model, lineage, self.output, self._row, images.shape[0])
-            except CamportError as error:
-                if self.output is not None:
-                    raise
-                # said where they are read: layers are listed whatever a model returns
-                return Answer(outputs, images.shape[0], refused=error)
-        logits = lineage.of(list(named(outputs, names).values())[read.index]).logits if read.found else None
-        if read.found and logits is None:
-            raise ModelError(f"the {read.link} before {_shown(read)} ran in the first pass and not in this one")
-        return Answer(outputs, images.shape[0], logits, first)
+        return answered(lambda: model(images), model, images.shape[0], self.reading, self.output, self._row)
 
     def said(self, outputs: Any) -> Any:
         """The model's own output."""
@@ -151,7 +135,7 @@ class ClassificationAdapter(Adapter):
         """InputError for a class the model does not have, ModelError for outputs that are not [b,k]."""
         z, read = self._logits(outputs), self._reading(outputs)
         k = z.shape[1]
-        _row_each(z, target)
+        check_row_each(z, target)
         if self.score_as == "rest" and read.link and not read.found:
             raise ModelError(
                 "score_as='rest' needs logits, and the model's outputs are probabilities whose logits were not found; "
@@ -192,7 +176,7 @@ class ClassificationAdapter(Adapter):
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """y^c; one-hot products instead of indexing, whose gradient exports as a plain product."""
         z = self._logits(outputs)
-        _row_each(z, target)
+        check_row_each(z, target)
         if self.score_as == "weighted_sum":
             return (z * target["weights"].to(z.dtype)).sum(1)
         classes = target["target"]
@@ -225,13 +209,13 @@ class ClassificationAdapter(Adapter):
         if self.score_as not in ("logit", "log_probability", "rest"):
             return self.score(outputs, target)
         p = self._probabilities(outputs)
-        _row_each(p, target)
+        check_row_each(p, target)
         return (p * one_hot(target["target"], p)).sum(1)
 
     def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
         """Outputs that may be the classes as well, and probabilities without their logits."""
         if self.reading:
-            yield from doubts(self.reading, self.score_as)
+            yield from doubts(self.reading, self.score_as, CHOOSE)
 
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
         """The classes, or the weights."""
@@ -282,7 +266,7 @@ class ClassificationAdapter(Adapter):
         z = self._row(tensors[read.index]) if read.index < len(tensors) else None
         if z is None:
             shapes = ", ".join(str(tuple(v.shape)) for v in tensors[:4]) or "no floating-point tensor"
-            raise ModelError(f"the model returned {shapes}; the classification adapter reads [b,k] as {_shown(read)}")
+            raise ModelError(f"the model returned {shapes}; the classification adapter reads [b,k] as {shown(read)}")
         return z
 
     def _behind(self, outputs: Any) -> Float[Tensor, "b k"] | None:
@@ -320,7 +304,7 @@ class ClassificationAdapter(Adapter):
         return behind.log_softmax(1) if link == "softmax" else -F.softplus(-behind)
 
 
-def _row_each(z: Tensor, target: Mapping[str, Tensor]) -> None:
+def check_row_each(z: Tensor, target: Mapping[str, Tensor]) -> None:
     """ModelError where outputs have another first axis than the images: a product would spread one row over all."""
     b = next(iter(target.values())).shape[0]
     if not traced() and z.shape[0] != b:
@@ -329,7 +313,3 @@ def _row_each(z: Tensor, target: Mapping[str, Tensor]) -> None:
             f"image{'s' * (b != 1)}: the first axis of its outputs is not that of the images. A model of bags or "
             "frames is explained one image a call, or through a wrapper whose outputs have a row an image"
         )
-
-
-def _shown(read: Reading) -> str:
-    return f"output {read.name!r}" if read.name else "the output"

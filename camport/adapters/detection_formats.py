@@ -26,6 +26,11 @@ FORMATS: dict[str, str] = {
 }
 """Each form by the name that `format=` takes."""
 
+REMEDY = (
+    "; explain it inside a module that returns its candidates before suppression: a dictionary of boxes [b,n,4] (left, "
+    "top, right, bottom in pixels), logits [b,n,k] and confidence [b,n,k]"
+)
+
 
 @dataclass(frozen=True)
 class Form:
@@ -89,7 +94,9 @@ def table(outputs: Any) -> Tensor:
     for leaf in torch.utils._pytree.tree_leaves(outputs):
         if isinstance(leaf, Tensor) and leaf.dim() == 3 and leaf.is_floating_point():
             return leaf
-    raise ModelError(f"the model returned {described(outputs)}; the detection adapter finds no candidates in it")
+    raise ModelError(
+        f"the model returned {described(outputs)}; the detection adapter finds no candidates in it{REMEDY}"
+    )
 
 
 def part(outputs: Any, name: str) -> Any:

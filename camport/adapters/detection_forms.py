@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from camport.adapters.detection_formats import FORMATS, Form, logits_beside, part, raw_maps, table
 from camport.adapters.detection_joins import has_objectness
+from camport.adapters.detection_odd_tables import check_joined, check_table
 from camport.adapters.detection_rcnn import is_two_stage
 from camport.adapters.detection_rotated import angle_column
 from camport.adapters.detection_torchvision import has_background
@@ -59,6 +60,7 @@ def recognised(
         second = is_two_stage(model)
         return Form("candidates", classes, background=0 if second or has_background(model) else None, asked=second)
     found = table(outputs)
+    check_joined(outputs, found)
     known = classes if classes is not None else _known_classes(model)
     rival = None
     if format is None:
@@ -76,7 +78,9 @@ def recognised(
     beside = _same_logits(outputs, found, k) if format == "yolov8" else None
     angle = angle_column(found, format, known)
     relative = format == "rows" and _in_unit(found)
-    return Form(format, k, relative=relative, angle=angle, beside=beside, rival=rival)
+    form = Form(format, k, relative=relative, angle=angle, beside=beside, rival=rival)
+    check_table(outputs, found, form, size)
+    return form
 
 
 def _same_logits(outputs: Any, found: Tensor, k: int) -> int | None:

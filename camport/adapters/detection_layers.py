@@ -22,8 +22,8 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
     are; one that asks with queries of their own in a decoder, at the maps before it.
     """
     dataflow = runs.dataflow if isinstance(runs, Runs) else None
-    nodes = levels(runs, dataflow) if dataflow is not None and not queries else []
-    if nodes:
+    nodes = levels(runs, dataflow) if dataflow is not None else []
+    if nodes and (not queries or _a_candidate_each(runs, nodes, queries)):
         return [_name(runs, r) for r in nodes]
     heads = [i for i, run in enumerate(runs) if len({shape for _, shape in run.inputs}) >= FEWEST]
     for i in reversed(heads):
@@ -38,6 +38,12 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
     if joined:
         return [_name(runs, r) for r in joined]
     return [choose(runs if _beside_tokens(runs, queries) else _before_queries(runs))]
+
+
+def _a_candidate_each(runs: Sequence[Run], nodes: Sequence[int], queries: int) -> bool:
+    """Whether the candidates are the cells of these maps, however they are named, and nothing asks for them."""
+    cells = sum(int(runs[i].shape[2]) * int(runs[i].shape[3]) for i in nodes)
+    return len(nodes) >= FEWEST and queries == cells
 
 
 def _joined(runs: Sequence[Run], dataflow: Dataflow) -> list[int]:

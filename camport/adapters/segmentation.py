@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -10,6 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from camport.adapters.answer import Answer, said
+from camport.adapters.class_outputs import NAMES as CLASSES
+from camport.adapters.class_outputs import named
+from camport.adapters.lineage import Lineage
 from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole
 from camport.core.adapter import Adapter
 from camport.core.layers import LayerName, Run, choose
@@ -18,6 +23,13 @@ from camport.errors import InputError, ModelError
 
 PREDICTED = -1.0
 """In a mask: wherever the model predicts the class."""
+
+NAMES = ("out", "logits")
+"""What the segmentation is called in torchvision's and transformers' models."""
+
+CALLED = (r"main", r"seg(mentation)?s?(_.*)?", *CLASSES, r"final(_.*)?", r"masks?(_.*)?")
+AUXILIARY = re.compile(r"(^|[_.])(aux|auxiliary|side|deep|edges?|boundar(y|ies)|feat(ure)?s?)\d*($|[_.])")
+"""What it is called elsewhere, the surest first, and what outputs beside it are called."""
 
 HEADS = ("decode_head", "classifier", "head", "segmentation_head", "aux")
 """Beginnings of the names of what makes logits of the backbone's maps."""
@@ -29,7 +41,8 @@ EXAMPLE = '{"class": 12, "box": (x0, y0, x1, y1)}'
 class SegmentationAdapter(Adapter):
     """Explains a class in a region: y^c = sum(mask * z_c) / sum(mask) (Seg-Grad-CAM, 2002.11434, equation 2).
 
-    The model gives logits z [b,k,h,w]: a tensor, "out" of a dictionary as torchvision's, or `.logits`. Logits coarser
+    The model gives logits z [b,k,h,w]: a tensor, "out" of a dictionary as torchvision's, or `.logits`; of several the
+    one that is called like an output, not like an auxiliary one, and a DoubtWarning names the others. Logits coarser
     than the mask are stretched to it.
 
     `target` is None, a class (int or int64 [b]), or a dictionary of "class" and one of
@@ -60,6 +73,20 @@ class SegmentationAdapter(Adapter):
     def inputs(self) -> tuple[str, ...]:
         """`target` int64 [b] and `mask` [b,H,W], which is -1 everywhere for the predicted region."""
         return ("target", "mask")
+
+    def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
+        """The model's outputs; at the first call also whether a softmax or a logistic function made them."""
+        if self.probabilities is not None:
+            return model(images)
+        lineage = Lineage()
+        with lineage:
+            outputs = model(images)
+        z = _maps(outputs)
+        return Answer(outputs, images.shape[0], None, lineage.of(z[_chosen(z)]).link if z else None)
+
+    def said(self, outputs: Any) -> Any:
+        """The model's own output."""
+        return said(outputs)
 
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
         """Classes [b], and masks [b,H,W] of any region."""
@@ -145,7 +172,8 @@ class SegmentationAdapter(Adapter):
         except ModelError:  # said by `check`, of all images
             return self
         between = bool((z >= 0).all() and (z <= 1).all())
-        return replace(self, probabilities=_binary(z) and between, seen=_seen(model, z, between, outputs))
+        sigmoid = _ends_in_sigmoid(model) or (isinstance(outputs, Answer) and outputs.reading == "sigmoid")
+        return replace(self, probabilities=_binary(z) and between, seen=_seen(z, between, sigmoid, said(outputs)))
 
     def classes_of(self, outputs: Any) -> int:
         """The channels; two of one channel."""
@@ -240,23 +268,24 @@ def _check_channels(z: Tensor, image: Sequence[int]) -> None:
         )
 
 
-def _seen(model: nn.Module, z: Tensor, between: bool, outputs: Any) -> tuple[str, ...]:
+def _seen(z: Tensor, between: bool, sigmoid: bool, outputs: Any) -> tuple[str, ...]:
     """What is to be said of logits that are none, and of several outputs."""
     seen, ones = [], torch.ones_like(z[:, 0])
     logits = "explained as they are, where a logit would not saturate; return the logits, without"
     if not _binary(z) and between and torch.allclose(z.sum(1), ones, atol=1e-3):
         seen.append(f"the model's outputs lie in [0,1] and are {logits} the softmax")
-    elif not _binary(z) and between and (_ends_in_sigmoid(model) or (float(z.min()) < 0.1 and float(z.max()) > 0.9)):
+    elif not _binary(z) and between and (sigmoid or (float(z.min()) < 0.1 and float(z.max()) > 0.9)):
         seen.append(f"the model's outputs lie in [0,1] and are {logits} the sigmoid")
     elif not _binary(z) and bool((z <= 0).all()) and torch.allclose(z.exp().sum(1), ones, atol=1e-3):
         seen.append(f"the model's outputs are log-probabilities, {logits} the log_softmax")
-    if isinstance(outputs, list | tuple) and not hasattr(outputs, "_fields"):
-        shapes = [tuple(v.shape) for v in outputs if isinstance(v, Tensor) and v.is_floating_point() and v.dim() == 4]
-        if len(shapes) > 1:
-            seen.append(
-                f"of the model's {len(shapes)} outputs {', '.join(map(str, shapes))} the first is explained; choose "
-                "another through a module that returns it"
-            )
+    maps = _maps(outputs)
+    chosen = _chosen(maps)
+    if len(maps) > 1 and chosen not in NAMES:
+        others = ", ".join(f"{name!r} {list(v.shape)}" for name, v in maps.items() if name != chosen)
+        seen.append(
+            f"of the model's {len(maps)} outputs {chosen!r} {list(maps[chosen].shape)} is explained, and not {others}; "
+            "choose another through a module that returns it"
+        )
     return tuple(seen)
 
 
@@ -269,7 +298,22 @@ def _binary(z: Tensor) -> bool:
 
 
 def _logits(outputs: Any) -> Float[Tensor, "b k h w"]:
-    return found(outputs, ("out", "logits"), 4, "logits [b,k,h,w]")
+    maps = _maps(outputs)
+    return maps[_chosen(maps)] if maps else found(said(outputs), NAMES, 4, "logits [b,k,h,w], of one channel [b,1,h,w]")
+
+
+def _maps(outputs: Any) -> dict[str, Tensor]:
+    """Every output of four axes by its name."""
+    return {name: v for name, v in named(said(outputs)).items() if v.dim() == 4}
+
+
+def _chosen(maps: Mapping[str, Tensor]) -> str:
+    """The one that is the segmentation: told by the names alone."""
+    own = next((name for name in NAMES if name in maps), None)
+    if own is not None or not maps:
+        return own or ""
+    called = next((n for pattern in CALLED for n in maps if re.fullmatch(pattern, n.rpartition(".")[2].lower())), None)
+    return called or next((name for name in maps if not AUXILIARY.search(name.lower())), next(iter(maps)))
 
 
 def _stretched(z: Tensor, mask: Tensor) -> Tensor:

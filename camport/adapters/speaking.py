@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
+from camport.adapters.beside_text import with_text
 from camport.adapters.placeholders import reads_placeholders, speak_in_place
-from camport.adapters.reading import found
 from camport.errors import InputError
 
 START_NAMES = ("decoder_start_token_id", "bos_token_id")
@@ -20,11 +20,11 @@ PARTS = ("decoder", "text_config", "text")
 def speak(model: nn.Module, images: Tensor, tokens: Int[Tensor, "b t"]) -> Any:
     """Teacher-forced: what the model says after each of `tokens`.
 
-    Models of transformers are called by the names of their arguments, all others as `model(images, tokens)`.
+    Models of transformers are called by the names of their arguments, all others with images and tokens.
     """
     takes = inspect.signature(model.forward).parameters
     if "pixel_values" not in takes:
-        return model(images, tokens)
+        return with_text(model, images, tokens)
     if reads_placeholders(model):
         return speak_in_place(model, images, tokens)
     given: dict[str, Any] = {"pixel_values": images}
@@ -32,17 +32,6 @@ def speak(model: nn.Module, images: Tensor, tokens: Int[Tensor, "b t"]) -> Any:
     if "use_cache" in takes:
         given["use_cache"] = False
     return model(**given)
-
-
-def logits_of(outputs: Any, t: int) -> Float[Tensor, "b t v"]:
-    """The logits of the next token at each of the last t places."""
-    logits = found(outputs, ("logits",), 3, "logits [b,t,v] of a captioner")
-    return logits[:, logits.shape[1] - t :]
-
-
-def log_probabilities(outputs: Any, t: int) -> Float[Tensor, "b t v"]:
-    """log p(token | prefix, image) at each of the last t places."""
-    return logits_of(outputs, t).log_softmax(2)
 
 
 def token_of(model: nn.Module, own: str, names: Sequence[str]) -> int | None:
@@ -57,11 +46,11 @@ def token_of(model: nn.Module, own: str, names: Sequence[str]) -> int | None:
 
 
 def greedy(
-    say: Callable[[Tensor], Any], like: Tensor, prompt: Sequence[int], end: int | None, length: int
+    say: Callable[[Tensor], Tensor], like: Tensor, prompt: Sequence[int], end: int | None, length: int
 ) -> Int[Tensor, "b t"]:
     """What the model writes itself, the likeliest token each time, filled up with `end` to `length`.
 
-    `say(tokens)` calls the model about as many images as `like` has rows.
+    `say(tokens)` gives the logits [b,t,v] of the next words, of as many images as `like` has rows.
     """
     tokens = torch.tensor(list(prompt), device=like.device).repeat(like.shape[0], 1)
     done = torch.zeros_like(tokens[:, 0], dtype=torch.bool)
@@ -69,7 +58,7 @@ def greedy(
         if bool(done.all()):
             last = torch.zeros_like(tokens[:, 0])
         else:
-            last = log_probabilities(say(tokens), 1)[:, 0].argmax(1)
+            last = say(tokens)[:, -1].argmax(1)
         if end is not None:
             last = torch.where(done, torch.full_like(last, end), last)
             done = done | (last == end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,12 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from camport.adapters.answer import Answer, said
 from camport.adapters.asking import EMPTY, answers_to, named_answer, parts_from, patches_behind_text, question_of
-from camport.adapters.reading import found, one_hot
+from camport.adapters.class_outputs import Reading, answered, doubts
+from camport.adapters.classification import ClassificationAdapter, Score, check_row_each
+from camport.adapters.reading import one_hot
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid
 from camport.core.heatmap import Size
-from camport.core.ruled_out import weighed
 from camport.errors import InputError
 
 
@@ -23,7 +25,9 @@ from camport.errors import InputError
 class VqaAdapter(Adapter):
     """Explains an answer among k of a model that is asked a question: y = z_answer, of logits z [b,k].
 
-    The model is called as `model(images, question)`, or by transformers' names (ViLT). `target` is a question, a pair
+    The model is called as `model(images, question)`, or by transformers' names (ViLT). Of several outputs, and of
+    probabilities, the answers' logits are found as by `ClassificationAdapter`; of several [b,k] those with a column
+    for each of `answers`. `target` is a question, a pair
     (question, answer), or a dictionary of
         "question": a text, where the adapter has a vocabulary, or tokens, int64 [t] or [b,t];
         "answer": a text, a class or int64 [b]; -1, or left out, is what the model answers;
@@ -36,17 +40,22 @@ class VqaAdapter(Adapter):
         length: tokens of a question, padded; None leaves them as given (8 in an exported file).
         pad: the token that pads.
         contrast: y = z_answer - z_against.
+        output: which of several outputs holds the answers: a key, a field, or its number.
+        reading: how outputs are read; told at the first call.
     """
 
     name: ClassVar[str] = "vqa"
     title: ClassVar[str] = "An answer to a question about the image"
     method: ClassVar[str] = "layercam"
+    settles_in_passing: ClassVar[bool] = True
 
     vocabulary: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
     length: int | None = None
     pad: int = 0
     contrast: bool = False
+    output: str | int | None = None
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         if self.length is not None and self.length < 1:
@@ -79,8 +88,13 @@ class VqaAdapter(Adapter):
         """Calls the model on the images and the question."""
         if "question" not in target:
             raise InputError(EMPTY)
-        try:
+        known, row = len(self.answers) or None, self._classes._row
+
+        def call() -> Any:
             return answers_to(model, images, target["question"], self.pad)
+
+        try:
+            return answered(call, model, images.shape[0], self.reading, self.output, row, known, self.name)
         except IndexError as error:
             raise InputError(
                 f"the question has the token {int(target['question'].max())}, which the model does not know"
@@ -88,7 +102,7 @@ class VqaAdapter(Adapter):
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for an answer that the model cannot give."""
-        k = _logits(outputs).shape[1]
+        k = self._rows(outputs, target).shape[1]
         for name in self.inputs[1:]:
             largest = int(target[name].max())
             if largest >= k:
@@ -105,7 +119,7 @@ class VqaAdapter(Adapter):
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """-1 becomes what the model answers; against it, the likeliest other answer."""
-        z = _logits(outputs)
+        z = self._rows(outputs, target)
         answer = torch.where(target["answer"] < 0, z.argmax(1), target["answer"])
         resolved = {**target, "answer": answer}
         if self.contrast:
@@ -115,18 +129,23 @@ class VqaAdapter(Adapter):
 
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """The answer's logit, or the difference of two."""
-        z = _logits(outputs)
-        chosen = one_hot(target["answer"], z)
-        if self.contrast:
-            chosen = chosen - one_hot(target["against"], z)
-        return weighed(z, chosen).sum(1)
+        return self._classes.score(outputs, self._asked(target))
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """softmax(z)_answer; of a contrast the logistic function."""
         if self.contrast:
             return self.score(outputs, target).sigmoid()
-        z = _logits(outputs)
-        return (z.softmax(1) * one_hot(target["answer"], z)).sum(1)
+        return self._classes.probability(outputs, self._asked(target))
+
+    def said(self, outputs: Any) -> Any:
+        """The model's own output."""
+        return said(outputs)
+
+    def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
+        """Outputs that may be the answers as well, and probabilities without their logits."""
+        if self.reading:
+            score = "contrast" if self.contrast else "logit"
+            yield from doubts(self.reading, score, "VqaAdapter(output={name!r})")
 
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
         """The answers."""
@@ -134,7 +153,7 @@ class VqaAdapter(Adapter):
 
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Random questions of the vocabulary, or of the first few tokens, and random answers."""
-        k, known = _logits(outputs).shape[1], max(len(self.vocabulary), 4)
+        k, known = self._classes._logits(outputs).shape[1], max(len(self.vocabulary), 4)
         question = torch.randint(1, known, (batch, self.length or 8), generator=generator)
         if self.pad:
             question[question == self.pad] = 0
@@ -147,8 +166,10 @@ class VqaAdapter(Adapter):
 
     def settled(self, model: nn.Module, outputs: Any) -> VqaAdapter:
         """With the model's words and answers, where it names them (`question_words`, `answers`, `question_length`)."""
+        read = self.reading or (outputs.reading if isinstance(outputs, Answer) else None)
         return replace(
             self,
+            reading=read,
             vocabulary=self.vocabulary or tuple(getattr(model, "question_words", ())),
             answers=self.answers or tuple(getattr(model, "answers", ())),
             length=self.length or getattr(model, "question_length", None),
@@ -158,6 +179,18 @@ class VqaAdapter(Adapter):
         """As read from the model; a question's tokens before the patches are dropped."""
         return patches_behind_text(activation, image_size, model, module, name)
 
+    @property
+    def _classes(self) -> ClassificationAdapter:
+        """Answers are classes, scored as such."""
+        score: Score = "contrast" if self.contrast else "logit"
+        return ClassificationAdapter(score, output=self.output, reading=self.reading)
 
-def _logits(outputs: Any) -> Float[Tensor, "b k"]:
-    return found(outputs, ("logits",), 2, "logits [b,k] of answers")
+    def _rows(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, "b k"]:
+        z = self._classes._logits(outputs)
+        check_row_each(z, target)
+        return z
+
+    def _asked(self, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The target as that of a classification."""
+        against = {"against": target["against"][:, None]} if self.contrast else {}
+        return {"target": target["answer"], **against}

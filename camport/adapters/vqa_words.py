@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -66,12 +66,20 @@ class WrittenAnswerAdapter(Adapter):
             raise InputError(EMPTY)
         question, tokens = target["question"], target["tokens"]
         try:
-            return spoken_answer(model, images, question, tokens, self.pad)
+            return self.answers.heard(model, spoken_answer(model, images, question, tokens, self.pad), tokens)
         except IndexError as error:
             raise InputError(
                 f"the question has tokens up to {int(question.max())} and the answer up to {int(tokens.max())}, "
                 "and the model does not know one of them"
             ) from error
+
+    def said(self, outputs: Any) -> Any:
+        """The model's own output."""
+        return self.answers.said(outputs)
+
+    def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
+        """Outputs that may be the words' logits as well."""
+        return self.answers.doubts(target, method)
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for tokens that the model does not know."""

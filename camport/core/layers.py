@@ -172,7 +172,9 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
     elif maps:
         behind = [i for i in behind if _cover(runs[i], runs[last])]
     if maps:
-        behind = [i for i in behind if i in features or not runs[i].plain]
+        # of whole maps a branch is left out: an attention's numbers, one for each cell
+        branches = runs[last].whole
+        behind = [i for i in behind if (i in features or not runs[i].plain) and (runs[i].whole or not branches)]
     if behind:
         return max(behind)
     if not maps:

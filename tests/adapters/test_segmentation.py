@@ -188,7 +188,7 @@ SAID = {
     "softmax": (lambda z: z.softmax(1), r"lie in \[0,1\].*without the softmax"),
     "sigmoid": (nn.Sigmoid(), r"lie in \[0,1\].*without the sigmoid"),
     "log_softmax": (lambda z: z.log_softmax(1), "log-probabilities.*without the log_softmax"),
-    "two outputs": (lambda z: (z, z.relu() - 1), "of the model's 2 outputs .* the first is explained"),
+    "two outputs": (lambda z: (z, z.relu() - 1), "of the model's 2 outputs '0' .* is explained, and not '1'"),
 }
 
 
