@@ -120,6 +120,15 @@ def write_atomic(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None
     return file
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Writes a UTF-8 text, see `write_atomic`."""
+
+    def write(stream: IO[bytes]) -> None:
+        stream.write(text.encode("utf-8"))
+
+    return write_atomic(path, write)
+
+
 def sync(place: Path) -> None:
     """Waits until a file's bytes, or a folder's names, are on the disk: fsync(2).
 

@@ -43,7 +43,7 @@ ROOMS = {
     "": ({"core", "errors", "late", "version"}, set()),
     # applications
     "evaluation": (BELOW | {"demo", "files", "runtime", "view"}, TORCH | STANDARD),
-    "bench": (BELOW | {"", "evaluation", "export", "models", "plugins"}, TORCH | {"pytest"}),
+    "bench": (BELOW | {"", "evaluation", "export", "files", "models", "plugins"}, TORCH | {"pytest"}),
     "show": (BELOW | {"", "adapters", "demo", "export", "metrics", "models", "runtime", "view"}, TORCH | STANDARD),
     "cli": (
         {"", "adapters", "bench", "core", "demo", "errors", "evaluation", "export", "files", "metrics", "models"}

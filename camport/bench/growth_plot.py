@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camport.bench.growth import Series
+from camport.files import write_atomic
 
 
 def plot(series: Sequence[Series], file: Path) -> None:
-    """Writes the picture; the format is that of the file's suffix."""
+    """Writes the picture, a PNG, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import FormatStrFormatter, NullFormatter
@@ -35,4 +40,4 @@ def plot(series: Sequence[Series], file: Path) -> None:
         panel.legend(fontsize=8)
     for panel in figure.axes[len(axes) :]:
         panel.set_axis_off()
-    figure.savefig(file, dpi=110)
+    write_atomic(file, lambda stream: figure.savefig(stream, format="png", dpi=110))

@@ -10,13 +10,15 @@ import json
 import os
 import platform
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from camport.errors import InputError, OutputError
+from camport.files import DRAFT, sweep
 
 SLOWER = 1.15
 """A ratio that grew by more is a slowdown."""
@@ -162,25 +164,27 @@ def store(report: Report, storage: Path) -> Path:
         OutputError: the folder cannot be written.
     """
     folder = storage / machine_id()
+    draft = folder / f"{DRAFT}{secrets.token_hex(6)}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", encoding="utf-8", delete=False) as written:
+        sweep(folder)
+        with draft.open("x", encoding="utf-8") as written:
             json.dump(report, written, indent=1)
             written.flush()
             os.fsync(written.fileno())
-        try:
-            number = max((int(n) for n in map(_number, folder.iterdir()) if n), default=0) + 1
-            while True:
-                target = folder / f"{number:04d}_camport.json"
-                try:
-                    os.link(written.name, target)  # unlike a rename it takes nobody's place
-                    return target
-                except FileExistsError:
-                    number += 1
-        finally:
-            os.unlink(written.name)
+        number = max((int(n) for n in map(_number, folder.iterdir()) if n), default=0) + 1
+        while True:
+            target = folder / f"{number:04d}_camport.json"
+            try:
+                os.link(draft, target)  # unlike a rename it takes nobody's place
+                return target
+            except FileExistsError:
+                number += 1
     except OSError as error:
-        raise OutputError(f"{folder} cannot hold the run: {error}") from None
+        raise OutputError(f"{folder} cannot hold the run: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            draft.unlink()
 
 
 def machine_id() -> str:

@@ -11,6 +11,7 @@ from camport.cli.listings import table as print_table
 from camport.cli.printing import say
 from camport.cli.working import counting, working
 from camport.errors import CamportError, InputError, MissingDependencyError, OutputError
+from camport.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from camport.bench import Network, Plan
@@ -69,8 +70,8 @@ def bench(
     ] = False,
 ) -> int:
     """Measure what explanations cost as ratios to the bare forward pass, keep the run and compare it."""
-    if output and not output.resolve().parent.is_dir():
-        raise OutputError(f"the directory {output.resolve().parent} does not exist; make it first")
+    if output:
+        check_writable(output)
     if storage.exists() and not storage.is_dir():
         raise OutputError(f"{storage} is a file; name a folder")
     if not storage.resolve().parent.is_dir():
@@ -245,7 +246,8 @@ def _write(report: dict[str, Any], series: "list[Series]", output: Path | None, 
             say(f"{s.axis}, {s.name}: exponent {law.exponent:.2f} ± {law.error:.2f}")
     if output:
         command = shlex.join(["camport", *sys.argv[1:]])
-        output.write_text(page(report, command, series, picture.name if series else ""), encoding="utf-8")
+        text = page(report, command, series, picture.name if series else "")
+        write_text(output, text)
         say(f"wrote {output}")
 
 

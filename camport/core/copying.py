@@ -147,9 +147,7 @@ class Copier:
             CellType: self._cell,
             (np.ndarray, bytearray): lambda value, name: value.copy(),
             torch.Generator: lambda value, name: value.clone_state(),
-            (random.Random, np.random.Generator, np.random.RandomState, array): lambda value, name: copy.deepcopy(
-                value
-            ),
+            (random.Random, np.random.Generator, np.random.RandomState, array): lambda value, _: copy.deepcopy(value),
         }
 
     def _fixed(self, value: Any, name: str) -> Any:

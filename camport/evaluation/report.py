@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ from camport.evaluation.examples import Example
 from camport.evaluation.references import REFERENCES
 from camport.evaluation.store import Store
 from camport.evaluation.summary import FLAT, Cell, Table
-from camport.files import write_atomic
+from camport.files import write_text
 from camport.runtime import Preprocess
 from camport.view import overlay, pictured
 
@@ -60,11 +60,7 @@ def write_report(
         f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n'
         f"<body>{''.join(parts)}</body></html>\n"
     )
-
-    def write(file: IO[bytes]) -> None:
-        file.write(page.encode())
-
-    return write_atomic(folder / "report.html", write)
+    return write_text(folder / "report.html", page)
 
 
 def verdict(table: Table) -> str:

@@ -189,8 +189,14 @@ class Preprocess:
             image: a picture, or an array [c,H,W]; of a picture that `open_image` made of an array file, the array.
 
         Raises:
-            InputError: an array of other channels, or a picture for a network that takes neither 1 nor 3.
+            InputError: neither picture nor array, an array of other channels, or a picture for a network that takes
+                neither 1 nor 3.
         """
+        if not isinstance(image, np.ndarray | Image.Image):
+            raise InputError(
+                f"image is {type(image).__name__}; give one picture (open_image(path)) or one array [c,H,W], and stack "
+                "the results of several"
+            )
         bands = checked_bands(image) if isinstance(image, np.ndarray) else bands_of(image)
         planes = planes_of(image, bands, self.channels)
         placement = self.place((planes[0].height, planes[0].width))

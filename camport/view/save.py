@@ -3,6 +3,8 @@
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -48,4 +50,10 @@ def save_arrays(path: str | os.PathLike[str], arrays: np.ndarray | Mapping[str, 
         return write_atomic(file, lambda stream: np.savez_compressed(stream, **named))  # type: ignore[arg-type]  # as if named held allow_pickle
     if isinstance(arrays, Mapping):
         raise OutputError(f"{file} holds one array, not {', '.join(arrays)}; name an .npz for several")
-    return write_atomic(file, lambda stream: np.save(stream, arrays, allow_pickle=False))
+
+    def write(stream: IO[bytes]) -> None:
+        # of a whole file NumPy takes the descriptor, and does not say why a write failed
+        only: Any = SimpleNamespace(write=stream.write)
+        np.save(only, arrays, allow_pickle=False)
+
+    return write_atomic(file, write)

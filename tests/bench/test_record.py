@@ -8,6 +8,7 @@ import pytest
 from camport.bench.record import compared, machine, store, stored
 from camport.errors import InputError, OutputError
 from tests.bench.reports import report
+from tests.faults import fail_each
 
 BEFORE = {"gradcam": (1.38, 1.40, 1.42), "rise": (60.0, 64.0, 68.0)}
 
@@ -127,3 +128,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot hold the run"):
         store(report(BEFORE), tmp_path / "file")
+
+
+def test_each_operation_of_storing_fails_once(tmp_path):
+    """What is left is the earlier run alone, or both: no draft, and no run that is cut off."""
+    folder = store(report(BEFORE), tmp_path / "runs").parent
+    earlier = {path.name: path.read_bytes() for path in folder.iterdir()}
+    now = json.dumps(report({"rise": (50.0, 64.0, 85.0)}), indent=1).encode()
+    told = fail_each(
+        lambda: store(json.loads(now), tmp_path / "runs"),
+        folder,
+        earlier,
+        lambda files: files == {**earlier, "0002_camport.json": now},
+    )
+    assert told.failures == []
+    assert {"open", "write", "fsync"} <= set(told.faults)

@@ -181,3 +181,9 @@ def test_boxes_go_both_ways(fit) -> None:
 
 def test_json_is_plain() -> None:
     assert json.loads(Preprocess((8, 9)).to_json())["size"] == [8, 9]
+
+
+@pytest.mark.parametrize("image", [[Image.new("RGB", (4, 4))], "cat.png", b"", None, 3])
+def test_what_is_no_picture_is_named(image) -> None:
+    with pytest.raises(InputError, match=f"image is {type(image).__name__}; give one picture"):
+        Preprocess().apply(image)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from camport.errors import OutputError
 from camport.view import save_arrays, save_image
 from tests.faults import Contents, fail_each, kill_each
 
@@ -60,3 +62,19 @@ def test_killed_at_each_operation(tmp_path: Path, name: str) -> None:
     told = kill_each(saving(folder / name), folder, {name: b"old"}, whole)
     assert told.failures == []
     assert {"open", "fsync", "rename"} <= set(told.faults)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of Linux")
+@pytest.mark.parametrize("name", ["out.npy", "out.npz"])
+def test_the_system_s_reason_is_told(tmp_path: Path, name: str) -> None:
+    """Of a whole file NumPy counts the bytes, and says "21600 requested and 3968 written"."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OutputError, match=f"{name} cannot be written: File too large"):
+            save_arrays(tmp_path / name, HEATMAP)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
