@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import types
 import warnings
 from contextlib import nullcontext
@@ -237,6 +238,26 @@ def test_another_threads_checkpoints_are_read_as_before(tmp_path):
         with pytest.raises(Exception, match="weights_only"):
             torch.load(tmp_path / "object.pt")
     assert "weights_only" in found[0]
+    assert loader.torch is torch
+
+
+def test_checkpoints_that_threads_load_at_once_are_all_read(tmp_path):
+    torch.save(Held(), tmp_path / "object.pt")
+    loader, read, started = types.SimpleNamespace(torch=torch), [], threading.Barrier(3)
+
+    def load() -> None:
+        started.wait()
+        for _ in range(5):
+            with yolo._objects_are_read(loader):
+                time.sleep(0.002)  # the others run
+                read.append(type(loader.torch.load(tmp_path / "object.pt")))
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read == [Held] * 15
     assert loader.torch is torch
 
 

@@ -132,14 +132,18 @@ class _ObjectsToo:
         return torch.load(*arguments, **options)
 
 
+_one = threading.Lock()
+
+
 @contextmanager
 def _objects_are_read(loader: Any) -> Iterator[None]:
-    """While open, what the module loads on this thread is read as whole objects."""
-    loader.torch = _ObjectsToo()
-    try:
-        yield
-    finally:
-        loader.torch = torch
+    """While open, what the module loads on this thread is read as whole objects; other threads wait to open it."""
+    with _one:
+        loader.torch = _ObjectsToo()
+        try:
+            yield
+        finally:
+            loader.torch = torch
 
 
 def _network(found: Any) -> nn.Module:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,18 +19,19 @@ TIMES = 3
 def among_threads(case: Case) -> None:
     """Two threads on one bound method give the serial map to the last bit, and disturb no other thread.
 
-    One of the others draws from PyTorch's global generator, whose stream stays the serial one; one trains
-    a copy of the model, whose weights become those of training alone.
+    One of the others draws from PyTorch's and NumPy's global generators, whose streams stay the serial ones; one
+    trains a copy of the model, whose weights become those of training alone. Python's generator is left out: runtime
+    type checkers draw from it.
     """
     if case.images.device.type != "cpu":
         return  # kernels of a device need not be deterministic
     expected = case.explain().raw
     with seeds(11):
         trained = _train(case)
-        torch.manual_seed(11)
+    with seeds(11):
         raised: list[str] = []
         found: dict[int, list[Tensor]] = {0: [], 1: []}
-        numbers: list[Tensor] = []
+        numbers: list[tuple[float, float]] = []
         beside: list[list[Tensor]] = []
         bound, started = case.bound(), threading.Barrier(4)
 
@@ -39,7 +41,7 @@ def among_threads(case: Case) -> None:
 
         def draw() -> None:
             while not numbers or any(thread.is_alive() for thread in threads[:2]):
-                numbers.append(torch.rand(1))
+                numbers.append(_drawn())
                 time.sleep(2e-4)
 
         def run(work: Callable[[], Any]) -> None:
@@ -56,18 +58,24 @@ def among_threads(case: Case) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        torch.manual_seed(11)
-        stream = [torch.rand(1) for _ in numbers]
+    with seeds(11):
+        stream = [_drawn() for _ in numbers]
     judge = case.judge
     judge.demand(not raised, lambda: f"among threads: {raised[0]}")
     same = all(torch.equal(raw, expected) for raws in found.values() for raw in raws)
     judge.demand(same, "two threads on one bound method give other maps than one; keep no state on instance or class")
     judge.demand(
         numbers == stream,
-        "another thread's random numbers are not the serial ones; draw from a generator of your own, never torch.rand",
+        "another thread's random numbers are not the serial ones; draw from a generator of your own, never from "
+        "NumPy's global one, and write no state of PyTorch's",
     )
     equal = all(torch.equal(a, b) for a, b in zip(beside[0], trained, strict=True))
     judge.demand(equal, "a model that is trained beside it has other weights than without; change nothing global")
+
+
+def _drawn() -> tuple[float, float]:
+    """The next numbers of the process's generators."""
+    return float(torch.rand(())), float(np.random.random())  # noqa: NPY002 - the global generator is what is watched
 
 
 def _train(case: Case) -> list[Tensor]:

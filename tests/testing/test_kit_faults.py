@@ -1,9 +1,11 @@
 """The kit's rules on arguments, weights, Python-side state and threads: each catches one broken explainer."""
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -120,6 +122,20 @@ def test_another_threads_random_numbers():
             return super().saliency(probe)
 
     caught(threads.among_threads, Draws(), "another thread's random numbers are not the serial ones")
+
+
+def test_another_threads_numbers_of_numpy():
+    """State that is put back is that of another thread, which draws its numbers twice."""
+
+    class PutsBack(Good):
+        def saliency(self, probe):
+            state = np.random.get_state()  # noqa: NPY002 - the mistake
+            np.random.seed(0)  # noqa: NPY002
+            time.sleep(0.002)
+            np.random.set_state(state)  # noqa: NPY002
+            return super().saliency(probe)
+
+    caught(threads.among_threads, PutsBack(), "another thread's random numbers are not the serial ones")
 
 
 def test_the_whole_kit_has_them():
