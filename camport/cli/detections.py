@@ -157,7 +157,7 @@ def explain(
         drawn.append(picture)
         explanation = bound(torch.from_numpy(pixels)[None], asked, progress=progress)
         if label is not None and asked is None:
-            explanation = _of_class(explanation, label, target)
+            explanation = _of_class(explanation, label, target, loaded.labels)
         found.append(shown(explanation, placement))
         numbers.append({**explanation.numbers(), **{k: v.cpu().numpy() for k, v in explanation.figures.items()}})
     where = f" at {', '.join(bound.layers)}" if bound.layers else ""
@@ -255,13 +255,13 @@ def _predictions(explainer: Explainer) -> list[str]:
     return names
 
 
-def _of_class(explanation: Explanation, label: int, named: str | None) -> Explanation:
+def _of_class(explanation: Explanation, label: int, named: str | None, labels: Sequence[str]) -> Explanation:
     """The detections of one class alone."""
     rows = (explanation.target == label).nonzero()[:, 0]
     if not len(rows):
-        raise InputError(
-            f"no detection is of class {named}; found are classes {sorted(set(explanation.target.tolist()))}"
-        )
+        classes = sorted(set(explanation.target.tolist()))
+        found = ", ".join(labels[c] if c < len(labels) else str(c) for c in classes)
+        raise InputError(f"no detection is of class {named}; found are: {found}")
     kept = {name: getattr(explanation, name)[rows] for name in ("heatmap", "raw", "score", "target")}
     figures = {name: value[rows] for name, value in explanation.figures.items()}
     return replace(explanation, **kept, figures=figures, activations=None, gradients=None)

@@ -56,6 +56,7 @@ def test_numbers_of_a_named_box(camport, street, tmp_path):
         (("--box", "10,10,10,20"), "box 10,10,10,20 has no area; wanted left < right and top < bottom"),
         (("--box", "300,10,320,20"), "box 300,10,320,20 lies outside the picture, which is 148 wide and 128 high"),
         (("--box", "1,2,3"), "box '1,2,3' is not LEFT,TOP,RIGHT,BOTTOM in pixels"),
+        (("--target", "seven"), "no detection is of class seven; found are: eight"),
         (("--target", "sven"), "unknown label 'sven'; did you mean 'seven'"),
         (("--confidence", "0.9999"), "no detection reaches a confidence of 0.9999, the best has 0.9"),
         (("--adapter", "classification", "--box", "1,2,3,4"), "--box and --confidence are for --adapter detection"),
