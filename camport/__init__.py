@@ -18,24 +18,27 @@ if TYPE_CHECKING:
     from camport.core.case import Case
     from camport.core.explainer import Explainer
     from camport.core.explanation import Explanation
+    from camport.core.infos import AdapterInfo, MethodInfo, MetricInfo, PluginInfo
     from camport.core.metric import Metric
     from camport.core.model_family import ModelFamily
     from camport.core.probe import Probe
-    from camport.core.registry import AdapterInfo, MethodInfo, MetricInfo, PluginInfo, adapters, methods, metrics
+    from camport.core.registry import adapters, methods, metrics
     from camport.core.sweep import sweep
+    from camport.targets import Field
 
 _LAZY = {
     "Adapter": "camport.core.adapter",
-    "AdapterInfo": "camport.core.registry",
+    "AdapterInfo": "camport.core.infos",
     "Bound": "camport.core.bound",
     "Case": "camport.core.case",
     "Explainer": "camport.core.explainer",
     "Explanation": "camport.core.explanation",
-    "MethodInfo": "camport.core.registry",
+    "Field": "camport.targets",
+    "MethodInfo": "camport.core.infos",
     "Metric": "camport.core.metric",
     "ModelFamily": "camport.core.model_family",
-    "MetricInfo": "camport.core.registry",
-    "PluginInfo": "camport.core.registry",
+    "MetricInfo": "camport.core.infos",
+    "PluginInfo": "camport.core.infos",
     "Probe": "camport.core.probe",
     "bind": "camport.binding",
     "explain": "camport.binding",
@@ -55,6 +58,7 @@ __all__ = [
     "Case",
     "Explainer",
     "Explanation",
+    "Field",
     "MethodInfo",
     "Metric",
     "MetricInfo",

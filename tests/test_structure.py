@@ -28,8 +28,9 @@ ROOMS = {
     "late": ({"errors"}, set()),
     "files": ({"errors"}, set()),
     "view": ({"errors", "files"}, STANDARD),
-    "runtime": ({"errors"}, STANDARD),
-    "core": ({"errors", "version", "view"}, TORCH | {"pluggy", "numpy"}),
+    "targets": ({"errors"}, {"numpy"}),
+    "runtime": ({"errors", "targets"}, STANDARD),
+    "core": ({"errors", "targets", "version", "view"}, TORCH | {"pluggy", "numpy"}),
     "plugins": (BELOW, TORCH),
     "adapters": (BELOW, TORCH),
     "metrics": (BELOW, TORCH | {"numpy"}),
@@ -40,20 +41,20 @@ ROOMS = {
     "binding": ({"core", "models"}, TORCH),
     "training": (BELOW | {"metrics", "plugins"}, TORCH | {"torchvision"}),
     # camport itself: names that arrive when they are first used
-    "": ({"core", "errors", "late", "version"}, set()),
+    "": ({"core", "errors", "late", "targets", "version"}, set()),
     # applications
     "evaluation": (BELOW | {"demo", "files", "runtime", "view"}, TORCH | STANDARD),
     "bench": (BELOW | {"", "evaluation", "export", "files", "models", "plugins"}, TORCH | {"pytest"}),
     "show": (BELOW | {"", "adapters", "demo", "export", "metrics", "models", "runtime", "view"}, TORCH | STANDARD),
     "cli": (
         {"", "adapters", "bench", "core", "demo", "errors", "evaluation", "export", "files", "metrics", "models"}
-        | {"plugins", "runtime", "show", "view"},
+        | {"plugins", "runtime", "show", "targets", "view"},
         STANDARD | {"typer", "rich"},
     ),
     "__main__": ({"cli"}, set()),
 }
-LIGHT = {"core": {"errors", "version"}, "binding": {"core"}}
-LIGHT["cli"] = {"errors", "files", "runtime", "view"}
+LIGHT = {"core": {"errors", "targets", "version"}, "binding": {"core"}}
+LIGHT["cli"] = {"errors", "files", "runtime", "targets", "view"}
 """What these rooms import at the top of a module, so that their own import stays cheap; the rest in functions."""
 
 

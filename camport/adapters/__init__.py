@@ -16,8 +16,8 @@ from camport.adapters.similarity import SimilarityAdapter
 from camport.adapters.vqa import VqaAdapter
 from camport.adapters.vqa_words import WrittenAnswerAdapter
 from camport.core.adapter import Adapter
+from camport.core.infos import AdapterInfo
 from camport.core.markers import hookimpl
-from camport.core.registry import AdapterInfo
 from camport.core.registry import adapters as _registered
 
 __all__ = [

@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from camport.cli import detections, figure, layers, tasks
+from camport.cli import detections, fields, figure, layers, tasks
 from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
 from camport.cli.detections import Boxes, Confidence, Format, Scores, adapter_of
 from camport.cli.edge_tasks import TASKS, Question
+from camport.cli.fields import single
 from camport.cli.loading import load as load
 from camport.cli.options import (
     Adapter,
@@ -90,12 +91,13 @@ def explain(
         asking = adapter_of(task, confidence, form=form, scores=scores)
         if task == "detection" and not sweep:
             detections.explain(
-                path, images, pictures, loaded, method, layer, target, box, asking, colormap, alpha, progress, chunk
+                *(path, images, pictures, loaded, method, layer, single(target), box, asking, colormap, alpha),
+                *(progress, chunk),
             )
             return
         if task in TASKS and not sweep and not views:
             tasks.explain(
-                *(task, path, images, pictures, loaded, method, layer, target, box, question, colormap, alpha),
+                *(task, path, images, pictures, loaded, method, layer, single(target), box, question, colormap, alpha),
                 *(progress, chunk),
             )
             return
@@ -105,7 +107,12 @@ def explain(
             raise InputError(f"--box and --confidence are for --adapter detection, and the task is {task}")
         bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking, chunk=chunk)
         figure.check_method(views, type(bound.explainer))
-        index = None if target is None else class_index(target, loaded.labels or None)
+        if bound.adapter.fields and not sweep and not views:
+            texts = target or []
+            fields.explain(path, images, pictures, loaded, bound, texts, colormap, alpha, progress)
+            return
+        label = single(target)
+        index = None if label is None else class_index(label, loaded.labels or None)
         drawn, numbers, captions = [], [], []
         for picture in pictures:
             pixels, placement = loaded.preprocess.apply(picture)

@@ -62,7 +62,11 @@ def adapters() -> None:
     """List the adapters: the tasks a model may have."""
     import camport
 
-    table(("name", "explains", "from"), [(i.name, i.title, i.distribution) for i in camport.adapters().values()])
+    rows = [
+        (i.name, i.title, ", ".join(f"{f.name} ({f.kind})" for f in i.fields) or "-", i.distribution)
+        for i in camport.adapters().values()
+    ]
+    table(("name", "explains", "--target NAME=", "from"), rows)
 
 
 def metrics() -> None:

@@ -25,8 +25,12 @@ Method = Annotated[
     typer.Option(help="How to explain; `camport methods` lists them. The task's if left out: gradcam, detection odam."),
 ]
 Target = Annotated[
-    str | None,
-    typer.Option(metavar="CLASS", help="Class to explain, by number or label; the top class if left out."),
+    list[str] | None,
+    typer.Option(
+        metavar="CLASS",
+        help="Class to explain, by number or label; the top class if left out. For tasks of plugins NAME=VALUE, a box "
+        "as L,T,R,B in the picture's pixels; `camport adapters` lists what they take.",
+    ),
 ]
 Layer = Annotated[
     list[str] | None,

@@ -6,10 +6,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from camport.cli import detections, edge_tasks, figure
+from camport.cli import detections, edge_tasks, fields, figure
 from camport.cli.apart import keep_inputs
 from camport.cli.detections import Boxes, Confidence
 from camport.cli.edge_tasks import Caption, Question
+from camport.cli.fields import single
 from camport.cli.options import Alpha, Colormap, Images, Output, Target
 from camport.cli.printing import say
 from camport.cli.shown import bounded
@@ -50,18 +51,22 @@ def run(
             raise InputError(
                 f"{file} gives {', '.join(names)} and no heatmap to show; export it with heatmap among them"
             )
+        label = None if explainer.fields else single(target)
         if edge_tasks.task_of(explainer)[0] == "detection":
-            detections.run(explainer, path, images, pictures, target, box, confidence, colormap, alpha)
+            detections.run(explainer, path, images, pictures, label, box, confidence, colormap, alpha)
             return
         task = edge_tasks.task_of(explainer)[0]
         if task in edge_tasks.TASKS:
-            edge_tasks.run(explainer, path, images, pictures, target, caption, question, box, colormap, alpha)
+            edge_tasks.run(explainer, path, images, pictures, label, caption, question, box, colormap, alpha)
             return
         if caption is not None or question is not None:
             raise InputError(f"--caption and --question are for files of captioning and vqa, and this is of {task}")
         if box or confidence is not None:
             raise InputError(f"--box and --confidence are for detectors, and {file} takes no boxes")
-        index = -1 if target is None else class_index(target, explainer.labels)
+        if explainer.fields:
+            fields.run(explainer, path, images, pictures, target or [], colormap, alpha)
+            return
+        index = -1 if label is None else class_index(label, explainer.labels)
         drawn, numbers, captions = [], [], []
         for picture in pictures:
             pixels, placement = explainer.preprocess.apply(picture)

@@ -15,6 +15,8 @@ from camport.core.grid import Grid, find_grid
 from camport.core.heatmap import Size, upsample
 from camport.core.layers import LayerName, Run, choose
 from camport.core.option_kinds import Checked
+from camport.errors import PluginError
+from camport.targets import Field, arrays
 
 
 class Adapter(Checked, ABC):
@@ -30,6 +32,8 @@ class Adapter(Checked, ABC):
         lists: without a target, `listed` finds several in an image, each explained for itself.
         settles_in_passing: `settled` takes what the first explanation hears of all images, so that no pass is made for
             it alone.
+        fields: what a target may say, as data: an adapter that declares them needs no `inputs`, `prepare`, `resolve`,
+            `explained` and `sample` of its own, and the command line takes `--target NAME=VALUE` for it.
         sized: which axes of which inputs have the images' height "H" and width "W", e.g. {"mask": {1: "H", 2: "W"}}.
     """
 
@@ -38,16 +42,23 @@ class Adapter(Checked, ABC):
     method: ClassVar[str] = "gradcam"
     lists: ClassVar[bool] = False
     settles_in_passing: ClassVar[bool] = False
+    fields: ClassVar[tuple[Field, ...]] = ()
     sized: ClassVar[Mapping[str, Mapping[int, str]]] = {}
 
     @property
-    @abstractmethod
     def inputs(self) -> tuple[str, ...]:
         """Names of the tensors a target consists of; they are the graph inputs beside `images`."""
+        return tuple(field.name for field in self._fields("inputs"))
 
-    @abstractmethod
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
-        """The user's target as tensors on the device of `images`, named as `inputs`; InputError where it is wrong."""
+        """The user's target as tensors on the device of `images`, named as `inputs`; InputError where it is wrong.
+
+        Of `fields`: a mapping by name, or the value of the first, for all images or one for each.
+        """
+        named = target if isinstance(target, Mapping) else None
+        given = target if named is None else {name: _local(value) for name, value in named.items()}
+        found = arrays(self._fields("prepare"), _local(given), images.shape[0])
+        return {name: torch.from_numpy(array).to(images.device) for name, array in found.items()}
 
     def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
         """As `prepare`, with the model at hand where it says what the user left out: the caption it would write."""
@@ -65,9 +76,10 @@ class Adapter(Checked, ABC):
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """Raises ModelError or InputError where outputs and target do not fit. Called eagerly, never traced."""
 
-    @abstractmethod
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The target with its defaults filled in from the outputs, e.g. -1 replaced by the top class."""
+        self._fields("resolve")
+        return dict(target)
 
     @abstractmethod
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
@@ -77,18 +89,20 @@ class Adapter(Checked, ABC):
         """The score as a probability, for methods that weigh by confidence; the score itself where there is none."""
         return self.score(outputs, target)
 
-    @abstractmethod
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
-        """What `Explanation.target` shows of a resolved target."""
+        """What `Explanation.target` shows of a resolved target: the first field."""
+        return target[self._fields("explained")[0].name]
 
-    @abstractmethod
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """A target for `batch` images as a user might give it, to compare an exported graph with eager PyTorch."""
+        raise PluginError(f"{type(self).__name__} has neither `sample` nor `sample_for`")
 
     def sample_for(
         self, images: Float[Tensor, "n c H W"], outputs: Any, batch: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """As `sample`, for adapters whose targets have the images' size."""
+        """As `sample`, for adapters whose targets have the images' size; of `fields`, random values."""
+        if self.fields and type(self).sample is Adapter.sample:
+            return {field.name: _drawn(field, images.shape[2:], batch, generator) for field in self.fields}
         return self.sample(outputs, batch, generator)
 
     def unwrap(self, model: nn.Module) -> nn.Module:
@@ -148,3 +162,26 @@ class Adapter(Checked, ABC):
     def options(self) -> dict[str, Any]:
         """The options of this instance by name."""
         return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
+
+    def _fields(self, lacking: str) -> tuple[Field, ...]:
+        if not self.fields:
+            raise PluginError(f"{type(self).__name__} declares no `fields` and does not implement `{lacking}`")
+        return self.fields
+
+
+def _local(value: Any) -> Any:
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def _drawn(field: Field, size: Sequence[int], batch: int, generator: torch.Generator) -> Tensor:
+    """Random values of a field, a row an image: whole numbers from the least one on, places in the image."""
+    if field.kind in ("class", "integer"):
+        least = int(field.least or 0)
+        return torch.randint(least, least + 2, (batch,), generator=generator)
+    drawn = torch.rand(batch, *field.shape, generator=generator)
+    if field.kind == "number":
+        return drawn + (field.least or 0)
+    height, width = size
+    if field.kind == "box":
+        drawn = torch.cat([drawn[:, :2] * 0.5, drawn[:, :2] * 0.5 + 0.25 + drawn[:, 2:] * 0.25], 1)
+    return drawn * torch.tensor([width, height] * (len(drawn[0]) // 2))

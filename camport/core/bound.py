@@ -39,6 +39,7 @@ from camport.core.unrecorded import switched_off
 from camport.core.versions import unchanged
 from camport.core.writes import WrittenError, restarted
 from camport.errors import DoubtWarning, ExportError, FlatMapWarning, LayerError, MethodError, silenced
+from camport.targets import described
 from camport.version import __version__
 
 
@@ -213,6 +214,8 @@ class Bound:
         }
         if self._classes is not None:
             found["camport.classes"] = str(self._classes)
+        if self.adapter.fields:
+            found["camport.target"] = json.dumps(described(self.adapter.fields))
         if self.labels:
             found["camport.labels"] = json.dumps(list(self.labels))
         return found
@@ -242,7 +245,8 @@ class Bound:
         if not self._settled:
             check_alone(probe.adapter, double, probe.outputs, images, given)
         self.adapter, self._settled = probe.adapter, True
-        check_finite(self.explainer.name, probe.y, raw, double, lambda: probe.run_with(probe.images.clone()))
+        clean, variants = lambda: probe.run_with(probe.images.clone()), probe.variants_finite
+        check_finite(self.explainer.name, probe.y, raw, double, clean, variants)
         heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
         explanation = Explanation(
             heatmap=heatmap,

@@ -1,6 +1,6 @@
 """Scores and maps that are not finite: refused, with the first tensor that is not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,14 @@ from camport.core.replica import hook
 from camport.errors import MethodError, ModelError
 
 
-def check_finite(method: str, score: Tensor, raw: Tensor, double: nn.Module, call: Callable[[], Any]) -> None:
+def check_finite(
+    method: str,
+    score: Tensor,
+    raw: Tensor,
+    double: nn.Module,
+    call: Callable[[], Any],
+    variants: Sequence[Tensor] = (),
+) -> None:
     """Refuses a score or a map with NaN or infinite values.
 
     Args:
@@ -20,6 +27,7 @@ def check_finite(method: str, score: Tensor, raw: Tensor, double: nn.Module, cal
         raw: [b,h,w].
         double: the private copy that was explained.
         call: runs it once more on the clean images; called only where something is not finite.
+        variants: of each chunk of masked or noisy images, whether its scores are finite.
 
     Raises:
         ModelError: a parameter, a module's output or the score is not finite; the first one is named.
@@ -40,6 +48,12 @@ def check_finite(method: str, score: Tensor, raw: Tensor, double: nn.Module, cal
         raise ModelError(
             f"the score of image {_image(score)} is {float(score[_image(score)])}, while every module's output is "
             "finite; look at what the adapter makes of the outputs"
+        )
+    if not all(map(bool, variants)):
+        raise ModelError(
+            f"the score is finite for the images and not for all variants of them that {method} makes: the model "
+            "divides by 0, or overflows, for one that is covered, such as a constant one; guard the division (+ 1e-6), "
+            "or use a method that runs the model on the images alone (gradcam)"
         )
     raise MethodError(
         f"{method}: the map of image {_image(raw)} has {_count(raw)}, while the score and every module's output are "

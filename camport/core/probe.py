@@ -69,7 +69,7 @@ class Probe:
         self.figures, self.readings = dict[str, Tensor](), readings or Readings()
         self.mixing = mixing or Mixing()
         self.relus_met: int | None = None
-        self.runs_seen = dict[str, int]()
+        self.runs_seen, self.variants_finite = dict[str, int](), list[Tensor]()
         self._records, self._validate = needs_gradients, validate
         self._passed, self._recorded = False, needs_gradients
         self._outputs: Any = None
@@ -179,6 +179,8 @@ class Probe:
                 rows = [{k: repeat(v[r : r + 1], m) for k, v in self.target.items()} for r in range(self.y.shape[0])]
                 return torch.stack([wide(of(outputs, row)) for row in rows], 1)
             y = of(self._call(images.flatten(0, 1), images.shape[0]), self._repeated(images.shape[0]))
+            if not traced():
+                self.variants_finite.append(y.isfinite().all())  # looked at where the map is not finite
             return wide(y).unflatten(0, images.shape[:2])
 
     def note(self, name: str, figure: Callable[[], Tensor]) -> None:

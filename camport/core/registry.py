@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from camport.core import spec
+from camport.core.infos import AdapterInfo, MethodInfo, MetricInfo, PluginInfo
 from camport.core.markers import PROJECT
 from camport.errors import CamportError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError, reason_of
 
@@ -35,53 +36,6 @@ HOOKS = {
     "camport_models": "model family",
 }
 _LOCK = threading.RLock()
-
-
-@dataclass(frozen=True)
-class MethodInfo:
-    """What `camport.methods()` tells of a method; the fields are the traits of its class."""
-
-    name: str
-    title: str
-    paper: str
-    family: str
-    needs_gradients: bool
-    exportable: bool
-    distribution: str
-
-
-@dataclass(frozen=True)
-class AdapterInfo:
-    """What `camport.adapters()` tells of an adapter."""
-
-    name: str
-    title: str
-    distribution: str
-
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """What `camport.metrics()` tells of a metric; the fields are the traits of its class, `needs` in their order."""
-
-    name: str
-    title: str
-    paper: str
-    needs: tuple[str, ...]
-    better: str
-    range: tuple[float, float]
-    unit: str
-    distribution: str
-
-
-@dataclass(frozen=True)
-class PluginInfo:
-    """One line of `camport plugins`: who it is, what it adds, and what went wrong, if anything did."""
-
-    name: str
-    distribution: str
-    version: str
-    adds: tuple[str, ...]
-    state: str
 
 
 @dataclass(frozen=True)
@@ -324,7 +278,8 @@ def methods() -> dict[str, MethodInfo]:
 
 def adapters() -> dict[str, AdapterInfo]:
     """All adapters by name."""
-    return {n: AdapterInfo(n, o.cls.title, o.distribution) for n, o in registered().classes["adapter"].items()}
+    found = registered().classes["adapter"]
+    return {n: AdapterInfo(n, o.cls.title, o.distribution, o.cls.fields) for n, o in found.items()}
 
 
 def metrics() -> dict[str, MetricInfo]:

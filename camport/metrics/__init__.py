@@ -7,9 +7,9 @@ The package is also the function `camport.metrics()`, which lists all that are r
 import sys
 from types import ModuleType
 
+from camport.core.infos import MetricInfo
 from camport.core.markers import hookimpl
 from camport.core.metric import Metric
-from camport.core.registry import MetricInfo
 from camport.core.registry import metrics as _registered
 from camport.metrics.average_drop import AverageDrop
 from camport.metrics.average_gain import AverageGain

@@ -17,6 +17,7 @@ from camport.runtime.preprocess import Preprocess
 from camport.runtime.providers import Provider
 from camport.runtime.result import Result, check_result
 from camport.runtime.session import open_session, short
+from camport.targets import Field
 
 
 def load(
@@ -60,6 +61,7 @@ class Explainer:
             height and width (or the image's own size where they are dynamic) and scaled to [0,1], not
             normalised.
         providers: the execution providers in use, in order.
+        fields: what its target may say, of an adapter that declares it.
         one_image: whether it takes a single image, with any number of targets.
         device: whose memory inputs and outputs are bound to: each is copied there or back once.
     """
@@ -83,6 +85,7 @@ class Explainer:
                 f"{path} is an ONNX graph but no camport explainer (it has no camport.version): "
                 f"it gives {', '.join(port.name for port in self.outputs)}; make one with camport export"
             )
+        self.fields: tuple[Field, ...] = self.metadata.get("target") or ()
         self.labels: tuple[str, ...] | None = self.metadata.get("labels")
         stated: Preprocess = self.metadata.get("preprocess") or self._default_preprocess()
         self.preprocess = _for_channels(stated, self.inputs)
@@ -139,7 +142,14 @@ class Explainer:
         self, ports: Sequence[Port], given: Mapping[str, Any], sizes: dict[str, tuple[int, str]]
     ) -> dict[str, np.ndarray]:
         values = {name: value for name, value in given.items() if value is not None}
+        names = [port.name for port in ports]
+        for field in self.fields:
+            if field.name in names and field.name not in values and field.default is not None:
+                values[field.name] = field.rows(field.default, 1)[0]
         feeds = build_feeds(ports, values, self.labels, self._classes(), sizes)
+        for field in self.fields:
+            if field.name in feeds:
+                field.rows(feeds[field.name], len(feeds[field.name]))
         check_asked(feeds, self.outputs, self.metadata)
         return feeds
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from camport.errors import CamportError, ModelError, guarded
 from camport.runtime.preprocess import Preprocess
+from camport.targets import read
 
 PREFIX = "camport."
 LONGEST = 200
@@ -40,8 +41,8 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
     """The `camport.*` entries without their prefix.
 
-    `preprocess` is a Preprocess and `labels` a tuple of str. Of the rest, JSON objects and lists are parsed
-    and everything else stays text, so a version "1.0" remains text too.
+    `preprocess` is a Preprocess, `labels` a tuple of str, and `target` the fields of what may be asked. Of the rest,
+    JSON objects and lists are parsed and everything else stays text, so a version "1.0" remains text too.
 
     Args:
         custom: the file's metadata, key to text.
@@ -61,6 +62,12 @@ def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
             parsed["preprocess"] = Preprocess.from_json(found["preprocess"])
         except CamportError as error:
             raise ModelError(f"{where}: metadata camport.preprocess: {error}") from None
+    if "target" in found:
+        with guarded(f"{where}: metadata camport.target", ModelError, remedy="export it again"):
+            try:
+                parsed["target"] = read(parsed["target"])
+            except CamportError as error:
+                raise ModelError(f"{where}: metadata camport.target: {error}") from None
     if "labels" in found:
         parsed["labels"] = _labels(parsed["labels"], where)
     return parsed

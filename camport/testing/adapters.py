@@ -43,6 +43,10 @@ class Scored:
         return self.network.images.shape[0]
 
 
+OF_FIELDS = ("inputs", "prepare", "resolve", "explained", "sample")
+"""What an adapter has of its `fields`, and implements itself where it declares none."""
+
+
 def check_adapter(
     cls: type[Adapter] | Adapter,
     *,
@@ -70,8 +74,10 @@ def check_adapter(
     judge = Judge(getattr(given, "__name__", repr(given)))
     with judge.judging("traits"):
         judge.demand(issubclass(given, Adapter), "it is no subclass of camport.Adapter")
-        lacking = ", ".join(sorted(getattr(given, "__abstractmethods__", ())))
-        judge.demand(not inspect.isabstract(given), f"it is abstract: it does not implement {lacking}")
+        lacking = set(getattr(given, "__abstractmethods__", ()))
+        if not given.fields:
+            lacking |= {name for name in OF_FIELDS if getattr(given, name) is getattr(Adapter, name)}
+        judge.demand(not lacking, f"it does not implement {', '.join(sorted(lacking))}; or declare `fields`")
         check_texts(judge, given, ("name", "title"))
     with judge.judging("options"):
         adapter = cls if isinstance(cls, Adapter) else _made(judge, given)
@@ -88,8 +94,8 @@ def check_adapter(
 def sample(scored: Scored) -> None:
     """`sample` draws a target a batch, by its generator alone, also for more images than the outputs are of."""
     adapter, judge, b = scored.adapter, scored.judge, scored.batch + 1
-    outputs = _of_one(scored, 0, scored.given)
-    first, second = (adapter.sample(outputs, b, torch.Generator().manual_seed(5)) for _ in range(2))
+    outputs, one = _of_one(scored, 0, scored.given), scored.network.images[:1]
+    first, second = (adapter.sample_for(one, outputs, b, torch.Generator().manual_seed(5)) for _ in range(2))
     _fits(judge, adapter, first, b, "sample")
     same = all(torch.equal(first[k], second[k]) for k in first)
     judge.demand(same, "sample gives two targets for one generator state; draw from the generator only")
@@ -261,7 +267,8 @@ def _scored(
                 given = _first(adapter, network, target)
                 outputs = called(adapter, network.model, network.images, given)
                 if target is None:
-                    given = adapter.sample(outputs, network.images.shape[0], torch.Generator().manual_seed(3))
+                    generator = torch.Generator().manual_seed(3)
+                    given = adapter.sample_for(network.images, outputs, network.images.shape[0], generator)
             _fits(judge, adapter, given, network.images.shape[0], "sample" if target is None else "prepare")
             with torch.no_grad():
                 outputs = adapter.ask(network.model, network.images, given)

@@ -168,5 +168,5 @@ def _target(adapter: Adapter, network: Network) -> Any:
     with torch.no_grad():
         outputs = adapter.call(network.model, network.images[:1])
     generator = torch.Generator().manual_seed(3)
-    drawn = adapter.sample(outputs, network.images.shape[0], generator)
+    drawn = adapter.sample_for(network.images, outputs, network.images.shape[0], generator)
     return drawn[adapter.inputs[0]].to(network.images.device)

@@ -16,21 +16,8 @@ class KeypointAdapter(camport.Adapter):
     """Explains one keypoint: its number, int64 [b] for one an image, or None for the surest of each image."""
 
     name, title = "keypoints", "One keypoint of a pose network"
-    inputs = ("keypoint",)  # with this name it is an input of the exported file
-
-    def prepare(self, target, images):
-        """The user's target as a tensor, a row an image; -1 is the surest keypoint."""
-        try:
-            chosen = torch.as_tensor(-1 if target is None else target, device=images.device)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"target {target!r} is no keypoint; give an int, int64 [b] or None") from error
-        if chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool:
-            raise InputError(f"target has dtype {chosen.dtype}; keypoints are int64")
-        if chosen.dim() and chosen.shape != images.shape[:1]:
-            raise InputError(f"target has shape {tuple(chosen.shape)}; give one keypoint, or {len(images)}")
-        if bool((chosen < -1).any()):
-            raise InputError(f"target {int(chosen.min())} is out of range; keypoints are 0 and up, -1 is the surest")
-        return {"keypoint": chosen.long().expand(len(images)).clone()}
+    # with this name it is an input of the exported file, and `--target keypoint=9` of the command line
+    fields = (camport.Field("keypoint", "integer", "0 and up, -1 the surest", default=-1, least=-1),)
 
     def check(self, outputs, target):
         """Refuses outputs that are no maps, and unknown keypoints. Never traced: it may look at values."""
@@ -48,10 +35,6 @@ class KeypointAdapter(camport.Adapter):
         peaks = _peaks(outputs)
         numbers = torch.arange(peaks.shape[1], device=peaks.device)
         return (peaks * (numbers == target["keypoint"][:, None])).sum(1)
-
-    def explained(self, target):
-        """What `Explanation.target` shows."""
-        return target["keypoint"]
 
     def sample(self, outputs, batch, generator):
         """Targets by which an exported file is compared with PyTorch."""

@@ -100,3 +100,29 @@ def test_a_flat_map_and_its_warning_agree():
     with pytest.warns(FlatMapWarning, match="constant map: every location has the value 1"):
         e = camport.explain(seeded(Net()), X, Constant(), 1, "features")
     assert not e.heatmap.any()
+
+
+class Stretched(nn.Module):
+    """Each image is stretched to [0,1] by its own extremes, of which a constant one has none."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 2)
+
+    def forward(self, x):
+        low, high = x.amin((1, 2, 3), True), x.amax((1, 2, 3), True)
+        return self.head(self.features((x - low) / (high - low)).relu().mean((2, 3)))
+
+
+def test_a_variant_whose_score_is_not_finite_is_the_models():
+    class Covered(camport.Explainer):
+        name, title, family = "covered", "The score of an image that is covered wholly", "perturbation"
+        needs_gradients = False
+
+        def saliency(self, probe):
+            black = torch.zeros_like(probe.images)[None]
+            return probe.activations[0].mean(1) * probe.score(black)[0][:, None, None]
+
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ModelError, match="finite for the images and not for all variants of them that covered makes"):
+        camport.explain(seeded(Stretched(), dtype=torch.float32), x, Covered, target=1)

@@ -104,7 +104,9 @@ def test_no_adapter():
     class Unfinished(camport.Adapter):
         name, title = "u", "U"
 
-    caught(Unfinished, "traits", "does not implement check, explained, inputs")
+    caught(
+        Unfinished, "traits", "does not implement check, explained, inputs, prepare, resolve, sample, score; or declare"
+    )
 
 
 def test_options():

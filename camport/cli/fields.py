@@ -1,0 +1,184 @@
+"""What any task is asked by `--target NAME=VALUE`: the fields that its adapter declares, or that a file carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL.Image import Image
+
+from camport.cli.detections import parsed
+from camport.cli.edge_tasks import save_numbers
+from camport.cli.figure import family_of
+from camport.cli.printing import say
+from camport.cli.shown import bounded
+from camport.errors import InputError
+from camport.runtime import Explainer, Placement, class_index
+from camport.targets import Field
+from camport.targets.field import split
+from camport.view import Box, Cell, grid, overlay, pictured, save_image
+from camport.view.save import ARRAYS
+
+if TYPE_CHECKING:
+    from camport.core.bound import Bound
+    from camport.models import Loaded
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of one picture.
+
+    Attributes:
+        values: of each field that was given, one row of the graph's input.
+        marks: where on the picture, in its own pixels.
+        text: as it was given.
+    """
+
+    values: Mapping[str, Any]
+    marks: Sequence[Box]
+    text: str
+
+
+Answer = tuple[Mapping[str, np.ndarray], float | None]
+"""The numbers of one explanation, and the score."""
+
+
+def single(texts: Sequence[str] | None) -> str | None:
+    """The one `--target` of a task that takes one; InputError for several."""
+    if texts and len(texts) > 1:
+        raise InputError(f"--target {' '.join(texts)}: this task takes one")
+    return texts[0] if texts else None
+
+
+def asked(
+    texts: Sequence[str], fields: Sequence[Field], labels: tuple[str, ...] | None, picture: Image, placement: Placement
+) -> Asked:
+    """The values that texts of the command line give for the fields, in the network's pixels.
+
+    Raises:
+        InputError: a text that is no such value, no such field, or two texts for one.
+        UnknownNameError: no such label.
+    """
+    values: dict[str, Any] = {}
+    marks: list[Box] = []
+    for text in texts:
+        field, rest = split(text, fields)
+        if field.name in values:
+            raise InputError(f"--target {text}: {field.name} is given twice")
+        value = field.parsed(rest)
+        if field.kind == "box":
+            values[field.name] = parsed([rest], picture, placement)[0]
+            left, top, right, bottom = value
+            marks.append(Box((left, top, right, bottom)))
+        elif field.kind == "point":
+            values[field.name] = placement.boxes_to_network(np.array([[*value, *value]]))[0, :2]
+            marks.append(Box((value[0] - 2, value[1] - 2, value[0] + 2, value[1] + 2)))
+        else:
+            values[field.name] = class_index(value, labels) if isinstance(value, str) else value
+    return Asked(values, marks, ", ".join(texts))
+
+
+def explain(
+    path: Path,
+    images: Sequence[Path],
+    pictures: Iterable[Image],
+    loaded: Loaded,
+    bound: Bound,
+    texts: Sequence[str],
+    colormap: str,
+    alpha: float,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Explains each picture in PyTorch and writes one figure, or the numbers."""
+    import torch
+
+    def answer(pixels: np.ndarray, what: Asked) -> Answer:
+        explanation = bound(torch.from_numpy(pixels)[None], dict(what.values), progress=progress)
+        return explanation.numbers(), float(explanation.score[0])
+
+    def prepared(picture: Image) -> tuple[np.ndarray, Placement, Asked]:
+        pixels, placement = loaded.preprocess.apply(picture)
+        return pixels, placement, asked(texts, bound.adapter.fields, loaded.labels or None, picture, placement)
+
+    title = bound.explainer.title
+    _write(
+        path,
+        images,
+        pictures,
+        prepared,
+        answer,
+        lambda: _at(title, bound.layers),
+        bound.explainer.family,
+        colormap,
+        alpha,
+    )
+
+
+def run(
+    explainer: Explainer,
+    path: Path,
+    images: Sequence[Path],
+    pictures: Iterable[Image],
+    texts: Sequence[str],
+    colormap: str,
+    alpha: float,
+) -> None:
+    """The same by an exported file."""
+
+    def answer(pixels: np.ndarray, what: Asked) -> Answer:
+        result = explainer(pixels[None], **what.values)
+        return dict(result), float(result.score[0]) if "score" in result else None
+
+    def prepared(picture: Image) -> tuple[np.ndarray, Placement, Asked]:
+        pixels, placement = explainer.preprocess.apply(picture)
+        return pixels, placement, asked(texts, explainer.fields, explainer.labels, picture, placement)
+
+    name, family = explainer.path.name, family_of(explainer)
+    _write(path, images, pictures, prepared, answer, lambda: name, family, colormap, alpha)
+
+
+def _write(
+    path: Path,
+    images: Sequence[Path],
+    pictures: Iterable[Image],
+    prepared: Callable[[Image], tuple[np.ndarray, Placement, Asked]],
+    answer: Callable[[np.ndarray, Asked], Answer],
+    title: Callable[[], str],
+    family: str | None,
+    colormap: str,
+    alpha: float,
+) -> None:
+    rows: list[list[Cell]] = []
+    numbers: list[Mapping[str, np.ndarray]] = []
+    said: list[str] = []
+    for original in pictures:
+        pixels, placement, what = prepared(original)
+        found, score = answer(pixels, what)
+        picture, placement = bounded(original, placement)
+        heatmap = pictured(placement.to_image(found["heatmap"][0]), family)
+        text = ", ".join(part for part in (what.text, "" if score is None else f"score {score:.2f}") if part)
+        marks = [_scaled(mark, picture.width / original.width) for mark in what.marks]
+        rows.append(
+            [Cell(picture, "", marks), Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), text, marks)]
+        )
+        numbers.append(found)
+        said.append(text)
+    if path.suffix.lower() in ARRAYS:
+        save_numbers(path, numbers)
+    else:
+        save_image(path, grid(rows, title=title(), colorbar=colormap))
+    for image, text in zip(images, said, strict=True):
+        say(f"{image}: {text}")
+    say(f"wrote {path}")
+
+
+def _at(title: str, layers: Sequence[str] | None) -> str:
+    return title + (f" at {', '.join(layers)}" if layers else "")
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    left, top, right, bottom = (v * scale for v in box.xyxy)
+    return replace(box, xyxy=(left, top, right, bottom))
