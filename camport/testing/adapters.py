@@ -1,7 +1,6 @@
 """The conformance kit for adapters."""
 
 import copy
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
