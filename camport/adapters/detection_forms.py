@@ -155,13 +155,14 @@ def _of_rows(
     objectness = found[:, :, 4]
     if known == columns - 5 or separate or bool((objectness == 1).all()):
         return "yolov5", None
-    if known is not None or separate is False:
+    if known is not None:
         return "rows", None
     # of an empty cell the objectness is next to 0, and what it would be if it were an object is not
     likely = found[:, :, 5:].amax(2).median()
-    if bool(likely > UNSURE) and bool(objectness.median() < likely / 2):
-        return "yolov5", "rows"
-    return "rows", "yolov5"
+    apart = bool(likely > UNSURE) and bool(objectness.median() < likely / 2)
+    if separate is False:  # one layer has made all behind the box, objectness and classes alike where there is one
+        return "rows", "yolov5" if apart else None
+    return ("yolov5", "rows") if apart else ("rows", "yolov5")
 
 
 _TABLES = ("yolov5", "yolov8", "rows", "end2end")

@@ -55,6 +55,14 @@ def warn(explanation: Explanation, probe: Probe) -> None:
             ReluRuleWarning,
             stacklevel=4,
         )
+    for image in probe.extremes.rounded():
+        warnings.warn(
+            f"{explanation.method}: the scores of the variants of image {image} differ by no more than the rounding of "
+            f"{str(probe.extremes.dtype).removeprefix('torch.')}, so that its map shows rounding noise; explain the "
+            "model in float32, or by more variants of larger parts",
+            DoubtWarning,
+            stacklevel=4,
+        )
     flat = explanation.heatmap.flatten(1).amax(1) == 0
     if bool(flat.any()):
         image = int(flat.nonzero()[0])

@@ -245,8 +245,8 @@ class Bound:
         if not self._settled:
             check_alone(probe.adapter, double, probe.outputs, images, given)
         self.adapter, self._settled = probe.adapter, True
-        clean, variants = lambda: probe.run_with(probe.images.clone()), probe.variants_finite
-        check_finite(self.explainer.name, probe.y, raw, double, clean, variants)
+        clean, finite = lambda: probe.run_with(probe.images.clone()), lambda: probe.extremes.finite
+        check_finite(self.explainer.name, probe.y, raw, double, clean, finite)
         heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
         explanation = Explanation(
             heatmap=heatmap,

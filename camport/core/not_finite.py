@@ -1,6 +1,6 @@
 """Scores and maps that are not finite: refused, with the first tensor that is not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ def check_finite(
     raw: Tensor,
     double: nn.Module,
     call: Callable[[], Any],
-    variants: Sequence[Tensor] = (),
+    variants: Callable[[], bool] = lambda: True,
 ) -> None:
     """Refuses a score or a map with NaN or infinite values.
 
@@ -27,7 +27,7 @@ def check_finite(
         raw: [b,h,w].
         double: the private copy that was explained.
         call: runs it once more on the clean images; called only where something is not finite.
-        variants: of each chunk of masked or noisy images, whether its scores are finite.
+        variants: whether the scores of masked or noisy images are finite.
 
     Raises:
         ModelError: a parameter, a module's output or the score is not finite; the first one is named.
@@ -49,7 +49,7 @@ def check_finite(
             f"the score of image {_image(score)} is {float(score[_image(score)])}, while every module's output is "
             "finite; look at what the adapter makes of the outputs"
         )
-    if not all(map(bool, variants)):
+    if not variants():
         raise ModelError(
             f"the score is finite for the images and not for all variants of them that {method} makes: the model "
             "divides by 0, or overflows, for one that is covered, such as a constant one; guard the division (+ 1e-6), "

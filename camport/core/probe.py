@@ -15,6 +15,7 @@ from camport.core.attention_mode import AttentionMode
 from camport.core.behind import behind
 from camport.core.calling import scored, without_graph
 from camport.core.derivative import by_read, differentiate, differentiate_rows, hessian_products, wide
+from camport.core.extremes import Extremes
 from camport.core.grid import Grid
 from camport.core.layers import LayerName, parse_layers
 from camport.core.layout import Layout
@@ -69,7 +70,7 @@ class Probe:
         self.figures, self.readings = dict[str, Tensor](), readings or Readings()
         self.mixing = mixing or Mixing()
         self.relus_met: int | None = None
-        self.runs_seen, self.variants_finite = dict[str, int](), list[Tensor]()
+        self.runs_seen, self.extremes = dict[str, int](), Extremes()
         self._records, self._validate = needs_gradients, validate
         self._passed, self._recorded = False, needs_gradients
         self._outputs: Any = None
@@ -179,9 +180,7 @@ class Probe:
                 rows = [{k: repeat(v[r : r + 1], m) for k, v in self.target.items()} for r in range(self.y.shape[0])]
                 return torch.stack([wide(of(outputs, row)) for row in rows], 1)
             y = of(self._call(images.flatten(0, 1), images.shape[0]), self._repeated(images.shape[0]))
-            if not traced():
-                self.variants_finite.append(y.isfinite().all())  # looked at where the map is not finite
-            return wide(y).unflatten(0, images.shape[:2])
+            return self.extremes.note(y.unflatten(0, images.shape[:2]), y.dtype)
 
     def note(self, name: str, figure: Callable[[], Tensor]) -> None:
         """Reports a figure beside the map, `Explanation.figures[name]`; what gives it is called eagerly only."""
@@ -197,7 +196,8 @@ class Probe:
         self._run()
         if len(self.layers) != 1:
             raise LayerError(f"a tail begins at one layer, {len(self.layers)} were given: {self.layers}")
-        return behind(self, LayerName(self.layers[0].module, self._run_index(self.layers[0])))
+        tail = behind(self, LayerName(self.layers[0].module, self._run_index(self.layers[0])))
+        return lambda maps: self.extremes.note(tail(maps), self._images.dtype)
 
     def input_gradient(
         self, images: Float[Tensor, "m b c H W"] | None = None, relu: ReluRule | None = None

@@ -129,6 +129,23 @@ def test_what_nothing_tells_is_said(objectness, classes, format, rival):
     assert (bound.adapter.form.format, bound.adapter.form.rival) == (format, rival)
 
 
+def behind_the_box(box, obj, cls):
+    """One tensor for all that stands behind the box, of which an objectness may be a part."""
+    return torch.cat([box, torch.stack([*obj.sigmoid().unbind(1), *cls.sigmoid().unbind(1)], 1)], 1)
+
+
+def test_an_objectness_out_of_the_classes_own_layer_is_said():
+    """Whether one is there, values alone tell: classes that are likely wherever no object is are no classes."""
+    model = seeded(Cells(behind_the_box))
+    for convolutions, bias in ((model.obj, -6.0), (model.cls, 1.0)):
+        for convolution in convolutions:
+            nn.init.constant_(convolution.bias, bias)
+    bound = bound_to(model)
+    with pytest.warns(DoubtWarning, match="on the command line --format yolov5"):
+        bound(X)
+    assert (bound.adapter.form.format, bound.adapter.form.rival) == ("rows", "yolov5")
+
+
 class Upright(Cells):
     def forward(self, x):
         return super().forward(x).transpose(1, 2)

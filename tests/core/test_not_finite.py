@@ -1,5 +1,7 @@
 """Numbers that are not finite are refused by name; rounding noise of a constant map is flat."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 import camport
 from camport.adapters import ClassificationAdapter, FunctionAdapter
 from camport.core.heatmap import minmax, upsample
-from camport.errors import FlatMapWarning, InputError, MethodError, ModelError
+from camport.errors import DoubtWarning, FlatMapWarning, InputError, MethodError, ModelError
 from tests.nets import Net, images, seeded
 
 X = images()
@@ -126,3 +128,24 @@ def test_a_variant_whose_score_is_not_finite_is_the_models():
     x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ModelError, match="finite for the images and not for all variants of them that covered makes"):
         camport.explain(seeded(Stretched(), dtype=torch.float32), x, Covered, target=1)
+
+
+@pytest.mark.parametrize(("method", "scale"), [("occlusion", 0.05), ("rise", 0.02), ("ablationcam", 0.02)])
+def test_scores_that_differ_by_rounding_alone_make_noise(method, scale):
+    """In half precision: a score near 8 has steps of 2^-7, and what a part of the image adds is less."""
+    net = seeded(Net(), dtype=torch.float32)
+    last = net.head[-1]
+    with torch.no_grad():
+        last.weight.mul_(scale)
+        last.bias.add_(8)
+    x = images(1).to(torch.float16)
+    with pytest.warns(
+        DoubtWarning, match=f"{method}: the scores of the variants of image 0 differ by no more than the"
+    ):
+        camport.explain(net.half(), x, method, target=1, layer="features")
+
+
+def test_scores_of_full_precision_are_told_apart():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DoubtWarning)
+        camport.explain(seeded(Net()), images(1), "rise", target=1)
