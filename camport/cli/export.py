@@ -1,6 +1,8 @@
 """`camport export`: model, gradient and heatmap as one file."""
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +97,12 @@ def export(
     inputs: Inputs = None,
     chunk: Chunk = None,
     report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what each stage and each pass over the graph did.")
+    ] = False,
+    graphs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the graph after each pass there, as text.")
+    ] = None,
 ) -> None:
     """Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.
 
@@ -146,11 +154,27 @@ def export(
         shown = shown if images else [tracing.with_channels(picture, spec.channels) for picture in shown]
         pixels, placements = zip(*(spec.apply(picture) for picture in shown), strict=True)
         asked_about = tracing.asked(bound.adapter.name, box or [], shown, placements)
-        made = getattr(formats, FORMATS[path.suffix.lower()])(
-            bound, path, torch.from_numpy(np.stack(pixels)), asked_about, report=report, **options
-        )
+        with _stages(explain, graphs):
+            made = getattr(formats, FORMATS[path.suffix.lower()])(
+                bound, path, torch.from_numpy(np.stack(pixels)), asked_about, report=report, **options
+            )
     say(*str(made).splitlines())
     say(f"wrote {path}" + (f" and {place_of(path)}.report.json" if report else ""))
+
+
+@contextmanager
+def _stages(explain: bool, graphs: Path | None) -> Iterator[None]:
+    """Prints the stages of the export inside, also where it fails."""
+    from camport.export.stages import recorded
+
+    if graphs is not None:
+        graphs.mkdir(exist_ok=True)
+    with recorded(graphs) as stages:
+        try:
+            yield
+        finally:
+            if explain:
+                say(*map(str, stages))
 
 
 def _options(path: Path, asked: dict[str, Any]) -> dict[str, Any]:

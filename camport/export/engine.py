@@ -1,7 +1,6 @@
 """Exporting to ONNX."""
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,13 @@ from torch.fx import GraphModule
 
 from camport.export import onnx as onnx_format
 from camport.export.capture import Captured, DynamicAxes
-from camport.export.detected import DETECTED, ByNumber, ask_about_detections, check_detected
+from camport.export.detected import ByNumber
+from camport.export.finishing import STEPS, Unfinished
 from camport.export.lint import BATCH, lint
-from camport.export.one_image import check_asked, check_shareable, check_shared, share_image
+from camport.export.one_image import check_asked, check_shareable
 from camport.export.onnx import OPSET, check_opset
 from camport.export.ort import runner
-from camport.export.placing import parts
-from camport.export.prepare import check_spliced, measure, preparation, splice, wanted
+from camport.export.prepare import wanted
 from camport.export.program_file import (
     Exportable,
     Traceable,
@@ -28,12 +27,13 @@ from camport.export.program_file import (
     checked_target,
     export_program,
 )
-from camport.export.quantize import check_calibration, quantize
+from camport.export.quantize import check_calibration
 from camport.export.report import ExportReport
 from camport.export.rules import RULES
 from camport.export.selection import check_outputs
+from camport.export.stages import stage
 from camport.export.supported import check_supported, missing
-from camport.export.suppress import append, check_appended, form_of, suppression
+from camport.export.suppress import form_of, suppression
 from camport.runtime.preprocess import Preprocess
 
 
@@ -139,7 +139,7 @@ class Onnx:
     ) -> None:
         self.opset, self.calibration, self.preprocess, self.tail = opset, calibration, preprocess, tail
         self.one_image = one_image
-        self._model: Any = None
+        self.model: Any = None
 
     def missing(self, operator: Any, args: Sequence[Any]) -> str | None:
         """What no rule lowers and ONNX has no form of."""
@@ -160,8 +160,8 @@ class Onnx:
         path: Path,
     ) -> Written:
         """Translates, saves and lints."""
-        self._model = onnx_format.to_model(lowered, example, axes, metadata, self.opset)
-        return self._save(path)
+        self.model = onnx_format.to_model(lowered, example, axes, metadata, self.opset)
+        return self.save(path)
 
     def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
         """In one session of ONNX Runtime."""
@@ -170,46 +170,15 @@ class Onnx:
 
     def finish(self, path: Path, program: Traceable, images: Tensor, written: Written) -> Written:
         """Quantises, shares the image, suppresses, prepares images, each as far as asked for, and proves each."""
-        extras: dict[str, Any] = {}
-        label = BATCH
-        if self.calibration is not None:
-            self._model, extras["agreement"] = quantize(path, program, self.calibration)
-            written = self._save(path)
-        if self.one_image:
-            plain = _aside(path)
-            share_image(self._model)
-            written = self._save(path)
-            check_shared(plain, path, program, images)
-        if self.tail is not None:
-            append(self._model, self.tail)
-            written = self._save(path)
-            check_appended(path, self.tail, program, images)
-        if self.tail is not None and self.one_image:
-            asked = _aside(path)
-            ask_about_detections(self._model)
-            label, extras["dynamic"] = DETECTED, (DETECTED,)
-            written = self._save(path, label)
-            check_detected(asked, path, images)
-        if self.preprocess is not None:
-            front = preparation(self.preprocess)
-            extras["preparation"] = measure(front, self.preprocess)
-            plain = _aside(path)
-            splice(self._model, front, self.preprocess)
-            written = self._save(path, label)
-            check_spliced(plain, path, front, program)
-        return replace(written, **extras)
+        at = Unfinished(self, path, program, images, written)
+        for name, asked, step in STEPS:
+            if asked(self):
+                with stage(name):
+                    step(at)
+        return replace(at.written, **at.extras)
 
-    def _save(self, path: Path, batch: str = BATCH) -> Written:
-        onnx_format.save(self._model, path)
+    def save(self, path: Path, batch: str = BATCH) -> Written:
+        """Writes the model, and refuses what ONNX Runtime would not run alike."""
+        onnx_format.save(self.model, path)
         lint(path, batch, one_image=self.one_image)
-        return Written(onnx_format.histogram(self._model), self.opset)
-
-
-def _aside(path: Path) -> Path:
-    """Moves the file at `path`, with its external data, into a folder beside it, in place of what was there."""
-    folder = path.parent / "plain"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for part in parts(path):
-        part.rename(folder / part.name)
-    return folder / path.name
+        return Written(onnx_format.histogram(self.model), self.opset)

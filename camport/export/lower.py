@@ -14,6 +14,7 @@ from camport.export.passes import AFTER, BEFORE, run_passes
 from camport.export.passes.batch_norm import EXACT, KEPT
 from camport.export.record import record, restore_state
 from camport.export.rules import RULES
+from camport.export.stages import stage
 
 
 def lower(
@@ -28,15 +29,19 @@ def lower(
     The second capture replays the graph: rules are ordinary functions of tensors, so applying them is tracing through
     them, and in-place operators become functional on the way.
     """
-    captured = capture(function, state, inputs, axes)
-    run_passes(captured.graph, BEFORE)
+    with stage("capture") as counts:
+        captured = capture(function, state, inputs, axes)
+        counts["nodes"] = len(captured.graph.graph.nodes)
+    run_passes(captured.graph, BEFORE, "passes before the rules")
     kept = {tensor.data_ptr() for tensor in state_of(captured.graph).values()}
     for body in captured.bodies.values():
         body.graph.meta[KEPT] = kept
         lower_body(body, rules)
     functional = torch.func.functionalize(replay(captured), remove="mutations")
-    lowered = capture(functional, state_of(captured.graph), inputs, axes, rules)
-    run_passes(lowered.graph, AFTER)
+    with stage("backward rules") as counts:
+        lowered = capture(functional, state_of(captured.graph), inputs, axes, rules)
+        counts["nodes"] = len(lowered.graph.graph.nodes)
+    run_passes(lowered.graph, AFTER, "passes behind the rules")
     used = state_of(lowered.graph)
     exact = {k: v for k, v in captured.graph.meta.get(EXACT, {}).items() if k in used}
     return replace(lowered, exact=exact)
@@ -44,7 +49,7 @@ def lower(
 
 def lower_body(body: Body, rules: Mapping[Any, Callable[..., Any]]) -> None:
     """The same for the body of a loop, in place and with the symbols it was recorded with."""
-    run_passes(body.graph, BEFORE)
+    run_passes(body.graph, BEFORE, "passes in a loop, before the rules")
     state = state_of(body.graph)
     inputs = [node for node in body.graph.graph.nodes if node.op == "placeholder"]
     constants = [body.mode.from_tensor(tensor, static_shapes=True) for tensor in state.values()]
@@ -56,7 +61,7 @@ def lower_body(body: Body, rules: Mapping[Any, Callable[..., Any]]) -> None:
     functional = torch.func.functionalize(turn, remove="mutations")
     lowered = record(body.mode, functional, (constants, [node.meta["val"] for node in inputs]), rules)
     restore_state(lowered, list(state.items()), [node.name for node in inputs])
-    run_passes(lowered, AFTER)
+    run_passes(lowered, AFTER, "passes in a loop, behind the rules")
     used = state_of(lowered)
     body.exact = {k: v for k, v in body.graph.meta.get(EXACT, {}).items() if k in used}
     body.graph = lowered

@@ -29,6 +29,7 @@ from camport.export.preflight import check_called
 from camport.export.quiet import one_at_a_time
 from camport.export.report import Agreement, ExportReport, PreparationParity, sha256
 from camport.export.selection import select
+from camport.export.stages import recording, stage
 from camport.export.traceable import Traceable as Traceable
 
 CHECKED_BATCHES = (1, 3)
@@ -133,7 +134,13 @@ def export_program(
     target = checked_target(path)
     images = images.detach().cpu().float()
     check_state(program.state)
-    with forgotten(), within_memory(images), limited(CHECKED_VARIANTS) as limit, placed(target) as draft:
+    with (
+        recording() as done,
+        forgotten(),
+        within_memory(images),
+        limited(CHECKED_VARIANTS) as limit,
+        placed(target) as draft,
+    ):
         program = select(program, images, outputs)
         state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
         traced, *checked = (2, *CHECKED_BATCHES) if dynamic != "none" else (len(images),) * 3
@@ -149,24 +156,29 @@ def export_program(
             program.sample(like, batch, seed)
             for seed, (like, batch) in enumerate(zip((images, other), checked, strict=True), 2)
         ]
-        references = [in_float64(program, state, inputs) for inputs in samples]
-        again = partial(in_float64, program, state, samples[0])
-        exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0], again)
+        with stage("proof of the graph, in float64"):
+            references = [in_float64(program, state, inputs) for inputs in samples]
+            again = partial(in_float64, program, state, samples[0])
+            exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0], again)
         judged, kind = (Half(program), HALF) if precision == "float16" else (program, torch.float32)
         judged_state = {name: tensor.cpu() for name, tensor in judged.state.items()}
         if precision != "float32":
             metadata = {**metadata, "camport.precision": precision}
 
         def write(graph: Captured) -> Written:
-            if precision == "float16":
-                halve(graph)
-            return file_format.write(graph, example, axes, metadata, draft)
+            with stage(f"writing {file_format.name}") as counts:
+                if precision == "float16":
+                    halve(graph)
+                made = file_format.write(graph, example, axes, metadata, draft)
+                counts["nodes"] = sum(made.operators.values())
+            return made
 
         written = write(lowered)
-        results = iter(file_format.run(draft, samples))
-        compared = zip(samples, references, strict=True)
-        twin = None if precision == "float16" else partial(replay(lowered), state_of(lowered.graph))
-        parity = check_exported(judged, judged_state, lambda _: next(results), compared, kind, twin)
+        with stage("proof of the file"):
+            results = iter(file_format.run(draft, samples))
+            compared = zip(samples, references, strict=True)
+            twin = None if precision == "float16" else partial(replay(lowered), state_of(lowered.graph))
+            parity = check_exported(judged, judged_state, lambda _: next(results), compared, kind, twin)
         if limit.cut:  # what was checked had fewer turns of the same loops
             with limited(None):
                 written = write(lower(program, state, example, axes, file_format.rules))
@@ -189,6 +201,7 @@ def export_program(
             sha256=sha256(draft),
             flat="heatmap" in references[0] and not any(reference["heatmap"].any() for reference in references),
             variants=CHECKED_VARIANTS if limit.cut else None,
+            stages=tuple(done),
         )
         if report:
             report_file(draft).write_text(made.to_json(), encoding="utf-8")

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from camport.export.stages import Stage
+
 FLAT = "the heatmap was flat wherever it was compared: export with images on which the method finds something"
 
 
@@ -114,6 +116,7 @@ class ExportReport:
         flat: whether every heatmap that was compared was flat, so that its parity says little.
         variants: how many variants of an image the loops were compared with, where they run more; None: all.
         sha256: of the file, which tells later whether a stored report is about it; external data is not in it.
+        stages: what was done, in order, with its time and the rewrites of each pass.
     """
 
     path: Path
@@ -132,6 +135,7 @@ class ExportReport:
     variants: int | None = None
     sha256: str = ""
     flat: bool = False
+    stages: tuple[Stage, ...] = ()
 
     def __str__(self) -> str:
         width = max([len("output"), *map(len, self.parity)])
