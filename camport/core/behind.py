@@ -26,7 +26,8 @@ def behind(probe: Probe, layer: LayerName) -> Callable[[Tensor], Tensor]:
         probe: was run.
         layer: its layer, with the number of the run.
     """
-    native, grid = probe._row_each(probe._native[0]), probe._grids[0]
+    seen = probe.evaluation
+    native, grid = seen.rows_of(seen.native[0]), seen.grids[0]
     # eagerly image by image: what bypasses the layer need not have the batch on its first axis
     parts = [slice(None)] if traced() else [slice(i, i + 1) for i in range(probe.images.shape[0])]
     ask, given = partial(called, probe.adapter), probe.target
@@ -34,7 +35,7 @@ def behind(probe: Probe, layer: LayerName) -> Callable[[Tensor], Tensor]:
 
     def scores(activations: Tensor) -> Tensor:
         m = activations.shape[0]
-        target, found = probe._repeated(m), []
+        target, found = seen.repeated(m), []
         for rows, run in zip(parts, tails, strict=True):
             maps = activations[:, rows].flatten(0, 1).to(native.dtype)
             inner = grid.from_maps(maps, repeat(native[rows], m))

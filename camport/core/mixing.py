@@ -101,7 +101,7 @@ def mixes(probe: Probe, alone: bool = False) -> bool:
         probe: of the images; it keeps what is found in `probe.mixing`.
         alone: asked though there is one image, since variants of it are to be run at once.
     """
-    images = probe._images
+    images = probe.evaluation.images
     several = images.shape[0] > 1
     if traced() or not (several or alone):
         return False

@@ -70,7 +70,7 @@ class Scorer:
         with aside(images, bound.model):
             probes = [probe(part) for part in (images.split(1) if lists else [images])]
             # any images may be scored beside one another later
-            if mixes(probes[0], alone=True) and probes[0]._images.shape[0] > 1:
+            if mixes(probes[0], alone=True) and probes[0].evaluation.images.shape[0] > 1:
                 each = one_each(bound._prepared(target, images), len(images))
                 pairs = list(zip(images.split(1), each, strict=True))
                 probes = [restarted(partial(_started, bound, part, one, False)) for part, one in pairs]

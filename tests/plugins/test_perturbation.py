@@ -9,8 +9,8 @@ from torch import nn
 
 import camport
 from camport.core import registry
+from camport.core.evaluation import Evaluation
 from camport.core.memory import LARGEST_CHUNK, chunk_for, free_bytes
-from camport.core.probe import Probe
 from camport.plugins import ISCAM, RISE, AblationCAM, GroupCAM, IntegratedGradients, ReciproCAM, ScoreCAM
 from tests.core.test_silent_failures import fingerprint, same
 from tests.counting import seen_by
@@ -206,13 +206,13 @@ def test_integrated_gradients_tell_their_gap():
 
 def test_the_clean_images_are_scored_once(monkeypatch):
     """What does not change is not computed again: one pass, whatever the number of chunks."""
-    passed, run = [], Probe._run
+    passed, run = [], Evaluation.run
 
     def watched(self):
-        if not self._passed:
+        if not self.passed:
             passed.append(len(self.images))
         run(self)
 
-    monkeypatch.setattr(Probe, "_run", watched)
+    monkeypatch.setattr(Evaluation, "run", watched)
     camport.bind(seeded(Behind()), ScoreCAM(), "features", chunk=1)(images(2), 1)
     assert passed == [2]
