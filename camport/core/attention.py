@@ -199,7 +199,7 @@ def _grid(probe: Probe, maps: Sequence[Tensor]) -> Grid:
             f"ClassificationAdapter(patch_grid=(h, w)); if they are channels: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
         ) from error
     n, images = maps[-1].shape[-1], probe.images
-    placed = probe.readings.orders(n, grid, images, probe.target, probe.adapter, probe.double)
+    placed = probe.evaluation.readings.orders(n, grid, images, probe.target, probe.adapter, probe.double)
     if placed is None:
         raise MethodError(
             f"{type(probe.double).__name__} attends among {n} tokens that are not in the order of the "

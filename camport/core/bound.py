@@ -20,6 +20,7 @@ from camport.core.bound_program import BoundProgram
 from camport.core.calling import called, one_each, prepared, rows
 from camport.core.checks import check_images, check_initialised
 from camport.core.derivative import NoPathError, wide
+from camport.core.evaluation import Evaluation
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
 from camport.core.heatmap import minmax
@@ -295,20 +296,14 @@ class Bound:
         lists: bool = False,
     ) -> Probe:
         self._settle(images, given, lists)
-        return Probe(
-            double,
-            self.adapter,
-            self._layers or [],
-            images,
-            given,
-            needs_gradients=self.explainer.needs_gradients and self.explainer.needs_layer,
+        evaluation = Evaluation(
+            *(double, self.adapter, self._layers or [], images, given),
+            records=self.explainer.needs_gradients and self.explainer.needs_layer,
             validate=validate,
-            chunk=self.chunk,
-            progress=progress,
             lists=lists,
             readings=self._readings,
-            mixing=self._mixing,
         )
+        return Probe(evaluation, chunk=self.chunk, progress=progress, mixing=self._mixing)
 
     def _settle(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> None:
         """Fixes once what passes on one image tell: how the outputs are read, and the layers that nobody named."""

@@ -28,12 +28,12 @@ class Evaluation:
     Args:
         double: a private double of the model whose tensors do not require gradients.
         adapter: calls the model and scores what it says.
-        layers: the target layers.
+        layers: the target layers, empty for methods that need none.
         images: [b,c,H,W], or one image for all rows of the target.
         given: the adapter's target tensors, not yet resolved.
         records: record the graph from the layers to the score.
         validate: check outputs against the target; off while tracing.
-        lists: the target is whatever the adapter finds in the outputs.
+        lists: the target is whatever the adapter finds in the outputs, several rows for one image.
         readings: how layers lie on the image, as far as it is settled.
 
     Attributes:
@@ -56,11 +56,12 @@ class Evaluation:
         given: Mapping[str, Tensor],
         *,
         records: bool,
-        validate: bool,
-        lists: bool,
-        readings: Readings,
+        validate: bool = False,
+        lists: bool = False,
+        readings: Readings | None = None,
     ) -> None:
-        self.double, self.adapter, self.layers, self.readings = double, adapter, layers, readings
+        self.double, self.adapter, self.layers = double, adapter, layers
+        self.readings = readings or Readings()
         self.images, self.given = images, dict(given)
         self.records, self.validate, self.lists = records, validate, lists
         self.passed, self.runs_seen = False, dict[str, int]()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from camport.core.adapter import Adapter
 from camport.core.behind import behind
@@ -18,7 +18,6 @@ from camport.core.layers import LayerName, parse_layers
 from camport.core.loop import Step, Tick, traced
 from camport.core.memory import chunk_for
 from camport.core.mixing import Mixing
-from camport.core.reading import Readings
 from camport.core.relu import ReluRule
 from camport.core.variants import input_gradients, looped, mapped, scores
 from camport.errors import LayerError, MethodError
@@ -28,46 +27,23 @@ class Probe:
     """A model, its adapter, a target and target layers, evaluated once and on demand: what is read decides what is run.
 
     Args:
-        double: a private double of the model whose tensors do not require gradients.
-        adapter: calls the model and scores what it says.
-        layers: the target layers, empty for methods that need none.
-        images: [b,c,H,W].
-        target: the adapter's target tensors, not yet resolved.
-        needs_gradients: record the tail in the first pass.
-        validate: check outputs against the target; off while tracing.
+        evaluation: of the model on images: its one forward pass.
         chunk: images in one pass of a loop; None: see `camport.core.memory`.
         progress: told how far a loop is.
-        lists: the target is whatever the adapter finds in the outputs, several rows for one image.
-        readings: how layers lie on the image, as far as it is settled.
         mixing: whether the model mixes the images of a batch, as far as that is found.
     """
 
     def __init__(
         self,
-        double: nn.Module,
-        adapter: Adapter,
-        layers: list[LayerName],
-        images: Tensor,
-        target: Mapping[str, Tensor],
+        evaluation: Evaluation,
         *,
-        needs_gradients: bool,
-        validate: bool = False,
         chunk: int | None = None,
         progress: Tick | None = None,
-        lists: bool = False,
-        readings: Readings | None = None,
         mixing: Mixing | None = None,
     ) -> None:
-        self.double, self.layers = double, layers
-        self.readings, self.mixing = readings or Readings(), mixing or Mixing()
-        self.evaluation = Evaluation(
-            *(double, adapter, layers, images, target),
-            records=needs_gradients,
-            validate=validate,
-            lists=lists,
-            readings=self.readings,
-        )
-        self.chunk, self.progress = chunk or chunk_for(images), progress
+        self.evaluation, self.mixing = evaluation, mixing or Mixing()
+        self.double, self.layers = evaluation.double, evaluation.layers
+        self.chunk, self.progress = chunk or chunk_for(evaluation.images), progress
         self.used, self.figures, self.extremes = set[str](), dict[str, Tensor](), Extremes()
         self.relus_met: int | None = None
         self.curvature = Curvature()
@@ -199,18 +175,18 @@ class Probe:
 
     def at(self, images: Float[Tensor, "m b c H W"] | None = None, layers: Sequence[str] | None = None) -> Probe:
         """A probe of the same model and target at other images, m variants of each as one batch, or other layers."""
-        self.evaluation.run()
-        new = Probe(
+        seen = self.evaluation
+        seen.run()
+        at = Evaluation(
             self.double,
             self.adapter,
             self.layers if layers is None else parse_layers(self.double, layers),
             self.images if images is None else images.flatten(0, 1),
-            self.target if images is None else self.evaluation.repeated(images.shape[0]),
-            needs_gradients=True,
-            chunk=self.chunk,
-            readings=self.readings,
-            mixing=self.mixing,
+            self.target if images is None else seen.repeated(images.shape[0]),
+            records=True,
+            readings=seen.readings,
         )
+        new = Probe(at, chunk=self.chunk, mixing=self.mixing)
         new.used = self.used
         return new
 

@@ -15,6 +15,7 @@ from camport.core.bound import Bound
 from camport.core.calling import one_each
 from camport.core.checks import check_images
 from camport.core.derivative import wide
+from camport.core.evaluation import Evaluation
 from camport.core.layout import Layout
 from camport.core.loop import in_chunks
 from camport.core.memory import within_memory
@@ -134,9 +135,8 @@ class Scorer:
 def _started(bound: Bound, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> Probe:
     """A probe without layers that was run on the clean images."""
     bound._settle(images, given, lists)
-    options: Any = {"needs_gradients": False, "validate": True, "chunk": bound.chunk, "lists": lists}
-    options["mixing"] = bound._mixing
-    probe = Probe(bound._double(), bound.adapter, [], images, given, **options)
+    clean = Evaluation(bound._double(), bound.adapter, [], images, given, records=False, validate=True, lists=lists)
+    probe = Probe(clean, chunk=bound.chunk, mixing=bound._mixing)
     _ = probe.target
     return probe
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
 from camport.core.bound import Bound
+from camport.core.evaluation import Evaluation
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.layers import parse_layers
@@ -67,15 +68,16 @@ class Case:
         needs_layer = self.explainer.needs_layer
         double = double_of(self.network.model)
         layer = self.network.layer
-        return Probe(
+        clean = Evaluation(
             double,
             self.explainer.scored(self.adapter),
             parse_layers(double, layer) if needs_layer and layer else [],
             self.images.clone(),
             self.adapter.prepare(self.target, self.images),
-            needs_gradients=self.explainer.needs_gradients and needs_layer,
+            records=self.explainer.needs_gradients and needs_layer,
             validate=True,
         )
+        return Probe(clean)
 
     def same(self, a: Tensor, b: Tensor) -> bool:
         """Equal but for rounding, against the largest value."""

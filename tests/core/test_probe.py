@@ -5,6 +5,7 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter
+from camport.core.evaluation import Evaluation
 from camport.core.fusion import over_layers
 from camport.core.layers import LayerName
 from camport.core.loop import limited
@@ -16,16 +17,11 @@ from tests.nets import Net, TokenNet, images, seeded
 pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # random networks
 
 
-def probe(model, x, layer="features", target=1, **options):
-    options.setdefault("needs_gradients", True)
-    return Probe(
-        double_of(model),
-        ClassificationAdapter(),
-        [LayerName(layer)],
-        x,
-        {"target": torch.full((len(x),), target)},
-        **options,
-    )
+def probe(model, x, layer="features", target=1, needs_gradients=True, **options):
+    targets = {"target": torch.full((len(x),), target)}
+    layers = [LayerName(layer)]
+    seen = Evaluation(double_of(model), ClassificationAdapter(), layers, x, targets, records=needs_gradients)
+    return Probe(seen, **options)
 
 
 def test_the_backward_pass_ends_at_the_layer():

@@ -12,6 +12,7 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter
+from camport.core.evaluation import Evaluation
 from camport.core.probe import Probe
 from camport.core.replica import double_of
 from camport.errors import FlatMapWarning, LayerError, ReluRuleWarning, ReusedLayerWarning
@@ -275,14 +276,8 @@ KINDS = ["module", "in-place module", "F", "torch", "method", "F.relu_"]
 @pytest.mark.parametrize("rule", ["guided", "deconvnet"])
 def test_relu_rules_act_on_functions(kind, rule):
     model, x = seeded(FunctionalReLU(kind)), images(2)
-    probe = Probe(
-        double_of(model),
-        ClassificationAdapter(),
-        [],
-        x,
-        {"target": torch.tensor([1, 2])},
-        needs_gradients=False,
-    )
+    target = {"target": torch.tensor([1, 2])}
+    probe = Probe(Evaluation(double_of(model), ClassificationAdapter(), [], x, target, records=False))
     ours = probe.input_gradient(relu=rule)
     # by hand: y = fc(mean(relu(b(relu(a x)))))
     h1 = model.a(x).detach()
@@ -382,14 +377,8 @@ def test_relu_rules_act_on_relu6(rule, inplace):
     results = []
     for act in (nn.ReLU6(inplace), nn.ReLU(), nn.Hardtanh()):
         model = seeded(nn.Sequential(nn.Conv2d(3, 4, 3), act, nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-        p = Probe(
-            double_of(model),
-            ClassificationAdapter(),
-            [],
-            images(1),
-            {"target": torch.tensor([1])},
-            needs_gradients=False,
-        )
+        target = {"target": torch.tensor([1])}
+        p = Probe(Evaluation(double_of(model), ClassificationAdapter(), [], images(1), target, records=False))
         results.append((p.input_gradient(relu=rule), p.relus_met))
     assert [met for _, met in results] == [1, 1, 0]
     assert torch.equal(results[0][0], results[1][0])  # no value reaches 6 here
