@@ -16,7 +16,7 @@ from camport.errors import CamportError, InputError, LayerError
 from camport.testing.case import quiet
 from camport.testing.conformance import ConformanceError, Judge
 from camport.testing.exporting import check_onnx, single_precision
-from camport.testing.fingerprint import changes, fingerprint
+from camport.testing.fingerprint import changes, fingerprint, no_filters
 from camport.testing.networks import Network, asked_networks, networks
 from camport.testing.values import check_texts, check_values
 
@@ -186,13 +186,13 @@ def pure(scored: Scored) -> None:
     network.model.eval()  # whatever was done to it so far
     outputs = {f"output {i}": v for i, v in enumerate(tree_leaves(scored.outputs)) if isinstance(v, Tensor)}
     held = {**outputs, **{f"the target's {k}": v for k, v in scored.given.items()}, "images": network.images}
-    before = fingerprint(network.model, **held)
-    with torch.no_grad():
+    with torch.no_grad(), no_filters():
+        before = fingerprint(network.model, **held)
         adapter.ask(network.model, network.images, scored.given)
         adapter.check(scored.outputs, scored.given)
         adapter.explained(adapter.resolve(scored.outputs, scored.given))
         adapter.score(scored.outputs, adapter.resolve(scored.outputs, scored.given))
-    changed = sorted(changes(before, fingerprint(network.model, **held)))
+        changed = sorted(changes(before, fingerprint(network.model, **held)))
     scored.judge.demand(not changed, f"after scoring this had changed: {'; '.join(changed[:4])}")
 
 

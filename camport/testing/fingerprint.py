@@ -3,7 +3,12 @@
 Python's own random state is left out: runtime type checkers draw from it.
 """
 
+import logging
+import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,7 +34,22 @@ _GLOBALS: dict[str, Callable[[], Any]] = {
     "the number of threads": torch.get_num_threads,
     "whether algorithms are deterministic": torch.are_deterministic_algorithms_enabled,
     "the modes that intercept functions": lambda: len(_get_current_function_mode_stack()),
+    "the process's warning filters": lambda: list(warnings.filters),
+    "what shows warnings": lambda: warnings.showwarning,
+    "the level of logging": lambda: (logging.root.level, logging.root.manager.disable),
+    "the environment": lambda: dict(os.environ),
+    "sys.path": lambda: list(sys.path),
+    "the working directory": os.getcwd,
 }
+
+
+@contextmanager
+def no_filters() -> Iterator[None]:
+    """While open the process has one warning filter, of the kit: one that a plugin sets anew in each run shows too."""
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.filterwarnings("ignore", message="(any)?")  # no plugin's is equal, which would hide it
+        yield
 
 
 def fingerprint(model: nn.Module, **tensors: Tensor) -> Fingerprint:

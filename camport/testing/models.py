@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from camport.testing.case import Case, with_inplace_relus
-from camport.testing.fingerprint import changes, fingerprint
+from camport.testing.fingerprint import changes, fingerprint, no_filters
 
 
 def model_untouched(case: Case) -> None:
@@ -16,7 +16,7 @@ def model_untouched(case: Case) -> None:
     model = _in_use(case.network.model)
     for said, context in (("", nullcontext()), (" under torch.no_grad()", torch.no_grad())):
         images = case.images.clone()
-        with context:
+        with context, no_filters():
             before = fingerprint(model, images=images)
             case.explain(images, case.target, model=model)
             changed = sorted(changes(before, fingerprint(model, images=images)))

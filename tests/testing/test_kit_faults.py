@@ -1,7 +1,11 @@
 """The kit's rules on arguments, weights, Python-side state and threads: each catches one broken explainer."""
 
+import logging
+import os
+import sys
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +16,16 @@ import torch
 import camport
 from camport.adapters import ClassificationAdapter
 from camport.core.fusion import fuse
-from camport.testing import ConformanceError, arguments, check_explainer, models, threads
+from camport.metrics import PointingGame
+from camport.testing import (
+    ConformanceError,
+    arguments,
+    check_adapter,
+    check_explainer,
+    check_metric,
+    models,
+    threads,
+)
 from camport.testing.case import Case
 from camport.testing.conformance import Judge
 from camport.testing.networks import networks
@@ -140,3 +153,54 @@ def test_another_threads_numbers_of_numpy():
 
 def test_the_whole_kit_has_them():
     check_explainer(Good, export=False)
+
+
+def changes_filters():
+    warnings.simplefilter("ignore")
+
+
+def changes_environment():
+    os.environ["CAMPORT_OF_A_PLUGIN"] = os.environ.get("CAMPORT_OF_A_PLUGIN", "") + "x"
+
+
+def changes_path():
+    sys.path.append("somewhere")
+
+
+def changes_logging():
+    logging.disable(logging.root.manager.disable + 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (changes_filters, "the process's warning filters"),
+        (changes_environment, "the environment"),
+        (changes_path, "sys.path"),
+        (changes_logging, "the level of logging"),
+    ],
+)
+def test_what_a_plugin_changes_in_the_process(monkeypatch, change, said):
+    """Each run changes it, the first ones of a kit included."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("CAMPORT_OF_A_PLUGIN", "")
+    monkeypatch.setattr(logging.root.manager, "disable", 0)
+
+    class Map(Good):
+        def saliency(self, probe):
+            change()
+            return super().saliency(probe)
+
+    class Score(ClassificationAdapter):
+        def score(self, outputs, target):
+            change()
+            return super().score(outputs, target)
+
+    class Figure(PointingGame):
+        def measure(self, case):
+            change()
+            return super().measure(case)
+
+    for kit, broken in ((check_explainer, Map), (check_adapter, Score), (check_metric, Figure)):
+        with warnings.catch_warnings(), pytest.raises(ConformanceError, match=f"this had changed: {said}$"):
+            kit(broken)
