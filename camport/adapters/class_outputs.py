@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer
-from camport.adapters.lineage import LINEAR, Lineage, Link, Origin
-from camport.errors import CamportError, ModelError, UnknownNameError
+from camport.adapters.lineage import LINEAR, MOVES, Lineage, Link, Origin
+from camport.adapters.named_outputs import chosen_name, named
+from camport.core.dataflow import Dataflow
+from camport.errors import CamportError, ModelError
 
 NAMES = (
     r".*logits?(_.*)?",
@@ -41,7 +44,8 @@ class Reading:
         shape: of the tensor for one image.
         link: what the tensor is of logits; None where these are logits.
         found: whether the logits behind it are at hand.
-        made: what it is made of by a function that makes neither logits nor probabilities of it, such as percent.
+        made: what it is made of by a function that makes neither logits nor probabilities of it, such as percent; of a
+            link, what its logits are of others.
         others: names and shapes of the tensors that may be the classes as well, where nobody chose.
     """
 
@@ -54,22 +58,6 @@ class Reading:
     others: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
-def named(outputs: Any, names: Sequence[str] = ()) -> dict[str, Tensor]:
-    """Every floating-point tensor in the outputs by its dotted name: keys, fields and numbers.
-
-    Args:
-        outputs: a tensor, or tuples, dictionaries and objects of tensors.
-        names: of the parts of an outermost tuple, or of the tensor, where the model tells them.
-    """
-    if type(outputs) in (list, tuple) and len(names) == len(outputs):
-        outputs = dict(zip(names, outputs, strict=True))
-    elif isinstance(outputs, Tensor) and len(names) == 1:
-        outputs = {names[0]: outputs}
-    return {
-        name: value for name, value in _walk(outputs, "") if isinstance(value, Tensor) and value.is_floating_point()
-    }
-
-
 def reading(
     outputs: Any,
     model: nn.Module,
@@ -79,6 +67,7 @@ def reading(
     images: int | None = None,
     known: int | None = None,
     task: str = "classification",
+    dataflow: Dataflow | None = None,
 ) -> Reading:
     """How to read the classes out of `outputs`.
 
@@ -91,6 +80,7 @@ def reading(
         images: how many images the outputs are of, where that is known.
         known: how many classes there are, where the user told it.
         task: the adapter's name, for errors.
+        dataflow: was active as the model ran, where several outputs may be made of one another.
 
     Raises:
         ModelError: no tensor that may be classes.
@@ -113,7 +103,8 @@ def reading(
         return _read("logits", rows["logits"], tensors, lineage)
     distinct = _distinct(rows)
     origins = {n: lineage.of(tensors[n]) for n in distinct}
-    name = _classes({n: rows[n] for n in distinct}, origins, model, images, known)
+    fed = _fed({n: tensors[n] for n in distinct if not origins[n].ranked}, dataflow)
+    name = _classes({n: rows[n] for n in distinct}, origins, model, images, known, fed)
     sure = known is not None and rows[name].shape[1] == known  # rows of other sizes are none of them
     others = tuple(
         (n, tuple(tensors[n].shape)) for n in distinct if n != name and (not sure or rows[n].shape[1] == known)
@@ -142,13 +133,13 @@ def answered(
     """
     if read is not None and not read.found:
         return Answer(call(), images)
-    lineage = Lineage(ancestry=read is None)
-    with lineage:
+    lineage, dataflow = Lineage(ancestry=read is None), Dataflow()
+    with lineage, nullcontext() if read else dataflow:
         outputs = call()
     names, first = getattr(model, "output_names", ()), None
     if read is None:
         try:
-            read = first = reading(outputs, model, lineage, chosen, row, images, known, task)
+            read = first = reading(outputs, model, lineage, chosen, row, images, known, task, dataflow)
         except CamportError as error:
             if chosen is not None:
                 raise
@@ -158,6 +149,12 @@ def answered(
     if read.found and logits is None:
         raise ModelError(f"the {read.link} before {shown(read)} ran in the first pass and not in this one")
     return Answer(outputs, images, logits, first)
+
+
+def choice(read: Reading) -> str:
+    """What stands behind an error where another output may have been meant; empty where there is one alone."""
+    names = " or ".join(repr(name) for name, _ in read.others)
+    return f", by its output {read.name!r}; choose {names} with output=... where that was meant" if names else ""
 
 
 def shown(read: Reading) -> str:
@@ -180,7 +177,12 @@ def doubts(read: Reading, score_as: str, choose: str) -> Iterator[str]:
             f"is explained, and {names} {'is' if len(read.others) == 1 else 'are'} not. Choose by name: "
             f"{choose.format(name=read.name)}"
         )
-    if read.made and score_as != "regression":
+    if read.made and read.found and score_as != "regression":
+        yield (
+            f"the model takes a {read.link} of what is made of a {read.made}: what stands before the last, and is "
+            "explained, are no logits. A model that returns its logits is explained by them"
+        )
+    elif read.made and score_as != "regression":
         yield (
             f"the model's outputs are made of a {read.made} and are no probabilities themselves: "
             f"{_explained(read, score_as)}. A model that returns its logits is explained by them"
@@ -201,16 +203,6 @@ def _explained(read: Reading, score_as: str) -> str:
     return f"the score {score_as!r} is made of them as they are"
 
 
-def chosen_name(chosen: str | int, tensors: Mapping[str, Tensor]) -> str:
-    """The name of the output that the user chose by name or number; UnknownNameError where there is none."""
-    if isinstance(chosen, str) and chosen in tensors:
-        return chosen
-    number = int(chosen) if re.fullmatch(r"-?\d+", str(chosen)) else None
-    if number is None or not -len(tensors) <= number < len(tensors):
-        raise UnknownNameError("output", str(chosen), tensors)
-    return list(tensors)[number]
-
-
 def _read(name: str, z: Tensor, tensors: Mapping[str, Tensor], lineage: Lineage) -> Reading:
     tensor = tensors[name]
     origin = lineage.of(tensor)
@@ -222,7 +214,7 @@ def _read(name: str, z: Tensor, tensors: Mapping[str, Tensor], lineage: Lineage)
         )
     found = origin.logits is not None and origin.logits.shape == tensor.shape
     link = origin.link if found else _looks_like(z, origin)
-    made = origin.link or origin.made if link is None and not found else None
+    made = origin.made if found else origin.link or origin.made if link is None else None
     return Reading(list(tensors).index(name), name, tuple(tensor.shape), link, found, made)
 
 
@@ -275,6 +267,7 @@ def _classes(
     model: nn.Module,
     images: int | None,
     told: int | None,
+    fed: set[str],
 ) -> str:
     """The name of the classes: of those left by each piece of evidence in turn, the first."""
     known = _known_classes(model)
@@ -289,13 +282,23 @@ def _classes(
         lambda name: rows[name].shape[1] == told,
         *map(called, NAMES),
         lambda name: rows[name].shape[1] == known,
-        lambda name: (origins[name].link or "").endswith("softmax"),
+        # an attention is a softmax too, of which the classes are made
+        lambda name: (origins[name].link or "").endswith("softmax") and name not in fed,
         lambda name: origins[name].depth == deepest,
     ]
     left = list(rows)
     for speaks in evidence:
         left = [name for name in left if speaks(name)] or left
     return left[0]
+
+
+def _fed(tensors: Mapping[str, Tensor], dataflow: Dataflow | None) -> set[str]:
+    """Names of the tensors that others are made of, in whatever layout."""
+    if dataflow is None:
+        return set()
+    own = {name: dataflow.unmoved(dataflow.number(tensor), MOVES) for name, tensor in tensors.items()}
+    behind = {name: dataflow.behind(number) for name, number in own.items()}
+    return {a for a in own if any(own[a] in behind[b] for b in own if b != a)}
 
 
 def _known_classes(model: nn.Module) -> int | None:
@@ -305,22 +308,3 @@ def _known_classes(model: nn.Module) -> int | None:
         if isinstance(count, int) and not isinstance(count, bool):
             return count
     return None
-
-
-def _walk(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Tensor):
-        yield name, value
-        return
-    if depth > 4:
-        return
-    if isinstance(value, Mapping):
-        parts = {str(key): part for key, part in value.items()}
-    elif isinstance(value, list | tuple):
-        fields = getattr(value, "_fields", None)
-        parts = dict(zip(fields or map(str, range(len(value))), value, strict=True))
-    elif dataclasses.is_dataclass(value) or type(value).__name__ == "SimpleNamespace":
-        parts = vars(value)
-    else:
-        return
-    for key, part in parts.items():
-        yield from _walk(part, f"{name}.{key}" if name else key, depth + 1)

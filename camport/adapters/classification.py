@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.class_outputs import Reading, answered, doubts, named, reading, shown
+from camport.adapters.class_outputs import Reading, answered, choice, doubts, reading, shown
 from camport.adapters.class_scores import logarithm, one_hot, similar
 from camport.adapters.detection_candidates import inverse_sigmoid
 from camport.adapters.lineage import Lineage
+from camport.adapters.named_outputs import named
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid, find_grid
 from camport.core.heatmap import Size
@@ -159,7 +160,7 @@ class ClassificationAdapter(Adapter):
             raise ModelError(f"a contrast needs a second class, the model gives {k} output; use score_as='binary'")
         for value in (int(classes.max()), *self._against()):
             if not -1 <= value < k:
-                raise InputError(f"class {value} is out of range: the model has {k} classes (0..{k - 1})")
+                raise InputError(f"class {value} is out of range: the model has {k} classes (0..{k - 1}){choice(read)}")
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """-1 becomes the top class."""

@@ -37,7 +37,7 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
     joined = _joined(runs, dataflow) if dataflow is not None else []
     if joined:
         return [_name(runs, r) for r in joined]
-    return [choose(runs if _beside_tokens(runs, queries) else _before_queries(runs))]
+    return [choose(runs, end=None if _beside_tokens(runs, queries) else _before_queries(runs))]
 
 
 def _a_candidate_each(runs: Sequence[Run], nodes: Sequence[int], queries: int) -> bool:
@@ -82,7 +82,7 @@ def _beside_tokens(runs: Sequence[Run], queries: int) -> bool:
     return bool(queries and attention and attention[-1].shape[1] > queries)
 
 
-def _before_queries(runs: Sequence[Run]) -> Sequence[Run]:
+def _before_queries(runs: Sequence[Run]) -> int | None:
     """Up to the last maps over the image: behind them a transformer's queries lie nowhere on it."""
     maps = [
         i
@@ -90,7 +90,7 @@ def _before_queries(runs: Sequence[Run]) -> Sequence[Run]:
         if len(run.shape) == 4 and run.plain and run.features and "ttention" not in run.kind
     ]
     maps = [i for i in maps if runs[i].inputs] or maps  # what takes no maps tells of places and not of the image
-    return runs[: maps[-1] + 1] if maps else runs
+    return maps[-1] + 1 if maps else None
 
 
 def _name(runs: Sequence[Run], index: int) -> LayerName:

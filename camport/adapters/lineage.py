@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
@@ -42,10 +43,14 @@ MOVES = frozenset([
     "transpose", "swapaxes", "movedim", "moveaxis", "expand", "expand_as", "__getitem__", "narrow", "select",
     "index_select", "unbind", "split", "chunk", "tensor_split", "dropout", "dropout1d", "dropout2d", "requires_grad_",
 ])
-RANKS = frozenset(["topk", "sort", "msort"])
+RANKS = frozenset(["topk", "sort", "argsort"])
 PLACED = frozenset(["gather", "scatter", "scatter_", "take_along_dim", "index_put", "index_put_"])
+TAKES = frozenset(["gather", "take_along_dim", "__getitem__"])
 CLAMPS = frozenset(["clamp", "clip", "clamp_min", "clamp_max", "nan_to_num"])
-LINEAR = frozenset(["linear", "addmm", "mm", "matmul", "__matmul__", "bilinear", "conv1d", "conv2d", "cdist"])
+LINEAR = frozenset([
+    "linear", "addmm", "mm", "matmul", "__matmul__", "bilinear", "conv1d", "conv2d", "conv_transpose1d",
+    "conv_transpose2d", "cdist",
+])
 # fmt: on
 
 
@@ -59,8 +64,8 @@ class Origin:
         link: what it is of `logits`; None where it is no function of logits.
         logits: in its own layout.
         made: of what it is a function that none of `LINKS` and `OVER` is, of that alone: an average of probabilities,
-            percent, the product of several.
-        ranked: its columns are in the order of their values.
+            percent, the product of several; of a link, what its logits are of others.
+        ranked: its columns are in the order of their values, or it holds the places of such.
     """
 
     depth: int = 0
@@ -103,8 +108,11 @@ class Lineage(TorchFunctionMode):
         result = func(*args, **kwargs)
         link = LINKS.get(name)
         if link is not None and ("sigmoid" in link or _over_classes(args, kwargs)):
-            depth, ranked = (origin.depth, origin.ranked) if origin else (0, False)
-            self.origins[result] = Origin(depth, name, link, logits, ranked=ranked)
+            before = origin or Origin()
+            inner = before.link or before.made
+            if inner == "log_softmax" and "softmax" in link and before.logits is not None:
+                logits, inner = before.logits, None  # the same probabilities
+            self.origins[result] = Origin(before.depth, name, link, logits, inner, before.ranked)
         elif origin is not None and name in MOVES:
             self._moved(func, origin, result, args, kwargs)
         elif origin is not None and origin.link and (name in CLAMPS or (name, origin.link) in OVER):
@@ -118,33 +126,69 @@ class Lineage(TorchFunctionMode):
         moved = None if origin.logits is None else func(origin.logits, *args[1:], **kwargs)
         parts = [result] if isinstance(result, Tensor) else list(result)
         logits = [moved] * len(parts) if moved is None or isinstance(moved, Tensor) else list(moved)
+        ranked = origin.ranked
+        if func.__name__ in TAKES and self._indices(args, kwargs):
+            ranked = self._ordered(func.__name__, args, kwargs, ranked)
         for part, z in zip(parts, logits, strict=True):
-            self.origins[part] = replace(origin, logits=z)
+            self.origins[part] = replace(origin, logits=z, ranked=ranked)
 
     def _note_rows(self, result: Any, given: Any, maker: str) -> None:
         # what torch returns by names, as topk does, is no tree to it
         parts = tuple(result) if isinstance(result, tuple) else result
-        made = [v for v in tree_leaves(parts) if isinstance(v, Tensor) and v.is_floating_point()]
+        made = [v for v in tree_leaves(parts) if isinstance(v, Tensor) and (v.is_floating_point() or maker in RANKS)]
         if not made:
             return
         taken = [v for v in tree_leaves(given) if isinstance(v, Tensor) and v.dim() and type(v) is not nn.Parameter]
-        origins = [self.of(v) for v in taken]
+        values = [v for v in taken if v.is_floating_point()]
+        origins = [self.of(v) for v in values]
         links = [origin.link or origin.made for origin in origins]
         link = links[0] if links and all(links) and maker not in LINEAR else None
-        ranked = any(origin.ranked for origin in origins) and maker not in LINEAR | PLACED
-        ranked = ranked or (maker in RANKS and _over_classes(given[0], given[1], at=2 if maker == "topk" else 1))
         depth = max((origin.depth for origin in origins), default=0) + (maker in LINEAR)
         for tensor in made:
-            if _is_row(tensor) or link:
+            ranked = maker not in LINEAR | PLACED and any(
+                origin.ranked and not _broadcast(v, tensor) for v, origin in zip(values, origins, strict=True)
+            )
+            if maker in RANKS:
+                # the order of an order is where each stands
+                ordered = any(not v.is_floating_point() and self.of(v).ranked for v in taken)
+                ranked = ranked or (not ordered and _of_columns(given[0], given[1], at=2 if maker == "topk" else 1))
+            elif maker in TAKES:
+                ranked = self._ordered(maker, given[0], given[1], any(origin.ranked for origin in origins))
+            if _is_row(tensor) or link or ranked:
                 self.origins[tensor] = Origin(depth, maker, made=link, ranked=ranked)
+
+    def _indices(self, args: Any, kwargs: Any) -> list[Tensor]:
+        """The whole numbers by which a function takes values."""
+        return [
+            v
+            for v in tree_leaves((args[1:], kwargs))
+            if isinstance(v, Tensor) and v.dim() > 1 and not v.is_floating_point() and v.dtype != torch.bool
+        ]
+
+    def _ordered(self, maker: str, args: Any, kwargs: Any, ranked: bool) -> bool:
+        """Whether what is taken by indices is in the order of its values: what is ranked is put back by others."""
+        by_order = any(self.of(v).ranked for v in self._indices(args, kwargs))
+        return by_order and not ranked
+
+
+def _broadcast(value: Tensor, result: Tensor) -> bool:
+    """Whether one of its columns meets many: the largest that is subtracted from all ranks none."""
+    return any(p == 1 < q for p, q in zip(reversed(value.shape), reversed(result.shape), strict=False))
 
 
 def _is_row(tensor: Tensor) -> bool:
     return type(tensor) is not nn.Parameter and 0 < tensor.dim() <= 4 and all(n == 1 for n in tensor.shape[2:])
 
 
-def _over_classes(args: Any, kwargs: Any, at: int = 1) -> bool:
+def _over_classes(args: Any, kwargs: Any) -> bool:
     """Whether a function is of another axis than the first, that of the images."""
     given = args[0] if args else kwargs["input"]
-    dim = args[at] if len(args) > at else kwargs.get("dim")
+    dim = args[1] if len(args) > 1 else kwargs.get("dim")
     return given.dim() > 1 and (dim is None or dim % given.dim() != 0)
+
+
+def _of_columns(args: Any, kwargs: Any, at: int) -> bool:
+    """Whether a function orders the second axis, that of the classes, and not the places of a map."""
+    given = args[0] if args else kwargs["input"]
+    dim = args[at] if len(args) > at else kwargs.get("dim", -1)
+    return given.dim() > 1 and dim % given.dim() == 1

@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.class_outputs import NAMES, chosen_name, named
+from camport.adapters.class_outputs import NAMES
+from camport.adapters.named_outputs import chosen_name, named
 from camport.adapters.reading import found
 from camport.core.derivative import wide
 from camport.core.loop import traced
 from camport.errors import ModelError
 
-Kind = Literal["logits", "probabilities", "log-probabilities"]
+Kind = Literal["logits", "probabilities", "log-probabilities", "negative log-probabilities"]
 TOLERANCE = 1e-2
 """How far a row of probabilities may be from 1, in half precision."""
 
@@ -71,6 +72,8 @@ def rows(outputs: Any, read: NextWords, t: int) -> Float[Tensor, "b t v"]:
     """Logits or log-probabilities of the next word at each of the last t places."""
     z = list(_tensors(said(outputs)).values())[read.index]
     z = wide(z[:, z.shape[1] - t :])  # a log-probability in half precision has a step of 1/128
+    if read.kind == "negative log-probabilities":
+        return -z
     return z.clamp_min(torch.finfo(z.dtype).tiny).log() if read.kind == "probabilities" else z
 
 
@@ -113,15 +116,24 @@ def doubts(read: NextWords, choose: str) -> Iterator[str]:
 
 
 def _read(name: str, tensors: Mapping[str, Tensor]) -> NextWords:
-    return NextWords(list(tensors).index(name), name, _kind(tensors[name]))
+    z = tensors[name]
+    steps = z.detach().diff(dim=2)
+    if steps.shape[2] > 2 and bool(steps.any()) and (bool((steps >= 0).all()) or bool((steps <= 0).all())):
+        raise ModelError(
+            f"the model's outputs {tuple(z.shape)} are in the order of their values: which word a column has is "
+            "another one at each place. Explain a model that returns its logits in the order of the words"
+        )
+    return NextWords(list(tensors).index(name), name, _kind(z))
 
 
 def _kind(z: Tensor) -> Kind:
     z = z.detach().double()
     if bool(((z >= 0) & (z <= 1)).all()) and bool(((z.sum(2) - 1).abs() < TOLERANCE).all()):
         return "probabilities"
-    log = bool((z <= 0).all()) and bool(((z.exp().sum(2) - 1).abs() < TOLERANCE).all())
-    return "log-probabilities" if log else "logits"
+    for sign, kind in ((1, "log-probabilities"), (-1, "negative log-probabilities")):
+        if bool((sign * z <= 0).all()) and bool((((sign * z).exp().sum(2) - 1).abs() < TOLERANCE).all()):
+            return cast(Kind, kind)
+    return "logits"
 
 
 def _called(pattern: str) -> Callable[[str], bool]:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
 from camport.adapters.class_outputs import NAMES as CLASSES
-from camport.adapters.class_outputs import named
-from camport.adapters.lineage import Lineage
+from camport.adapters.lineage import Lineage, Origin
+from camport.adapters.named_outputs import named
 from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole
 from camport.core.adapter import Adapter
 from camport.core.layers import LayerName, Run, choose
@@ -27,7 +27,7 @@ PREDICTED = -1.0
 NAMES = ("out", "logits")
 """What the segmentation is called in torchvision's and transformers' models."""
 
-CALLED = (r"main", r"seg(mentation)?s?(_.*)?", *CLASSES, r"final(_.*)?", r"masks?(_.*)?")
+CALLED = (r"main", r"seg(mentation)?s?(_.*)?", r"semantics?(_.*)?", *CLASSES, r"final(_.*)?", r"masks?(_.*)?")
 AUXILIARY = re.compile(r"(^|[_.])(aux|auxiliary|side|deep|edges?|boundar(y|ies)|feat(ure)?s?)\d*($|[_.])")
 """What it is called elsewhere, the surest first, and what outputs beside it are called."""
 
@@ -78,11 +78,12 @@ class SegmentationAdapter(Adapter):
         """The model's outputs; at the first call also whether a softmax or a logistic function made them."""
         if self.probabilities is not None:
             return model(images)
-        lineage = Lineage()
+        lineage = Lineage(ancestry=True)
         with lineage:
             outputs = model(images)
         z = _maps(outputs)
-        return Answer(outputs, images.shape[0], None, lineage.of(z[_chosen(z)]).link if z else None)
+        origin = lineage.of(z[_chosen(z)]) if z else Origin()
+        return Answer(outputs, images.shape[0], None, replace(origin, logits=None))
 
     def said(self, outputs: Any) -> Any:
         """The model's own output."""
@@ -111,7 +112,7 @@ class SegmentationAdapter(Adapter):
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for a class the model does not have, or one that it predicts nowhere."""
-        _check_channels(_logits(outputs), target["mask"].shape[1:])
+        _check_axes(_logits(outputs), target["mask"].shape)
         k, binary = self.classes_of(outputs), _binary(_logits(outputs))
         for value in (int(target["target"].max()), self.background or 0):
             if not -1 <= value < k:
@@ -172,8 +173,16 @@ class SegmentationAdapter(Adapter):
         except ModelError:  # said by `check`, of all images
             return self
         between = bool((z >= 0).all() and (z <= 1).all())
-        sigmoid = _ends_in_sigmoid(model) or (isinstance(outputs, Answer) and outputs.reading == "sigmoid")
-        return replace(self, probabilities=_binary(z) and between, seen=_seen(z, between, sigmoid, said(outputs)))
+        origin = outputs.reading if isinstance(outputs, Answer) and outputs.reading else Origin()
+        if origin.ranked:
+            raise ModelError(
+                f"the model's outputs {tuple(z.shape)} are in the order of their values ({origin.maker}): which class "
+                "a channel has is another one for each pixel. Explain a model that returns its scores in the order of "
+                "the classes"
+            )
+        if _ends_in_sigmoid(model):
+            origin = replace(origin, link="sigmoid")
+        return replace(self, probabilities=_binary(z) and between, seen=_seen(z, between, origin, said(outputs)))
 
     def classes_of(self, outputs: Any) -> int:
         """The channels; two of one channel."""
@@ -211,8 +220,8 @@ class SegmentationAdapter(Adapter):
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
         """The last maps of the backbone, of which the head makes logits; the deepest where no head is named."""
-        head = next((i for i, run in enumerate(runs) if run.name.startswith(HEADS)), 0)
-        return [choose(runs[:head], decoders=True) if head else choose(runs)]
+        head = next((i for i, run in enumerate(runs) if run.leads and run.name.startswith(HEADS)), 0)
+        return [choose(runs, decoders=True, end=head) if head else choose(runs)]
 
     def _limit(self, c: int) -> str:
         name, limit = ("p", "1/2") if self.probabilities else ("z", "0")
@@ -254,9 +263,16 @@ class SegmentationAdapter(Adapter):
         return mask
 
 
-def _check_channels(z: Tensor, image: Sequence[int]) -> None:
-    """ModelError where the classes come last: the first two axes, and not the last two, are the image at a stride."""
-    b, p, q, r = z.shape
+def _check_axes(z: Tensor, mask: Sequence[int]) -> None:
+    """ModelError where the first axis is not the images', or where the classes come last: the first two axes, and not
+    the last two, are the image at a stride.
+    """
+    (b, p, q, r), (n, *image) = z.shape, mask
+    if b != n:
+        raise ModelError(
+            f"the model returned ({b}, {p}, {q}, {r}) for {n} image{'s' * (n != 1)}: its first axis is not that of the "
+            "images, and this adapter reads [b,k,h,w]"
+        )
 
     def strided(h: int, w: int) -> bool:
         return h > 1 and image[0] % h == 0 and image[1] % w == 0 and image[0] // h == image[1] // w
@@ -268,16 +284,21 @@ def _check_channels(z: Tensor, image: Sequence[int]) -> None:
         )
 
 
-def _seen(z: Tensor, between: bool, sigmoid: bool, outputs: Any) -> tuple[str, ...]:
+def _seen(z: Tensor, between: bool, origin: Origin, outputs: Any) -> tuple[str, ...]:
     """What is to be said of logits that are none, and of several outputs."""
     seen, ones = [], torch.ones_like(z[:, 0])
     logits = "explained as they are, where a logit would not saturate; return the logits, without"
     if not _binary(z) and between and torch.allclose(z.sum(1), ones, atol=1e-3):
         seen.append(f"the model's outputs lie in [0,1] and are {logits} the softmax")
-    elif not _binary(z) and between and (sigmoid or (float(z.min()) < 0.1 and float(z.max()) > 0.9)):
+    elif not _binary(z) and between and (origin.link == "sigmoid" or (float(z.min()) < 0.1 and float(z.max()) > 0.9)):
         seen.append(f"the model's outputs lie in [0,1] and are {logits} the sigmoid")
     elif not _binary(z) and bool((z <= 0).all()) and torch.allclose(z.exp().sum(1), ones, atol=1e-3):
         seen.append(f"the model's outputs are log-probabilities, {logits} the log_softmax")
+    elif origin.made and not (_binary(z) and between):
+        seen.append(
+            f"the model's outputs are made of a {origin.made} and are no logits; they are explained as they are. A "
+            "model that returns its logits is explained by them"
+        )
     maps = _maps(outputs)
     chosen = _chosen(maps)
     if len(maps) > 1 and chosen not in NAMES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
 from camport.adapters.beside_text import IMAGE, TEXT
-from camport.adapters.class_outputs import Reading, chosen_name, named
+from camport.adapters.class_outputs import NAMES as CLASSES
+from camport.adapters.class_outputs import Reading
+from camport.adapters.named_outputs import chosen_name, named
 from camport.adapters.reading import a_row_each, described, numbers
 from camport.core.adapter import Adapter
 from camport.errors import InputError, ModelError
@@ -166,6 +169,7 @@ def _reading(outputs: Any, images: int | None, chosen: str | int | None) -> Read
         lambda name: images is None or rows[name].shape[0] == images,
         lambda name: bool(IMAGE.search(name.lower())),
         lambda name: not TEXT.search(name.lower()),
+        lambda name: not any(re.fullmatch(pattern, name.rpartition(".")[2].lower()) for pattern in CLASSES[:3]),
     ]
     for speaks in evidence:
         left = [name for name in left if speaks(name)] or left

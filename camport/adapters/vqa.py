@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
 from camport.adapters.asking import EMPTY, answers_to, named_answer, parts_from, patches_behind_text, question_of
-from camport.adapters.class_outputs import Reading, answered, doubts
+from camport.adapters.class_outputs import Reading, answered, choice, doubts
 from camport.adapters.classification import ClassificationAdapter, Score, check_row_each
 from camport.adapters.reading import one_hot
 from camport.core.adapter import Adapter
@@ -103,10 +103,12 @@ class VqaAdapter(Adapter):
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """InputError for an answer that the model cannot give."""
         k = self._rows(outputs, target).shape[1]
+        read = self.reading or (outputs.reading if isinstance(outputs, Answer) else None)
+        other = choice(read) if read else ""
         for name in self.inputs[1:]:
             largest = int(target[name].max())
             if largest >= k:
-                raise InputError(f"{name} {largest} is out of range: the model has {k} answers (0..{k - 1})")
+                raise InputError(f"{name} {largest} is out of range: the model has {k} answers (0..{k - 1}){other}")
         if not self.contrast:
             return
         if k < 2:

@@ -53,7 +53,7 @@ def words_of(pieces: Sequence[str]) -> list[Word]:
     open_word = False
     for i, piece in enumerate(pieces):
         byte = BYTE.fullmatch(piece)
-        if byte and int(byte[1], 16) <= 0x20:  # a blank or a line break
+        if (byte and int(byte[1], 16) <= 0x20) or (rule.byte_letters and _blank(piece)):
             open_word = False
             continue
         if _special(piece):
@@ -88,6 +88,8 @@ class _Rule:
             return False
         if not self.marked or piece.startswith(BEGINS):
             return True
+        if self.byte_letters and any(_BYTE_OF.get(letter, 0) >= 0x80 for letter in piece):
+            return False  # a part of a letter
         inside = INNER.fullmatch(piece) and not (behind.startswith(BEGINS) or _special(behind) or _punctuation(behind))
         return _punctuation(piece) and not inside
 
@@ -203,6 +205,11 @@ def explain_words(bound: Bound, image: Tensor, caption: Any = None, *, pieces: S
 def _special(piece: str) -> bool:
     """Whether it is no text: a start, an end, a padding."""
     return bool(SPECIAL.fullmatch(piece)) and not (BYTE.fullmatch(piece) or UNKNOWN.fullmatch(piece))
+
+
+def _blank(piece: str) -> bool:
+    """Whether GPT-2's letters are blanks and line breaks alone."""
+    return all(_BYTE_OF.get(letter, 0x21) <= 0x20 for letter in piece)
 
 
 def _punctuation(text: str) -> bool:

@@ -5,7 +5,7 @@ Modules alone do not tell: a level of a pyramid may be scaled, pooled or turned 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,23 @@ class Dataflow(TorchFunctionMode):
             found = self._numbers[tensor] = len(self.values)
             self.values.append(Value(tuple(tensor.shape)))
         return int(found)
+
+    def unmoved(self, number: int, moves: Collection[str]) -> int:
+        """The tensor of which one is another layout or a part, by functions called `moves`."""
+        while self.values[number].op in moves and self.values[number].sources:
+            number = self.values[number].sources[0]
+        return number
+
+    def behind(self, number: int) -> set[int]:
+        """Numbers of all that a tensor is made of."""
+        found: set[int] = set()
+        left = list(self.values[number].sources)
+        while left:
+            source = left.pop()
+            if source not in found:
+                found.add(source)
+                left += self.values[source].sources
+        return found
 
     def note(self, op: str, taken: Iterable[Any], made: Iterable[Any]) -> None:
         """`made` are made of `taken`, where each of them may be no tensor."""

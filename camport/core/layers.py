@@ -113,28 +113,30 @@ def _shown(value: Any) -> str:
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
-def choose(runs: Sequence[Run], *, decoders: bool = False) -> LayerName:
+def choose(runs: Sequence[Run], *, decoders: bool = False, end: int | None = None) -> LayerName:
     """The layer a person would take: the last feature maps before pooling, or for token models the normalisation
     before the last attention, since behind it the patch tokens of a class-token head have no gradient.
 
     Of the runs that fit (`Run.fits`); not a branch of a sum where maps of the same stage carry the whole image; and
     where the output is a map itself, the deepest features (`Run.dense`, as Seg-Grad-CAM 2002.11434, section 3), unless
-    `decoders` lets those behind them count as well. Where no run that moves leads to the score, one that moves.
+    `decoders` lets those behind them count as well. Where no run that moves leads to the score, one that moves. Of the
+    runs before `end` alone, where it is given.
 
     Raises LayerError where no module puts out such maps over the image.
     """
-    for i, run in enumerate(runs):
+    first = runs[:end]
+    for i, run in enumerate(first):
         if run.preferred:
             return _named(runs, i)
-    shown = [decoders or not run.dense for run in runs]
+    shown = [decoders or not run.dense for run in first]
     for qualifies in (
-        [run.fits and may for run, may in zip(runs, shown, strict=True)],
-        [run.moves and run.lies and may for run, may in zip(runs, shown, strict=True)],
+        [run.fits and may for run, may in zip(first, shown, strict=True)],
+        [run.moves and run.lies and may for run, may in zip(first, shown, strict=True)],
     ):
-        found = _last(runs, qualifies)
+        found = _last(first, qualifies)
         if found is not None:
-            return _named(runs, found)
-    raise LayerError(_nothing(runs))
+            return _named(runs, found)  # which of the layer's runs it is, all tell
+    raise LayerError(_nothing(first))
 
 
 def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:

@@ -112,6 +112,7 @@ def test_the_command_line(tmp_path, capsys):
             InputError,
             r"'im_scale' is \[\?, 2\], and the value given has shape \[3\]",
         ),
+        ({"inputs": {"im_scale": 1}}, InputError, r"'im_scale' is \[\?, 2\], and the value given has shape \[\]"),
         ({"inputs": {"im_scale": "one"}}, InputError, "'one' is no array of numbers"),
         ({"image": "im_scale", "inputs": {"im_scale": 1}}, InputError, "'im_scale' is the images' input"),
         ({"image": "data"}, InputError, r"takes 2 inputs \(im_scale, data\), 1 were given.*--input im_scale=1,1"),

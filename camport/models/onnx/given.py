@@ -83,7 +83,7 @@ def _value(file: OnnxFile, port: Port, given: Any) -> Tensor:
     rank = len(port.sizes)
     if value.dim() == rank - 1:
         value = value[None]
-    elif rank and (value.numel() == 1 or (value.dim() == 1 and value.numel() == _count(port))):
+    elif rank and value.numel() == _count(port) and (value.dim() <= 1 or value.numel() == 1):
         value = value.reshape([1, *(n or 1 for n in port.sizes[1:])])
     if value.dim() != rank or any(n not in (None, m) for n, m in zip(port.sizes[1:], value.shape[1:], strict=True)):
         raise InputError(f"{where}, and the value given has shape {list(array.shape)}")
