@@ -1,7 +1,8 @@
 """Detectors and classifiers of YOLO packages that the user installed himself, loaded by those packages' own code.
 
 Nothing of theirs is imported here: the SPEC names the package, and it is asked for by that name. Their checkpoints hold
-whole Python objects, and loading one runs whatever code it names.
+whole Python objects, and loading one runs whatever code it names. What their .yaml files say of a network is
+evaluated as Python by these packages: a file that is not their own is trusted as a checkpoint is.
 """
 
 import importlib
@@ -33,7 +34,8 @@ def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded
 
     Raises:
         MissingDependencyError: the package is not installed.
-        InputError: a checkpoint with Python objects that nobody vouched for.
+        InputError: a checkpoint with Python objects, or a description of a network from elsewhere than the package,
+            that nobody vouched for.
         ModelError: no such file, or the package cannot load it.
     """
     if importlib.util.find_spec(package) is None:
@@ -41,7 +43,9 @@ def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded
     file = Path(name)
     if file.suffix == ".pt":
         _check(file, trusted)
-    elif file.suffix != ".yaml":
+    elif file.suffix == ".yaml":
+        _check_description(name, trusted)
+    else:
         raise InputError(f"{package}:{name} is no checkpoint (.pt) and no network (.yaml)")
     try:
         found = _ultralytics(name) if package == "ultralytics" else _yolov5(file)
@@ -91,6 +95,20 @@ def _check(file: Path, trusted: bool) -> None:
         raise InputError(
             f"checkpoint {file} holds Python objects, and loading it may run any code: if it is your own or you trust "
             "its source, say --trust-checkpoint (load_model(..., trust_checkpoint=True))"
+        )
+
+
+def _check_description(name: str, trusted: bool) -> None:
+    """The package's own description is asked for by its bare name, where no file of the working directory hides it.
+
+    `yolov8n.yaml` is looked up as `yolov8.yaml` too, without the letter of its scale.
+    """
+    names = {name, *(name[:i] + name[i + 1 :] for i in range(len(name)))}
+    own = Path(name).name == name and not any(Path(known).exists() for known in names if known.endswith(".yaml"))
+    if not (own or trusted):
+        raise InputError(
+            f"{name} is evaluated as Python code where it is read: if it is your own or you trust its source, say "
+            "--trust-checkpoint (load_model(..., trust_checkpoint=True))"
         )
 
 

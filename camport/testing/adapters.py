@@ -128,7 +128,9 @@ def refuses_nonsense(scored: Scored) -> None:
         except InputError:
             continue
         except Exception as error:
-            scored.judge.fail(f"prepare({shown}) raised {type(error).__name__}: {error}; raise camport.InputError")
+            scored.judge.fail(
+                f"prepare({shown}) raised {type(error).__name__}: {error}; raise camport.errors.InputError"
+            )
         scored.judge.fail(f"prepare took {shown} for a target; refuse it with InputError")
 
 

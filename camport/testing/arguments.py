@@ -75,7 +75,8 @@ def _refused(case: Case, what: str, value: Any, attempt: Callable[[], Any], fini
         return
     except Exception as error:
         case.judge.fail(
-            f"{what} = {shown} raises {type(error).__name__}: {error}; refuse it with camport.InputError or MethodError"
+            f"{what} = {shown} raises {type(error).__name__}: {error}; "
+            "refuse it with camport.errors.InputError or MethodError"
         )
     if finite and bool(found.raw.isfinite().all()) and bool(found.score.isfinite().all()):
         return  # neither score nor map depends on that weight

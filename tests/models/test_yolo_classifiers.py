@@ -1,6 +1,7 @@
 """Classifiers of YOLO packages: told from detectors by their last layer, prepared as those packages predict."""
 
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 import camport
+from camport.errors import InputError
 from camport.models import load_model
 from camport.runtime import Preprocess
 from tests.nets import seeded
@@ -114,3 +116,23 @@ def test_it_is_explained_by_its_logit(package, pair):
     y = z.amax(1)
     assert torch.allclose(explanation.score.double(), y, rtol=1e-6)
     assert torch.allclose(explanation.gradients[0], torch.autograd.grad(y.sum(), a)[0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("yolov8n.yaml", "yolov8n.yaml"),
+        ("yolov8n.yaml", "yolov8.yaml"),
+        ("of/net.yaml", None),
+        ("http://a/n.yaml", None),
+    ],
+)
+def test_a_description_is_code(package, name, there):
+    """The packages evaluate what a .yaml file says; only the package's own is read unasked."""
+    package.network = seeded(Network(Classify(3, pair=True)))
+    assert load_model("ultralytics:yolov8n.yaml").labels == ("car", "bus", "tram")
+    if there:
+        Path(there).write_text("activation: print('ran')", encoding="utf-8")
+    with pytest.raises(InputError, match=f"{name} is evaluated as Python code .* --trust-checkpoint"):
+        load_model(f"ultralytics:{name}")
+    assert load_model(f"ultralytics:{name}", trust_checkpoint=True).labels == ("car", "bus", "tram")

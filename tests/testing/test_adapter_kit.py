@@ -140,7 +140,7 @@ BROKEN = {
     "falls over": (
         {"prepare": lambda s, t, x: {"target": torch.zeros(len(x)).long() + (0 if t is None else t)}},
         "refuses_nonsense",
-        "raised TypeError.*raise camport.InputError",
+        "raised TypeError.*raise camport.errors.InputError",
     ),
     "global random": (
         {"sample": lambda s, o, b, g: {"target": torch.randint(1000, (b,)) % 5}},
