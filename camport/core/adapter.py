@@ -170,7 +170,10 @@ class Adapter(Checked, ABC):
 
 
 def _local(value: Any) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # NumPy has no bfloat16
 
 
 def _drawn(field: Field, size: Sequence[int], batch: int, generator: torch.Generator) -> Tensor:

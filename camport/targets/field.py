@@ -83,9 +83,12 @@ class Field:
             raise InputError(
                 f"{self.name} has shape {array.shape}; give {self._shown()}, or one for each of {count} images"
             )
-        array = np.broadcast_to(array, (count, *shape)).astype(dtype)
+        if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+            raise InputError(f"{self.name} {array.max()} is out of range; the largest is {np.iinfo(np.int64).max}")
+        with np.errstate(over="ignore"):
+            array = np.broadcast_to(array, (count, *shape)).astype(dtype)
         if dtype is np.float32 and not np.isfinite(array).all():
-            raise InputError(f"{self.name} has values that are NaN or infinite; give finite numbers")
+            raise InputError(f"{self.name} has values that are NaN or infinite in float32; give finite numbers")
         if self.least is not None and array.size and array.min() < self.least:
             raise InputError(f"{self.name} {array.min()} is out of range; the least is {self.least:g}")
         return array

@@ -41,11 +41,27 @@ def test_rows(field, value, rows):
         (PART, 0.5, "give whole numbers"),
         (PART, True, "give whole numbers"),
         (PART, [1, 2, 3], "one for each of 2 images"),
+        (PART, np.uint64(2**64 - 1), "part 18446744073709551615 is out of range"),  # and not -1
+        (NUMBER, 1e60, "NaN or infinite in float32"),
     ],
 )
 def test_what_does_not_fit_is_said(field, value, says):
     with pytest.raises(InputError, match=says):
         field.rows(value, 2)
+
+
+def test_a_target_in_bfloat16_is_read():
+    class Mean(camport.Adapter):
+        name, title, fields = "mean", "Mean", (NUMBER,)
+
+        def check(self, outputs, target):
+            pass
+
+        def score(self, outputs, target):
+            return outputs.mean(1) * target["level"]
+
+    given = torch.tensor(2.5, dtype=torch.bfloat16)
+    assert Mean().prepare(given, torch.zeros(2, 3, 4, 4))["level"].tolist() == [2.5, 2.5]
 
 
 def test_a_target_by_name_and_by_value():
