@@ -9,7 +9,7 @@ from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
 from camport.cli.listings import table as print_table
 from camport.cli.loading import load
-from camport.cli.options import Adapter, Chunk, Device, Labels, Layer, Model, Preprocessing, Trust, Weights
+from camport.cli.options import Adapter, Chunk, Device, Inputs, Labels, Layer, Model, Preprocessing, Trust, Weights
 from camport.cli.printing import say
 from camport.cli.working import counting
 from camport.errors import InputError, MissingDependencyError, OutputError, silenced
@@ -59,6 +59,7 @@ def evaluate(
     preprocess: Preprocessing = None,
     device: Device = "cpu",
     trust_checkpoint: Trust = False,
+    inputs: Inputs = None,
     chunk: Chunk = None,
 ) -> None:
     """Measure methods by metrics on a model and images; started again, it goes on where it was."""
@@ -66,11 +67,11 @@ def evaluate(
         raise OutputError(f"{output} is a file; name a folder")
     if not output.resolve().parent.is_dir():
         raise OutputError(f"the directory {output.resolve().parent} does not exist; make it first")
-    keep_inputs([output / name for name in (RECORD, *WRITTEN)], [data, weights, labels], model=model)
+    keep_inputs([output / name for name in (RECORD, *WRITTEN)], [data, weights, labels, *(inputs or [])], model=model)
     for package in ("scipy", "pyarrow", "matplotlib"):
         _need(package)
     keep_freed_memory()
-    loaded = load(model, weights, labels, preprocess, trust_checkpoint)
+    loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
     import torch
 
     import camport
@@ -91,7 +92,8 @@ def evaluate(
         loaded.preprocess,
         loaded.labels,
         task == "detection",
-        {"model": model, "weights": weights or "its own", "layer": where or "chosen", "adapter": task},
+        {"model": model, "weights": weights or "its own", "layer": where or "chosen", "adapter": task}
+        | ({"inputs": inputs} if inputs else {}),  # which a record that is gone on with has to be of
     )
     size = loaded.preprocess.size
     side = {} if size is None else {"size": size[0]}

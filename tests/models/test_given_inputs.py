@@ -129,3 +129,18 @@ def test_without_values_the_message_offers_them(tmp_path):
         load_onnx(two(tmp_path / "two.onnx")).model(torch.zeros(1, 3, 12, 16))
     with pytest.raises(CamportError, match="'demo:digits' is none"):
         load_model("demo:digits", inputs={"im_scale": 1})
+
+
+def test_a_model_of_two_inputs_is_evaluated(tmp_path, capsys):
+    path, folder = str(two(tmp_path / "two.onnx")), tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(np.uint8(np.arange(24 * 32 * 3).reshape(24, 32, 3) % 251)).save(folder / "p.png")
+    command = ["evaluate", "-m", path, "--data", str(folder), "--layer", "relu", "--method", "gradcam"]
+    command += ["--metric", "sparsity", "-o"]
+    assert main([*command, str(tmp_path / "none")]) == 2
+    assert "--input im_scale=1,1" in capsys.readouterr().err
+    command += [str(tmp_path / "found"), "--input"]
+    assert main([*command, "im_scale=2,-3"]) == 0
+    assert (tmp_path / "found" / "table.csv").is_file()
+    assert main([*command, "im_scale=2,-4"]) == 2  # another model than the record's
+    assert "inputs" in capsys.readouterr().err
