@@ -60,7 +60,8 @@ def _run(arguments: list[str] | None, stop: Stop) -> int:
         if status == 130:  # what typer makes of a KeyboardInterrupt
             return _stopped(stop)
     except CamportError as error:
-        return _failed(_short_of_memory(error) if out_of_memory(error) else str(error), error)
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        return _failed((_short_of_memory(error) if out_of_memory(error) else str(error)) + notes, error)
     except typer.Exit as ended:
         return ended.exit_code
     except typer.TyperException as error:

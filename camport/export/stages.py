@@ -15,6 +15,9 @@ from pathlib import Path
 
 from torch.fx import GraphModule
 
+NOTE = "stage of the export: "
+"""Begins the note that an error has of where it was raised."""
+
 _here = threading.local()
 
 
@@ -93,12 +96,16 @@ def stages() -> Stages:
 
 @contextmanager
 def stage(name: str) -> Iterator[dict[str, int]]:
-    """A stage; what it did is put into the dictionary."""
+    """A stage; what it did is put into the dictionary. An error that leaves it has a note of the innermost stage."""
     counts: dict[str, int] = {}
     started = time.perf_counter()
     failed = True
     try:
         yield counts
         failed = False
+    except Exception as error:
+        if not any(note.startswith(NOTE) for note in getattr(error, "__notes__", ())):
+            error.add_note(NOTE + name)
+        raise
     finally:
         stages().append(Stage(name, time.perf_counter() - started, counts, failed))

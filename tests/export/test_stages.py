@@ -39,8 +39,9 @@ def test_the_stage_that_failed_is_the_last(monkeypatch, tmp_path):
         raise RuntimeError("no")
 
     monkeypatch.setattr("camport.export.lower.AFTER", (broken,))
-    with recorded() as stages, pytest.raises(ExportError, match="graph pass broken failed: no"):
+    with recorded() as stages, pytest.raises(ExportError, match="graph pass broken failed: no") as raised:
         to_onnx(bound(), tmp_path / "x.onnx", images(2).float())
+    assert raised.value.__notes__ == ["stage of the export: passes behind the rules"]
     assert [stage.name for stage in stages] == ALWAYS
     assert [stage.failed for stage in stages] == [False, False, False, True]
     assert str(stages[-1]).endswith("passes behind the rules (failed)")
@@ -56,6 +57,17 @@ def test_the_command_prints_them_and_writes_the_graphs(tmp_path, capsys):
     assert written[0].startswith("001-")
     assert len(written) >= 10
     assert "def forward(" in (folder / written[-1]).read_text()
+
+
+def test_the_command_names_the_stage_that_failed(monkeypatch, tmp_path, capsys):
+    def broken(graph):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("camport.export.lower.AFTER", (broken,))
+    assert main(["export", "-m", "demo:gap-pool", "-o", str(tmp_path / "x.onnx")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "graph pass broken failed: no" in line
+    assert line.endswith("(stage of the export: passes behind the rules)")
 
 
 def test_a_pass_is_counted():
