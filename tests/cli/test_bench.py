@@ -106,7 +106,7 @@ def test_weights_are_not_downloaded(camport, measured):
         (("-m", "demo:cnn", "--weights", "w.pt"), "--weights is for one network"),
         (("--device", "tpu"), "--device tpu: camport bench measures on cpu and cuda"),
         (("--storage", "no/where"), "no does not exist; make it first"),
-        (("-o", "no/where.md"), "no does not exist; make it first"),
+        (("-o", "no/where.md"), "no does not exist; make the directory first"),
     ],
 )
 def test_what_goes_wrong_is_one_line(refused, options, reason):
