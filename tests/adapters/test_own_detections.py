@@ -44,6 +44,7 @@ def picture() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", mostly_rare(ONE_STAGE, set(ONE_STAGE) - {"ssd300_vgg16"}))
+@pytest.mark.everything
 def test_detections_at_the_border_are_matched_to_themselves(name):
     """torchvision clips what it reports; a candidate reaches beyond the image, by several times its size at that."""
     model, images = made(name, **ONE_STAGE[name]), picture()

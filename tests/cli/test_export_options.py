@@ -45,6 +45,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> dict:
     return given
 
 
+@pytest.mark.everything
 def test_a_quiet_detector_is_exported_with_its_thresholds(camport, photos, tmp_path) -> None:
     thresholds = ("--confidence", 0.001, "--iou", 0.3, "--most", 3)
     done = camport(

@@ -80,8 +80,8 @@ def test_explain(camport, name, arguments, said, maps):
         *rare(
             ("captioner", (), ("--caption", "a four left of a seven")),
             ("captioner", ("--target", "seven"), ("--caption", "a four left of a seven", "--target", "seven")),
+            ("answerer", ("--question", "how many sevens?"), ("--question", "how many sevens?")),
         ),
-        ("answerer", ("--question", "how many sevens?"), ("--question", "how many sevens?")),
         ("segmenter", ("--target", "seven"), ("--target", "seven")),
         ("segmenter", SEVEN, SEVEN),
     ],

@@ -129,6 +129,7 @@ def test_the_file_gives_the_same_maps(exported, loaded):
     np.testing.assert_allclose(result.score, eager.score.numpy(), rtol=1e-5)
 
 
+@pytest.mark.everything
 def test_the_commands_take_the_spec(exported, tmp_path, capsys):
     file = carried.carried(SOURCES["chelsea"].file)
     assert main(["run", str(exported), str(file), "--target", "Egyptian cat", "-o", str(tmp_path / "run.npz")]) == 0

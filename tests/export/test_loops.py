@@ -120,6 +120,7 @@ def test_onnx(tmp_path: Path, method: type[Explainer], chunk: int) -> None:
         *rare((to_pt2, ByMask), (to_pt2, ByTail), (to_torchscript, ByNoise), (to_torchscript, ByTail)),
     ],
 )
+@pytest.mark.everything
 def test_formats_of_pytorch(tmp_path: Path, write: object, method: type[Explainer]) -> None:
     bound = camport.bind(network(), method(), "3" if method.needs_layer else None, chunk=3)
     report = write(bound, tmp_path / ("loop.pt2" if write is to_pt2 else "loop.pt"), IMAGES)

@@ -132,6 +132,7 @@ def test_a_detectors_image_is_run_once(detector_files):
     assert not expanded
 
 
+@pytest.mark.everything
 def test_a_file_explains_what_it_detects_in_one_run(finding_file):
     folder, bound, found = finding_file
     explainer = load(folder / "found.onnx")
@@ -249,6 +250,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("network", ["segmenter", *rare("captioner")])
+@pytest.mark.everything
 def test_other_tasks(network, tmp_path):
     """All words of a caption, and several regions, of one image that is looked at once."""
     loaded = load_model(f"demo:{network}")

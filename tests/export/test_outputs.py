@@ -69,6 +69,7 @@ def test_prediction_alone_has_no_gradient(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fresh_process")
+@pytest.mark.everything
 def test_order_is_the_users(tmp_path: Path) -> None:
     report = to_pt2(bound(), tmp_path / "a.pt2", IMAGES, outputs=("heatmap", "score"))
     extra = {"camport.outputs": ""}

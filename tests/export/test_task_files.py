@@ -43,6 +43,7 @@ def segformer(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["predicted", "weights", "both"])
+@pytest.mark.everything
 def test_a_coarse_segmentation_explains_the_region_that_pytorch_explains(segformer, kind):
     bound, x, explainer = segformer
     mask = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(4))

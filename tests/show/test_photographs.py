@@ -32,6 +32,7 @@ def test_a_picture_is_what_the_network_saw(loaded):
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 39, 200, 239)
 
 
+@pytest.mark.everything
 def test_cells_are_the_maps_of_their_class(loaded, monkeypatch):
     """Every cell of the figure is read, and the cats' contrast is the map of the difference of their logits."""
     shown = {}

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.testing.test_example_plugin import fresh, install
@@ -31,6 +32,7 @@ def test_its_own_tests_pass(monkeypatch):
         test()
 
 
+@pytest.mark.everything
 def test_its_adapter_is_used_by_name(tmp_path):
     """The red keypoint's map is at the one red pixel, the green one's at the green pixel."""
     install(EXAMPLE, tmp_path)

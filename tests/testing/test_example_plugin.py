@@ -79,6 +79,7 @@ def test_the_listings_tell_of_both(site):
     assert "CAMPORT_DISABLE_PLUGINS=camport_broken" in warning
 
 
+@pytest.mark.everything
 def test_the_kill_switch_of_the_environment(site):
     shown = fresh(site, "sys.exit(main(['methods']))", CAMPORT_DISABLE_PLUGINS="1")
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -257,6 +257,7 @@ def refused_and_explained_in_a_worker():
     torch.testing.assert_close(next(iter(loader))[0], right, rtol=0, atol=1e-6)
 
 
+@pytest.mark.everything
 def test_a_worker_refuses_a_model_that_is_trained_and_explains_a_frozen_one():
     """In a process of its own: autograd's engine runs in no fork of one in which its threads have been started."""
     call = f"from {__name__} import refused_and_explained_in_a_worker as run; run()"
