@@ -44,6 +44,7 @@ class Evaluation:
         grids: how these lie on the image.
         runs_seen: how often each layer's module ran.
         passed: whether it has run.
+        has_graph: whether the graph from the layers to the score is recorded, and not used up.
         derived: the gradients at the layers, once they are known.
     """
 
@@ -64,7 +65,7 @@ class Evaluation:
         self.readings = readings or Readings()
         self.images, self.given = images, dict(given)
         self.records, self.validate, self.lists = records, validate, lists
-        self.passed, self.runs_seen = False, dict[str, int]()
+        self.passed, self.has_graph, self.runs_seen = False, records, dict[str, int]()
         self.outputs: Any = None
         self.target: dict[str, Tensor] = {}
         self.native: list[Tensor] = []
@@ -145,17 +146,12 @@ class Evaluation:
         activation = activation.detach()
         return activation.expand(self.each_row.shape[0], *activation.shape[1:]) if shared else activation
 
-    @property
-    def has_graph(self) -> bool:
-        """Whether the graph from the layers to the score is there, and not used up."""
-        return self.records and self.derived is None
-
     def gradients(self) -> list[Tensor]:
         """d y^c / d what each layer put out; the graph is used up."""
         self.run()
         if self.derived is None:
             derive = differentiate_rows if self.shared else differentiate
-            self.derived = derive(self.y, self.native, self.layer_names())
+            self.derived, self.has_graph = derive(self.y, self.native, self.layer_names()), False
         return self.derived
 
     def layer_names(self) -> list[str]:

@@ -242,6 +242,21 @@ def test_a_probe_elsewhere_keeps_model_and_target():
     assert p.at(layers=["features.0"]).activations[0].shape[0] == 2
 
 
+def test_products_at_several_layers_come_from_one_forward_pass():
+    passes = []
+
+    class Counted(Net):
+        def forward(self, x):
+            passes.append(len(x))
+            return super().forward(x)
+
+    bound = camport.bind(seeded(Counted()), "shapleycam", layer=["features.0", "features.3"])
+    bound(images(1), 1)
+    passes.clear()
+    bound(images(1), 1)
+    assert passes == [1]
+
+
 def test_hessian_product_is_the_derivative_of_the_gradient():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 2)).double()
