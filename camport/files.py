@@ -30,6 +30,14 @@ def place_of(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
+def check_folder(folder: Path) -> None:
+    """OutputError where files cannot be written into a folder that is there or is made, but not its parents."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; name a folder")
+    if not folder.resolve().parent.is_dir():
+        raise OutputError(f"the directory {folder.resolve().parent} does not exist; make it first")
+
+
 def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] | None = None) -> Path:
     """Says before any work is done whether a file can be written there.
 

@@ -210,7 +210,7 @@ def _read(name: str, z: Tensor, tensors: Mapping[str, Tensor], lineage: Lineage)
         raise ModelError(
             f"the model's outputs {tuple(tensor.shape)} are in the order of their values ({origin.maker}): which class "
             "a column has is another one for each image. Explain a model that returns its scores in the order of the "
-            "classes, or a function of the outputs, camport.explain(..., target=lambda outputs: ...)"
+            "classes, or a function of the outputs (FunctionAdapter)"
         )
     found = origin.logits is not None and origin.logits.shape == tensor.shape
     link = origin.link if found else _looks_like(z, origin)

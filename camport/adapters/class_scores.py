@@ -6,17 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from camport.adapters.reading import one_hot
 from camport.core.ruled_out import weighed
 
 
 def logarithm(p: Tensor) -> Tensor:
     """log p, finite where p is 0."""
     return p.clamp_min(torch.finfo(p.dtype).tiny).log()
-
-
-def one_hot(classes: Tensor, like: Tensor) -> Tensor:
-    """[b,k] of classes [b], in the type of `like` [b,k]."""
-    return (torch.arange(like.shape[1], device=like.device)[None] == classes[:, None]).to(like.dtype)
 
 
 def similar(z: Float[Tensor, "b k"], classes: Tensor, nearest: int | None) -> Tensor:

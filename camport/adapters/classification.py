@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
 from camport.adapters.class_outputs import Reading, answered, choice, doubts, reading, shown
-from camport.adapters.class_scores import logarithm, one_hot, similar
+from camport.adapters.class_scores import logarithm, similar
 from camport.adapters.detection_candidates import inverse_sigmoid
 from camport.adapters.lineage import Lineage
 from camport.adapters.named_outputs import named
+from camport.adapters.reading import one_hot
 from camport.core.adapter import Adapter
 from camport.core.grid import Grid, find_grid
 from camport.core.heatmap import Size

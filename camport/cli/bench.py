@@ -10,8 +10,8 @@ import typer
 from camport.cli.listings import table as print_table
 from camport.cli.printing import say
 from camport.cli.working import counting, working
-from camport.errors import CamportError, InputError, MissingDependencyError, OutputError
-from camport.files import check_writable, write_text
+from camport.errors import CamportError, InputError, MissingDependencyError
+from camport.files import check_folder, check_writable, write_text
 
 if TYPE_CHECKING:
     from camport.bench import Network, Plan
@@ -72,10 +72,7 @@ def bench(
     """Measure what explanations cost as ratios to the bare forward pass, keep the run and compare it."""
     if output:
         check_writable(output)
-    if storage.exists() and not storage.is_dir():
-        raise OutputError(f"{storage} is a file; name a folder")
-    if not storage.resolve().parent.is_dir():
-        raise OutputError(f"the directory {storage.resolve().parent} does not exist; make it first")
+    check_folder(storage)
     if weights and len(model or MODELS) != 1:
         raise InputError("--weights is for one network; give one --model")
     if device not in ("cpu", "cuda"):

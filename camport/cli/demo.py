@@ -10,7 +10,8 @@ from rich.table import Table
 
 from camport.cli.printing import say
 from camport.cli.working import stepping
-from camport.errors import MissingDependencyError, OutputError
+from camport.errors import MissingDependencyError
+from camport.files import check_folder
 
 
 def demo(
@@ -20,10 +21,7 @@ def demo(
 ) -> None:
     """Explain photographs and bundled scenes in PyTorch, export the explainer, run it without PyTorch, and compare."""
     started = time.perf_counter()
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output} is a file; name a folder")
-    if not output.resolve().parent.is_dir():
-        raise OutputError(f"the directory {output.resolve().parent} does not exist; make it first")
+    check_folder(output)
     try:
         import onnxruntime  # noqa: F401 - asked for before the work starts
 

@@ -13,7 +13,7 @@ from PIL.Image import Image
 
 from camport.cli.figure import family_of
 from camport.cli.printing import say
-from camport.cli.shown import bounded
+from camport.cli.shown import at_layers, bounded
 from camport.errors import InputError, UnknownNameError
 from camport.runtime import Explainer, Placement, class_index, confident, detections
 from camport.view import Box, Cell, grid, overlay, pictured, save_arrays, save_image
@@ -160,7 +160,7 @@ def explain(
             explanation = _of_class(explanation, label, target, loaded.labels)
         found.append(shown(explanation, placement))
         numbers.append({**explanation.numbers(), **{k: v.cpu().numpy() for k, v in explanation.figures.items()}})
-    where = f" at {', '.join(bound.layers)}" if bound.layers else ""
+    where = at_layers(bound.layers)
     title = f"{bound.explainer.title}: why is it there?{where}"
     write(path, drawn, found, numbers, title, loaded.labels, colormap, alpha)
     for image, one in zip(images, found, strict=True):

@@ -12,7 +12,8 @@ from camport.cli.loading import load
 from camport.cli.options import Adapter, Chunk, Device, Inputs, Labels, Layer, Model, Preprocessing, Trust, Weights
 from camport.cli.printing import say
 from camport.cli.working import counting
-from camport.errors import InputError, MissingDependencyError, OutputError, silenced
+from camport.errors import InputError, MissingDependencyError, silenced
+from camport.files import check_folder
 
 if TYPE_CHECKING:
     from camport.evaluation import Table
@@ -63,10 +64,7 @@ def evaluate(
     chunk: Chunk = None,
 ) -> None:
     """Measure methods by metrics on a model and images; started again, it goes on where it was."""
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output} is a file; name a folder")
-    if not output.resolve().parent.is_dir():
-        raise OutputError(f"the directory {output.resolve().parent} does not exist; make it first")
+    check_folder(output)
     keep_inputs([output / name for name in (RECORD, *WRITTEN)], [data, weights, labels, *(inputs or [])], model=model)
     for package in ("scipy", "pyarrow", "matplotlib"):
         _need(package)

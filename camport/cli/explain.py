@@ -29,7 +29,7 @@ from camport.cli.options import (
     Weights,
 )
 from camport.cli.printing import say
-from camport.cli.shown import bounded
+from camport.cli.shown import at_layers, bounded
 from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import class_index, open_image
@@ -132,7 +132,7 @@ def explain(
         say(f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to {list(found)[-1]}")
         say(f"wrote {path}")
         return
-    where = f" at {', '.join(bound.layers)}" if bound.layers else ""
+    where = at_layers(bound.layers)
     title = f"Feature maps of {model}" if "grid" in views else title
     shown, placements = [d[0] for d in drawn], [d[1] for d in drawn]
     figure.write(path, shown, placements, numbers, title + where, captions, colormap, alpha, views, family)

@@ -30,7 +30,7 @@ from camport.cli.options import (
 from camport.cli.printing import say
 from camport.cli.working import working
 from camport.errors import InputError, OutputError
-from camport.files import place_of
+from camport.files import check_folder, place_of
 from camport.runtime import Preprocess
 from camport.runtime.image_file import MAX_PIXELS
 from camport.view import check_writable
@@ -109,6 +109,8 @@ def export(
     The suffix of the output picks the format: .onnx, .pt2 (torch.export) or .pt (TorchScript).
     """
     path = check_writable(output, FORMATS)
+    if graphs is not None:
+        check_folder(graphs)
     written = [path, *(path.with_name(path.name + ending) for ending in (".data", ".report.json"))]
     sources = [*(images or []), *(calibration or []), weights, labels, *(inputs or [])]
     keep_inputs(written, sources, model=model)

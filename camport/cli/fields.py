@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from camport.cli.detections import parsed
 from camport.cli.edge_tasks import save_numbers
 from camport.cli.figure import family_of
 from camport.cli.printing import say
-from camport.cli.shown import bounded
+from camport.cli.shown import at_layers, bounded, scaled
 from camport.errors import InputError
 from camport.runtime import Explainer, Placement, class_index
 from camport.targets import Field
@@ -103,14 +103,13 @@ def explain(
         pixels, placement = loaded.preprocess.apply(picture)
         return pixels, placement, asked(texts, bound.adapter.fields, loaded.labels or None, picture, placement)
 
-    title = bound.explainer.title
     _write(
         path,
         images,
         pictures,
         prepared,
         answer,
-        lambda: _at(title, bound.layers),
+        lambda: bound.explainer.title + at_layers(bound.layers),
         bound.explainer.family,
         colormap,
         alpha,
@@ -160,7 +159,7 @@ def _write(
         picture, placement = bounded(original, placement)
         heatmap = pictured(placement.to_image(found["heatmap"][0]), family)
         text = ", ".join(part for part in (what.text, "" if score is None else f"score {score:.2f}") if part)
-        marks = [_scaled(mark, picture.width / original.width) for mark in what.marks]
+        marks = [scaled(mark, picture.width / original.width) for mark in what.marks]
         rows.append(
             [Cell(picture, "", marks), Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), text, marks)]
         )
@@ -173,12 +172,3 @@ def _write(
     for image, text in zip(images, said, strict=True):
         say(f"{image}: {text}")
     say(f"wrote {path}")
-
-
-def _at(title: str, layers: Sequence[str] | None) -> str:
-    return title + (f" at {', '.join(layers)}" if layers else "")
-
-
-def _scaled(box: Box, scale: float) -> Box:
-    left, top, right, bottom = (v * scale for v in box.xyxy)
-    return replace(box, xyxy=(left, top, right, bottom))

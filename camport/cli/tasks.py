@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from PIL.Image import Image
 from camport.cli.detections import parsed
 from camport.cli.edge_tasks import save_numbers
 from camport.cli.printing import say
-from camport.cli.shown import bounded
+from camport.cli.shown import at_layers, bounded, scaled
 from camport.errors import InputError
 from camport.runtime import Placement, class_index
 from camport.view import Box, Cell, grid, overlay, pictured, save_image, word_grid
@@ -65,23 +64,18 @@ def explain(
             asked, marks = _asked(task, target, box, question, *opened, loaded)
             scale = picture.width / opened[0].width
             cells, text, found = _one(bound, task, picture, pixels, placement, asked, loaded, colormap, alpha, progress)
-            rows.append([Cell(picture, question or "", [_scaled(mark, scale) for mark in marks]), cells])
+            rows.append([Cell(picture, question or "", [scaled(mark, scale) for mark in marks]), cells])
         numbers.append(found)
         said.append(text)
     if path.suffix.lower() in ARRAYS:
         save_numbers(path, numbers)
     else:
-        title = f"{bound.explainer.title}" + (f" at {', '.join(bound.layers)}" if bound.layers else "")
+        title = bound.explainer.title + at_layers(bound.layers)
         whole = grid([[figure] for figure in figures], cell=max(figures[0].size)) if len(figures) > 1 else None
         save_image(path, whole or (figures[0] if figures else grid(rows, title=title, colorbar=colormap)))
     for image, text in zip(images, said, strict=True):
         say(f"{image}: {text}")
     say(f"wrote {path}")
-
-
-def _scaled(box: Box, scale: float) -> Box:
-    left, top, right, bottom = (v * scale for v in box.xyxy)
-    return replace(box, xyxy=(left, top, right, bottom))
 
 
 def _words(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,26 +16,15 @@ if TYPE_CHECKING:
     from camport.core.probe import Probe
 
 
-@dataclass
-class Curvature:
-    """What is kept between two Hessian products.
-
-    Attributes:
-        unfused: a probe whose attention is not fused, since a fused one has a gradient and no second derivative.
-    """
-
-    unfused: Probe | None = None
-
-
 def hessian_product(probe: Probe, vectors: Sequence[Tensor]) -> list[Tensor]:
     """As `Probe.hessian_product`."""
     seen = probe.evaluation
-    source = probe.curvature.unfused or (probe if seen.has_graph and not probe.shared else probe.at())
+    source = probe.unfused or (probe if seen.has_graph and not probe.shared else probe.at())
     try:
         gradients, products = _curvature(source, vectors)
     except LayerError:
         with AttentionMode(lambda p: p):
-            source = probe.curvature.unfused = probe.at()
+            source = probe.unfused = probe.at()
             gradients, products = _curvature(source, vectors)
     seen.derived = seen.derived or gradients
     return [grid.to_maps(h) for h, grid in zip(products, source.evaluation.grids, strict=True)]

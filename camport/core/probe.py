@@ -10,7 +10,7 @@ from torch import Tensor
 
 from camport.core.adapter import Adapter
 from camport.core.behind import behind
-from camport.core.curvature import Curvature, hessian_product
+from camport.core.curvature import hessian_product
 from camport.core.derivative import by_read, wide
 from camport.core.evaluation import Evaluation
 from camport.core.extremes import Extremes
@@ -46,7 +46,8 @@ class Probe:
         self.chunk, self.progress = chunk or chunk_for(evaluation.images), progress
         self.used, self.figures, self.extremes = set[str](), dict[str, Tensor](), Extremes()
         self.relus_met: int | None = None
-        self.curvature = Curvature()
+        # one whose attention is not fused: a fused one has a gradient and no second derivative
+        self.unfused: Probe | None = None
 
     @property
     def adapter(self) -> Adapter:
@@ -101,7 +102,6 @@ class Probe:
             raise MethodError(
                 "probe.gradients were read, but the method's class declares needs_gradients = False; declare True"
             )
-        self.evaluation.run()
         return [grid.to_maps(g) for g, grid in zip(self.evaluation.gradients(), self.evaluation.grids, strict=True)]
 
     def each(self, codes: Sequence[Tensor], step: Step, same: Tensor | None = None) -> Tensor:

@@ -63,11 +63,10 @@ def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
         except CamportError as error:
             raise ModelError(f"{where}: metadata camport.preprocess: {error}") from None
     if "target" in found:
-        with guarded(f"{where}: metadata camport.target", ModelError, remedy="export it again"):
-            try:
-                parsed["target"] = read(parsed["target"])
-            except CamportError as error:
-                raise ModelError(f"{where}: metadata camport.target: {error}") from None
+        try:
+            parsed["target"] = read(parsed["target"])
+        except CamportError as error:
+            raise ModelError(f"{where}: metadata camport.target: {error}; export it again") from None
     if "labels" in found:
         parsed["labels"] = _labels(parsed["labels"], where)
     return parsed

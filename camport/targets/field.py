@@ -55,8 +55,12 @@ class Field:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise InputError(f"the field's name is {self.name!r}; it is an identifier, the name of a graph's input")
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise InputError(f"the kind of field {self.name!r} is {self.kind!r}; it is one of {', '.join(KINDS)}")
+        if not isinstance(self.help, str) or not isinstance(self.least, int | float | None):
+            raise InputError(
+                f"field {self.name!r} has help {self.help!r} and least {self.least!r}; a text and a number"
+            )
         if self.default is not None:
             self.rows(self.default, 1)
 

@@ -87,6 +87,8 @@ def test_fields_survive_a_file():
         [{"name": "x"}],
         [{"name": "x", "kind": "tensor"}],
         [{"name": "x", "kind": "box", "of": 1}],
+        [{"name": "x", "kind": [1]}],
+        [{"name": "x", "kind": "number", "least": "x", "default": 1}],
     ):
         with pytest.raises(InputError):
             read(wrong)

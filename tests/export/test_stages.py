@@ -70,6 +70,13 @@ def test_the_command_names_the_stage_that_failed(monkeypatch, tmp_path, capsys):
     assert line.endswith("(stage of the export: passes behind the rules)")
 
 
+def test_a_folder_of_graphs_that_cannot_be(tmp_path, capsys):
+    command = ["export", "-m", "demo:gap-pool", "-o", str(tmp_path / "x.onnx"), "--graphs"]
+    assert main([*command, str(tmp_path / "no" / "graphs")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no does not exist; make it first" in line
+
+
 def test_a_pass_is_counted():
     graph = torch.fx.symbolic_trace(nn.ReLU())
 

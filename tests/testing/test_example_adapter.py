@@ -23,9 +23,11 @@ def build():
 """
 
 
-def test_its_own_tests_pass(monkeypatch):
-    monkeypatch.syspath_prepend(EXAMPLE)
-    found = runpy.run_path(str(EXAMPLE / "tests" / "test_keypoints.py"))
+@pytest.mark.parametrize("name", ["keypoints", "depth"])
+def test_its_own_tests_pass(monkeypatch, name):
+    example = EXAMPLE.with_name(f"camport-{name}")
+    monkeypatch.syspath_prepend(example)
+    found = runpy.run_path(str(example / "tests" / f"test_{name}.py"))
     tests = [value for name, value in found.items() if name.startswith("test_")]
     assert len(tests) == 2
     for test in tests:
@@ -131,15 +133,6 @@ def test_what_is_no_region_is_said(tmp_path):
     assert "give x0,y0,x1,y1 (the whole picture if left out)" in lines[0]
     assert any("the target has no 'place'; it has region" in line for line in lines)
     assert not (tmp_path / "x.npz").exists()
-
-
-def test_its_own_tests_pass_of_depth(monkeypatch):
-    monkeypatch.syspath_prepend(DEPTH)
-    found = runpy.run_path(str(DEPTH / "tests" / "test_depth.py"))
-    tests = [value for name, value in found.items() if name.startswith("test_")]
-    assert len(tests) == 2
-    for test in tests:
-        test()
 
 
 def test_the_entry_point_names_its_module():
