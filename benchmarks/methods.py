@@ -118,7 +118,7 @@ def table(results: list[tuple[Line, dict[str, float]]], passes: dict[str, dict[i
         "Where one image is explained by itself the difference to 1 is a handful of milliseconds. Each explanation "
         "includes the pass of the clean image, which gives the outputs and the score that it holds (SmoothGrad: 9 "
         "passes, captum's 8); what that costs, and now and then the whole backward pass, is gained by pooling in a "
-        "third of PyTorch's time (`camport.core.pooling`), a tenth of this network's pass.",
+        "third of PyTorch's time (`camport.core.isolation.fast_max_pool`), a tenth of this network's pass.",
         "",
         "Random weights, 1000 classes. `python -m benchmarks.methods -o benchmarks/METHODS.md` makes this file.",
         "",

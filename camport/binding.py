@@ -13,7 +13,7 @@ from camport.core.adapter import Adapter
 from camport.core.bound import Bound
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
-from camport.core.layers import Layers
+from camport.core.running.layers import Layers
 
 
 def bind(

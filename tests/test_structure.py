@@ -21,7 +21,8 @@ LARGEST = 350
 STANDARD = {"numpy", "PIL"}
 TORCH = {"torch", "jaxtyping"}
 ONNX = {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}
-BELOW = {"core", "errors"}
+CORE = {"core", "core.running", "core.isolation", "core.maps"}
+BELOW = {"errors"} | CORE
 ROOMS = {
     "version": (set(), set()),
     "errors": (set(), set()),
@@ -30,7 +31,13 @@ ROOMS = {
     "view": ({"errors", "files"}, STANDARD),
     "targets": ({"errors"}, {"numpy"}),
     "runtime": ({"errors", "targets"}, STANDARD),
-    "core": ({"errors", "targets", "version", "view"}, TORCH | {"pluggy", "numpy"}),
+    "core.maps": ({"errors"}, TORCH | {"numpy"}),
+    "core.isolation": ({"core.maps", "errors"}, TORCH | {"numpy"}),
+    "core.running": ({"core.isolation", "core.maps", "errors"}, TORCH),
+    "core": (
+        {"core.isolation", "core.maps", "core.running", "errors", "late", "targets", "version", "view"},
+        TORCH | {"pluggy", "numpy"},
+    ),
     "plugins": (BELOW, TORCH),
     "adapters": (BELOW, TORCH),
     "metrics": (BELOW, TORCH | {"numpy"}),
@@ -38,7 +45,7 @@ ROOMS = {
     "testing": (BELOW | {"export"}, TORCH | {"numpy"}),
     "demo": (BELOW | {"adapters", "runtime"}, TORCH | STANDARD),
     "models": (BELOW | {"demo", "late", "runtime"}, TORCH | STANDARD),
-    "binding": ({"core", "models"}, TORCH),
+    "binding": (CORE | {"models"}, TORCH),
     "training": (BELOW | {"metrics", "plugins"}, TORCH | {"torchvision"}),
     # camport itself: names that arrive when they are first used
     "": ({"core", "errors", "late", "targets", "version"}, set()),
@@ -47,13 +54,14 @@ ROOMS = {
     "bench": (BELOW | {"", "evaluation", "export", "files", "models", "plugins"}, TORCH | {"pytest"}),
     "show": (BELOW | {"", "adapters", "demo", "export", "metrics", "models", "runtime", "view"}, TORCH | STANDARD),
     "cli": (
-        {"", "adapters", "bench", "core", "demo", "errors", "evaluation", "export", "files", "metrics", "models"}
+        {"", "adapters", "bench", "demo", "errors", "evaluation", "export", "files", "metrics", "models"}
+        | CORE
         | {"plugins", "runtime", "show", "targets", "view"},
         STANDARD | {"typer", "rich"},
     ),
     "__main__": ({"cli"}, set()),
 }
-LIGHT = {"core": {"errors", "targets", "version"}, "binding": {"core"}}
+LIGHT = {"core": ROOMS["core"][0] - {"view"}, "binding": CORE}
 LIGHT["cli"] = {"errors", "files", "runtime", "targets", "view"}
 """What these rooms import at the top of a module, so that their own import stays cheap; the rest in functions."""
 
@@ -85,8 +93,10 @@ def imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def room(module: str) -> str:
-    """camport.core.probe -> core; camport itself is the room ""."""
-    return [*module.split("."), ""][1]
+    """camport.core.probe -> core, camport.core.maps.noise -> core.maps; camport itself is the room ""."""
+    parts = module.split(".")[1:]
+    within = ".".join(parts[:2])
+    return within if within in ROOMS else [*parts, ""][0]
 
 
 def wrong_arrows(module: str) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from camport.adapters.beside_text import with_text
 from camport.adapters.reading import a_row_each, parts_of, whole
-from camport.core.grid import Grid, find_grid, patch_size
+from camport.core.maps.token_grid import Grid, find_grid, patch_size
 from camport.errors import InputError, LayerError, nearest
 
 EMPTY = 'the question is empty; ask one, e.g. target={"question": "how many sevens?"}'

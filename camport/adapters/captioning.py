@@ -25,7 +25,7 @@ from camport.adapters.speaking import (
 )
 from camport.adapters.words import word_in, words_of
 from camport.core.adapter import Adapter
-from camport.core.ruled_out import weighed
+from camport.core.maps.ruled_out import weighed
 from camport.errors import InputError, ModelError, nearest
 
 EXAMPLE = '{"tokens": ..., "span": (2, 3)}'

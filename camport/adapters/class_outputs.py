@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from camport.adapters.answer import Answer
 from camport.adapters.lineage import LINEAR, MOVES, Lineage, Link, Origin
 from camport.adapters.named_outputs import chosen_name, named
-from camport.core.dataflow import Dataflow
+from camport.core.running.dataflow import Dataflow
 from camport.errors import CamportError, ModelError
 
 NAMES = (

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.adapters.reading import one_hot
-from camport.core.ruled_out import weighed
+from camport.core.maps.ruled_out import weighed
 
 
 def logarithm(p: Tensor) -> Tensor:

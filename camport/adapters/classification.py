@@ -20,10 +20,10 @@ from camport.adapters.lineage import Lineage
 from camport.adapters.named_outputs import named
 from camport.adapters.reading import one_hot
 from camport.core.adapter import Adapter
-from camport.core.grid import Grid, find_grid
-from camport.core.heatmap import Size
-from camport.core.loop import traced
-from camport.core.ruled_out import weighed
+from camport.core.maps.heatmap import Size
+from camport.core.maps.loop import traced
+from camport.core.maps.ruled_out import weighed
+from camport.core.maps.token_grid import Grid, find_grid
 from camport.errors import InputError, ModelError
 
 Score = Literal["logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression"]

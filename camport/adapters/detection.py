@@ -21,9 +21,9 @@ from camport.adapters.detection_layers import head_inputs, trailing_queries
 from camport.adapters.detection_rcnn import is_two_stage
 from camport.adapters.detection_torchvision import placed
 from camport.core.adapter import Adapter
-from camport.core.grid import Grid
-from camport.core.heatmap import Size, upsample
-from camport.core.layers import LayerName, Run
+from camport.core.maps.heatmap import Size, upsample
+from camport.core.maps.token_grid import Grid
+from camport.core.running.layers import LayerName, Run
 from camport.errors import InputError, MethodError
 
 Score = Literal["class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom"]

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from camport.core.loop import traced
-from camport.core.ruled_out import weighed
+from camport.core.maps.loop import traced
+from camport.core.maps.ruled_out import weighed
 
 SMALLEST, NEAREST_TO_ONE = 1e-30, 2.0**-24
 """Where logarithms of probabilities are cut off."""

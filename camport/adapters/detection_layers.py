@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from camport.adapters.detection_pyramid import RESHAPING, levels
-from camport.core.dataflow import Dataflow
-from camport.core.grid import MAX_PREFIX, Grid, patch_size
-from camport.core.layers import LayerName, Run, Runs, choose
+from camport.core.maps.token_grid import MAX_PREFIX, Grid, patch_size
+from camport.core.running.dataflow import Dataflow
+from camport.core.running.layers import LayerName, Run, Runs, choose
 
 FEWEST = 2
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from camport.core.dataflow import Dataflow
-from camport.core.layers import Run
+from camport.core.running.dataflow import Dataflow
+from camport.core.running.layers import Run
 
 # fmt: off
 RESHAPING = frozenset([

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from camport.adapters.detection_torchvision import framed
-from camport.core.loop import traced
+from camport.core.maps.loop import traced
 
 PARTS = ("transform", "backbone", "rpn", "roi_heads")
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from camport.core.geometry import Frame
+from camport.core.maps.geometry import Frame
 
 PARTS = ("transform", "backbone", "head", "anchor_generator", "box_coder")
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from camport.adapters.answer import Answer, said
 from camport.adapters.reading import a_row_each, described, numbers, parts_of
 from camport.core.adapter import Adapter
-from camport.core.loop import traced
+from camport.core.maps.loop import traced
 from camport.errors import InputError, ModelError
 
 

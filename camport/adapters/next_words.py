@@ -15,8 +15,8 @@ from camport.adapters.answer import Answer, said
 from camport.adapters.class_outputs import NAMES
 from camport.adapters.named_outputs import chosen_name, named
 from camport.adapters.reading import found
-from camport.core.derivative import wide
-from camport.core.loop import traced
+from camport.core.maps.loop import traced
+from camport.core.running.derivative import wide
 from camport.errors import ModelError
 
 Kind = Literal["logits", "probabilities", "log-probabilities", "negative log-probabilities"]

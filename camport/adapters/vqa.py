@@ -16,8 +16,8 @@ from camport.adapters.class_outputs import Reading, answered, choice, doubts
 from camport.adapters.classification import ClassificationAdapter, Score, check_row_each
 from camport.adapters.reading import one_hot
 from camport.core.adapter import Adapter
-from camport.core.grid import Grid
-from camport.core.heatmap import Size
+from camport.core.maps.heatmap import Size
+from camport.core.maps.token_grid import Grid
 from camport.errors import InputError
 
 

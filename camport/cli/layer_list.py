@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from camport.core.bound import Bound
-    from camport.core.settling import Settled
+    from camport.core.running.settling import Settled
 
 
 def layers(
@@ -46,7 +46,7 @@ def layers(
     import torch
 
     import camport
-    from camport.core.layers import named_run
+    from camport.core.running.layers import named_run
 
     spec = dataclasses.replace(loaded.preprocess, size=_size(size, loaded.preprocess), stride=None, side=None)
     picture = tracing.with_channels(tracing.pictures([])[0], spec.channels)

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camport.core.grid import Grid, find_grid
-from camport.core.heatmap import Size, upsample
-from camport.core.layers import LayerName, Run, choose
+from camport.core.maps.heatmap import Size, upsample
+from camport.core.maps.token_grid import Grid, find_grid
 from camport.core.option_kinds import Checked
+from camport.core.running.layers import LayerName, Run, choose
 from camport.errors import PluginError
 from camport.targets import Field, arrays
 
@@ -148,6 +148,11 @@ class Adapter(Checked, ABC):
     def lay(self, maps: Float[Tensor, "b h w"], size: Size, model: nn.Module) -> Float[Tensor, "b H W"]:
         """A method's maps at the images' size, where they lie on the images."""
         return upsample(maps, size)
+
+    @property
+    def frames(self) -> bool:
+        """Whether the maps cover another frame than the images', which a `lay` of the adapter's own takes off."""
+        return type(self).lay is not Adapter.lay
 
     def frame(self, size: Size, model: nn.Module) -> Size:
         """The (height, width) that the model's maps cover, for images of `size`: where it resizes and pads inside,

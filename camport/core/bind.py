@@ -11,7 +11,7 @@ from camport.core import registry
 from camport.core.adapter import Adapter
 from camport.core.bound import Bound
 from camport.core.explainer import Explainer
-from camport.core.layers import Layers, check_layer_kinds
+from camport.core.running.layers import Layers, check_layer_kinds
 from camport.errors import InputError
 
 Kind = TypeVar("Kind")

@@ -14,31 +14,31 @@ import torch
 from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
-from camport.core.aftermath import check_traits, warn
-from camport.core.alone import check_alone
 from camport.core.bound_program import BoundProgram
-from camport.core.calling import called, one_each, prepared, rows
-from camport.core.checks import check_images, check_initialised
-from camport.core.derivative import NoPathError, wide
-from camport.core.evaluation import Evaluation
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
-from camport.core.heatmap import minmax
-from camport.core.kinds import explained
-from camport.core.layers import LayerName, Layers, parse_layers
-from camport.core.loop import Tick, limited
-from camport.core.memory import within_memory
-from camport.core.mixing import Mixed, Mixing, mixes
-from camport.core.not_finite import check_finite
+from camport.core.isolation.module_classes import explained
+from camport.core.isolation.private_copy import double_of
+from camport.core.isolation.random_state import random_state_kept
+from camport.core.isolation.versions import unchanged
+from camport.core.isolation.writes import WrittenError, restarted
+from camport.core.maps.heatmap import minmax
+from camport.core.maps.loop import Tick, limited
+from camport.core.maps.ruled_out import any_ruled_out
 from camport.core.probe import Probe
-from camport.core.random_state import random_state_kept
-from camport.core.reading import Readings
-from camport.core.replica import double_of
-from camport.core.ruled_out import any_ruled_out
-from camport.core.settling import Settled, read, settle, warn_of_others
-from camport.core.unrecorded import switched_off
-from camport.core.versions import unchanged
-from camport.core.writes import WrittenError, restarted
+from camport.core.result_warnings import check_traits, warn
+from camport.core.running.alone import check_alone
+from camport.core.running.call_model import called, one_each, prepared, rows
+from camport.core.running.checks import check_images, check_initialised
+from camport.core.running.chunk_size import within_memory
+from camport.core.running.derivative import NoPathError, wide
+from camport.core.running.evaluation import Evaluation
+from camport.core.running.layers import LayerName, Layers, parse_layers
+from camport.core.running.mixing import Mixed, Mixing, mixes
+from camport.core.running.not_finite import check_finite
+from camport.core.running.reading import Readings
+from camport.core.running.settling import Settled, read, settle, warn_of_others
+from camport.core.running.unrecorded import switched_off
 from camport.errors import DoubtWarning, ExportError, FlatMapWarning, LayerError, MethodError, silenced
 from camport.targets import described
 from camport.version import __version__

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from camport.core.heatmap import minmax
-from camport.core.kinds import recorded
-from camport.core.loop import traced
-from camport.core.replica import double_of, tensors, with_state
-from camport.core.ruled_out import rules_out
+from camport.core.isolation.module_classes import recorded
+from camport.core.isolation.private_copy import double_of, tensors, with_state
+from camport.core.maps.heatmap import minmax
+from camport.core.maps.loop import traced
+from camport.core.maps.ruled_out import rules_out
 from camport.errors import ExportError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camport.core.heatmap import Scaling, scaled_as
+from camport.core.maps.heatmap import Scaling, scaled_as
 from camport.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,17 +9,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.adapter import Adapter
-from camport.core.behind import behind
-from camport.core.curvature import hessian_product
-from camport.core.derivative import by_read, wide
-from camport.core.evaluation import Evaluation
-from camport.core.extremes import Extremes
-from camport.core.layers import LayerName, parse_layers
-from camport.core.loop import Step, Tick, traced
-from camport.core.memory import chunk_for
-from camport.core.mixing import Mixing
-from camport.core.relu import ReluRule
-from camport.core.variants import input_gradients, looped, mapped, scores
+from camport.core.maps.loop import Step, Tick, traced
+from camport.core.running.behind import behind
+from camport.core.running.chunk_size import chunk_for
+from camport.core.running.curvature import hessian_product
+from camport.core.running.derivative import by_read, wide
+from camport.core.running.evaluation import Evaluation
+from camport.core.running.extremes import Extremes
+from camport.core.running.layers import LayerName, parse_layers
+from camport.core.running.mixing import Mixing
+from camport.core.running.relu_rules import ReluRule
+from camport.core.running.variants import input_gradients, looped, mapped, scores
 from camport.errors import LayerError, MethodError
 
 
@@ -28,7 +28,7 @@ class Probe:
 
     Args:
         evaluation: of the model on images: its one forward pass.
-        chunk: images in one pass of a loop; None: see `camport.core.memory`.
+        chunk: images in one pass of a loop; None: see `camport.core.running.chunk_size`.
         progress: told how far a loop is.
         mixing: whether the model mixes the images of a batch, as far as that is found.
     """

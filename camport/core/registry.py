@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from camport.core import spec
+from camport.core import hooks
 from camport.core.infos import AdapterInfo, MethodInfo, MetricInfo, PluginInfo
 from camport.core.markers import PROJECT
 from camport.errors import CamportError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError, reason_of
@@ -55,7 +55,7 @@ class Registry:
 
     def __init__(self, entry_points: Iterable[metadata.EntryPoint], disabled: str = "") -> None:
         self.manager = pluggy.PluginManager(PROJECT)
-        self.manager.add_hookspecs(spec)
+        self.manager.add_hookspecs(hooks)
         self.classes: dict[str, dict[str, _Owned]] = {kind: {} for kind in HOOKS.values()}
         self.plugins: list[PluginInfo] = []
         for name in BUILT_IN:

@@ -12,17 +12,17 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camport.core.bound import Bound
-from camport.core.calling import one_each
-from camport.core.checks import check_images
-from camport.core.derivative import wide
-from camport.core.evaluation import Evaluation
-from camport.core.layout import Layout
-from camport.core.loop import in_chunks
-from camport.core.memory import within_memory
-from camport.core.mixing import mixes
+from camport.core.isolation.random_state import random_state_kept
+from camport.core.isolation.writes import restarted
+from camport.core.maps.loop import in_chunks
 from camport.core.probe import Probe
-from camport.core.random_state import random_state_kept
-from camport.core.writes import restarted
+from camport.core.running.call_model import one_each
+from camport.core.running.channels_last import Layout
+from camport.core.running.checks import check_images
+from camport.core.running.chunk_size import within_memory
+from camport.core.running.derivative import wide
+from camport.core.running.evaluation import Evaluation
+from camport.core.running.mixing import mixes
 from camport.errors import InputError
 
 Variants = Callable[[Int[Tensor, " m"]], Float[Tensor, "m b c H W"]]

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
 from camport.core.bound import Bound
-from camport.core.calling import called, rows
-from camport.core.checks import check_images
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
-from camport.core.layers import LayerName, Run, record
-from camport.core.loop import Tick
-from camport.core.replica import double_of
-from camport.core.writes import restarted
+from camport.core.isolation.private_copy import double_of
+from camport.core.isolation.writes import restarted
+from camport.core.maps.loop import Tick
+from camport.core.running.call_model import called, rows
+from camport.core.running.checks import check_images
+from camport.core.running.layers import LayerName, Run, record
 from camport.errors import LayerError, MethodError
 
 

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
-from camport.core.loop import looping
+from camport.core.maps.loop import looping
 from camport.errors import CamportError, ExportError, ModelError
 from camport.export.blame import untraceable
 from camport.export.graph import state_of

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
-from camport.core.loop import Step, Tick, looping
+from camport.core.maps.loop import Step, Tick, looping
 from camport.errors import ExportError
 from camport.export.graph import compile_graph, free_name, is_call, set_buffer, state_of
 from camport.export.record import record, restore_state
@@ -69,7 +69,7 @@ def all_nodes(graph: GraphModule) -> Iterator[Node]:
 
 
 class GraphLoop:
-    """A `camport.core.loop.Loop` that records its step and leaves one operator in the graph being traced.
+    """A `camport.core.maps.loop.Loop` that records its step and leaves one operator in the graph being traced.
 
     Args:
         inputs: the fake inputs of that graph; their sizes are the symbols a body may use.

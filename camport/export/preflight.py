@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map_only
 
 from camport.core.adapter import Adapter
 from camport.core.explainer import Explainer
-from camport.core.loop import Step, Tick, looping
+from camport.core.maps.loop import Step, Tick, looping
 from camport.errors import ExportError
 from camport.export.blame import untraceable
 from camport.export.chance import Chance, draws
@@ -64,7 +64,7 @@ def check_called(
         several = f" and {len(drawn) - 1} more of its outputs depend" if len(drawn) > 1 else " depends"
         raise ExportError(
             f"{source} draws random numbers, and {name!r}{several} on them: a file would answer differently each time, "
-            "and never as PyTorch did. Take it out, or make the numbers from a seed, as camport.core.noise does"
+            "and never as PyTorch did. Take it out, or make the numbers from a seed, as camport.core.maps.noise does"
         )
     if not called.refused:
         return

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.nn import functional
 
-from camport.core.loop import limited
-from camport.core.memory import within_memory
+from camport.core.maps.loop import limited
+from camport.core.running.chunk_size import within_memory
 from camport.errors import ExportError, UnknownNameError
 from camport.export.capture import Captured, DynamicAxes
 from camport.export.forgotten import forgotten

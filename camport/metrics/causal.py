@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from camport.core.baseline import Drawn, baseline, check_baseline, check_fits
 from camport.core.case import Case
+from camport.core.maps.baseline import Drawn, baseline, check_baseline, check_fits
 from camport.core.metric import Metric
 from camport.errors import InputError
 from camport.metrics.ranking import first, ranks, shares
@@ -19,7 +19,7 @@ Preset = Literal["percent", "rise", "group-cam"]
 STEPS = {"percent": 100, "rise": 224, "group-cam": 28}
 """1 % of the pixels a step; 224 of 224 x 224 pixels; 8 x 224 of them, the paper's 3.6 %."""
 Substrate = float | tuple[float, ...] | Drawn | Literal["rise"]
-"""As `camport.core.baseline.Baseline`, or "rise" for the blur of RISE's authors."""
+"""As `camport.core.maps.baseline.Baseline`, or "rise" for the blur of RISE's authors."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camport.core.baseline import baseline, check_baseline, check_fits
 from camport.core.case import Case
+from camport.core.maps.baseline import baseline, check_baseline, check_fits
 from camport.core.metric import Metric
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from camport.core.noise import normal
+from camport.core.maps.noise import normal
 from camport.errors import MissingDependencyError
 
 

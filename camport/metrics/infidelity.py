@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from camport.core.baseline import baseline, check_baseline, check_fits
 from camport.core.case import Case
+from camport.core.maps.baseline import baseline, check_baseline, check_fits
+from camport.core.maps.noise import uniform
 from camport.core.metric import Metric
-from camport.core.noise import uniform
 from camport.errors import InputError
 
 

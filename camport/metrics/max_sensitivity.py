@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.case import Case
+from camport.core.maps.noise import uniform
 from camport.core.metric import Metric
-from camport.core.noise import uniform
 from camport.errors import InputError
 
 

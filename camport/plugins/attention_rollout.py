@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camport.core.attention import attention
 from camport.core.explainer import Explainer
 from camport.core.probe import Probe
+from camport.core.running.attention import attention
 from camport.errors import MethodError
 
 

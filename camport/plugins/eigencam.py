@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, fuse
-from camport.core.principal import first_component
+from camport.core.maps.fusion import Fusion, fuse
+from camport.core.maps.principal_component import first_component
 from camport.core.probe import Probe
 
 
@@ -20,8 +20,9 @@ class EigenCAM(Explainer):
 
     Muhammad and Yeasin 2020, arXiv 2008.00299, eq. 2 and 3.
 
-    Deviation: a graph has no decomposition, so v_1 is found by squaring the Gram matrix (`camport.core.principal`),
-    and its sign, which a decomposition leaves open, is that of the mean activation.
+    Deviation: a graph has no decomposition, so v_1 is found by squaring the Gram matrix
+    (`camport.core.maps.principal_component`), and its sign, which a decomposition leaves open, is that of the mean
+    activation.
 
     Map: [b,h,w] of the layer, signed; >= 0 behind a ReLU.
     Cost: `1` forward pass.

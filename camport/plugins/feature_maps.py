@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, fuse
+from camport.core.maps.fusion import Fusion, fuse
 from camport.core.probe import Probe
 from camport.errors import InputError
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from camport.core.adapter import Adapter
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, over_layers
+from camport.core.maps.fusion import Fusion, over_layers
 from camport.core.probe import Probe
 from camport.errors import InputError, MethodError
 

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.core.explainer import Explainer
-from camport.core.heatmap import minmax, upsample
-from camport.core.layers import Run, recorded
+from camport.core.maps.heatmap import minmax, upsample
 from camport.core.probe import Probe
+from camport.core.running.layers import Run, recorded
 from camport.errors import MethodError
 
 

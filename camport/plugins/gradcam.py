@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, over_layers
+from camport.core.maps.fusion import Fusion, over_layers
 from camport.core.probe import Probe
 
 

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camport.core.baseline import KERNEL, SIGMA, blur
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, fuse
-from camport.core.heatmap import minmax, upsample
+from camport.core.maps.baseline import KERNEL, SIGMA, blur
+from camport.core.maps.fusion import Fusion, fuse
+from camport.core.maps.heatmap import minmax, upsample
 from camport.core.probe import Probe
 from camport.errors import InputError
 

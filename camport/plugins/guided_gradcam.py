@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion
-from camport.core.heatmap import upsample
+from camport.core.maps.fusion import Fusion
+from camport.core.maps.heatmap import upsample
 from camport.core.probe import Probe
 from camport.plugins.gradcam import GradCAM
 from camport.plugins.guided_backprop import View, viewed

@@ -6,9 +6,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from camport.core.cancellation import warn_of_cancellation
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, over_layers
+from camport.core.maps.cancellation import warn_of_cancellation
+from camport.core.maps.fusion import Fusion, over_layers
 from camport.core.probe import Probe
 
 

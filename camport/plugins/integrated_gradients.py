@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from camport.core.baseline import Baseline, baseline, check_baseline, check_fits
 from camport.core.explainer import Explainer
+from camport.core.maps.baseline import Baseline, baseline, check_baseline, check_fits
+from camport.core.maps.quadrature import Rule, quadrature
 from camport.core.probe import Probe
-from camport.core.quadrature import Rule, quadrature
 from camport.errors import InputError
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import at_finest
-from camport.core.heatmap import minmax
+from camport.core.maps.fusion import at_finest
+from camport.core.maps.heatmap import minmax
 from camport.core.probe import Probe
 
 

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from camport.core.cancellation import warn_of_cancellation
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, over_layers
-from camport.core.loop import traced
+from camport.core.maps.cancellation import warn_of_cancellation
+from camport.core.maps.fusion import Fusion, over_layers
+from camport.core.maps.loop import traced
 from camport.core.probe import Probe
 from camport.errors import InputError
 

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.loop import traced
-from camport.core.noise import uniform
+from camport.core.maps.loop import traced
+from camport.core.maps.noise import uniform
 from camport.core.probe import Probe
 from camport.errors import InputError
 

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, fuse
-from camport.core.heatmap import Size, minmax, upsample
+from camport.core.maps.fusion import Fusion, fuse
+from camport.core.maps.heatmap import Size, minmax, upsample
 from camport.core.probe import Probe
 
 Preset = Literal["paper", "official", "grad-cam", "torchcam"]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.noise import normal
+from camport.core.maps.noise import normal
 from camport.core.probe import Probe
 from camport.errors import InputError
 

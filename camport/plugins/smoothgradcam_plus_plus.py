@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, fuse
-from camport.core.noise import normal
+from camport.core.maps.fusion import Fusion, fuse
+from camport.core.maps.noise import normal
 from camport.core.probe import Probe
 from camport.errors import InputError
 from camport.plugins.smoothgrad import noisy

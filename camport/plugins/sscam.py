@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, fuse
-from camport.core.loop import traced
-from camport.core.noise import normal
+from camport.core.maps.fusion import Fusion, fuse
+from camport.core.maps.loop import traced
+from camport.core.maps.noise import normal
 from camport.core.probe import Probe
 from camport.errors import InputError
 from camport.plugins.scorecam import channel_masks

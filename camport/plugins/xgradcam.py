@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from camport.core.explainer import Explainer
-from camport.core.fusion import Fusion, over_layers
+from camport.core.maps.fusion import Fusion, over_layers
 from camport.core.probe import Probe
 from camport.errors import GuardWarning
 

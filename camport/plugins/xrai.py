@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from camport.core.baseline import Baseline, baseline, check_baseline, check_fits
 from camport.core.explainer import Explainer
+from camport.core.maps.baseline import Baseline, baseline, check_baseline, check_fits
 from camport.core.probe import Probe
 from camport.errors import InputError, MissingDependencyError
 from camport.plugins.integrated_gradients import integrated

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
-from camport.core.calling import called, prepared
+from camport.core.running.call_model import called, prepared
 from camport.errors import CamportError, InputError, LayerError
 from camport.testing.case import quiet
 from camport.testing.conformance import ConformanceError, Judge

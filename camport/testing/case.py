@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
 from camport.core.bound import Bound
-from camport.core.evaluation import Evaluation
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
-from camport.core.layers import parse_layers
+from camport.core.isolation.private_copy import double_of
 from camport.core.probe import Probe
-from camport.core.replica import double_of
+from camport.core.running.evaluation import Evaluation
+from camport.core.running.layers import parse_layers
 from camport.errors import silenced
 from camport.testing.conformance import Judge
 from camport.testing.networks import Network

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from camport.core.adapter import Adapter
 from camport.core.explainer import Explainer
-from camport.core.layers import choose, record
+from camport.core.isolation.private_copy import double_of
 from camport.core.registry import adapter as registered_adapter
-from camport.core.replica import double_of
+from camport.core.running.layers import choose, record
 from camport.errors import CamportError
 from camport.testing import arguments, exporting, maps, models, threads
 from camport.testing.case import Case, quiet

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from camport.core.layers import record
-from camport.core.replica import double_of
+from camport.core.isolation.private_copy import double_of
+from camport.core.running.layers import record
 from camport.errors import CamportError, InputError, LayerError, MethodError
 from camport.testing.case import Case, quiet, row
 
@@ -120,7 +120,7 @@ def several_layers(case: Case) -> None:
     except Exception as error:
         case.judge.fail(
             f"layers {layer!r} and {other!r} end in {type(error).__name__}: {error}; fuse maps with "
-            "camport.core.fusion, or refuse in check() with MethodError"
+            "camport.core.maps.fusion, or refuse in check() with MethodError"
         )
     case.judge.demand(
         both.dim() == 3 and bool(both.isfinite().all()), f"two layers give {tuple(both.shape)}, or values not finite"
@@ -129,7 +129,7 @@ def several_layers(case: Case) -> None:
     ignored = torch.equal(both, case.explain().raw) and torch.equal(swapped, case.explain(layer=other).raw)
     case.judge.demand(
         not ignored,
-        "of several layers all but the first are ignored; fuse maps with camport.core.fusion, or refuse in check() "
+        "of several layers all but the first are ignored; fuse maps with camport.core.fuse, or refuse in check() "
         "with MethodError",
     )
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from camport.core.random_state import random_state_kept
+from camport.core.isolation.random_state import random_state_kept
 
 CLASSES = 5
 

@@ -11,11 +11,11 @@ from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from camport.core.baseline import KERNEL, SIGMA, blur
 from camport.core.bind import bind
 from camport.core.bound import Bound
 from camport.core.explainer import Explainer
-from camport.core.layers import Layers
+from camport.core.maps.baseline import KERNEL, SIGMA, blur
+from camport.core.running.layers import Layers
 from camport.errors import FlatMapWarning, InputError, silenced
 from camport.plugins.groupcam import GroupCAM
 

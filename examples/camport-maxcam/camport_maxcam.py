@@ -9,7 +9,7 @@ With a sum in place of the maximum this is Layer-CAM's map of one layer.
 """
 
 import camport
-from camport.core.fusion import over_layers
+from camport.core import over_layers
 
 
 class MaxCAM(camport.Explainer):

@@ -7,7 +7,7 @@ import camport
 from benchmarks.detectors_list import SIZE, awake, detr, yolos
 from benchmarks.detectors_measure import explained
 from camport.adapters import DetectionAdapter
-from camport.core.grid import Grid
+from camport.core.maps.token_grid import Grid
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 IMAGES = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))

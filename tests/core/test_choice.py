@@ -6,7 +6,7 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter, FunctionAdapter
-from camport.core.dependence import another
+from camport.core.running.dependence import another
 from camport.errors import LayerError, ReusedLayerWarning
 from tests.nets import images, seeded
 

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 import camport
-from camport.core.heatmap import minmax, upsample
+from camport.core.maps.heatmap import minmax, upsample
 from camport.errors import InputError, OutputError
 from tests.nets import Net, images, seeded
 

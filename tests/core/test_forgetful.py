@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import camport
-from camport.core.forgetful import forgetful
+from camport.core.isolation.uncached_modules import forgetful
 
 
 def through(function):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import camport
-from camport.core.fusion import fuse
+from camport.core.maps.fusion import fuse
 from camport.errors import InputError
 from camport.plugins import GradCAM
 from tests.nets import Net, images, seeded

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from camport.core.geometry import Frame
+from camport.core.maps.geometry import Frame
 from camport.runtime import Preprocess
 
 

@@ -5,7 +5,7 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter
-from camport.core.grid import find_grid
+from camport.core.maps.token_grid import find_grid
 from camport.errors import LayerError
 from tests.nets import Net, images, seeded
 

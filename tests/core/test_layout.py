@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import camport
-from camport.core.layout import FEWEST
+from camport.core.running.channels_last import FEWEST
 from camport.errors import ModelError
 from camport.plugins import IntegratedGradients, ScoreCAM
 from tests.nets import Net, images, seeded

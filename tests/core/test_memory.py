@@ -8,10 +8,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import camport
-from camport.core import free_memory, memory
-from camport.core.free_memory import free_bytes
-from camport.core.loop import in_chunks
-from camport.core.memory import chunk_for
+from camport.core.maps.loop import in_chunks
+from camport.core.running import chunk_size, free_memory
+from camport.core.running.chunk_size import chunk_for
+from camport.core.running.free_memory import free_bytes
 from camport.errors import MemoryWarning, ModelError, OutOfMemoryError, out_of_memory, silenced
 from camport.plugins.integrated_gradients import IntegratedGradients
 from camport.plugins.sscam import SSCAM
@@ -62,7 +62,7 @@ METHODS = {
 def test_results_do_not_depend_on_the_free_memory(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for free in (1 << 60, 200 << 20, 8 << 20):
-        monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr(chunk_size, "free_bytes", lambda device, free=free: free)
         bound = camport.bind(network(), METHODS[method](), layer="2")
         with pytest.warns(MemoryWarning, match="chunk=") if free == 8 << 20 else _nothing():
             found.append(bound(IMAGES, 1))
@@ -81,7 +81,7 @@ class _nothing:
 def test_the_chunk_follows_from_the_size(size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     expected = {40: 32, 224: 6 if size[0] == 3 else 20, 4000: 1}[size[1]]
     for free in (1, 1 << 60):
-        monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr(chunk_size, "free_bytes", lambda device, free=free: free)
         assert chunk_for(torch.empty(1, *size)) == expected
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from camport.core.noise import normal, uniform
+from camport.core.maps.noise import normal, uniform
 
 
 def test_a_row_depends_on_seed_and_number_alone():

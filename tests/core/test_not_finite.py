@@ -8,7 +8,7 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter, FunctionAdapter
-from camport.core.heatmap import minmax, upsample
+from camport.core.maps.heatmap import minmax, upsample
 from camport.errors import DoubtWarning, FlatMapWarning, InputError, MethodError, ModelError
 from tests.nets import Net, images, seeded
 

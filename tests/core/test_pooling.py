@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import camport
-from camport.core.pooling import pooling
-from camport.core.replica import double_of
+from camport.core.isolation.fast_max_pool import pooling
+from camport.core.isolation.private_copy import double_of
 from tests.counting import seen_by
 
 LAST = torch.channels_last

@@ -18,8 +18,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import camport
-from camport.core.kinds import explained
-from camport.core.replica import double_of
+from camport.core.isolation.module_classes import explained
+from camport.core.isolation.private_copy import double_of
 from camport.errors import DoubtWarning, LayerError, ModelError
 from camport.testing.fingerprint import changes, fingerprint
 

@@ -5,12 +5,12 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter
-from camport.core.evaluation import Evaluation
-from camport.core.fusion import over_layers
-from camport.core.layers import LayerName
-from camport.core.loop import limited
+from camport.core.isolation.private_copy import double_of
+from camport.core.maps.fusion import over_layers
+from camport.core.maps.loop import limited
 from camport.core.probe import Probe
-from camport.core.replica import double_of
+from camport.core.running.evaluation import Evaluation
+from camport.core.running.layers import LayerName
 from camport.errors import MethodError
 from tests.nets import Net, TokenNet, images, seeded
 

@@ -12,9 +12,9 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter
-from camport.core.evaluation import Evaluation
+from camport.core.isolation.private_copy import double_of
 from camport.core.probe import Probe
-from camport.core.replica import double_of
+from camport.core.running.evaluation import Evaluation
 from camport.errors import FlatMapWarning, LayerError, ReluRuleWarning, ReusedLayerWarning
 from tests.nets import Net, images, seeded
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import camport
 from camport.core.explainer import Explainer
-from camport.core.heatmap import minmax, upsample
-from camport.core.noise import normal
+from camport.core.maps.heatmap import minmax, upsample
+from camport.core.maps.noise import normal
 from camport.core.probe import Probe
 from camport.errors import ExportError
 from camport.export import program_file, to_onnx, to_pt2, to_torchscript

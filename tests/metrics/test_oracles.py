@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import camport
 from camport import Case
-from camport.core.baseline import blur
+from camport.core.maps.baseline import blur
 from camport.metrics import (
     ROAD,
     AverageDrop,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from camport.core.replica import tensors, with_state
+from camport.core.isolation.private_copy import tensors, with_state
 from camport.export.capture import capture
 from camport.models.onnx import load_onnx
 from camport.models.onnx.catalogue import known

@@ -75,7 +75,7 @@ def integrated_gradients(model, x, c):
 
 
 def mixed(h):
-    """The hash of camport.core.noise in Python's own integers."""
+    """The hash of camport.core.maps.noise in Python's own integers."""
     h %= PRIME
     h = (h * h + h * 48271 + 1103515245) % PRIME
     return (h * (h + 40692) * 1103515245 + 48271) % PRIME

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms.functional import gaussian_blur
 
 import camport
-from camport.core.baseline import check_baseline
+from camport.core.maps.baseline import check_baseline
 from camport.errors import InputError
 from camport.plugins.integrated_gradients import IntegratedGradients
 from camport.plugins.occlusion import Occlusion

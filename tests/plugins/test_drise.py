@@ -7,7 +7,7 @@ import torch
 
 import camport
 from camport.adapters import DetectionAdapter
-from camport.core.noise import uniform
+from camport.core.maps.noise import uniform
 from camport.plugins import DRISE
 from tests.adapters.detectors import CLASSES, ClassicHead, Detector, FreeHead, awake, photographs
 from tests.counting import seen_by

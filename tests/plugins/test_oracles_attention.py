@@ -249,7 +249,7 @@ def test_a_number_of_blocks_is_one_or_more():
 @pytest.mark.parametrize("options", [{"kdim": 7, "vdim": 5}, {"bias": False}])
 def test_multi_head_attention_of_every_make_is_seen(options):
     """`nn.MultiheadAttention` asked for its weights, with projections of other widths, gives what it gives."""
-    from camport.core.attention_mode import AttentionMode
+    from camport.core.running.open_attention import AttentionMode
 
     layer = nn.MultiheadAttention(6, 2, **options).double().eval()
     query = images(1, (4, 6))[0, :3].transpose(0, 1)  # [4,3,6]
@@ -267,7 +267,7 @@ def test_multi_head_attention_of_every_make_is_seen(options):
 def test_masks_causality_and_grouped_queries_are_computed_as_pytorch_does():
     from torch.nn.functional import scaled_dot_product_attention as attend
 
-    from camport.core.attention_mode import AttentionMode
+    from camport.core.running.open_attention import AttentionMode
 
     q, k, v = (torch.randn(2, n, 5, 6, dtype=torch.float64) for n in (4, 2, 2))
     mask = torch.rand(2, 1, 5, 5, dtype=torch.float64) > 0.3

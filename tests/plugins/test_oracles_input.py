@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import camport
-from camport.core.noise import normal
+from camport.core.maps.noise import normal
 from camport.plugins import XRAI, FullGrad, IntegratedGradients, SmoothGrad, SmoothGradCAMPlusPlus
 from camport.plugins.xrai import ranked, ranked_once, segments
 from tests.nets import Net, images, seeded

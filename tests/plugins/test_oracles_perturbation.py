@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torchvision.transforms.functional import gaussian_blur
 
 import camport
-from camport.core.noise import normal, uniform
+from camport.core.maps.noise import normal, uniform
 from camport.plugins import ISCAM, RISE, SSCAM, AblationCAM, GroupCAM, Occlusion, ReciproCAM, ScoreCAM
 from tests.nets import Net, seeded
 from tests.plugins.test_oracles import TARGET, X, behind, close, from_torchcam, raw

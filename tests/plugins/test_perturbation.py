@@ -9,8 +9,8 @@ from torch import nn
 
 import camport
 from camport.core import registry
-from camport.core.evaluation import Evaluation
-from camport.core.memory import LARGEST_CHUNK, chunk_for, free_bytes
+from camport.core.running.chunk_size import LARGEST_CHUNK, chunk_for, free_bytes
+from camport.core.running.evaluation import Evaluation
 from camport.plugins import ISCAM, RISE, AblationCAM, GroupCAM, IntegratedGradients, ReciproCAM, ScoreCAM
 from tests.core.test_silent_failures import fingerprint, same
 from tests.counting import seen_by

@@ -9,8 +9,8 @@ import torch
 
 import camport
 from camport.core import registry
-from camport.core.fusion import fuse
-from camport.core.replica import hook
+from camport.core.isolation.private_copy import hook
+from camport.core.maps.fusion import fuse
 from camport.testing import ConformanceError, check_explainer
 from camport.testing.case import Case
 from camport.testing.conformance import Judge

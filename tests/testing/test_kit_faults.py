@@ -15,7 +15,7 @@ import torch
 
 import camport
 from camport.adapters import ClassificationAdapter
-from camport.core.fusion import fuse
+from camport.core.maps.fusion import fuse
 from camport.metrics import PointingGame
 from camport.testing import (
     ConformanceError,

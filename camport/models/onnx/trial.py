@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from camport.core.replica import hook, replicate
+from camport.core.isolation.private_copy import hook, replicate
 from camport.errors import ModelError
 from camport.models.onnx.model import OnnxModel
 from camport.models.onnx.types import torch_dtype

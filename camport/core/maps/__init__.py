@@ -1,0 +1,1 @@
+"""The maths of maps: no model is run in here."""

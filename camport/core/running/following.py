@@ -1,0 +1,301 @@
+"""How a layer's output follows the image: what changes in its right half has to move the right half of the maps.
+
+This tells where the places are whatever a module is called and however its values were laid out, and that tokens stand
+in the order of the image's rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from camport.core.isolation.private_copy import hook, pre_hook
+from camport.core.maps.token_grid import Grid
+from camport.core.running.layers import LayerName, first_tensor
+from camport.core.running.leaves import Leaf
+from camport.core.running.scripted import visible_modules
+
+LOCAL = 0.3
+"""Of what moves, at least this share moves as the places of the maps say."""
+MOVES = 0.15
+"""Less is no evidence: the output answers to a change of either half alike, as behind an attention over everything."""
+FIRST, LAST = 2, 3
+"""The sides 0 and 1 are halves of the image, these its outer quarters."""
+EVENTS = 16
+"""So many of the first tensors of tokens are looked at for those that stand still."""
+COARSE = 8
+ROUNDING = 1e-5
+"""A change of the output that is smaller, relative to its values, may be rounding and tells nothing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How maps answer to a change of one half of the image and of the other.
+
+    Attributes:
+        moved: total variation between the two answers, each as a share for each place; 0 where they are alike.
+        local: the part of it by which each half of the maps answers more to its own half of the image.
+    """
+
+    moved: float
+    local: float
+
+    @property
+    def follows(self) -> bool:
+        """Whether the maps lie on the image."""
+        return self.local >= max(LOCAL * self.moved, 0.01)
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether they do not, while they answer to the halves differently."""
+        return self.moved >= MOVES and not self.follows
+
+
+@dataclass
+class Following:
+    """The outputs of some layers for one image and for the same with one half changed.
+
+    Args:
+        double: a private double of the model.
+        call: calls it with an image.
+        image: [1,c,H,W].
+    """
+
+    double: nn.Module
+    call: Callable[[Tensor], object]
+    image: Tensor
+    _outputs: dict[str, dict[tuple[int, int] | None, Tensor]] = field(default_factory=dict)
+    _still: dict[int, list[int]] = field(default_factory=dict)
+
+    def know(self, layer: LayerName, output: Tensor) -> None:
+        """What the layer puts out for the image itself, where a pass has told it."""
+        self._outputs.setdefault(str(layer), {})[None] = output.detach()
+
+    def output(self, layers: Sequence[LayerName], layer: LayerName, half: tuple[int, int] | None) -> Tensor:
+        """What a layer puts out for the image with a half changed; all of `layers` are asked in one pass."""
+        kept = self._outputs.setdefault(str(layer), {})
+        if half not in kept:
+            leaves = [Leaf(name, self.double, False) for name in layers]
+            try:
+                self._run(half)
+            finally:
+                for leaf in leaves:
+                    leaf.remove()
+            for leaf in leaves:
+                self._outputs.setdefault(str(leaf.layer), {})[half] = leaf.output()
+        return kept[half]
+
+    def answer(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> Answer:
+        """How a layer's output, read by `grid`, follows the image."""
+        axis = self._axis(grid, self.output(layers, layer, None))
+        if axis is None:
+            return Answer(0.0, 0.0)
+        found = self._told(layers, layer, grid, axis)
+        if grid.size is not None and 1 in grid.size and self.image.shape[3 - axis] > 1:
+            # rows of tokens answer to both axes, a line to one
+            across = self._told(layers, layer, grid, axis, 1 - axis)
+            return found if across.moved < found.moved / 2 else Answer(found.moved, 0.0)
+        return found
+
+    def both(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> list[Answer]:
+        """How a layer's output follows the image along each axis that has several places."""
+        try:
+            maps = grid.to_maps(self.output(layers, layer, None))
+        except RuntimeError:  # read as another number of places
+            return []
+        axes = [axis for axis in (0, 1) if maps.shape[2 + axis] > 1 and self.image.shape[2 + axis] > 1]
+        return [self._told(layers, layer, grid, axis) for axis in axes]
+
+    def ends(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> bool:
+        """Whether the outer quarters of the maps answer to those of the image, and not the inner ones.
+
+        Halves that are exchanged answer as mirrored ones do, and are told apart here.
+        """
+        clean = grid.to_maps(self.output(layers, layer, None))
+        for axis in (0, 1):
+            n = clean.shape[2 + axis]
+            if n < 4 or self.image.shape[2 + axis] < 4:
+                continue
+            for side in FIRST, LAST:
+                moved = (grid.to_maps(self.output(layers, layer, (axis, side))) - clean).abs().sum((0, 1))
+                along = moved.sum(1 - axis).flip(0) if side == LAST else moved.sum(1 - axis)
+                if along[: n // 4].mean() < along[n // 4 : n // 2].mean():
+                    return False
+        return True
+
+    def _told(
+        self, layers: Sequence[LayerName], layer: LayerName, grid: Grid, axis: int, changed: int | None = None
+    ) -> Answer:
+        across = axis if changed is None else changed
+        halves = (None, (across, 0), (across, 1))
+        return _answer([self.output(layers, layer, half) for half in halves], grid, axis)
+
+    def nearest(
+        self, layer: LayerName, grids: Sequence[Grid], tells: Callable[[Sequence[Answer]], bool]
+    ) -> list[Answer]:
+        """How the nearest run follows the image of which `tells`, among those with this layer's shape of output.
+
+        An answer for each of `grids`; none where no such run tells.
+        """
+        shape = next(iter(self._outputs[str(layer)].values())).shape
+
+        def order(names: list[str]) -> list[int]:
+            own = [i for i, name in enumerate(names) if name == layer.module]
+            middle = own[-1 if layer.run is None else layer.run] if own else 0
+            return sorted(range(len(names)), key=lambda i: abs(i - middle))
+
+        return self._told_by(lambda output: output if output.shape == shape else None, grids, tells, order)
+
+    def tokens(self, n: int, grid: Grid) -> Answer | None:
+        """How the last module follows the image of which that can be told, of those that put out n tokens [1,n,c]."""
+
+        def taken(output: Tensor) -> Tensor | None:
+            rows = output.transpose(0, 1) if output.dim() == 3 and output.shape[0] != 1 else output
+            return rows if rows.shape[:2] == (1, n) and rows.dim() == 3 else None
+
+        found = self._told_by(
+            taken, [grid], lambda a: a[0].follows or a[0].contradicts, lambda names: list(range(len(names)))[::-1]
+        )
+        return found[0] if found else None
+
+    def still(self, n: int) -> list[int]:
+        """Places of the tokens, of n, that are no patches: the image does not move them before an attention.
+
+        Looked for in what modules take and put out, [1,n,c]; none where no module does before an attention.
+        """
+        if n not in self._still:
+            self._still[n] = self._found_still(n)
+        return self._still[n]
+
+    def _found_still(self, n: int) -> list[int]:
+        clean, *changed = (self._tokens_met(n, half) for half in (None, (0, 0), (0, 1), (1, 0), (1, 1)))
+        for i, before in enumerate(clean):
+            behind = [met[i] for met in changed if len(met) > i and met[i].shape == before.shape]
+            moves = sum(((after != before).any(1) for after in behind), torch.zeros(n, device=before.device)) > 0
+            if len(behind) == len(changed) and bool(moves.any()) and not bool(moves.all()):
+                return [int(place) for place in (~moves).nonzero()[:, 0]]
+        return []
+
+    def _tokens_met(self, n: int, half: tuple[int, int] | None) -> list[Tensor]:
+        """The first tensors of n tokens that modules take and put out, [n,c]."""
+        found: list[Tensor] = []
+
+        def meet(value: object) -> None:
+            tensor = first_tensor(value)
+            if len(found) < EVENTS and tensor is not None and tensor.dim() == 3 and tensor.shape[:2] == (1, n):
+                found.append(tensor[0].clone())
+
+        handles = []
+        try:
+            for name, module in visible_modules(self.double):
+                if name:
+                    handles.append(pre_hook(module, lambda module, args: meet(args)))
+                    handles.append(hook(module, lambda module, args, output: meet(output)))
+            self._run(half)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+    def _told_by(
+        self,
+        taken: Callable[[Tensor], Tensor | None],
+        grids: Sequence[Grid],
+        tells: Callable[[Sequence[Answer]], bool],
+        order: Callable[[list[str]], list[int]],
+    ) -> list[Answer]:
+        """The answers of the first run that tells, of those whose outputs are `taken`."""
+        clean = self._outputs_of(taken, None)
+        if not clean:
+            return []
+        # a line is believed of the layer itself alone
+        flat = 1 in self.image.shape[2:]
+        lines = [grid.size is not None and 1 in grid.size and not flat for grid in grids]
+        pairs = zip(grids, lines, strict=True)
+        axes = [None if line else self._axis(grid, clean[0][1]) for grid, line in pairs]
+        seen: dict[tuple[int, int], list[tuple[str, Tensor]]] = {}
+        for axis in axes:
+            for side in (0, 1):
+                if axis is not None and (axis, side) not in seen:
+                    seen[axis, side] = self._outputs_of(taken, (axis, side))
+        if any([name for name, _ in runs] != [name for name, _ in clean] for runs in seen.values()):
+            return []
+        for i in order([name for name, _ in clean]):
+            answers = [
+                Answer(0.0, 0.0)
+                if axis is None
+                else _answer([clean[i][1], seen[axis, 0][i][1], seen[axis, 1][i][1]], grid, axis)
+                for grid, axis in zip(grids, axes, strict=True)
+            ]
+            if tells(answers):
+                return answers
+        return []
+
+    def _axis(self, grid: Grid, output: Tensor) -> int | None:
+        """The image's axis whose halves are told apart: 1 across, 0 down, None where the maps are a single place."""
+        h, w = grid.to_maps(output).shape[2:]
+        if w > 1 and self.image.shape[3] > 1:
+            return 1
+        return 0 if h > 1 and self.image.shape[2] > 1 else None
+
+    def _outputs_of(
+        self, taken: Callable[[Tensor], Tensor | None], half: tuple[int, int] | None
+    ) -> list[tuple[str, Tensor]]:
+        """What the modules put out that is `taken`, with their names, in the order in which they end."""
+        found: list[tuple[str, Tensor]] = []
+        handles = []
+
+        def after(name: str) -> Callable[..., None]:
+            def ended(module: nn.Module, args: object, output: object) -> None:
+                tensor = first_tensor(output)
+                rows = None if tensor is None else taken(tensor)
+                if rows is not None:
+                    found.append((name, rows.clone()))
+
+            return ended
+
+        try:
+            for name, module in visible_modules(self.double):
+                if name:
+                    handles.append(hook(module, after(name)))
+            self._run(half)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+    def _run(self, half: tuple[int, int] | None) -> None:
+        with torch.no_grad():
+            self.call(self.image.clone() if half is None else changed(self.image, *half))
+
+
+def changed(image: Tensor, axis: int, side: int) -> Tensor:
+    """The image [1,c,H,W] with noise, coarse and fine, over a half or an outer quarter, across (axis 1) or down (0)."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = image.shape[2:]
+    coarse = (1, image.shape[1], max(1, height // COARSE), max(1, width // COARSE))
+    noise = interpolate(torch.randn(coarse, generator=generator), size=(height, width))
+    noise = (noise + torch.randn(image.shape, generator=generator)).to(image)
+    strength = image.std() if image.numel() > 1 else image.new_zeros(())
+    noise = noise * torch.where(strength > 0, 1.5 * strength, torch.ones_like(strength))
+    length = image.shape[2 + axis]
+    part = length // (2 if side in (0, 1) else 4)
+    start = 0 if side in (0, FIRST) else length - part
+    new = image.clone()
+    new.narrow(2 + axis, start, part).add_(noise.narrow(2 + axis, start, part))
+    return new
+
+
+def _answer(outputs: Sequence[Tensor], grid: Grid, axis: int) -> Answer:
+    clean, first, second = (grid.to_maps(output.detach().float()) for output in outputs)
+    before, behind = ((maps - clean).abs().sum((0, 1)) for maps in (first, second))
+    least = max(ROUNDING, 8 * torch.finfo(outputs[0].dtype).eps) * clean.abs().sum()
+    if not (bool(before.sum() > least) and bool(behind.sum() > least)):
+        return Answer(0.0, 0.0)
+    difference = behind / behind.sum() - before / before.sum()
+    n = difference.shape[axis]
+    sign = torch.sign(torch.arange(n, device=difference.device) - (n - 1) / 2)
+    own = (difference.sum(1 - axis) * sign).sum()
+    return Answer(float(difference.abs().sum()) / 2, float(own) / 2)
