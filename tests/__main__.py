@@ -5,6 +5,7 @@ methods in all formats, many networks), the oracles that install packages, and t
 Other options go to pytest. `pytest FILE` and `pytest FILE::test` run what they name, marked or not.
 """
 
+import os
 import subprocess
 import sys
 
@@ -25,6 +26,8 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return 0
+    # where it is set each of the tests' many processes compiles PyTorch's sources anew, 4 CPU seconds each time
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     failed, undone = [], []
     for name, command in (*CHECKS, *([AUDIT] if "--all" in sys.argv else [])):
         print(f"== {name}: {' '.join(command)}", flush=True)

@@ -97,6 +97,7 @@ def undecorated(monkeypatch):
             monkeypatch.setattr(found, "catch_warnings", lambda *, record=False: nullcontext([]))
 
 
+@pytest.mark.everything
 def test_exports_wait_for_each_other_and_all_succeed(tmp_path):
     images, names = torch.randn(2, 3, 14, 18), iter(range(9))
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import camport as library
 from camport.runtime import load
-from tests.marks import mostly_rare
+from tests.marks import mostly_rare, rare
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning"),
@@ -175,7 +175,7 @@ def test_export_reports_and_fills_in_the_metadata(camport, tmp_path):
 
 
 @pytest.mark.usefixtures("fresh_process")
-@pytest.mark.parametrize(("suffix", "kind"), [(".pt2", "torch.export"), (".pt", "TorchScript")])
+@pytest.mark.parametrize(("suffix", "kind"), [*rare((".pt2", "torch.export")), (".pt", "TorchScript")])
 def test_export_writes_what_the_suffix_says(camport, tmp_path, suffix, kind):
     done = camport("export", "-m", "demo:gap-pool", "--size", "32x40", "-o", f"small{suffix}")
     assert (done.status, done.err) == (0, "")
@@ -332,6 +332,7 @@ def test_torchvision_weights_with_another_number_of_classes(camport, photo, tmp_
     assert "class 6, score" in done.out
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
 def test_torchvision_segmentation(camport, photo, tmp_path, name):
     done = camport(

@@ -15,6 +15,7 @@ from camport.cli import main
 from camport.cli.printing import printable
 from camport.runtime import open_image
 from tests.cli.conftest import fresh
+from tests.marks import rare
 
 DIGITS = ("-m", "demo:gap-pool", "-o", "out.png")
 
@@ -179,7 +180,7 @@ def test_names_that_are_no_utf8(camport, exported, photo, tmp_path):
 FULL = "import sys; sys.stdout = open('/dev/full', 'w'); from camport.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
-@pytest.mark.parametrize("arguments", [("methods", "gradcam"), ("--help",)])
+@pytest.mark.parametrize("arguments", [*rare((("methods", "gradcam"),)), ("--help",)])
 def test_a_full_standard_output(arguments):
     done = fresh(FULL, *arguments)
     assert done.status == 2

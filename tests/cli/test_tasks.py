@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tests.marks import rare
 ROOT = Path(__file__).parents[2]
 SCENE = ROOT / "camport/demo/samples/four-seven.png"
 SEVEN = ("--target", "seven", "--box", "95,48,127,95")
-PAGES = ("captioning", "vqa", "segmentation")
+PAGES = {"captioner": "captioning", "answerer": "vqa", "segmenter": "segmentation"}
 
 
 def picture(name: str) -> tuple[int, int]:
@@ -37,21 +38,19 @@ def commands(page: str) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def files(shared) -> dict[str, Path]:
-    """Each of the shipped networks, as the pages' `camport export` writes it."""
+def file(shared) -> Callable[[str], Path]:
+    """file(network): a shipped network, as its page's `camport export` writes it."""
 
-    def write(folder: Path) -> list[str]:
-        names = []
-        for page in PAGES:
-            for command in commands(page):
-                if command[0] == "export":
-                    names.append(command.pop())
-                    assert command.pop() == "-o"
-                    assert main([*command, "-o", str(folder / names[-1])]) == 0
-        return names
+    def of(network: str) -> Path:
+        (command,) = (c for c in commands(PAGES[network]) if c[0] == "export")
+        assert command[-2:] == ["-o", f"{network}.onnx"]
 
-    folder, names = shared("pages", write)
-    return {Path(name).stem: folder / name for name in names}
+        def write(folder: Path) -> None:
+            assert main([*command[:-1], str(folder / command[-1])]) == 0
+
+        return shared(f"page-{network}", write)[0] / command[-1]
+
+    return of
 
 
 @pytest.mark.parametrize(
@@ -86,12 +85,12 @@ def test_explain(camport, name, arguments, said, maps):
         ("segmenter", SEVEN, SEVEN),
     ],
 )
-def test_the_file_draws_what_pytorch_draws(camport, files, name, arguments, asked):
+def test_the_file_draws_what_pytorch_draws(camport, file, name, arguments, asked):
     assert camport("explain", SCENE, "-m", f"demo:{name}", *arguments, "-o", "eager.npy").status == 0
-    done = camport("run", files[name], SCENE, *asked, "-o", "edge.npy")
+    done = camport("run", file(name), SCENE, *asked, "-o", "edge.npy")
     assert done.status == 0, done.err
     assert np.abs(np.load("eager.npy") - np.load("edge.npy")).max() < 1e-3
-    assert camport("run", files[name], SCENE, *asked, "-o", "edge.png").status == 0
+    assert camport("run", file(name), SCENE, *asked, "-o", "edge.png").status == 0
     assert picture("edge.png")[0] > 200
 
 
@@ -131,20 +130,26 @@ def test_what_explain_refuses(refused, match, name, arguments):
 @pytest.mark.parametrize(
     ("match", "name", "arguments"),
     [
-        (r"the file explains words of a caption; give it", "captioner", ()),
-        (r"the caption has the word 'cat', which the model does not know", "captioner", ("--caption", "a cat")),
-        (r"has \d+ words; the file reads \d+", "captioner", ("--caption", "a " * 40)),
-        (r"has no word 'nine'", "captioner", ("--caption", "a four", "--target", "nine")),
-        (r"--question is for files of vqa, and this one is of captioning", "captioner", ("--question", "why?")),
-        (r"the question is empty; ask one", "answerer", ("--question", "?")),
-        (r"the question has the word 'sevns'.*'sevens'", "answerer", ("--question", "how many sevns")),
-        (r"unknown label 'tow'; did you mean 'two'", "answerer", ("--question", "how many sevens", "--target", "tow")),
-        (r"answer 18 of image 0 is out of range", "answerer", ("--question", "how many sevens", "--target", "18")),
+        *rare(
+            (r"the file explains words of a caption; give it", "captioner", ()),
+            (r"the caption has the word 'cat', which the model does not know", "captioner", ("--caption", "a cat")),
+            (r"has \d+ words; the file reads \d+", "captioner", ("--caption", "a " * 40)),
+            (r"has no word 'nine'", "captioner", ("--caption", "a four", "--target", "nine")),
+            (r"--question is for files of vqa, and this one is of captioning", "captioner", ("--question", "why?")),
+            (r"the question is empty; ask one", "answerer", ("--question", "?")),
+            (r"the question has the word 'sevns'.*'sevens'", "answerer", ("--question", "how many sevns")),
+            (
+                r"unknown label 'tow'; did you mean 'two'",
+                "answerer",
+                ("--question", "how many sevens", "--target", "tow"),
+            ),
+            (r"answer 18 of image 0 is out of range", "answerer", ("--question", "how many sevens", "--target", "18")),
+        ),
         (r"target 11 of image 0 is out of range", "segmenter", ("--target", "11")),
     ],
 )
-def test_what_run_refuses(refused, files, match, name, arguments):
-    refused(match, "run", files[name], SCENE, *arguments, "-o", "out.png")
+def test_what_run_refuses(refused, file, match, name, arguments):
+    refused(match, "run", file(name), SCENE, *arguments, "-o", "out.png")
 
 
 class Tiny(torch.nn.Module):
@@ -163,7 +168,7 @@ class Tiny(torch.nn.Module):
 
 
 @pytest.fixture
-def page(camport, tmp_path, monkeypatch, files):
+def page(camport, tmp_path, monkeypatch):
     """A folder with what the pages speak of, and no network that would have to be downloaded."""
     from torchvision import models
 
@@ -173,16 +178,15 @@ def page(camport, tmp_path, monkeypatch, files):
     )
     shutil.copy(SCENE, tmp_path / "scene.png")
     Image.open(SCENE).resize((320, 240)).save(tmp_path / "cat.jpg")
-    for path in files.values():
-        shutil.copy(path, tmp_path)
     return camport
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_commands_of_the_pages(page, name, tmp_path):
-    for command in commands(name):
+@pytest.mark.parametrize("network", [*rare("captioner", "answerer"), "segmenter"])
+def test_commands_of_the_pages(page, file, network, tmp_path):
+    shutil.copy(file(network), tmp_path)
+    for command in commands(PAGES[network]):
         if command[0] == "export":
-            continue  # the files are there: their fixture ran these
+            continue  # the file is there: its fixture ran this
         done = page(*command)
         assert done.status == 0, (command, done.err)
         assert (tmp_path / command[command.index("-o") + 1]).stat().st_size > 10_000
@@ -211,13 +215,14 @@ def stand_ins(block: str) -> dict:
 
 
 @pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # of random weights
-@pytest.mark.parametrize("name", PAGES)
-def test_python_of_the_pages(page, name, tmp_path):
+@pytest.mark.parametrize("network", [*rare("captioner", "answerer"), "segmenter"])
+@pytest.mark.usefixtures("page")
+def test_python_of_the_pages(file, network, tmp_path):
     pytest.importorskip("transformers", reason='pip install "camport[oracles]"')
     torch.manual_seed(0)
     known: dict = {}
-    for block in examples(name, "python"):
+    shutil.copy(file(network), tmp_path)
+    for block in examples(PAGES[network], "python"):
         known |= stand_ins(block)
-        exec(compile(block, f"docs/{name}.md", "exec"), known)
-    said = {"captioning": ("found", "caption"), "vqa": ("found", "target"), "segmentation": ("found", "target")}[name]
-    assert hasattr(known[said[0]], said[1])
+        exec(compile(block, f"docs/{PAGES[network]}.md", "exec"), known)
+    assert hasattr(known["found"], "caption" if network == "captioner" else "target")

@@ -300,6 +300,7 @@ class Phrases(nn.Module):
         return self.model(pixel_values=x, input_ids=self.ids, attention_mask=ones, token_type_ids=0 * ones)
 
 
+@pytest.mark.everything
 def test_grounding_dino_at_the_levels_that_its_encoder_takes():
     model, x = stirred(Phrases), torch.rand(1, 3, 128, 128)
     bound = camport.bind(model, "hirescam", adapter=DetectionAdapter(classes=16, threshold=0.0, most=1))

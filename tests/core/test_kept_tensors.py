@@ -150,6 +150,7 @@ def test_a_layer_that_hands_on_its_argument_leaves_the_way_to_layers_before_it()
         assert gradient.abs().amax() > 0
 
 
+@pytest.mark.everything
 def test_it_is_exported(tmp_path):
     model, plain = pair(ByHooks)
     bound = camport.bind(model.float(), "ablationcam", "middle", chunk=4)

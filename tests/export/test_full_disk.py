@@ -16,7 +16,6 @@ from camport.errors import silenced
 from camport.export import to_onnx, to_pt2, to_torchscript
 from camport.export.archive import write_archive
 from tests.faults import Contents, ends, fail_each
-from tests.marks import rare
 
 WRITERS = {"a.onnx": to_onnx, "a.pt2": to_pt2, "a.pt": to_torchscript}
 
@@ -67,7 +66,8 @@ def whole(files: Contents) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [*rare("a.pt2"), "a.pt"])
+@pytest.mark.everything
+@pytest.mark.parametrize("name", ["a.pt2", "a.pt"])
 def test_the_last_bytes_do_not_fit(tmp_path: Path, name: str) -> None:
     def last_write(operations: list[str]) -> list[int]:
         return [max(n for n, operation in enumerate(operations) if operation == "write")]

@@ -81,6 +81,7 @@ def test_the_file_is_half_as_large(tmp_path: Path) -> None:
     assert sizes[1] < 0.54 * sizes[0]
 
 
+@pytest.mark.everything
 @pytest.mark.usefixtures("fresh_process")
 def test_pt2(tmp_path: Path) -> None:
     program = CamProgram(small(), "2", classes=10)
@@ -95,6 +96,7 @@ def test_pt2(tmp_path: Path) -> None:
         assert (value - expected).norm() <= 0.05 * expected.norm(), name
 
 
+@pytest.mark.everything
 def test_a_worse_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = engine.runner
 
@@ -108,6 +110,7 @@ def test_a_worse_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.everything
 def test_it_is_held_to_eager_half(tmp_path: Path) -> None:
     report = to_onnx(Bound(CamProgram(small(), "2", classes=10)), tmp_path / "a.onnx", IMAGES, precision="float16")
     parity = report.parity["heatmap"]

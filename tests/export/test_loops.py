@@ -95,7 +95,7 @@ IMAGES = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("chunk", [3, *rare(100)])
-@pytest.mark.parametrize("method", [ByMask, ByNoise, *rare(ByTail)])
+@pytest.mark.parametrize("method", [ByMask, *rare(ByNoise, ByTail)])
 def test_onnx(tmp_path: Path, method: type[Explainer], chunk: int) -> None:
     bound = camport.bind(network(), method(), "3" if method.needs_layer else None, chunk=chunk)
     report = to_onnx(bound, tmp_path / "loop.onnx", IMAGES)
@@ -178,6 +178,7 @@ def in_eights(shared: SharedFiles) -> Path:
     return shared("loop-in-eights", lambda folder: to_onnx(bound, folder / "loop.onnx", IMAGES))[0] / "loop.onnx"
 
 
+@pytest.mark.everything
 def test_convolutions_in_a_loop_are_as_fast_as_outside(tmp_path: Path, shared: SharedFiles) -> None:
     """ONNX Runtime brings them into the same layout, where the processor has one."""
     options = onnxruntime.SessionOptions()
@@ -189,6 +190,7 @@ def test_convolutions_in_a_loop_are_as_fast_as_outside(tmp_path: Path, shared: S
     assert convolutions(body) == convolutions(graph)
 
 
+@pytest.mark.everything
 def test_weights_are_held_once_however_often_the_network_runs(shared: SharedFiles) -> None:
     """Group-CAM sees the image, the blurred image and its groups."""
     shapes = [tuple(held.dims) for held in onnx.load(in_eights(shared)).graph.initializer]
@@ -197,6 +199,7 @@ def test_weights_are_held_once_however_often_the_network_runs(shared: SharedFile
             assert shapes.count(tuple(parameter.shape)) == 1, name
 
 
+@pytest.mark.everything
 def test_long_loops_are_compared_by_their_first_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program_file, "CHECKED_VARIANTS", 3)
     bound = camport.bind(network(), ByTail(), "3", chunk=2)

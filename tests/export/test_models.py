@@ -8,7 +8,6 @@ import torchvision
 from programs import Bound, CamProgram, keep, randomise, tokens
 
 from camport.export import to_onnx
-from tests.marks import mostly_rare
 
 CASES = [
     ("resnet18", "layer2", 65, keep),
@@ -22,10 +21,8 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "layer", "size", "reshape"),
-    mostly_rare(CASES, [case for case in CASES if case[0] == "vit"]),
-)
+@pytest.mark.everything
+@pytest.mark.parametrize(("name", "layer", "size", "reshape"), CASES)
 def test_torchvision(tmp_path: Path, name: str, layer: str, size: int, reshape) -> None:
     torch.manual_seed(0)
     if name == "vit":

@@ -188,6 +188,7 @@ def test_on_the_command_line(detector_files, name, tmp_path, capsys):
     assert "street.png: class 6 0.9" in capsys.readouterr().out
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -339,6 +340,7 @@ class Picker(torch.nn.Module):
         return self.head(tokens[numbers, places].tanh().mean(1))
 
 
+@pytest.mark.everything
 def test_rows_that_are_found_by_their_number(tmp_path):
     bound = camport.bind(seeded(Picker().eval(), dtype=torch.float32), "hirescam", layer="features")
     to_onnx(bound, tmp_path / "rows.onnx", images(2, dtype=torch.float32))

@@ -80,6 +80,7 @@ def test_order_is_the_users(tmp_path: Path) -> None:
     assert score.shape == (3,)
 
 
+@pytest.mark.everything
 @pytest.mark.usefixtures("fresh_process")
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 def test_torchscript(tmp_path: Path) -> None:

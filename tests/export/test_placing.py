@@ -57,6 +57,7 @@ def test_large_weights_lie_beside_the_file(tmp_path: Path, large: None) -> None:
         runtime.load(moved / "a.onnx")
 
 
+@pytest.mark.everything
 def test_the_options_work_on_large_weights(tmp_path: Path, large: None) -> None:
     images = IMAGES.expand(8, -1, -1, -1) + 0.1
     options = {"precision": "int8", "calibration": images, "preprocess": True, "outputs": ("outputs", "heatmap")}

@@ -128,6 +128,7 @@ def test_a_gradient_is_refused_in_the_module_that_it_belongs_to(tmp_path: Path) 
         to_onnx(camport.bind(Net(Turned()).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES)
 
 
+@pytest.mark.everything
 def test_a_later_layer_exports(tmp_path: Path) -> None:
     """Where the gradient does not pass through, the remedy that the message names is one."""
     report = to_onnx(camport.bind(Net(Turned()).eval(), "gradcam", "neck"), tmp_path / "x.onnx", IMAGES)

@@ -142,6 +142,7 @@ def plain_resizes(path: Path) -> int:
     return sum(node.op_type == "Resize" for node in onnx.load(path).graph.node)
 
 
+@pytest.mark.everything
 def test_photographs_of_their_own_size(tmp_path: Path) -> None:
     to_onnx(Told(SPECS[5]), tmp_path / "a.onnx", IMAGES, preprocess=True, dynamic="batch+size", outputs=("heatmap",))
     explainer = runtime.load(tmp_path / "a.onnx")

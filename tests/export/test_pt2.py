@@ -56,6 +56,7 @@ def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert sum(t.numel() for t in loaded.state_dict.values()) <= weights
 
 
+@pytest.mark.everything
 @pytest.mark.usefixtures("fresh_process")
 def test_images_of_another_size(tmp_path: Path) -> None:
     net = small()

@@ -6,10 +6,11 @@ import torch
 import transformers
 
 import camport
+from benchmarks.detection import cases
 from camport.adapters import SegmentationAdapter
+from camport.demo.detector import load as load_detector
 from camport.errors import InputError
 from camport.export import to_onnx
-from camport.models import load_model
 from camport.runtime import load
 
 SIZE = (48, 64)
@@ -89,13 +90,12 @@ def _upsampled(bound, x):
 
 
 @pytest.fixture(scope="module")
-def detector(tmp_path_factory):
-    model = load_model("demo:detector").model
+def detector(shared):
+    bound = camport.bind(load_detector(), adapter="detection")
+    traced = torch.cat([image for image, _ in cases(6)[:2]])
+    folder, _ = shared("detector-nms", lambda folder: to_onnx(bound, folder / "odam.onnx", traced, nms=True))
     x = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    bound = camport.bind(model, "layercam", adapter="detection")
-    path = tmp_path_factory.mktemp("detector") / "detector.onnx"
-    to_onnx(bound, path, x)
-    return bound, x, load(path)
+    return bound, x, load(folder / "odam.onnx")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from torch import nn
 import camport
 from camport.export import to_onnx
 from camport.runtime import load
+from tests.marks import rare
 
 
 class Guarded(nn.Module):
@@ -22,7 +23,7 @@ class Guarded(nn.Module):
         return self.fc((a / (a.sum((1, 2, 3), keepdim=True) + self.guard) * self.factor).sum((2, 3)))
 
 
-@pytest.mark.parametrize("guard", [1e-8, 1e-12, 1e-30])
+@pytest.mark.parametrize("guard", [1e-12, *rare(1e-8, 1e-30)])
 def test_a_guard_beside_zero(tmp_path, guard):
     images = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(1))
     to_onnx(camport.bind(Guarded(guard).eval(), "gradcam", "conv"), tmp_path / "guarded.onnx", images)
