@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.cases import wanted
-from benchmarks.sides import Sides
+from benchmarks.kit.cases import wanted
+from benchmarks.kit.sides import Sides
 from camport.bench.machine import device_line, versions
 
 HERE = Path(__file__).parent

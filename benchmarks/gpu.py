@@ -1,4 +1,4 @@
-"""Parity and cost on a GPU, in PyTorch and in onnxruntime-gpu: `python -m benchmarks.gpu -o benchmarks/GPU.md`.
+"""Parity and cost on a GPU, in PyTorch and in onnxruntime-gpu: `python -m benchmarks gpu -o benchmarks/GPU.md`.
 
 Where there is no GPU it says so in one line. `--rehearse` takes the CPU for it and goes through every step, so that the
 script can be tried anywhere; its figures are then the CPU's.
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 import camport
-from benchmarks.engines_files import Exported, Subject
+from benchmarks.engines.files import Exported, Subject
 from camport.bench.machine import versions
 from camport.bench.timing import Clocked, Ratio
 from camport.export.report import OutputParity
@@ -85,7 +85,7 @@ class Measured:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 2 where there is nothing to measure on, 1 where something differs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__.split("\n")[0])
     parser.add_argument("--files", nargs="+", default=["*"], help="networks, as patterns")
     parser.add_argument("--batch", type=int, default=1, help="images in one timed run")
     parser.add_argument("--seconds", type=float, default=5, help="how long one cost is measured, roughly")
@@ -203,7 +203,7 @@ def markdown(found: Sequence[Measured], device: str) -> str:
         "# On a GPU",
         f"{datetime.date.today()}. {where}; {used}.",
         METHOD.format(rounds=f"{min(counts)} to {max(counts)}").strip(),
-        "`python -m benchmarks.gpu -o benchmarks/GPU.md` makes this file.",
+        "`python -m benchmarks gpu -o benchmarks/GPU.md` makes this file.",
         "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *map(_cells, found))),
     ]
     return "\n\n".join(parts) + "\n"

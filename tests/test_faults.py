@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import camport
-from benchmarks import faults
+from benchmarks.robustness import faults
 from camport.core import registry
 from camport.core.registry import Registry
 from camport.errors import CamportError, InputError, PluginWarning, UnknownNameError, guarded

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import camport
-from benchmarks.detectors_list import SIZE, awake, detr, yolos
-from benchmarks.detectors_measure import explained
+from benchmarks.detectors.list import SIZE, awake, detr, yolos
+from benchmarks.detectors.measure import explained
 from camport.adapters import DetectionAdapter
 from camport.core.maps.token_grid import Grid
 

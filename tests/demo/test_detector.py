@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import camport
-from benchmarks.detection import cases, region, scored, target
+from benchmarks.detectors.detection import cases, region, scored, target
 from camport.demo.detector import DigitDetector, load
 from camport.demo.networks import WEIGHTS
 

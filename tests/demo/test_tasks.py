@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import camport
-from benchmarks.tasks import FIRST_SEED, measure
-from benchmarks.tasks_scores import normalised
+from benchmarks.quality.tasks import FIRST_SEED, measure
+from benchmarks.quality.tasks_scores import normalised
 from camport.adapters.words import explain_words
 from camport.demo.language import (
     ANSWERS,

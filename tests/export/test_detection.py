@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import camport
-from benchmarks.detection import cases, scored, target
+from benchmarks.detectors.detection import cases, scored, target
 from camport.adapters import DetectionAdapter
 from camport.cli import main
 from camport.demo.detector import load as load_detector

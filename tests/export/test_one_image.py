@@ -11,7 +11,7 @@ import torch
 from PIL import ImageOps
 
 import camport
-from benchmarks.detection import cases
+from benchmarks.detectors.detection import cases
 from camport.adapters import DetectionAdapter, FunctionAdapter
 from camport.cli import main
 from camport.demo.detector import CARD

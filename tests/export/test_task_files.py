@@ -6,7 +6,7 @@ import torch
 import transformers
 
 import camport
-from benchmarks.detection import cases
+from benchmarks.detectors.detection import cases
 from camport.adapters import SegmentationAdapter
 from camport.demo.detector import load as load_detector
 from camport.errors import InputError

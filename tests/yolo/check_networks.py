@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import camport
-from benchmarks.detectors_list import detector
-from benchmarks.detectors_measure import explained, exported
+from benchmarks.detectors.list import detector
+from benchmarks.detectors.measure import explained, exported
 from camport.adapters import DetectionAdapter
 from camport.errors import CamportWarning
 from camport.runtime import Preprocess, detections, load

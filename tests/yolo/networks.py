@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from benchmarks.detectors_list import awake
+from benchmarks.detectors.list import awake
 
 NAMES = {0: "car", 1: "bus", 2: "tram"}
 

@@ -1,0 +1,1 @@
+"""Detectors as their packages build them, and the maps of their detections."""

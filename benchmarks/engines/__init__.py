@@ -1,0 +1,1 @@
+"""The same files in every ONNX engine, in a browser and on a GPU."""

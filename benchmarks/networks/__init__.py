@@ -1,0 +1,1 @@
+"""Which networks export and import, how exactly, how large."""

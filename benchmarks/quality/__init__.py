@@ -1,0 +1,1 @@
+"""How well maps point where the truth is known."""

@@ -1,0 +1,1 @@
+"""Damaged and hostile input at every door, and memory over long lives."""
