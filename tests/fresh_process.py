@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from camport.export import fresh
+from camport.export.formats import fresh_process as running
 
 _SERVER = """
 import base64, json, os, sys, tempfile, traceback, warnings
@@ -88,5 +88,5 @@ def forks():
 @pytest.fixture
 def fresh_process(forks, monkeypatch) -> FreshProcess:
     """The process, in which exports to .pt2 and .pt, too, run their files while a test asks for it."""
-    monkeypatch.setattr(fresh, "subprocess", SimpleNamespace(run=forks.run, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(running, "subprocess", SimpleNamespace(run=forks.run, DEVNULL=subprocess.DEVNULL))
     return forks

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["CONTRIBUTING.md", "docs/architecture.md", "docs/adding.md"]
-PLACES = ("", "camport", "camport/core", "camport/export", "camport/runtime", "camport/cli", "tests")
+PLACES = ("", "tests", "camport", *(path.parent for path in (ROOT / "camport").rglob("__init__.py")))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -23,7 +23,7 @@ from benchmarks.engines.web import AbsentError, Browser
 from camport import cli
 from camport.bench.machine import versions
 from camport.bench.timing import Ratio
-from camport.export.parity import FACTOR, FLOOR
+from camport.export.proof.parity import FACTOR, FLOOR
 from camport.export.report import OutputParity
 
 OUTPUTS = ("heatmap", "score", "gradients", "outputs")

@@ -16,9 +16,9 @@ from benchmarks.kit.cases import build
 from camport.demo.networks import NETWORKS
 from camport.demo.scenes import make_scene
 from camport.export import to_onnx
-from camport.export.onnx import OPSET
-from camport.export.parity import compare
-from camport.export.precision import in_float64
+from camport.export.onnx_file.from_graph import OPSET
+from camport.export.proof.float64_reference import in_float64
+from camport.export.proof.parity import compare
 from camport.export.report import OutputParity
 
 Arrays = Mapping[str, np.ndarray]

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.engines.web import ROOT, Browser, decode
-from camport.export.parity import relative_error
+from camport.export.proof.parity import relative_error
 from camport.runtime import Preprocess, load, open_image
 
 SAMPLES = ROOT / "camport" / "demo" / "samples"

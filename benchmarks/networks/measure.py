@@ -15,7 +15,7 @@ from camport.bench.machine import session_of
 from camport.bench.timing import interleave
 from camport.errors import CamportError
 from camport.export import to_onnx
-from camport.export.onnx import OPSET
+from camport.export.onnx_file.from_graph import OPSET
 
 Row = dict[str, Any]
 

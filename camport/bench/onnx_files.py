@@ -22,7 +22,7 @@ def bare_file(model: nn.Module, images: Tensor, file: Path) -> Path:
         images: [b,c,H,W], an example.
         file: where to.
     """
-    from camport.export.onnx import OPSET
+    from camport.export.onnx_file.from_graph import OPSET
 
     if not file.exists():
         torch.onnx.export(

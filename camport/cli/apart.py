@@ -31,6 +31,6 @@ def _external(model: str, outputs: Sequence[Path]) -> list[Path]:
     beside = [data for data in beside if data.exists()]
     if not beside or not model.endswith(".onnx"):
         return []
-    from camport.export.placing import refers
+    from camport.export.atomic_file import refers
 
     return [data for data in beside if refers(Path(model), data)]

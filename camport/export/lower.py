@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camport.export.capture import Captured, DynamicAxes, Function, capture
+from camport.export.capture.capture import Captured, DynamicAxes, Function, capture
+from camport.export.capture.loops import Body
+from camport.export.capture.record import record, restore_state
 from camport.export.graph import state_of
-from camport.export.loops import Body
 from camport.export.passes import AFTER, BEFORE, run_passes
 from camport.export.passes.batch_norm import EXACT, KEPT
-from camport.export.record import record, restore_state
 from camport.export.rules import RULES
 from camport.export.stages import stage
 

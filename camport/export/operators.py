@@ -1,7 +1,7 @@
 """Operators of our own: steps that have one good ONNX form, which the exporter would not find by itself.
 
 They live in the `camport` namespace, run on any device and floating type, and exist in lowered graphs alone;
-`camport.export.translations` gives their ONNX form, the functions here their meaning.
+`camport.export.onnx_file.translations` gives their ONNX form, the functions here their meaning.
 """
 
 from typing import Any

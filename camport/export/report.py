@@ -19,7 +19,7 @@ class OutputParity:
     Attributes:
         exported: the worst error of the exported file.
         eager: the worst error of eager PyTorch in the file's precision, on the same inputs.
-        bound: what `exported` may be, at most `camport.export.parity.MOST`.
+        bound: what `exported` may be, at most `camport.export.proof.parity.MOST`.
     """
 
     exported: float

@@ -12,8 +12,8 @@ from camport.adapters import DetectionAdapter
 from camport.adapters.detection_calls import Seen
 from camport.adapters.detection_forms import recognised
 from camport.adapters.detection_rotated import enclosing
-from camport.export.ort import session
-from camport.export.suppress import suppression
+from camport.export.onnx_file.nms import suppression
+from camport.export.onnx_file.ort import session
 from camport.runtime.detections import confident, detections
 
 SIZE = (64, 96)

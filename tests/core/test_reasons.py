@@ -5,7 +5,7 @@ import torch
 
 import camport
 from camport.errors import LayerError, out_of_memory, reasons
-from camport.export.blame import blamed
+from camport.export.failure_location import blamed
 from tests.core.test_silent_failures import Side
 from tests.nets import images, seeded
 

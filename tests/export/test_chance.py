@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 import camport
 from camport.errors import ExportError
-from camport.export import program_file, to_onnx, to_pt2, to_torchscript
-from camport.export.lint import lint
-from camport.export.preflight import check_called
+from camport.export import pipeline, to_onnx, to_pt2, to_torchscript
+from camport.export.onnx_file.lint import lint
+from camport.export.preflight.called_operators import check_called
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -96,7 +96,7 @@ class Noisy(camport.Explainer):
 
 @pytest.mark.parametrize(("write", "suffix"), [(to_onnx, "onnx"), (to_pt2, "pt2"), (to_torchscript, "pt")])
 def test_a_method_that_draws_leaves_no_file(tmp_path: Path, monkeypatch, write, suffix: str) -> None:
-    monkeypatch.setattr(program_file, "lower", None)  # refused before anything is traced
+    monkeypatch.setattr(pipeline, "lower", None)  # refused before anything is traced
     said = r"^aten\.rand_like\.default in method 'noisy' \(Noisy\) draws random numbers, and 'heatmap' depends on them"
     with pytest.raises(ExportError, match=said):
         write(camport.bind(Net(nn.ReLU()).eval(), Noisy(), "features"), tmp_path / f"x.{suffix}", IMAGES)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 import camport
 from camport.errors import ExportError, OutputError, ParityError
-from camport.export import ExportReport, engine, to_onnx
+from camport.export import ExportReport, to_onnx
+from camport.export.formats import to_onnx as onnx_format
 from tests.shared_files import SharedFiles
 
 
@@ -79,7 +80,7 @@ def test_batch_norm_is_folded_and_weights_stored_once(shared: SharedFiles) -> No
 @pytest.mark.parametrize("size", [(33, 40), (48, 41)])
 def test_dynamic_size(shared: SharedFiles, size: tuple[int, int]) -> None:
     folder, _ = exported(shared, "2", dynamic="batch+size")
-    run = engine.runner(folder / "small.onnx")
+    run = onnx_format.runner(folder / "small.onnx")
     inputs = {"images": torch.randn(2, 3, *size), "target": torch.tensor([-1, 3])}
     got, program = run(inputs), CamProgram(small(), "2")
     for name, expected in program(program.state, inputs).items():
@@ -95,7 +96,7 @@ def test_dynamic_size_of_a_method_that_builds_on_it(shared: SharedFiles, size: t
         "small-odam", lambda folder: to_onnx(bound, folder / "small.onnx", IMAGES[..., :33], dynamic="batch+size")
     )
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    got = engine.runner(folder / "small.onnx")({"images": images, "target": torch.tensor([-1, -1])})
+    got = onnx_format.runner(folder / "small.onnx")({"images": images, "target": torch.tensor([-1, -1])})
     torch.testing.assert_close(got["heatmap"], bound(images).heatmap, rtol=0, atol=1e-5)
 
 
@@ -176,13 +177,13 @@ def test_wrong_graph_is_refused(tmp_path: Path) -> None:
 
 
 def test_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = engine.runner
+    honest = onnx_format.runner
 
     def wrong(path: Path):
         run = honest(path)
         return lambda inputs: {k: v * 1.001 if k == "gradients" else v for k, v in run(inputs).items()}
 
-    monkeypatch.setattr(engine, "runner", wrong)
+    monkeypatch.setattr(onnx_format, "runner", wrong)
     with pytest.raises(ParityError, match=r"'gradients' of the exported graph is 1\.0e-03 off"):
         export(small(), "9", tmp_path / "small.onnx")
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from torch import nn
 import camport
 from camport.adapters import FunctionAdapter
 from camport.export import to_onnx
-from camport.export.capture import capture
+from camport.export.capture.capture import capture
 from camport.export.passes import exact_sigmoid
 from camport.runtime import load
 

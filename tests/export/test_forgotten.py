@@ -14,7 +14,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 import camport
 from camport.errors import ExportError
 from camport.export import to_onnx, to_pt2, to_torchscript
-from camport.export.forgotten import forgotten
+from camport.export.capture.forgotten import forgotten
 from tests.marks import rare
 
 IMAGES = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(1))

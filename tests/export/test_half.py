@@ -12,8 +12,9 @@ from programs import IMAGES, Bound, CamProgram, randomise, small
 from torch import Tensor, nn
 
 from camport.errors import ExportError, ParityError, UnknownNameError
-from camport.export import engine, to_onnx, to_pt2
-from camport.export.parity import FACTOR
+from camport.export import to_onnx, to_pt2
+from camport.export.formats import to_onnx as onnx_format
+from camport.export.proof.parity import FACTOR
 from tests.marks import rare
 
 
@@ -63,7 +64,7 @@ def test_half(tmp_path: Path, net: object, layer: str) -> None:
     assert report.lowered < 1e-12
     assert 1e-5 < report.parity["heatmap"].exported < 0.05
     inputs = program.sample(IMAGES, 4, 9)
-    got = engine.runner(tmp_path / "half.onnx")(inputs)
+    got = onnx_format.runner(tmp_path / "half.onnx")(inputs)
     for name, expected in program(program.state, inputs).items():
         assert got[name].dtype == torch.float32
         kinks = 0.15 if name == "gradients" else 0.05  # a ReLU at 0 takes the other side, and so does a gradient
@@ -98,13 +99,13 @@ def test_pt2(tmp_path: Path) -> None:
 
 @pytest.mark.everything
 def test_a_worse_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = engine.runner
+    honest = onnx_format.runner
 
     def wrong(path: Path) -> object:
         run = honest(path)
         return lambda inputs: {k: v * 1.05 if k == "gradients" else v for k, v in run(inputs).items()}
 
-    monkeypatch.setattr(engine, "runner", wrong)
+    monkeypatch.setattr(onnx_format, "runner", wrong)
     with pytest.raises(ParityError, match=r"'gradients' of the exported graph is 5\.\de-02 off"):
         to_onnx(Bound(CamProgram(small(), "2", classes=10)), tmp_path / "a.onnx", IMAGES, precision="float16")
     assert not list(tmp_path.iterdir())

@@ -12,11 +12,11 @@ from programs import IMAGES, Bound, CamProgram, small
 from torch import nn
 
 from camport.errors import ExportError, InputError, ParityError
-from camport.export import quantize as quantize_module
 from camport.export import to_onnx
-from camport.export.agreement import _correlation, agreement
-from camport.export.ort import session
-from camport.export.quantize import forward_nodes
+from camport.export.onnx_file import int8 as quantize_module
+from camport.export.onnx_file.int8 import forward_nodes
+from camport.export.onnx_file.ort import session
+from camport.export.proof.int8_agreement import _correlation, agreement
 from tests.shared_files import SharedFiles
 
 PHOTOS = torch.randn(18, 3, 33, 40, generator=torch.Generator().manual_seed(5))

@@ -14,7 +14,7 @@ from camport.core.maps.heatmap import minmax, upsample
 from camport.core.maps.noise import normal
 from camport.core.probe import Probe
 from camport.errors import ExportError
-from camport.export import program_file, to_onnx, to_pt2, to_torchscript
+from camport.export import pipeline, to_onnx, to_pt2, to_torchscript
 from camport.plugins import GroupCAM
 from camport.runtime import load
 from tests.marks import rare
@@ -201,7 +201,7 @@ def test_weights_are_held_once_however_often_the_network_runs(shared: SharedFile
 
 @pytest.mark.everything
 def test_long_loops_are_compared_by_their_first_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program_file, "CHECKED_VARIANTS", 3)
+    monkeypatch.setattr(pipeline, "CHECKED_VARIANTS", 3)
     bound = camport.bind(network(), ByTail(), "3", chunk=2)
     report = to_onnx(bound, tmp_path / "loop.onnx", IMAGES)
     assert report.variants == 3

@@ -17,7 +17,8 @@ from camport.cli import main
 from camport.demo.detector import CARD
 from camport.demo.detector import load as load_detector
 from camport.errors import ExportError, InputError, ParityError
-from camport.export import one_image, to_onnx
+from camport.export import to_onnx
+from camport.export.onnx_file import one_image
 from camport.models import load_model
 from camport.runtime import Preprocess, load, open_image
 from tests.adapters.detectors import ClassicHead, Detector, Transformer, awake, photographs

@@ -6,9 +6,9 @@ from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 import camport
-from camport.export import operator_registry as module
 from camport.export import to_onnx
-from camport.export.operator_registry import kept_registry, operator_registry
+from camport.export.onnx_file import operator_registry as module
+from camport.export.onnx_file.operator_registry import kept_registry, operator_registry
 
 RELU = torch.ops.aten.relu.default
 

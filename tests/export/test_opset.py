@@ -10,7 +10,7 @@ from torch import nn
 
 from camport.errors import ExportError
 from camport.export import to_onnx
-from camport.export.onnx import OPSETS
+from camport.export.onnx_file.from_graph import OPSETS
 from tests.marks import mostly_rare
 
 

@@ -11,7 +11,7 @@ from programs import IMAGES, Bound, CamProgram, small
 
 from camport.errors import InputError, UnknownNameError
 from camport.export import ExportReport, to_onnx, to_pt2, to_torchscript
-from camport.export.selection import chosen
+from camport.export.output_selection import chosen
 from tests.shared_files import SharedFiles
 
 NAMES = ["outputs", "outputs_1", "score", "heatmap", "feature_maps", "feature_maps_1", "feature_maps_10", "gradients"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from camport.errors import ParityError
-from camport.export.parity import check_exported, check_lowered
+from camport.export.proof.parity import check_exported, check_lowered
 
 X = torch.linspace(1, 2, 7)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 import camport
 from camport.errors import ExportError, ParityError
 from camport.export import to_onnx
-from camport.export.parity import MOST, check_exported, check_lowered
+from camport.export.proof.parity import MOST, check_exported, check_lowered
 
 X = torch.linspace(1, 2, 7)
 

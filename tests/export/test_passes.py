@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camport.export.capture import Captured
+from camport.export.capture.capture import Captured
 from camport.export.lower import lower, replay
-from camport.export.precision import in_float64
+from camport.export.proof.float64_reference import in_float64
 
 AXES = {"x": {0: "b"}, "c": {0: "b"}}
 

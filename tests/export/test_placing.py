@@ -11,9 +11,10 @@ from programs import IMAGES, Bound, CamProgram, small
 
 from camport import runtime
 from camport.errors import ModelError, OutputError, ParityError
-from camport.export import engine, to_onnx
-from camport.export import onnx as onnx_format
-from camport.export.placing import placed
+from camport.export import to_onnx
+from camport.export.atomic_file import placed
+from camport.export.formats import to_onnx as onnx_format
+from camport.export.onnx_file import from_graph
 
 
 class Named(Bound):
@@ -28,7 +29,7 @@ def bound() -> Named:
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights beyond a kilobyte are too large for the file."""
-    monkeypatch.setattr(onnx_format, "LARGEST", 1000)
+    monkeypatch.setattr(from_graph, "LARGEST", 1000)
 
 
 def names(folder: Path) -> list[str]:
@@ -68,7 +69,7 @@ def test_the_options_work_on_large_weights(tmp_path: Path, large: None) -> None:
 
 
 def test_nothing_is_left_behind(tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = engine.runner
+    honest = onnx_format.runner
 
     def wrong(path: Path) -> object:
         assert path.with_name("a.onnx.data").exists()
@@ -77,7 +78,7 @@ def test_nothing_is_left_behind(tmp_path: Path, large: None, monkeypatch: pytest
 
     to_onnx(bound(), tmp_path / "a.onnx", IMAGES)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    monkeypatch.setattr(engine, "runner", wrong)
+    monkeypatch.setattr(onnx_format, "runner", wrong)
     with pytest.raises(ParityError):
         to_onnx(bound(), tmp_path / "a.onnx", IMAGES, report=True)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before

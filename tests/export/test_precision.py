@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camport.export.precision import Float64, in_float64
+from camport.export.proof.float64_reference import Float64, in_float64
 
 
 def draw(*shape: int) -> Tensor:

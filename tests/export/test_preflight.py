@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import camport
 from camport.errors import ExportError
-from camport.export import program_file, to_onnx, to_pt2, to_torchscript
+from camport.export import pipeline, to_onnx, to_pt2, to_torchscript
 
 IMAGES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -73,7 +73,7 @@ def no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
     def traced(*args: object) -> None:
         raise AssertionError("tracing started")
 
-    monkeypatch.setattr(program_file, "lower", traced)
+    monkeypatch.setattr(pipeline, "lower", traced)
 
 
 @pytest.mark.usefixtures("no_tracing")

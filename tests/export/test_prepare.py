@@ -17,8 +17,9 @@ from programs import IMAGES, Bound, CamProgram, small
 
 from camport import runtime
 from camport.errors import ExportError
-from camport.export import prepare, to_onnx
-from camport.export.ort import session
+from camport.export import to_onnx
+from camport.export.onnx_file import preprocessing
+from camport.export.onnx_file.ort import session
 from camport.runtime import Preprocess
 from tests.marks import rare
 
@@ -43,7 +44,7 @@ def levels(spec: Preprocess, got: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def graphs() -> list:
-    return [session(prepare.preparation(spec).SerializeToString()) for spec in SPECS]
+    return [session(preprocessing.preparation(spec).SerializeToString()) for spec in SPECS]
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,7 +84,7 @@ def test_nearly_every_value_is_pillows(graphs: list, which: int) -> None:
 def test_it_is_onnx_that_says_so(which: int) -> None:
     """By onnx's own reference, which is no port of Pillow's code."""
     pixels = np.random.default_rng(0).integers(0, 256, (29, 23, 3), dtype=np.uint8)
-    (got,) = ReferenceEvaluator(prepare.preparation(SPECS[which])).run(None, {"images": pixels[None]})
+    (got,) = ReferenceEvaluator(preprocessing.preparation(SPECS[which])).run(None, {"images": pixels[None]})
     off = levels(SPECS[which], got[0], pixels)
     assert off.max() <= 1.001
     assert (off < 1e-3).mean() > 0.98
@@ -91,10 +92,10 @@ def test_it_is_onnx_that_says_so(which: int) -> None:
 
 def test_what_is_measured_is_refused_where_it_is_wrong() -> None:
     spec = SPECS[0]
-    assert prepare.measure(prepare.preparation(spec), spec).worst <= 1
+    assert preprocessing.measure(preprocessing.preparation(spec), spec).worst <= 1
     for wrong in (replace(spec, interpolation="bicubic"), replace(spec, fit="crop"), replace(spec, scale=1 / 250)):
         with pytest.raises(ExportError, match="grey levels off on"):
-            prepare.measure(prepare.preparation(wrong), spec)
+            preprocessing.measure(preprocessing.preparation(wrong), spec)
 
 
 class Told(Bound):
@@ -170,12 +171,12 @@ def test_sizes_that_do_not_fit_are_refused_before_tracing(tmp_path: Path, spec: 
 
 def test_a_wrong_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network's part is proven and so is the preprocessing; put together wrongly they are not."""
-    honest = prepare.splice
+    honest = preprocessing.splice
 
     def wrong(model: ir.Model, front: onnx.ModelProto, spec: Preprocess) -> None:
-        honest(model, prepare.preparation(replace(spec, mean=(0.9, 0.9, 0.9))), spec)
+        honest(model, preprocessing.preparation(replace(spec, mean=(0.9, 0.9, 0.9))), spec)
 
-    monkeypatch.setattr("camport.export.finishing.splice", wrong)
+    monkeypatch.setattr("camport.export.onnx_file.finishing.splice", wrong)
     with pytest.raises(ExportError, match="off from its two parts"):
         to_onnx(Told(SPECS[0]), tmp_path / "a.onnx", IMAGES, preprocess=True)
     assert not list(tmp_path.iterdir())

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from camport.export.preserve import PreserveOperators
+from camport.export.capture.whole_operators import PreserveOperators
+from camport.export.onnx_file.supported import check_supported
 from camport.export.rules import RULES
-from camport.export.supported import check_supported
 from tests.marks import mostly_rare, rare
 
 

@@ -10,7 +10,7 @@ import camport
 from camport.errors import ExportError
 from camport.export.graph import state_of
 from camport.export.lower import lower, replay
-from camport.export.program_file import dynamic_axes
+from camport.export.pipeline import dynamic_axes
 from tests.nets import images
 from tests.plugins.quick import quiet, setting
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from camport.export.square import part_square_matrices
+from camport.export.onnx_file.square_matrices import part_square_matrices
 
 TRANSPOSED = "t = Transpose <perm = [1, 0]> (w)  y = MatMul (x, t)"
 GEMM = "y = Gemm <transB = 1> (x, w, bias)"

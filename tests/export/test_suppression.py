@@ -16,8 +16,8 @@ from camport.demo.detector import load as load_detector
 from camport.demo.scenes import make_scene
 from camport.errors import InputError
 from camport.export import to_onnx
-from camport.export.ort import session
-from camport.export.suppress import suppression
+from camport.export.onnx_file.nms import suppression
+from camport.export.onnx_file.ort import session
 from camport.runtime import detections, load
 
 SIZE = (400, 400)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from camport.export.parity import compare
-from camport.export.ties import in_order_of
+from camport.export.proof.parity import compare
+from camport.export.proof.tied_rows import in_order_of
 
 SCORES = torch.tensor([0.9, 0.5, 0.5 - 1e-7, 0.5 - 2e-7, 0.3, 0.3 * (1 - 1e-4)], dtype=torch.float64)
 

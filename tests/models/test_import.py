@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from camport.core.isolation.private_copy import tensors, with_state
-from camport.export.capture import capture
+from camport.export.capture.capture import capture
 from camport.models.onnx import load_onnx
 from camport.models.onnx.catalogue import known
 from camport.models.onnx.operators.pooling import average_pool

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camport.export import prepare
-from camport.export.ort import session
+from camport.export.onnx_file import preprocessing
+from camport.export.onnx_file.ort import session
 from camport.runtime import Preprocess
 
 ODD = {(61, 47): ((64, 64), (0, 7)), (307, 101): ((64, 64), (0, 21)), (47, 61): ((64, 64), (7, 0))}
@@ -38,7 +38,7 @@ def test_every_picture_lies_where_yolo_packages_put_it(size, stride):
 
 def test_the_graph_puts_it_there_too():
     spec = Preprocess((64, 64), "letterbox", scale=1.0, pad=7)
-    run = session(prepare.preparation(spec).SerializeToString())
+    run = session(preprocessing.preparation(spec).SerializeToString())
     for image in [*ODD, (50, 33), (33, 50)]:
         pixels = np.full((*image, 3), 200, np.uint8)
         (got,) = run.run(None, {"images": pixels[None]})

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from camport.errors import ExportError, reasons
-from camport.export import translations
-from camport.export.capture import Captured, DynamicAxes
-from camport.export.operator_registry import kept_registry
-from camport.export.own_kernels import own_kernels
-from camport.export.placing import data_file
+from camport.export.atomic_file import data_file
+from camport.export.capture.capture import Captured, DynamicAxes
+from camport.export.onnx_file import translations
+from camport.export.onnx_file.loop_kernels import own_kernels
+from camport.export.onnx_file.operator_registry import kept_registry
+from camport.export.onnx_file.square_matrices import part_square_matrices
+from camport.export.onnx_file.tiny_constants import exact_constants
 from camport.export.quiet import quiet
-from camport.export.scan import loops_to_scans
-from camport.export.square import part_square_matrices
-from camport.export.tiny_constants import exact_constants
+from camport.export.rewrite.scan import loops_to_scans
 
 OPSET = 20
 OPSETS = range(18, 24)

@@ -14,7 +14,7 @@ import torch
 from onnxscript.values import Opset
 
 from camport.export import operators as operators
-from camport.export import pool_forms
+from camport.export.onnx_file import pool_forms
 
 STEEP = 1e30
 """HardSigmoid's slope for a mask: max(0, min(1, 1e30 y)) is 0 or 1 for every y a network computes."""
@@ -63,7 +63,7 @@ class Translations:
         return self.op.Mul(self.op.Mul(gradient, above), below)
 
     def max_pool_grad(self, gradient: Any, x: Any, indices: Any, *geometry: Any) -> Any:
-        """See `camport.export.pool_forms`."""
+        """See `camport.export.onnx_file.pool_forms`."""
         channels = x.shape[1] if x.shape is not None else None
         if isinstance(channels, int) and not channels % pool_forms.BLOCK and pool_forms.overlapping(*geometry[:4]):
             return pool_forms.by_maxima(self.op, gradient, x, channels, geometry[0])

@@ -13,20 +13,20 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from camport.export.detected import DETECTED, ask_about_detections, check_detected
-from camport.export.lint import BATCH
-from camport.export.one_image import check_shared, share_image
-from camport.export.placing import parts
-from camport.export.prepare import check_spliced, measure, preparation, splice
-from camport.export.program_file import Traceable, Written
-from camport.export.quantize import quantize
-from camport.export.suppress import append, check_appended
+from camport.export.atomic_file import parts
+from camport.export.onnx_file.explain_detections import DETECTED, ask_about_detections, check_detected
+from camport.export.onnx_file.int8 import quantize
+from camport.export.onnx_file.lint import BATCH
+from camport.export.onnx_file.nms import append, check_appended
+from camport.export.onnx_file.one_image import check_shared, share_image
+from camport.export.onnx_file.preprocessing import check_spliced, measure, preparation, splice
+from camport.export.pipeline import Traceable, Written
 from camport.runtime.preprocess import Preprocess
 
 
 @runtime_checkable
 class File(Protocol):
-    """What is asked of an .onnx file, and the model as onnx_ir has it: `camport.export.engine.Onnx`."""
+    """What is asked of an .onnx file, and the model as onnx_ir has it: `camport.export.formats.to_onnx.Onnx`."""
 
     calibration: Tensor | None
     preprocess: Preprocess | None

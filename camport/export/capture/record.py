@@ -22,9 +22,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camport.errors import ExportError
+from camport.export.capture.second_gradient import second_gradient
+from camport.export.capture.whole_operators import PreserveOperators
 from camport.export.graph import compile_graph, free_name, set_buffer
-from camport.export.preserve import PreserveOperators
-from camport.export.second_gradient import second_gradient
 
 SAMPLE_BATCH = 13
 """The batch size that stands behind the symbol `b` while tracing. 0 and 1 would specialise, and a small number

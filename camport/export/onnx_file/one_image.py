@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from camport.errors import ExportError
+from camport.export.capture.loops import LOOP
 from camport.export.graph import is_call
-from camport.export.loops import LOOP
-from camport.export.ort import runner
-from camport.export.parity import check_exported
+from camport.export.onnx_file.ort import runner
+from camport.export.proof.parity import check_exported
 from camport.export.traceable import Traceable
 
 BROADCASTING = (

@@ -6,7 +6,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
 from camport.errors import ExportError
-from camport.export.one_image import ONCE
+from camport.export.onnx_file.one_image import ONCE
 
 LARGEST_EXPANDED = 10_000
 """Elements of a constant that Expand may repeat: beyond, the engine would make copies of a weight."""

@@ -15,20 +15,20 @@ from torch.nn import functional
 from camport.core.maps.loop import limited
 from camport.core.running.chunk_size import within_memory
 from camport.errors import ExportError, UnknownNameError
-from camport.export.capture import Captured, DynamicAxes
-from camport.export.forgotten import forgotten
+from camport.export.atomic_file import checked_target as checked_target
+from camport.export.atomic_file import parts, placed, report_file
+from camport.export.capture.capture import Captured, DynamicAxes
+from camport.export.capture.forgotten import forgotten
 from camport.export.graph import state_of
-from camport.export.half import HALF, Half, halve
-from camport.export.kinds import check_graph, check_state
 from camport.export.lower import lower, replay
-from camport.export.parity import check_exported, check_lowered
-from camport.export.placing import checked_target as checked_target
-from camport.export.placing import parts, placed, report_file
-from camport.export.precision import in_float64
-from camport.export.preflight import check_called
+from camport.export.output_selection import select
+from camport.export.preflight.called_operators import check_called
+from camport.export.preflight.refuse_dtypes import check_graph, check_state
+from camport.export.proof.float64_reference import in_float64
+from camport.export.proof.parity import check_exported, check_lowered
 from camport.export.quiet import one_at_a_time
 from camport.export.report import Agreement, ExportReport, PreparationParity, sha256
-from camport.export.selection import select
+from camport.export.rewrite.half import HALF, Half, halve
 from camport.export.stages import recording, stage
 from camport.export.traceable import Traceable as Traceable
 
@@ -126,7 +126,7 @@ def export_program(
         metadata: the file's properties.
         file_format: the kind of file.
         dynamic: "batch", "batch+size" (height and width free too), or "none": everything as in `images`.
-        outputs: which outputs the file has, see `camport.export.selection.select`; None: all.
+        outputs: which outputs the file has, see `camport.export.output_selection.select`; None: all.
         precision: "float32", "float16", or "int8", which is the format's own to make of a float32 file.
         report: whether the report is stored beside the file, as FILE.report.json.
     """

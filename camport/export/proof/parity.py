@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 
 from camport.errors import ExportError, ParityError
-from camport.export.capture import Function
-from camport.export.precision import in_float64
+from camport.export.capture.capture import Function
+from camport.export.proof.float64_reference import in_float64
+from camport.export.proof.tied_rows import in_order_of
 from camport.export.report import OutputParity
-from camport.export.ties import in_order_of
 
 FACTOR, FLOOR = 3.0, 1e-5
 MOST = {torch.float32: 5e-2, torch.float16: 3e-1}

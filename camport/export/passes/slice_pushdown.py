@@ -4,7 +4,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from camport.export.graph import is_call, shape_of
-from camport.export.passes.axes import Part, narrowed
+from camport.export.passes.axis_tracking import Part, narrowed
 from camport.export.passes.building import arguments, call, rank
 
 aten = torch.ops.aten

@@ -17,9 +17,9 @@ import onnx_ir as ir
 from torch import Tensor
 
 from camport.errors import ExportError, InputError
-from camport.export.agreement import agreement
-from camport.export.ort import session
-from camport.export.placing import data_file
+from camport.export.atomic_file import data_file
+from camport.export.onnx_file.ort import session
+from camport.export.proof.int8_agreement import agreement
 from camport.export.quiet import quiet
 from camport.export.report import Agreement
 from camport.export.traceable import Traceable

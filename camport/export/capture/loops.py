@@ -2,8 +2,8 @@
 
 The body is recorded apart, once, as a graph of its own. What its step uses from around it - the images, the target,
 activations, the model's tensors - is found by running: a tensor that the body did not make is one that it needs. In the
-outer graph the loop is one operator, `camport::loop`, which every pass and rule may ignore; `camport.export.unroll`
-and `camport.export.scan` write it in what a file can hold.
+outer graph the loop is one operator, `camport::loop`, which every pass and rule may ignore;
+`camport.export.rewrite.scan` writes it in what a file can hold.
 """
 
 import itertools
@@ -21,8 +21,8 @@ from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
 from camport.core.maps.loop import Step, Tick, looping
 from camport.errors import ExportError
+from camport.export.capture.record import record, restore_state
 from camport.export.graph import compile_graph, free_name, is_call, set_buffer, state_of
-from camport.export.record import record, restore_state
 
 
 @dataclass(eq=False)

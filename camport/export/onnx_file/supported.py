@@ -10,11 +10,11 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from camport.errors import ExportError
-from camport.export import translations
+from camport.export.capture.loops import LOOP, all_nodes
 from camport.export.graph import is_call
-from camport.export.loops import LOOP, all_nodes
-from camport.export.onnx import OPSET
-from camport.export.operator_registry import operator_registry
+from camport.export.onnx_file import translations
+from camport.export.onnx_file.from_graph import OPSET
+from camport.export.onnx_file.operator_registry import operator_registry
 from camport.export.rules import lowered
 
 

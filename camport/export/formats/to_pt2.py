@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from camport.errors import ExportError
-from camport.export.archive import write_archive
-from camport.export.aten_file import AtenFile
-from camport.export.capture import Captured, DynamicAxes
+from camport.export.capture.capture import Captured, DynamicAxes
+from camport.export.formats.archive import write_archive
+from camport.export.formats.aten_file import AtenFile
 from camport.export.graph import aten_histogram, sealed
-from camport.export.program_file import (
+from camport.export.output_selection import check_outputs
+from camport.export.pipeline import (
     Exportable,
     Written,
     check_dynamic,
@@ -24,8 +25,7 @@ from camport.export.program_file import (
 )
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
-from camport.export.scan import loops_to_scans
-from camport.export.selection import check_outputs
+from camport.export.rewrite.scan import loops_to_scans
 
 
 def to_pt2(

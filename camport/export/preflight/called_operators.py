@@ -22,9 +22,9 @@ from camport.core.adapter import Adapter
 from camport.core.explainer import Explainer
 from camport.core.maps.loop import Step, Tick, looping
 from camport.errors import ExportError
-from camport.export.blame import untraceable
-from camport.export.chance import Chance, draws
-from camport.export.record import as_traced
+from camport.export.capture.record import as_traced
+from camport.export.failure_location import untraceable
+from camport.export.preflight.chance import Chance, draws
 from camport.export.traceable import Traceable
 
 Missing = Callable[[Any, Sequence[Any]], str | None]

@@ -15,10 +15,10 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from camport.errors import ExportError
-from camport.export.ort import session
-from camport.export.suppress import PART, THRESHOLD, is_table
+from camport.export.onnx_file.nms import PART, THRESHOLD, is_table
+from camport.export.onnx_file.ort import session
+from camport.export.onnx_file.transplant import transplant
 from camport.export.traceable import Traceable
-from camport.export.transplant import transplant
 
 DETECTED = "m"
 """The name of the axis that has a row for each detection."""

@@ -18,9 +18,9 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from camport.errors import ExportError
-from camport.export.ort import session
+from camport.export.onnx_file.ort import session
+from camport.export.onnx_file.transplant import transplant
 from camport.export.traceable import Traceable
-from camport.export.transplant import transplant
 
 HEAD = """<ir_version: 8, opset_import: ["" : 18]>
 suppress (float[b, rows, columns] outputs) => (float[m, 7] detections) {

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from camport.errors import ExportError
-from camport.export.loops import all_nodes
-from camport.export.supported import origin
+from camport.export.capture.loops import all_nodes
+from camport.export.onnx_file.supported import origin
 
 _NARROW = (torch.float16, torch.bfloat16)
 

@@ -9,16 +9,20 @@ from typing import Any
 from torch import Tensor
 from torch.fx import GraphModule
 
-from camport.export import onnx as onnx_format
-from camport.export.capture import Captured, DynamicAxes
-from camport.export.detected import ByNumber
-from camport.export.finishing import STEPS, Unfinished
-from camport.export.lint import BATCH, lint
-from camport.export.one_image import check_asked, check_shareable
-from camport.export.onnx import OPSET, check_opset
-from camport.export.ort import runner
-from camport.export.prepare import wanted
-from camport.export.program_file import (
+from camport.export.capture.capture import Captured, DynamicAxes
+from camport.export.onnx_file import from_graph
+from camport.export.onnx_file.explain_detections import ByNumber
+from camport.export.onnx_file.finishing import STEPS, Unfinished
+from camport.export.onnx_file.from_graph import OPSET, check_opset
+from camport.export.onnx_file.int8 import check_calibration
+from camport.export.onnx_file.lint import BATCH, lint
+from camport.export.onnx_file.nms import form_of, suppression
+from camport.export.onnx_file.one_image import check_asked, check_shareable
+from camport.export.onnx_file.ort import runner
+from camport.export.onnx_file.preprocessing import wanted
+from camport.export.onnx_file.supported import check_supported, missing
+from camport.export.output_selection import check_outputs
+from camport.export.pipeline import (
     Exportable,
     Traceable,
     Written,
@@ -27,13 +31,9 @@ from camport.export.program_file import (
     checked_target,
     export_program,
 )
-from camport.export.quantize import check_calibration
 from camport.export.report import ExportReport
 from camport.export.rules import RULES
-from camport.export.selection import check_outputs
 from camport.export.stages import stage
-from camport.export.supported import check_supported, missing
-from camport.export.suppress import form_of, suppression
 from camport.runtime.preprocess import Preprocess
 
 
@@ -160,7 +160,7 @@ class Onnx:
         path: Path,
     ) -> Written:
         """Translates, saves and lints."""
-        self.model = onnx_format.to_model(lowered, example, axes, metadata, self.opset)
+        self.model = from_graph.to_model(lowered, example, axes, metadata, self.opset)
         return self.save(path)
 
     def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
@@ -179,6 +179,6 @@ class Onnx:
 
     def save(self, path: Path, batch: str = BATCH) -> Written:
         """Writes the model, and refuses what ONNX Runtime would not run alike."""
-        onnx_format.save(self.model, path)
+        from_graph.save(self.model, path)
         lint(path, batch, one_image=self.one_image)
-        return Written(onnx_format.histogram(self.model), self.opset)
+        return Written(from_graph.histogram(self.model), self.opset)

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 
 from camport.errors import ExportError, ModelError
 from camport.export import operators as operators
-from camport.export.capture import Captured
+from camport.export.capture.capture import Captured
 from camport.export.graph import compile_graph, is_call, set_buffer, state_of
 from camport.export.traceable import Traceable
 

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from camport.errors import ExportError, ParityError
-from camport.export.aten_file import AtenFile
-from camport.export.capture import Captured, DynamicAxes
+from camport.export.capture.capture import Captured, DynamicAxes
+from camport.export.formats.aten_file import AtenFile
 from camport.export.graph import aten_histogram, sealed
-from camport.export.passes.traced_sizes import traced_sizes
-from camport.export.program_file import Exportable, Written, checked_target, export_program
+from camport.export.output_selection import check_outputs
+from camport.export.pipeline import Exportable, Written, checked_target, export_program
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
-from camport.export.scan import unroll_loops
-from camport.export.selection import check_outputs
+from camport.export.rewrite.scan import unroll_loops
+from camport.export.rewrite.traced_sizes import traced_sizes
 
 
 def to_torchscript(

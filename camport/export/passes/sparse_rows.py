@@ -8,7 +8,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from camport.export.graph import is_call, shape_of
-from camport.export.passes.axes import Cut, Part, axis_before, axis_kept, broadcast, permutation
+from camport.export.passes.axis_tracking import Cut, Part, axis_before, axis_kept, broadcast, permutation
 from camport.export.passes.building import arguments, call, rank
 
 aten, own = torch.ops.aten, torch.ops.camport

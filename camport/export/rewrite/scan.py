@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
+from camport.export.capture.loops import LOOP, Body, bodies
 from camport.export.graph import compile_graph, constants, free_name, is_call, set_buffer, state_of
-from camport.export.loops import LOOP, Body, bodies
 
 
 def loops_to_scans(graph: GraphModule) -> int:

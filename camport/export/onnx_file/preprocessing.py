@@ -18,10 +18,10 @@ import torch
 from onnx import numpy_helper
 
 from camport.errors import ExportError
-from camport.export.ort import session
+from camport.export.onnx_file.ort import session
+from camport.export.onnx_file.transplant import transplant
 from camport.export.report import PreparationParity
 from camport.export.traceable import Traceable
-from camport.export.transplant import transplant
 from camport.runtime.preprocess import Preprocess
 
 PREPARED = "prepared"

@@ -13,10 +13,10 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 from camport.core.maps.loop import looping
 from camport.errors import CamportError, ExportError, ModelError
-from camport.export.blame import untraceable
+from camport.export.capture.loops import Body, GraphLoop, bodies
+from camport.export.capture.record import SAMPLE_BATCH, record, restore_state
+from camport.export.failure_location import untraceable
 from camport.export.graph import state_of
-from camport.export.loops import Body, GraphLoop, bodies
-from camport.export.record import SAMPLE_BATCH, record, restore_state
 
 Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
 """A program: `(state, inputs) -> outputs`, all tensors by name."""

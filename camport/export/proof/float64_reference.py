@@ -11,8 +11,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from camport.export.capture import Function
-from camport.export.loops import LOOP, exact_loop
+from camport.export.capture.capture import Function
+from camport.export.capture.loops import LOOP, exact_loop
 
 aten = torch.ops.aten
 
