@@ -23,7 +23,8 @@ from camport.adapters.detection_torchvision import placed
 from camport.core.adapter import Adapter
 from camport.core.maps.heatmap import Size, upsample
 from camport.core.maps.token_grid import Grid
-from camport.core.running.layers import LayerName, Run
+from camport.core.running.layers import LayerName
+from camport.core.running.runs import Run
 from camport.errors import InputError, MethodError
 
 Score = Literal["class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom"]

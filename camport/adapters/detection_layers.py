@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from camport.adapters.detection_pyramid import RESHAPING, levels
 from camport.core.maps.token_grid import MAX_PREFIX, Grid, patch_size
 from camport.core.running.dataflow import Dataflow
-from camport.core.running.layers import LayerName, Run, Runs, choose
+from camport.core.running.layers import LayerName, choose
+from camport.core.running.runs import Run, Runs
 
 FEWEST = 2
 

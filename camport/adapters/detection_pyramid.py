@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from camport.core.running.dataflow import Dataflow
-from camport.core.running.layers import Run
+from camport.core.running.runs import Run
 
 # fmt: off
 RESHAPING = frozenset([

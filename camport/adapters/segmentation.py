@@ -18,7 +18,8 @@ from camport.adapters.named_outputs import named
 from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole
 from camport.core.adapter import Adapter
 from camport.core.maps.ruled_out import weighed
-from camport.core.running.layers import LayerName, Run, choose
+from camport.core.running.layers import LayerName, choose
+from camport.core.running.runs import Run
 from camport.errors import InputError, ModelError
 
 PREDICTED = -1.0

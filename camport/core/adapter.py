@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from camport.core.maps.heatmap import Size, upsample
 from camport.core.maps.token_grid import Grid, find_grid
 from camport.core.option_kinds import Checked
-from camport.core.running.layers import LayerName, Run, choose
+from camport.core.running.layers import LayerName, choose
+from camport.core.running.runs import Run
 from camport.errors import PluginError
 from camport.targets import Field, arrays
 

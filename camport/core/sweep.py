@@ -18,7 +18,8 @@ from camport.core.isolation.writes import restarted
 from camport.core.maps.loop import Tick
 from camport.core.running.call_model import called, rows
 from camport.core.running.checks import check_images
-from camport.core.running.layers import LayerName, Run, record
+from camport.core.running.layers import LayerName
+from camport.core.running.runs import Run, record
 from camport.errors import LayerError, MethodError
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from camport.core.explainer import Explainer
 from camport.core.maps.heatmap import minmax, upsample
 from camport.core.probe import Probe
-from camport.core.running.layers import Run, recorded
+from camport.core.running.runs import Run, recorded
 from camport.errors import MethodError
 
 

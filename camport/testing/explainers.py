@@ -12,7 +12,8 @@ from camport.core.adapter import Adapter
 from camport.core.explainer import Explainer
 from camport.core.isolation.private_copy import double_of
 from camport.core.registry import adapter as registered_adapter
-from camport.core.running.layers import choose, record
+from camport.core.running.layers import choose
+from camport.core.running.runs import record
 from camport.errors import CamportError
 from camport.testing import arguments, exporting, maps, models, threads
 from camport.testing.case import Case, quiet

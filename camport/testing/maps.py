@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from camport.core.isolation.private_copy import double_of
-from camport.core.running.layers import record
+from camport.core.running.runs import record
 from camport.errors import CamportError, InputError, LayerError, MethodError
 from camport.testing.case import Case, quiet, row
 

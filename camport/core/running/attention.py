@@ -15,8 +15,9 @@ from camport.core.isolation.private_copy import hook, pre_hook
 from camport.core.maps.token_grid import Grid
 from camport.core.running.call_model import called
 from camport.core.running.derivative import differentiate, wide
-from camport.core.running.layers import LayerName, first_tensor
+from camport.core.running.layers import LayerName
 from camport.core.running.open_attention import AttentionMode
+from camport.core.running.recorder import first_tensor
 from camport.core.running.scripted import visible_modules
 from camport.core.running.tail import Ended, Overwritten, Tail, recorded
 from camport.errors import LayerError, MethodError

@@ -13,8 +13,9 @@ from torch.nn.functional import interpolate
 
 from camport.core.isolation.private_copy import hook, pre_hook
 from camport.core.maps.token_grid import Grid
-from camport.core.running.layers import LayerName, first_tensor
+from camport.core.running.layers import LayerName
 from camport.core.running.leaves import Leaf
+from camport.core.running.recorder import first_tensor
 from camport.core.running.scripted import visible_modules
 
 LOCAL = 0.3

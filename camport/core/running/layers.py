@@ -6,13 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from camport.core.running.runs import Run as Run
-from camport.core.running.runs import Runs as Runs
-from camport.core.running.runs import attends
-from camport.core.running.runs import first_tensor as first_tensor
-from camport.core.running.runs import record as record
-from camport.core.running.runs import recorded as recorded
-from camport.core.running.runs import replace_first_tensor as replace_first_tensor
+from camport.core.running.runs import Run, attends
 from camport.core.running.scripted import check_visible
 from camport.errors import LayerError, nearest
 

@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from camport.core.isolation.private_copy import hook
-from camport.core.running.layers import LayerName, first_tensor, replace_first_tensor
+from camport.core.running.layers import LayerName
+from camport.core.running.recorder import first_tensor, replace_first_tensor
 from camport.errors import LayerError
 
 

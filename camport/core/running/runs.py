@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_leaves
 
-from camport.core.isolation.private_copy import hook, pre_hook
 from camport.core.running.dataflow import Dataflow
-from camport.core.running.scripted import visible_modules
+from camport.core.running.recorder import Ran, Recorder, first_tensor, replace_first_tensor
 
 _NO_FEATURES = (
     nn.modules.pooling._MaxPoolNd,
@@ -22,21 +21,6 @@ _NO_FEATURES = (
     nn.Identity,
     nn.Flatten,
 )
-
-
-def first_tensor(output: Any) -> Tensor | None:
-    """The first floating-point tensor in a module's output (tensor, tuple, dict, ModelOutput)."""
-    leaves = tree_flatten(output)[0]
-    return next((v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()), None)
-
-
-def replace_first_tensor(output: Any, new: Tensor) -> Any:
-    """`output` with its first floating-point tensor replaced."""
-    if isinstance(output, Tensor):
-        return new
-    leaves, spec = tree_flatten(output)
-    index = next(i for i, v in enumerate(leaves) if isinstance(v, Tensor) and v.is_floating_point())
-    return tree_unflatten([*leaves[:index], new, *leaves[index + 1 :]], spec)
 
 
 @dataclass
@@ -122,72 +106,90 @@ class Runs(list[Run]):
 @contextmanager
 def recorded(double: nn.Module, dataflow: Dataflow | None = None, watch: Watch | None = None) -> Iterator[Runs]:
     """While open, every run of a module inside the double (not the double itself) is appended to the list."""
-    runs = Runs(dataflow)
-    identity: Callable[[Tensor], int] = id if dataflow is None else dataflow.number
-    starts: list[tuple[int, int, set[int], tuple[tuple[int, tuple[int, ...]], ...]]] = []
-    kept: list[Any] = []  # keeps identities unique while recording
-    calls: dict[str, int] = {}
-    target_layer = getattr(double, "target_layer", None)
-    handles = []
+    seen = _Seen(double, dataflow, watch)
+    with Recorder(double, seen.ended, seen.begun):
+        yield seen.runs
 
-    def attentions() -> int:
-        return 0 if dataflow is None else dataflow.attentions
 
-    def before(module: nn.Module, args: Any) -> None:
-        # taken down before the module runs, since some write into the list they are given
-        given = [v for v in tree_flatten(args)[0] if isinstance(v, Tensor)]
-        kept.extend(given if dataflow is None else ())
+@dataclass
+class _Begun:
+    """What is taken down before a module runs, since some write into the list they are given.
+
+    Attributes:
+        start: how many runs had ended.
+        attentions: how many had been computed.
+        given: identities of the tensors among the arguments.
+        maps: as `Run.inputs`.
+    """
+
+    start: int
+    attentions: int
+    given: set[int]
+    maps: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+class _Seen:
+    """Makes runs of what a recorder sees."""
+
+    def __init__(self, double: nn.Module, dataflow: Dataflow | None, watch: Watch | None) -> None:
+        self.runs, self.dataflow, self.watch = Runs(dataflow), dataflow, watch
+        self.identity: Callable[[Tensor], int] = id if dataflow is None else dataflow.number
+        self.preferred = getattr(double, "target_layer", None)
+        self.kept: list[Any] = []  # keeps identities unique while recording
+
+    def begun(self, module: nn.Module, args: Any) -> _Begun:
+        """Before a module runs."""
+        given, identity = _tensors(args), self.identity
+        self._keep(*given)
         maps = tuple((identity(v), tuple(v.shape[2:])) for v in given if v.dim() == 4)
-        starts.append((len(runs), attentions(), {identity(v) for v in given}, maps))
+        return _Begun(len(self.runs), self._attentions(), {identity(v) for v in given}, maps)
 
-    def after(name: str) -> Callable[[nn.Module, Any, Any], Any]:
-        def ended(module: nn.Module, args: Any, output: Any) -> Any:
-            (start, earlier, given, inputs), tensor = starts.pop(), first_tensor(output)
-            call = calls.get(name, 0)
-            calls[name] = call + 1
-            if dataflow is not None:
-                dataflow.note_module(type(module).__name__, tree_flatten(args)[0], tree_flatten(output)[0])
-            if tensor is None:
-                return None
-            features = not isinstance(module, _NO_FEATURES) and type(module).__name__ != "Permute"
+    def ended(self, ran: Ran) -> Any:
+        """Appends a run; what `watch` puts in its tensor's place goes on."""
+        begun, tensor, module = ran.begun, first_tensor(ran.output), ran.module
+        kind = type(module).__name__
+        if self.dataflow is not None:
+            self.dataflow.note_module(kind, tree_leaves(ran.args), tree_leaves(ran.output))
+        if tensor is None:
+            return None
+        within = self.runs[begun.start :]
+        attends = self._attentions() > begun.attentions and tensor.dim() == 3
+        run = Run(
+            name=ran.name,
+            kind=kind,
+            call=ran.index,
+            start=begun.start,
+            output=self.identity(tensor),
+            shape=tuple(tensor.shape),
             # the nodes of an .onnx file are of no class known here, so they tell themselves
-            features = features and not getattr(module, "moves_features", False)
-            run = Run(
-                name,
-                type(module).__name__,
-                call,
-                start,
-                identity(tensor),
-                tuple(tensor.shape),
-                features,
-                plain=tensor is output,
-                preferred=name == target_layer,
-                inputs=inputs,
-                results=tuple(identity(v) for v in tree_flatten(output)[0] if isinstance(v, Tensor)),
-                attended=attentions() > earlier
-                and tensor.dim() == 3
-                and not any(inner.attended for inner in runs[start:]),
-                handed=identity(tensor) in given,
-            )
-            new = watch(run, tensor) if watch else None
-            runs.append(run)
-            kept.extend([tensor, new] if dataflow is None else ())
-            if new is None:
-                return None
-            run.output = identity(new)
-            return replace_first_tensor(output, new)
+            features=not (
+                isinstance(module, _NO_FEATURES) or kind == "Permute" or getattr(module, "moves_features", False)
+            ),
+            plain=tensor is ran.output,
+            preferred=ran.name == self.preferred,
+            inputs=begun.maps,
+            results=tuple(map(self.identity, _tensors(ran.output))),
+            attended=attends and not any(inner.attended for inner in within),
+            handed=self.identity(tensor) in begun.given,
+        )
+        new = self.watch(run, tensor) if self.watch else None
+        self.runs.append(run)
+        if new is None:
+            self._keep(tensor)
+            return None
+        self._keep(tensor, new)
+        run.output = self.identity(new)
+        return replace_first_tensor(ran.output, new)
 
-        return ended
+    def _attentions(self) -> int:
+        return 0 if self.dataflow is None else self.dataflow.attentions
 
-    try:
-        for name, module in visible_modules(double):
-            if name:
-                handles.append(pre_hook(module, before))
-                handles.append(hook(module, after(name)))
-        yield runs
-    finally:
-        for handle in handles:
-            handle.remove()
+    def _keep(self, *tensors: Tensor) -> None:
+        self.kept.extend(tensors if self.dataflow is None else ())
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [v for v in tree_leaves(values) if isinstance(v, Tensor)]
 
 
 def record(double: nn.Module, call: Callable[[], Any], image: Tensor | None = None) -> Runs:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from camport.core.running.call_model import called, scored, without_graph
 from camport.core.running.dense_outputs import echoes, mark_dense
 from camport.core.running.dependence import Observed, mark_dead, mark_leading, mark_still, observe
-from camport.core.running.layers import LayerName, Run, named_run
+from camport.core.running.layers import LayerName, named_run
 from camport.core.running.placing import Placing
 from camport.core.running.reading import Readings
+from camport.core.running.runs import Run
 from camport.errors import LayerError, ReusedLayerWarning
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from camport.core.isolation.held import held, leaves_tensors
 from camport.core.isolation.private_copy import hook, pre_hook
 from camport.core.maps.loop import traced
-from camport.core.running.layers import LayerName, first_tensor, replace_first_tensor
+from camport.core.running.layers import LayerName
+from camport.core.running.recorder import first_tensor, replace_first_tensor
 from camport.core.running.scripted import visible_modules
 from camport.errors import CamportError
 
