@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from camport.export.formats import fresh_process as running
+from camport.export.writing import fresh_process as running
 
 _SERVER = """
 import base64, json, os, sys, tempfile, traceback, warnings

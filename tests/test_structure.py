@@ -41,8 +41,50 @@ ROOMS = {
     "plugins": (BELOW, TORCH),
     "adapters": (BELOW, TORCH),
     "metrics": (BELOW, TORCH | {"numpy"}),
-    "export": (BELOW | {"files", "late", "runtime"}, TORCH | STANDARD | ONNX),
-    "testing": (BELOW | {"export"}, TORCH | {"numpy"}),
+    # what all of export shares, its stages in the order of their work, its door
+    "export.failure_location": ({"errors"}, TORCH),
+    "export.stages": (set(), TORCH),
+    "export.graph": (set(), TORCH),
+    "export.operators": (set(), TORCH),
+    "export.quiet": ({"errors"}, set()),
+    "export.atomic_file": ({"errors", "files"}, set()),
+    "export.report": ({"export.stages"}, set()),
+    "export.traceable": ({"core"}, set()),
+    "export.output_selection": ({"errors", "export.traceable"}, TORCH),
+    "export.capture": (
+        {"core.maps", "errors", "export.failure_location", "export.graph", "export.operators"},
+        TORCH,
+    ),
+    "export.preflight": (
+        {"core", "core.maps", "errors", "export.capture", "export.failure_location", "export.traceable"},
+        TORCH,
+    ),
+    "export.passes": ({"errors", "export.graph", "export.stages"}, TORCH),
+    "export.rules": ({"errors", "export.operators"}, TORCH),
+    "export.lower": ({"export.capture", "export.graph", "export.passes", "export.rules", "export.stages"}, TORCH),
+    "export.proof": ({"errors", "export.capture", "export.report"}, TORCH | {"numpy"}),
+    "export.rewrite": ({"errors", "export.capture", "export.graph", "export.operators", "export.traceable"}, TORCH),
+    "export.file_format": ({"export.capture", "export.report", "export.traceable"}, TORCH),
+    "export.pipeline": (
+        {"core.maps", "core.running", "errors", "export.atomic_file", "export.capture", "export.file_format"}
+        | {"export.graph", "export.lower", "export.output_selection", "export.preflight", "export.proof"}
+        | {"export.quiet", "export.report", "export.rewrite", "export.stages", "export.traceable"},
+        TORCH,
+    ),
+    "export.onnx_file": (
+        {"errors", "runtime", "export.atomic_file", "export.capture", "export.failure_location", "export.file_format"}
+        | {"export.graph", "export.operators", "export.proof", "export.quiet", "export.report", "export.rewrite"}
+        | {"export.rules", "export.stages", "export.traceable"},
+        TORCH | ONNX | {"numpy"},
+    ),
+    "export.writing": (
+        {"errors", "runtime", "export.capture", "export.file_format", "export.graph", "export.onnx_file"}
+        | {"export.output_selection", "export.pipeline", "export.quiet", "export.report", "export.rewrite"}
+        | {"export.rules", "export.stages", "export.traceable"},
+        TORCH,
+    ),
+    "export": ({"late"}, set()),
+    "testing": (BELOW | {"export", "export.writing"}, TORCH | {"numpy"}),
     "demo": (BELOW | {"adapters", "runtime"}, TORCH | STANDARD),
     "models": (BELOW | {"demo", "late", "runtime"}, TORCH | STANDARD),
     "binding": (CORE | {"models"}, TORCH),
@@ -51,12 +93,15 @@ ROOMS = {
     "": ({"core", "errors", "late", "targets", "version"}, set()),
     # applications
     "evaluation": (BELOW | {"demo", "files", "runtime", "view"}, TORCH | STANDARD),
-    "bench": (BELOW | {"", "evaluation", "export", "files", "models", "plugins"}, TORCH | {"pytest"}),
+    "bench": (
+        BELOW | {"", "evaluation", "export", "export.onnx_file", "files", "models", "plugins"},
+        TORCH | {"pytest"},
+    ),
     "show": (BELOW | {"", "adapters", "demo", "export", "metrics", "models", "runtime", "view"}, TORCH | STANDARD),
     "cli": (
         {"", "adapters", "bench", "demo", "errors", "evaluation", "export", "files", "metrics", "models"}
         | CORE
-        | {"plugins", "runtime", "show", "targets", "view"},
+        | {"plugins", "runtime", "show", "targets", "view", "export.atomic_file", "export.stages"},
         STANDARD | {"typer", "rich"},
     ),
     "__main__": ({"cli"}, set()),

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from camport.late import late
 
 if TYPE_CHECKING:
-    from camport.export.formats.to_onnx import to_onnx as to_onnx
-    from camport.export.formats.to_pt2 import to_pt2 as to_pt2
-    from camport.export.formats.to_torchscript import to_torchscript as to_torchscript
     from camport.export.report import ExportReport as ExportReport
     from camport.export.report import OutputParity as OutputParity
+    from camport.export.writing.to_onnx import to_onnx as to_onnx
+    from camport.export.writing.to_pt2 import to_pt2 as to_pt2
+    from camport.export.writing.to_torchscript import to_torchscript as to_torchscript
 
 _HOMES = {
-    "to_onnx": "camport.export.formats.to_onnx",
-    "to_pt2": "camport.export.formats.to_pt2",
-    "to_torchscript": "camport.export.formats.to_torchscript",
+    "to_onnx": "camport.export.writing.to_onnx",
+    "to_pt2": "camport.export.writing.to_pt2",
+    "to_torchscript": "camport.export.writing.to_torchscript",
     "ExportReport": "camport.export.report",
     "OutputParity": "camport.export.report",
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 
 from torch import nn
+from torch.fx import Node
 
 from camport.errors import ExportError, reasons
 
@@ -50,3 +51,18 @@ def _innermost(trace: TracebackType | None) -> str:
             found = f"{type(module).__name__}.{frame.f_code.co_name}, {where}"
         trace = trace.tb_next
     return found
+
+
+def origin(node: Node) -> str:
+    """Where a node comes from: the module whose constants are nearest before it, else its place in the graph."""
+    queue, seen = [node], {node}
+    while queue:
+        current = queue.pop(0)
+        if current.op == "get_attr":
+            module = str(current.target).rpartition(".")[0]
+            return f"(at or after module {module!r})" if module else f"(near {current.target!r})"
+        for source in current.all_input_nodes:
+            if source not in seen:
+                seen.add(source)
+                queue.append(source)
+    return f"(node {node.name!r})"

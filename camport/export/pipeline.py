@@ -1,15 +1,13 @@
 """Exporting, from the program to a checked file, whatever the format."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 from torch.nn import functional
 
 from camport.core.maps.loop import limited
@@ -19,6 +17,7 @@ from camport.export.atomic_file import checked_target as checked_target
 from camport.export.atomic_file import parts, placed, report_file
 from camport.export.capture.capture import Captured, DynamicAxes
 from camport.export.capture.forgotten import forgotten
+from camport.export.file_format import Format, Written
 from camport.export.graph import state_of
 from camport.export.lower import lower, replay
 from camport.export.output_selection import select
@@ -27,7 +26,7 @@ from camport.export.preflight.refuse_dtypes import check_graph, check_state
 from camport.export.proof.float64_reference import in_float64
 from camport.export.proof.parity import check_exported, check_lowered
 from camport.export.quiet import one_at_a_time
-from camport.export.report import Agreement, ExportReport, PreparationParity, sha256
+from camport.export.report import ExportReport, sha256
 from camport.export.rewrite.half import HALF, Half, halve
 from camport.export.stages import recording, stage
 from camport.export.traceable import Traceable as Traceable
@@ -49,58 +48,6 @@ class Exportable(Protocol):
 
     def metadata(self, images: Tensor) -> dict[str, str]:
         """The `camport.*` properties of the file."""
-        ...
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a format wrote: how often each operator occurs, ONNX's operator set, and what `finish` measured or changed:
-    `dynamic` are the free axes where they are no longer those that were traced.
-    """
-
-    operators: Mapping[str, int]
-    opset: int | None = None
-    agreement: Agreement | None = None
-    preparation: PreparationParity | None = None
-    dynamic: tuple[str, ...] | None = None
-
-
-@runtime_checkable
-class Format(Protocol):
-    """One kind of file that holds a lowered graph."""
-
-    name: str
-
-    @property
-    def rules(self) -> Mapping[Any, Callable[..., Any]]:
-        """How backward operators are written, see `camport.export.rules`."""
-        ...
-
-    def missing(self, operator: Any, args: Sequence[Any]) -> str | None:
-        """What this format cannot hold where a model calls `operator` with these arguments; None where it can."""
-        ...
-
-    def check(self, graph: GraphModule) -> None:
-        """Refuses a lowered graph that this format cannot hold, for what the model's own calls do not show."""
-        ...
-
-    def write(
-        self,
-        lowered: Captured,
-        example: Mapping[str, Tensor],
-        axes: DynamicAxes,
-        metadata: Mapping[str, str],
-        path: Path,
-    ) -> Written:
-        """Writes `lowered`, traced with `example`, to `path`."""
-        ...
-
-    def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
-        """The outputs of the file at `path` for each sample, computed by its engine alone."""
-        ...
-
-    def finish(self, path: Path, program: Traceable, images: Tensor, written: Written) -> Written:
-        """Whatever is done to the file once it is proven, and proof of that on the example batch."""
         ...
 
 

@@ -40,7 +40,7 @@ def onnx_file(case: Case) -> None:
 
 def check_onnx(judge: Judge, bound: Bound, images: torch.Tensor, target: Any = None) -> None:
     """Exports and lets the export's own comparison judge."""
-    from camport.export.formats.to_onnx import to_onnx
+    from camport.export.writing.to_onnx import to_onnx
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder) / "explainer.onnx"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import camport
 from camport.errors import ExportError, OutputError, ParityError
 from camport.export import ExportReport, to_onnx
-from camport.export.formats import to_onnx as onnx_format
+from camport.export.writing import to_onnx as onnx_format
 from tests.shared_files import SharedFiles
 
 

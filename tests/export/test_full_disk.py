@@ -14,7 +14,7 @@ from torch import nn
 
 from camport.errors import silenced
 from camport.export import to_onnx, to_pt2, to_torchscript
-from camport.export.formats.archive import write_archive
+from camport.export.writing.archive import write_archive
 from tests.faults import Contents, ends, fail_each
 
 WRITERS = {"a.onnx": to_onnx, "a.pt2": to_pt2, "a.pt": to_torchscript}

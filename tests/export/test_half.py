@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from camport.errors import ExportError, ParityError, UnknownNameError
 from camport.export import to_onnx, to_pt2
-from camport.export.formats import to_onnx as onnx_format
 from camport.export.proof.parity import FACTOR
+from camport.export.writing import to_onnx as onnx_format
 from tests.marks import rare
 
 

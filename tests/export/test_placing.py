@@ -13,8 +13,8 @@ from camport import runtime
 from camport.errors import ModelError, OutputError, ParityError
 from camport.export import to_onnx
 from camport.export.atomic_file import placed
-from camport.export.formats import to_onnx as onnx_format
 from camport.export.onnx_file import from_graph
+from camport.export.writing import to_onnx as onnx_format
 
 
 class Named(Bound):

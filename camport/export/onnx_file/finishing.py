@@ -14,19 +14,20 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from camport.export.atomic_file import parts
+from camport.export.file_format import Written
 from camport.export.onnx_file.explain_detections import DETECTED, ask_about_detections, check_detected
 from camport.export.onnx_file.int8 import quantize
 from camport.export.onnx_file.lint import BATCH
 from camport.export.onnx_file.nms import append, check_appended
 from camport.export.onnx_file.one_image import check_shared, share_image
 from camport.export.onnx_file.preprocessing import check_spliced, measure, preparation, splice
-from camport.export.pipeline import Traceable, Written
+from camport.export.traceable import Traceable
 from camport.runtime.preprocess import Preprocess
 
 
 @runtime_checkable
 class File(Protocol):
-    """What is asked of an .onnx file, and the model as onnx_ir has it: `camport.export.formats.to_onnx.Onnx`."""
+    """What is asked of an .onnx file, and the model as onnx_ir has it: `camport.export.writing.to_onnx.Onnx`."""
 
     calibration: Tensor | None
     preprocess: Preprocess | None

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from camport.errors import ExportError
 from camport.export.capture.loops import LOOP, all_nodes
+from camport.export.failure_location import origin
 from camport.export.graph import is_call
 from camport.export.onnx_file import translations
 from camport.export.onnx_file.from_graph import OPSET
@@ -95,18 +96,3 @@ def _values(argument: Any) -> Any:
     if isinstance(argument, list | tuple):
         return [_values(one) for one in argument]
     return argument.meta.get("val") if isinstance(argument, Node) else argument
-
-
-def origin(node: Node) -> str:
-    """Where a node comes from: the module whose constants are nearest before it, else its place in the graph."""
-    queue, seen = [node], {node}
-    while queue:
-        current = queue.pop(0)
-        if current.op == "get_attr":
-            module = str(current.target).rpartition(".")[0]
-            return f"(at or after module {module!r})" if module else f"(near {current.target!r})"
-        for source in current.all_input_nodes:
-            if source not in seen:
-                seen.add(source)
-                queue.append(source)
-    return f"(node {node.name!r})"

@@ -8,7 +8,7 @@ from torch.fx import GraphModule
 
 from camport.errors import ExportError
 from camport.export.capture.loops import all_nodes
-from camport.export.onnx_file.supported import origin
+from camport.export.failure_location import origin
 
 _NARROW = (torch.float16, torch.bfloat16)
 

@@ -11,14 +11,15 @@ from torch import Tensor
 
 from camport.errors import ExportError, ParityError
 from camport.export.capture.capture import Captured, DynamicAxes
-from camport.export.formats.aten_file import AtenFile
+from camport.export.file_format import Written
 from camport.export.graph import aten_histogram, sealed
 from camport.export.output_selection import check_outputs
-from camport.export.pipeline import Exportable, Written, checked_target, export_program
+from camport.export.pipeline import Exportable, checked_target, export_program
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
 from camport.export.rewrite.scan import unroll_loops
 from camport.export.rewrite.traced_sizes import traced_sizes
+from camport.export.writing.aten_file import AtenFile
 
 
 def to_torchscript(

@@ -11,21 +11,15 @@ from torch import Tensor
 
 from camport.errors import ExportError
 from camport.export.capture.capture import Captured, DynamicAxes
-from camport.export.formats.archive import write_archive
-from camport.export.formats.aten_file import AtenFile
+from camport.export.file_format import Written
 from camport.export.graph import aten_histogram, sealed
 from camport.export.output_selection import check_outputs
-from camport.export.pipeline import (
-    Exportable,
-    Written,
-    check_dynamic,
-    check_precision,
-    checked_target,
-    export_program,
-)
+from camport.export.pipeline import Exportable, check_dynamic, check_precision, checked_target, export_program
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
 from camport.export.rewrite.scan import loops_to_scans
+from camport.export.writing.archive import write_archive
+from camport.export.writing.aten_file import AtenFile
 
 
 def to_pt2(

@@ -10,16 +10,16 @@ from torch.fx import GraphModule
 from camport.errors import ExportError
 from camport.export.capture.capture import Captured
 from camport.export.capture.loops import LOOP, all_nodes
-from camport.export.formats.fresh_process import run_fresh
-from camport.export.pipeline import Written
+from camport.export.file_format import Written
 from camport.export.rules import PLAIN_RULES
 from camport.export.traceable import Traceable
+from camport.export.writing.fresh_process import run_fresh
 
 _OWN = ("aten", "prim", "prims")
 
 
 class AtenFile:
-    """The common half of a `camport.export.pipeline.Format`; `write` is each format's own.
+    """The common half of a `camport.export.file_format.Format`; `write` is each format's own.
 
     Attributes:
         engine: which loader the fresh process uses, as `run_fresh` names it.

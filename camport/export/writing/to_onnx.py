@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from camport.export.capture.capture import Captured, DynamicAxes
+from camport.export.file_format import Written
 from camport.export.onnx_file import from_graph
 from camport.export.onnx_file.explain_detections import ByNumber
 from camport.export.onnx_file.finishing import STEPS, Unfinished
@@ -22,18 +23,11 @@ from camport.export.onnx_file.ort import runner
 from camport.export.onnx_file.preprocessing import wanted
 from camport.export.onnx_file.supported import check_supported, missing
 from camport.export.output_selection import check_outputs
-from camport.export.pipeline import (
-    Exportable,
-    Traceable,
-    Written,
-    check_dynamic,
-    check_precision,
-    checked_target,
-    export_program,
-)
+from camport.export.pipeline import Exportable, check_dynamic, check_precision, checked_target, export_program
 from camport.export.report import ExportReport
 from camport.export.rules import RULES
 from camport.export.stages import stage
+from camport.export.traceable import Traceable
 from camport.runtime.preprocess import Preprocess
 
 

@@ -1,1 +1,0 @@
-"""The kinds of files: what each is written by, and what its reader alone computes."""
