@@ -30,7 +30,8 @@ def word_grid(
         heatmaps: [H,W] in [0,1] for each word, of the image's size.
         title: over the figure.
         columns: pictures in a row.
-        alpha, colormap: as `overlay`.
+        alpha: as `overlay`.
+        colormap: as `overlay`.
         cell: the longer side of a picture in pixels; as `grid` chooses where None.
 
     Raises:
