@@ -11,15 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camport.core.isolation.private_copy import hook, pre_hook
 from camport.core.maps.token_grid import Grid
 from camport.core.running.call_model import called
 from camport.core.running.derivative import differentiate, wide
 from camport.core.running.layers import LayerName
 from camport.core.running.open_attention import AttentionMode
-from camport.core.running.recorder import first_tensor
-from camport.core.running.scripted import visible_modules
-from camport.core.running.tail import Ended, Overwritten, Tail, recorded
+from camport.core.running.recorder import Ended, Outermost, Overwritten, Ran, Recorder, first_tensor
+from camport.core.running.tail import Tail, recorded
 from camport.errors import LayerError, MethodError
 
 if TYPE_CHECKING:
@@ -126,20 +124,9 @@ class _Pass:
         self.runs: list[_Block] = []
         self.before: list[Ended] = []
         self.images = probe.images.clone()
-        self._ended: list[Ended] = []
-        self._open: list[tuple[int, int]] = []
-        self._times: dict[str, int] = {}
-        handles = []
-        try:
-            for name, module in visible_modules(probe.double):
-                if name:
-                    handles.append(pre_hook(module, self._begun))
-                    handles.append(hook(module, partial(self._end, name)))
-            with AttentionMode(self._keep):
-                probe.run_with(self.images)
-        finally:
-            for handle in handles:
-                handle.remove()
+        self._outermost = Outermost(copy_at_once)
+        with Recorder(probe.double, self._end, self._begun), AttentionMode(self._keep):
+            probe.run_with(self.images)
         if any(block.tokens._version != block.version for block in self.runs):
             raise Overwritten
 
@@ -162,21 +149,20 @@ class _Pass:
         if p.shape[-2] == 1:
             return p
         self.maps.append(p.detach().requires_grad_())
-        self.before = [ended.kept() for ended in self._ended]
+        self.before = [ended.kept() for ended in self._outermost.ended]
         return self.maps[-1]
 
-    def _begun(self, module: nn.Module, args: Any) -> None:
-        self._open.append((len(self.maps), len(self._ended)))
+    def _begun(self, module: nn.Module, args: Any) -> tuple[int, tuple[int, list[int]]]:
+        return len(self.maps), self._outermost.begun()
 
-    def _end(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        first, start = self._open.pop()
-        within, tokens = range(first, len(self.maps)), first_tensor(output)
-        run = self._times[name] = self._times.get(name, -1) + 1
+    def _end(self, ran: Ran) -> None:
+        first, outermost = ran.begun
+        within, tokens = range(first, len(self.maps)), first_tensor(ran.output)
         if within and tokens is not None and tokens.dim() == 3:
             tokens = tokens.clone() if self.copy_at_once else tokens
-            self.runs.append(_Block(name, run, output, tokens, tokens._version, within, start))
-        del self._ended[start:]
-        self._ended.append(Ended(name, output, self.copy_at_once))
+            start, _ = outermost
+            self.runs.append(_Block(ran.name, ran.index, ran.output, tokens, tokens._version, within, start))
+        self._outermost.end(ran, outermost)
 
 
 def _axis(tokens: Tensor, p: Tensor) -> int | None:

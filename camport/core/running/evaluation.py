@@ -15,7 +15,7 @@ from camport.core.running.call_model import scored, without_graph
 from camport.core.running.channels_last import Layout
 from camport.core.running.derivative import differentiate, differentiate_rows
 from camport.core.running.layers import LayerName
-from camport.core.running.leaves import Leaf
+from camport.core.running.leaves import leaves_at
 from camport.core.running.mixing import Mixed
 from camport.core.running.reading import Readings
 from camport.core.running.turned import ElsewhereError
@@ -102,20 +102,15 @@ class Evaluation:
         """The forward pass, if it has not been made."""
         if self.passed:
             return
-        leaves = [Leaf(layer, self.double, self.records) for layer in self.layers]
-        try:
-            images = self.images.clone()  # the model may write into them
-            placing = self.readings.placing(self.layers, images)
-            with torch.set_grad_enabled(self.records):
-                with placing or nullcontext():
-                    outputs = self.call(images)
-                again = placing is None or placing.decides
-                self.runs_seen.update({leaf.layer.module: len(leaf.tensors) for leaf in leaves})
-                self.native = [leaf.output() for leaf in leaves]
-                self.hear(outputs)
-        finally:
-            for leaf in leaves:
-                leaf.remove()
+        images = self.images.clone()  # the model may write into them
+        placing = self.readings.placing(self.layers, images)
+        with leaves_at(self.layers, self.double, self.records) as leaves, torch.set_grad_enabled(self.records):
+            with placing or nullcontext():
+                outputs = self.call(images)
+            again = placing is None or placing.decides
+            self.runs_seen.update({leaf.layer.module: len(leaf.tensors) for leaf in leaves})
+            self.native = [leaf.output() for leaf in leaves]
+            self.hear(outputs)
         seen = (self.layers, self.native, self.images, self.given)
         origins = None if placing is None else [placing.of(a) for a in self.native]
         try:

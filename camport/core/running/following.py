@@ -11,12 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from camport.core.isolation.private_copy import hook, pre_hook
 from camport.core.maps.token_grid import Grid
 from camport.core.running.layers import LayerName
-from camport.core.running.leaves import Leaf
-from camport.core.running.recorder import first_tensor
-from camport.core.running.scripted import visible_modules
+from camport.core.running.leaves import leaves_at
+from camport.core.running.recorder import Ran, Recorder, first_tensor
 
 LOCAL = 0.3
 """Of what moves, at least this share moves as the places of the maps say."""
@@ -78,12 +76,8 @@ class Following:
         """What a layer puts out for the image with a half changed; all of `layers` are asked in one pass."""
         kept = self._outputs.setdefault(str(layer), {})
         if half not in kept:
-            leaves = [Leaf(name, self.double, False) for name in layers]
-            try:
+            with leaves_at(layers, self.double, records=False) as leaves:
                 self._run(half)
-            finally:
-                for leaf in leaves:
-                    leaf.remove()
             for leaf in leaves:
                 self._outputs.setdefault(str(leaf.layer), {})[half] = leaf.output()
         return kept[half]
@@ -188,16 +182,8 @@ class Following:
             if len(found) < EVENTS and tensor is not None and tensor.dim() == 3 and tensor.shape[:2] == (1, n):
                 found.append(tensor[0].clone())
 
-        handles = []
-        try:
-            for name, module in visible_modules(self.double):
-                if name:
-                    handles.append(pre_hook(module, lambda module, args: meet(args)))
-                    handles.append(hook(module, lambda module, args, output: meet(output)))
+        with Recorder(self.double, lambda ran: meet(ran.output), lambda module, args: meet(args)):
             self._run(half)
-        finally:
-            for handle in handles:
-                handle.remove()
         return found
 
     def _told_by(
@@ -246,25 +232,15 @@ class Following:
     ) -> list[tuple[str, Tensor]]:
         """What the modules put out that is `taken`, with their names, in the order in which they end."""
         found: list[tuple[str, Tensor]] = []
-        handles = []
 
-        def after(name: str) -> Callable[..., None]:
-            def ended(module: nn.Module, args: object, output: object) -> None:
-                tensor = first_tensor(output)
-                rows = None if tensor is None else taken(tensor)
-                if rows is not None:
-                    found.append((name, rows.clone()))
+        def ended(ran: Ran) -> None:
+            tensor = first_tensor(ran.output)
+            rows = None if tensor is None else taken(tensor)
+            if rows is not None:
+                found.append((ran.name, rows.clone()))
 
-            return ended
-
-        try:
-            for name, module in visible_modules(self.double):
-                if name:
-                    handles.append(hook(module, after(name)))
+        with Recorder(self.double, ended):
             self._run(half)
-        finally:
-            for handle in handles:
-                handle.remove()
         return found
 
     def _run(self, half: tuple[int, int] | None) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.hooks import RemovableHandle
 
-from camport.core.isolation.private_copy import hook
 from camport.core.running.layers import LayerName
-from camport.core.running.recorder import first_tensor, replace_first_tensor
+from camport.core.running.recorder import Ran, Recorder, first_tensor, replace_first_tensor
 from camport.errors import LayerError
 
 
@@ -33,16 +32,7 @@ class Leaf:
         self.layer, self.records = layer, records
         self.tensors: list[Tensor] = []
         self._handed: list[tuple[Tensor, int]] = []
-        module = double.get_submodule(layer.module)
-        self._handles: list[RemovableHandle] = []
-        if module._forward_hooks:
-            self._handles.append(module.register_forward_hook(self._taken_again))
-        self._handles.append(hook(module, self._taken))
-
-    def remove(self) -> None:
-        """Takes the hooks off the double."""
-        for handle in self._handles:
-            handle.remove()
+        self._again = bool(double.get_submodule(layer.module)._forward_hooks)
 
     def output(self) -> Tensor:
         """The output of the run that the layer's name says, of all runs; the last where it says none."""
@@ -56,29 +46,31 @@ class Leaf:
             )
         return tensors[run]
 
-    def _taken(self, module: nn.Module, args: Any, output: Any) -> Any:
-        new = self._leaf(module, args, output)
-        if len(self._handles) > 1:
-            tensor = first_tensor(output if new is None else new)
+    def taken(self, ran: Ran) -> Any:
+        """Takes the output of a run."""
+        new = self._leaf(ran)
+        if self._again:
+            tensor = first_tensor(ran.output if new is None else new)
             assert tensor is not None
             self._handed.append((tensor, tensor._version))
         return new
 
-    def _taken_again(self, module: nn.Module, args: Any, output: Any) -> Any:
+    def taken_again(self, ran: Ran) -> Any:
         """Takes what a hook of the user's has put in the output's place, or written into it."""
         tensor, version = self._handed.pop()
-        if first_tensor(output) is tensor and tensor._version == version:
+        if first_tensor(ran.output) is tensor and tensor._version == version:
             return None
         self.tensors.pop()
-        return self._leaf(module, args, output)
+        return self._leaf(ran)
 
-    def _leaf(self, module: nn.Module, args: Any, output: Any) -> Any:
+    def _leaf(self, ran: Ran) -> Any:
         """Keeps an output; gives the output that goes on, None where it is this one."""
-        tensor, run = first_tensor(output), len(self.tensors)
+        tensor = first_tensor(ran.output)
         if tensor is None:
-            raise LayerError(f"layer {str(self.layer)!r} ({type(module).__name__}) puts out no floating-point tensor")
+            kind = type(ran.module).__name__
+            raise LayerError(f"layer {str(self.layer)!r} ({kind}) puts out no floating-point tensor")
         if not self.records:
-            self.tensors.append(tensor.clone() if self.layer.run in (None, run) else tensor)
+            self.tensors.append(tensor.clone() if self.layer.run in (None, ran.index) else tensor)
             return None
         # a model that freezes a part by torch.no_grad() may use its output outside, where the backward pass ends
         recording = nullcontext() if torch.is_grad_enabled() else torch.enable_grad()
@@ -87,8 +79,20 @@ class Leaf:
             leaf = tensor
             if not tensor.requires_grad:
                 # handed on, as by an identity: who handed it over may use it elsewhere
-                handed = any(tensor is part for part in tree_leaves(args))
+                handed = any(tensor is part for part in tree_leaves(ran.args))
                 leaf = (tensor.detach() if handed else tensor).requires_grad_()
             self.tensors.append(leaf)
             # the clone keeps an in-place operation behind the layer from changing the activations
-            return replace_first_tensor(output, leaf.clone())
+            return replace_first_tensor(ran.output, leaf.clone())
+
+
+@contextmanager
+def leaves_at(layers: Sequence[LayerName], double: nn.Module, records: bool) -> Iterator[list[Leaf]]:
+    """The leaves at these layers, which take what runs while this is open."""
+    with ExitStack() as opened:
+        leaves = []
+        for layer in layers:  # one by one: those of one module that come later are seen by its earlier ones as hooks
+            leaf = Leaf(layer, double, records)
+            leaves.append(leaf)
+            opened.enter_context(Recorder(double, leaf.taken, modules=[layer.module], behind=leaf.taken_again))
+        yield leaves

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from camport.core.isolation.private_copy import hook
+from camport.core.running.recorder import Ran, Recorder
 from camport.errors import MethodError, ModelError
 
 
@@ -64,31 +64,22 @@ def check_finite(
 def _first_output(double: nn.Module, call: Callable[[], Any]) -> str:
     """The first module, in the order in which they end, that puts out what is not finite; "" where none does."""
     said: list[str] = []
-    handles = []
 
-    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def look(module: nn.Module, args: Any, output: Any) -> None:
-            for value in tree_leaves(output) if not said else ():
-                if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
-                    kind = str(value.dtype).removeprefix("torch.")
-                    wider = "; run the model in float32" if value.dtype in (torch.float16, torch.bfloat16) else ""
-                    ruled = "what is asked about is ruled out by minus infinity, or " if not name else ""
-                    said.append(
-                        f"{name or 'the model'} ({type(module).__name__}) puts out {tuple(value.shape)} {kind} with "
-                        f"{_count(value)}; {ruled}its inputs overflow or are out of range{wider}"
-                    )
-                    return
+    def look(ran: Ran) -> None:
+        for value in tree_leaves(ran.output) if not said else ():
+            if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
+                kind = str(value.dtype).removeprefix("torch.")
+                wider = "; run the model in float32" if value.dtype in (torch.float16, torch.bfloat16) else ""
+                ruled = "" if ran.name else "what is asked about is ruled out by minus infinity, or "
+                said.append(
+                    f"{repr(ran.name) if ran.name else 'the model'} ({type(ran.module).__name__}) puts out "
+                    f"{tuple(value.shape)} {kind} with {_count(value)}; {ruled}its inputs overflow or are out of "
+                    f"range{wider}"
+                )
+                return
 
-        return look
-
-    try:
-        for name, module in double.named_modules():
-            handles.append(hook(module, after(repr(name) if name else "")))
-        with torch.no_grad():
-            call()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with Recorder(double, look, root=True), torch.no_grad():
+        call()
     return said[0] if said else ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -28,6 +28,7 @@ class Ran:
         args: what it took.
         output: what it puts out.
         begun: what the recorder's `begun` returned as the run began.
+        around: the modules that have begun and not ended, the outermost first, and what `begun` returned of them.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Ran:
     args: Any
     output: Any
     begun: Any
+    around: Sequence[tuple[nn.Module, Any]]
 
 
 class Recorder:
@@ -52,15 +54,12 @@ class Recorder:
             hooks.
         root: see the double itself as well, whose name is "".
         behind: called as `ended` is, behind the hooks of the user's, for the modules that have any.
-
-    Attributes:
-        open: the modules that have begun and not ended, the outermost first, and what `begun` returned.
     """
 
     def __init__(
         self,
         double: nn.Module,
-        ended: Callable[[Ran], Any],
+        ended: Callable[[Ran], Any] | None = None,
         begun: Callable[[nn.Module, Any], Any] | None = None,
         *,
         modules: Collection[str] | None = None,
@@ -69,7 +68,7 @@ class Recorder:
     ) -> None:
         self.double, self.ended, self.begun, self.behind = double, ended, begun, behind
         self.modules, self.root = modules, root
-        self.open: list[tuple[nn.Module, Any]] = []
+        self._open: list[tuple[nn.Module, Any]] = []
         self._times: dict[str, int] = {}
         self._handles: list[RemovableHandle] = []
 
@@ -99,22 +98,23 @@ class Recorder:
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         assert self.begun is not None
-        self.open.append((module, self.begun(module, args)))
+        self._open.append((module, self.begun(module, args)))
 
     def _end(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def end(module: nn.Module, args: Any, output: Any) -> Any:
             index = self._times[name] = self._times.get(name, -1) + 1
-            return self.ended(Ran(name, module, index, args, output, self._closed(module)))
+            begun = self._closed(module) if self.begun else None
+            return self.ended(Ran(name, module, index, args, output, begun, self._open)) if self.ended else None
 
         return end
 
     def _again(self, name: str, behind: Callable[[Ran], Any]) -> Callable[[nn.Module, Any, Any], Any]:
-        return lambda module, args, output: behind(Ran(name, module, self._times[name], args, output, None))
+        return lambda module, args, output: behind(Ran(name, module, self._times[name], args, output, None, self._open))
 
     def _closed(self, module: nn.Module) -> Any:
         """What `begun` returned of the run that ends; those within it that raised, and were caught, have no end."""
-        while self.open:
-            last, begun = self.open.pop()
+        while self._open:
+            last, begun = self._open.pop()
             if last is module:
                 return begun
         return None

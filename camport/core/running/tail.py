@@ -7,6 +7,7 @@ that leaves tensors in attributes, in its forward or by hooks, is run as a whole
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +16,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.core.isolation.held import held, leaves_tensors
-from camport.core.isolation.private_copy import hook, pre_hook
 from camport.core.maps.loop import traced
 from camport.core.running.layers import LayerName
-from camport.core.running.recorder import first_tensor, replace_first_tensor
-from camport.core.running.scripted import visible_modules
-from camport.errors import CamportError
+from camport.core.running.recorder import Ended, Outermost, Ran, Recorder, copied, first_tensor, replace_first_tensor
 
 
 @dataclass(frozen=True)
@@ -40,49 +38,6 @@ class Recorded:
     output: Any
     written: Set[tuple[str, int]]
     kept: bool = False
-
-
-class Ended:
-    """What a module put out when it ended, with a copy of it.
-
-    Args:
-        name: of the module.
-        output: what it put out; the model may write into it later.
-        copy: whether it is copied at once, or when it is kept: most are let go before, as parts of a module that ended.
-
-    Raises:
-        Overwritten: when it is kept, if it was written into before.
-    """
-
-    def __init__(self, name: str, output: Any, copy: bool = True) -> None:
-        self.name, self.output, self.versions = name, output, versions(output)
-        self.copy: Any = copied(output) if copy else None
-
-    def kept(self) -> Ended:
-        """This, with its copy."""
-        if self.copy is None:
-            if self.written:
-                raise Overwritten
-            self.copy = copied(self.output)
-        return self
-
-    def excuse(self, before: Sequence[int]) -> None:
-        """Forgets what the next module wrote into this output, as an in-place ReLU does: that will not run again.
-
-        Args:
-            before: the versions when that module began.
-        """
-        if self.copy is not None and list(before) == self.versions:
-            self.versions = versions(self.output)
-
-    @property
-    def written(self) -> bool:
-        """Whether the model has written into the output since."""
-        return versions(self.output) != self.versions
-
-
-class Overwritten(CamportError):  # passes by what calls a model, as an error of its own does not
-    """What a module put out was written into before it was copied."""
 
 
 def recorded(ended: Sequence[Ended], output: Any, images: Tensor) -> Recorded:
@@ -149,20 +104,19 @@ class Tail:
         stubs = {name: [handed[name, i] for i in range(len(outs))] for name, outs in self.cached.items()}
         replaced = replace_first_tensor(tree_map(repeated, self.output), activations)
         stubs.setdefault(self.layer.module, []).append(replaced)
-        stubbed, handles = [], []
+        own, last = self.double.get_submodule(self.layer.module), len(stubs[self.layer.module]) - 1
+        # the user's hooks have changed these activations already
+        put = _Put(last, activations.clone()) if own._forward_hooks else None
+        behind = Recorder(self.double, modules=[self.layer.module], behind=put) if put else nullcontext()
+        stubbed = []
         try:
-            target = self.double.get_submodule(self.layer.module)
-            if target._forward_hooks:  # the user's, which have changed these activations already
-                given = _Given(len(stubs[self.layer.module]) - 1, activations.clone())
-                handles.append(target.register_forward_hook(given))
             for name, outs in stubs.items():
                 module = self.double.get_submodule(name)
                 stubbed.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = _Stub(outs, module.forward)
-            return self.call(self.double, images, {k: repeated(v) for k, v in self.target.items()})
+            with behind:
+                return self.call(self.double, images, {k: repeated(v) for k, v in self.target.items()})
         finally:
-            for handle in handles:
-                handle.remove()
             for module, forward in stubbed:
                 if forward is None:
                     del module.__dict__["forward"]
@@ -171,16 +125,10 @@ class Tail:
 
     def _whole(self, activations: Tensor, images: Tensor, target: Mapping[str, Tensor]) -> Any:
         """The outputs of a run of the whole model in which the layer puts out `activations`."""
-        module, run = self.double.get_submodule(self.layer.module), self.layer.run or 0
+        put = _Put(self.layer.run or 0, activations)
         # the user's hooks keep the first; what they made of an output has been made of these activations already
-        handles = [hook(module, _Given(run, activations))]
-        if len(module._forward_hooks) > 1:
-            handles.append(module.register_forward_hook(_Given(run, activations)))
-        try:
+        with Recorder(self.double, put, modules=[self.layer.module], behind=put):
             return self.call(self.double, images, target)
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _record(self) -> Recorded:
         before = held(self.double)
@@ -188,61 +136,36 @@ class Tail:
         return replace(known, kept=leaves_tensors(before, held(self.double)))
 
     def _followed(self) -> Recorded:
-        ended: list[Ended] = []
-        images = self.images.clone()
-        starts: list[tuple[int, list[int]]] = []  # how many runs had ended when each of those now open began
-        calls: dict[str, Any] = {"n": 0, "done": False, "output": None}
-        handles = []
+        outermost, images = Outermost(), self.images.clone()
+        found: list[Any] = []
 
-        def before(module: nn.Module, args: Any) -> None:
-            starts.append((len(ended), versions(ended[-1].output) if ended else []))
+        def ended(ran: Ran) -> None:
+            if found:
+                return
+            last = (ran.name, ran.index) == (self.layer.module, self.layer.run)
+            outermost.end(ran, ran.begun, keep=not last)
+            if last:
+                found.append(copied(ran.output))
 
-        def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-            def end(module: nn.Module, args: Any, output: Any) -> None:
-                start, seen = starts.pop()
-                if calls["done"]:
-                    return
-                if start:
-                    ended[start - 1].excuse(seen)
-                if name == self.layer.module:
-                    if calls["n"] == self.layer.run:
-                        calls.update(output=copied(output), done=True)
-                        del ended[start:]
-                        return
-                    calls["n"] += 1
-                del ended[start:]
-                ended.append(Ended(name, output))
-
-            return end
-
-        try:
-            for name, module in visible_modules(self.double):
-                if name:
-                    handles.append(pre_hook(module, before))
-                    handles.append(hook(module, after(name)))
-            with torch.no_grad():
-                self.call(self.double, images, self.target)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return recorded(ended, calls["output"], images)
+        with Recorder(self.double, ended, lambda module, args: outermost.begun()), torch.no_grad():
+            self.call(self.double, images, self.target)
+        return recorded(outermost.ended, found[0] if found else None, images)
 
 
-class _Given:
-    """A forward hook that writes a tensor into what one run puts out, or puts it in its place."""
+class _Put:
+    """Writes a tensor into what one run puts out, or puts it in its place."""
 
     def __init__(self, run: int, tensor: Tensor) -> None:
-        self.left, self.tensor = run, tensor
+        self.run, self.tensor = run, tensor
 
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
-        self.left -= 1
-        if self.left != -1:
+    def __call__(self, ran: Ran) -> Any:
+        if ran.index != self.run:
             return None
-        tensor = first_tensor(output)
-        if tensor is not None and tensor.is_contiguous() and not any(tensor is part for part in tree_leaves(args)):
+        tensor = first_tensor(ran.output)
+        if tensor is not None and tensor.is_contiguous() and not any(tensor is part for part in tree_leaves(ran.args)):
             tensor.copy_(self.tensor)  # a module within may keep this very tensor
             return None
-        return replace_first_tensor(output, self.tensor.clone())
+        return replace_first_tensor(ran.output, self.tensor.clone())
 
 
 class _Stub:
@@ -255,13 +178,3 @@ class _Stub:
         if self.outputs:
             return self.outputs.pop(0)
         return self.forward(*args, **kwargs)
-
-
-def versions(output: Any) -> list[int]:
-    """How often each of the tensors in what a module put out was written into."""
-    return [value._version for value in tree_leaves(output) if isinstance(value, Tensor)]
-
-
-def copied(output: Any) -> Any:
-    """What a module put out, as it was: an in-place operation behind the module would change it."""
-    return tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, output)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from camport.core.isolation.private_copy import hook, pre_hook
+from camport.core.running.recorder import Ran, Recorder
 
 
 def switched_off(double: nn.Module, call: Callable[[], Any], layer: str) -> str | None:
@@ -19,27 +19,15 @@ def switched_off(double: nn.Module, call: Callable[[], Any], layer: str) -> str 
         call: runs it once.
         layer: dotted name; the model's own, "", stands for whatever runs first without gradients.
     """
-    begun: list[tuple[nn.Module, bool]] = []
     found: list[str] = []
     wanted = double.get_submodule(layer) if layer else None
 
-    def before(module: nn.Module, args: Any) -> None:
-        begun.append((module, torch.is_grad_enabled()))
-
-    def after(module: nn.Module, args: Any, output: Any) -> None:
-        begun.pop()
-        if not torch.is_grad_enabled() and wanted in (None, module):
+    def ended(ran: Ran) -> None:
+        if not torch.is_grad_enabled() and wanted in (None, ran.module):
             what = "torch.inference_mode()" if torch.is_inference_mode_enabled() else "torch.no_grad()"
-            around = next((type(outer).__name__ for outer, recorded in reversed(begun) if recorded), None)
+            around = next((type(outer).__name__ for outer, recorded in reversed(ran.around) if recorded), None)
             found.append(what if around is None else f"{what} in {around}.forward")
 
-    handles = []
-    try:
-        for module in double.modules():
-            handles += [pre_hook(module, before), hook(module, after)]
-        with torch.enable_grad():
-            call()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with Recorder(double, ended, lambda module, args: torch.is_grad_enabled(), root=True), torch.enable_grad():
+        call()
     return found[0] if found else None
