@@ -1,0 +1,158 @@
+"""The Python and the commands of the pages run as they stand, in a folder with the files that they speak of.
+
+Pages with tests of their own are not here: plugins.md and metrics.md (tests/testing), captioning.md, vqa.md and
+segmentation.md (tests/cli/test_tasks.py), evaluation.md's command (tests/cli/test_evaluate.py), detection.md
+(tests/yolo), moving.md and bridges.md (tests/compat, tests/bridges).
+"""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from camport.cli import main
+from camport.demo.photographs import photograph
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [
+    pytest.mark.everything,
+    pytest.mark.filterwarnings("ignore::camport.errors.CamportWarning"),  # of random weights and small pictures
+]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> list[list[str]]:
+    """The arguments of the page's camport commands, in its blocks of shell."""
+    lines = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("camport ")]
+
+
+def run(page: str, **names: object) -> dict:
+    """The names that the page's Python leaves, all blocks one after the other."""
+    for number, block in enumerate(blocks(page, "python")):
+        exec(compile(block, f"{page}, block {number}", "exec"), names)
+    return names
+
+
+def network(channels: int = 3, classes: int = 1000) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(channels, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)]
+    return nn.Sequential(*layers).eval()
+
+
+def write(model: nn.Module, path: str, *images: torch.Tensor, names: tuple[str, ...] = ("images",)) -> None:
+    """The file as PyTorch's exporter writes it."""
+    torch.onnx.export(model, images, path, dynamo=True, verbose=False, input_names=list(names))
+
+
+def size(path: str) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photograph("chelsea").save("cat.jpg")
+    photograph("chelsea").resize((320, 240)).save("street.jpg")
+    return tmp_path
+
+
+def test_readme(monkeypatch):
+    import torchvision
+
+    fresh: Callable = torchvision.models.resnet50
+    monkeypatch.setattr(torchvision.models, "resnet50", lambda weights: fresh())
+    names = run("README.md", images=torch.rand(2, 3, 224, 224))
+    assert size("cat.png")[0] > 400
+    assert size("heatmap.png") == (224, 224)
+    assert names["logits"].shape == (1, 1000)
+
+
+def test_functions():
+    names = run("docs/functions.md")
+    assert names["alike"].heatmap.shape == (2, 64, 64)
+    assert names["alike"].score.abs().max() <= 1
+    torch.testing.assert_close(names["unsure"].score, names["entropy"](names["classifier"](names["images"])))
+    z = names["classifier"](names["images"])
+    torch.testing.assert_close(names["found"].score, 0.5 * z[:, 0] + 0.5 * z[:, 1] - z[:, 4])
+
+
+def test_video():
+    cv2 = pytest.importorskip("cv2", reason='pip install "camport[oracles]", whose grad-cam brings it')
+    clip = cv2.VideoWriter("street.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 120))
+    for shift in range(3):
+        clip.write(np.asarray(Image.open("street.jpg").resize((160, 120)))[:, :, ::-1] // 2 + 10 * shift)
+    clip.release()
+    for command in commands("docs/video.md"):
+        assert main(command) == 0
+    run("docs/video.md")
+    explained = cv2.VideoCapture("explained.mp4")
+    assert explained.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert explained.get(cv2.CAP_PROP_FRAME_WIDTH) == 160
+
+
+def test_onnx_files():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = network()
+
+        def forward(self, data, im_scale):
+            return self.body(data) * im_scale[:, :1]
+
+    write(network(), "model.onnx", torch.rand(1, 3, 224, 224))
+    write(network(5), "satellite.onnx", torch.rand(1, 5, 64, 64))
+    write(Two().eval(), "two.onnx", torch.rand(1, 3, 64, 64), torch.ones(1, 2), names=("data", "im_scale"))
+    np.save("bands.npy", np.random.default_rng(0).integers(0, 255, (5, 64, 64), np.uint8))
+    for command in commands("docs/onnx_files.md"):
+        if command[0] == "run":  # of the network of five channels
+            assert main(["export", "-m", "satellite.onnx", "-o", "explained.onnx"]) == 0
+        assert main(command) == 0, command
+    names = run("docs/onnx_files.md")
+    assert names["loaded"].guessed
+
+
+def test_photographs():
+    for command in commands("docs/photographs.md"):
+        assert main(command) == 0, command
+    found = run("docs/photographs.md")["found"]
+    assert "| Grad-CAM | 9 of 11 |" in (ROOT / "docs/photographs.md").read_text("utf-8")
+    assert round(float(found.scores["pointing"]) * 11) == 9
+
+
+def test_training(monkeypatch):
+    model = nn.Sequential()
+    model.add_module("layer4", network(classes=4)[:2])
+    model.add_module("head", network(classes=4)[2:])
+    images, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
+    monkeypatch.setattr(torch, "autocast", lambda device, **options: torch.amp.autocast("cpu", **options))
+    names = run(
+        "docs/training.md",
+        model=model.eval(),
+        loader=[(images, labels)],
+        criterion=nn.functional.cross_entropy,
+        images=images,
+        labels=labels,
+        epochs=2,
+        train=lambda model: None,
+    )
+    assert names["loss"].isfinite()
+    assert names["drift"].means == [0.0]
+
+
+def test_evaluation():
+    names = run("docs/evaluation.md")
+    assert names["table"].cell("gradcam", "pointing_game").mean > 0.5
+    assert (
+        Path("four/table.csv").read_text().count("pointing_game") == 4
+    )  # two methods, and what they are compared with
