@@ -44,7 +44,7 @@ class Network(nn.Module):
 
     def forward(self, x):
         x = self.layer(self.tries(x))
-        return self.head(self.tries.risky[0](x).relu().mean((2, 3)))
+        return self.head(self.tries.risky[0](x).square().mean((2, 3)))
 
 
 def seeded(network):
@@ -67,7 +67,7 @@ def test_a_tail_runs_what_is_behind_the_layer_where_a_part_raised_before_it():
     tail = Tail(double_of(model), LayerName("layer", 0), lambda double, x, target: double(x), IMAGES, {})
     maps = torch.rand(2, 2, 6, 6, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        expected = model.head(model.tries.risky[0](maps).relu().mean((2, 3)))
+        expected = model.head(model.tries.risky[0](maps).square().mean((2, 3)))
     assert torch.equal(tail(maps.clone(), 1), expected)
 
 
@@ -87,7 +87,7 @@ def test_what_ended_puts_out_goes_on_and_is_what_the_users_hooks_see():
         outputs = double(IMAGES)
     ones = torch.ones(2, 2, 6, 6)
     assert [tensor.tolist() for tensor in seen] == [ones.tolist()]
-    assert torch.equal(outputs, model.head(model.tries.risky[0](ones).relu().mean((2, 3))))
+    assert torch.equal(outputs, model.head(model.tries.risky[0](ones).square().mean((2, 3))))
 
 
 def test_hooks_are_removed_where_the_model_raises():
