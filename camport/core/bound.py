@@ -17,21 +17,21 @@ from camport.core.adapter import Adapter
 from camport.core.bound_program import BoundProgram
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
-from camport.core.isolation.module_classes import explained
+from camport.core.isolation.module_classes import eager
 from camport.core.isolation.private_copy import double_of
 from camport.core.isolation.random_state import random_state_kept
 from camport.core.isolation.versions import unchanged
 from camport.core.isolation.writes import WrittenError, restarted
-from camport.core.maps.heatmap import minmax
 from camport.core.maps.loop import Tick, limited
 from camport.core.maps.ruled_out import any_ruled_out
 from camport.core.probe import Probe
+from camport.core.recipe import explained
 from camport.core.result_warnings import check_traits, warn
 from camport.core.running.alone import check_alone
 from camport.core.running.call_model import called, one_each, prepared, rows
 from camport.core.running.checks import check_images, check_initialised
 from camport.core.running.chunk_size import within_memory
-from camport.core.running.derivative import NoPathError, wide
+from camport.core.running.derivative import NoPathError
 from camport.core.running.evaluation import Evaluation
 from camport.core.running.layers import LayerName, Layers, parse_layers
 from camport.core.running.mixing import Mixed, Mixing, mixes
@@ -223,7 +223,7 @@ class Bound:
 
     def _double(self) -> nn.Module:
         try:
-            return double_of(self.model, explained)
+            return double_of(self.model, eager)
         except Exception:
             check_initialised(self.model)  # looked at here alone, since it takes a hundredth of an explanation
             raise
@@ -235,28 +235,19 @@ class Bound:
         probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
         try:
             self.explainer.check(probe)
-            raw = wide(self.explainer.saliency(probe).detach())
+            found = explained(self.explainer, probe, partial(self._check, probe, images, given))
         except NoPathError as error:
             if blamed := self._blamed(double, images, given):
                 raise blamed from error
             raise
-        check_traits(self.explainer, probe, raw, probe.images)
-        if mixes(probe):
-            raise Mixed
-        if not self._settled:
-            check_alone(probe.adapter, double, probe.outputs, images, given)
-        self.adapter, self._settled = probe.adapter, True
-        clean, finite = lambda: probe.run_with(probe.images.clone()), lambda: probe.extremes.finite
-        check_finite(self.explainer.name, probe.y, raw, double, clean, finite)
-        heatmap = minmax(self.adapter.lay(raw, (images.shape[-2], images.shape[-1]), double)).float()
         explanation = Explanation(
-            heatmap=heatmap,
-            raw=raw,
-            score=probe.y,
+            heatmap=found.heatmap.float(),
+            raw=found.raw,
+            score=found.score,
             target=self.adapter.explained(probe.target),
-            outputs=self.adapter.said(probe.outputs),
-            activations=probe.activations if self._shows("activations", probe) else None,
-            gradients=[g.detach() for g in probe.gradients] if self._shows("gradients", probe) else None,
+            outputs=found.outputs,
+            activations=found.activations,
+            gradients=found.gradients,
             method=self.explainer.name,
             layers=self.layers or (),
             figures={**self.adapter.figures(probe.target), **probe.figures},
@@ -264,6 +255,17 @@ class Bound:
             family=self.explainer.family,
         )
         return explanation, probe
+
+    def _check(self, probe: Probe, images: Tensor, given: Mapping[str, Tensor], raw: Tensor) -> None:
+        """Refuses a map that is not what the method promises; keeps what the first one settles of the adapter."""
+        check_traits(self.explainer, probe, raw, probe.images)
+        if mixes(probe):
+            raise Mixed
+        if not self._settled:
+            check_alone(probe.adapter, probe.double, probe.outputs, images, given)
+        self.adapter, self._settled = probe.adapter, True
+        clean, finite = lambda: probe.run_with(probe.images.clone()), lambda: probe.extremes.finite
+        check_finite(self.explainer.name, probe.y, raw, probe.double, clean, finite)
 
     def _blamed(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> LayerError | None:
         """An error that names the place where the model itself switches gradients off, if it does."""
@@ -318,17 +320,14 @@ class Bound:
             self.adapter, self._layers = found.adapter, found.layers
             warn_of_others(found.runs, found.layers)
         else:
-            self.adapter = read(double_of(self.model, explained), self.adapter, images[:1], rows(given, 1))
+            self.adapter = read(double_of(self.model, eager), self.adapter, images[:1], rows(given, 1))
         self._settled = True
 
     def _found(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> Settled:
-        fresh = partial(double_of, self.model, explained)
+        fresh = partial(double_of, self.model, eager)
         return settle(fresh, self.adapter, images[:1], rows(given, 1), lists, self._readings, len(images) == 1)
 
     def _mixes(self, image: Tensor, given: Mapping[str, Tensor]) -> bool:
         """Whether the model mixes the images of a batch, asked for one image that nothing else is run beside."""
         with within_memory(image, self.chunk), random_state_kept(image.device, self.model):
             return mixes(self._probe(self._double(), image, given), alone=True)
-
-    def _shows(self, what: str, probe: Probe) -> bool:
-        return self.explainer.needs_layer and what in probe.used

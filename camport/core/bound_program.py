@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-from camport.core.isolation.module_classes import recorded
+from camport.core.isolation.module_classes import graph
 from camport.core.isolation.private_copy import double_of, tensors, with_state
-from camport.core.maps.heatmap import minmax
 from camport.core.maps.loop import traced
 from camport.core.maps.ruled_out import rules_out
+from camport.core.recipe import explained
 from camport.errors import ExportError
 
 if TYPE_CHECKING:
@@ -30,23 +31,17 @@ class BoundProgram:
 
     def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
-        with rules_out(self.ruled_out):
-            return self._outputs(state, inputs)
-
-    def _outputs(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         bound, images = self.bound, inputs["images"]
         given = {name: value for name, value in inputs.items() if name != "images"}
-        probe = bound._probe(with_state(bound.model, state, recorded), images, given)
-        raw = bound.explainer.saliency(probe).detach()
-        heatmap = minmax(bound.adapter.lay(raw, (images.shape[-2], images.shape[-1]), probe.double))
-        outputs = bound.adapter.said(probe.outputs)
-        leaves = {id(v): v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor)}.values()
+        with rules_out(self.ruled_out):
+            probe = bound._probe(with_state(bound.model, state, graph), images, given)
+            found = explained(bound.explainer, probe)
+        # a tensor that stands in two places of the outputs is one of the graph's
+        leaves = {id(v): v for v in tree_leaves(found.outputs) if isinstance(v, Tensor)}.values()
         named = dict(numbered("outputs", leaves))
-        named.update(score=probe.y, heatmap=heatmap)
-        if bound._shows("activations", probe):
-            named.update(numbered("feature_maps", probe.activations))
-        if bound._shows("gradients", probe):
-            named.update(numbered("gradients", [g.detach() for g in probe.gradients]))
+        named.update(score=found.score, heatmap=found.heatmap)
+        named.update(numbered("feature_maps", found.activations or ()))
+        named.update(numbered("gradients", found.gradients or ()))
         # after a run, which a model that looks at values does not reach: they are its fault, and told of first
         if self.mixes and not traced() and images.shape[0] > 1:
             raise ExportError(

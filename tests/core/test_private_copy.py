@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import camport
-from camport.core.isolation.module_classes import explained
+from camport.core.isolation.module_classes import eager
 from camport.core.isolation.private_copy import double_of
 from camport.errors import DoubtWarning, LayerError, ModelError
 from camport.testing.fingerprint import changes, fingerprint
@@ -691,7 +691,7 @@ def test_a_double_is_let_go_at_once():
     net = seeded()
     gc.disable()
     try:
-        double = weakref.ref(double_of(net, explained))
+        double = weakref.ref(double_of(net, eager))
         assert double() is None
     finally:
         gc.enable()

@@ -32,8 +32,8 @@ class _Derived:
         return derived
 
 
-recorded: Kinds = _Derived(lambda kind: steady(forgetful(kind)))
+graph: Kinds = _Derived(lambda kind: steady(forgetful(kind)))
 """For doubles that a graph is made of."""
 
-explained: Kinds = _Derived(lambda kind: pooling(recorded(kind)))
+eager: Kinds = _Derived(lambda kind: pooling(graph(kind)))
 """For doubles that are run in PyTorch."""
