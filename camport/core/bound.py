@@ -189,6 +189,7 @@ class Bound:
                 mixes = self._mixes(images[:1], rows(given, 1))
             except Mixed:
                 mixes = True
+                self._explained(images[:1], rows(given, 1), lists=False)  # settles the layer and the reading
         example = rows(self._prepared(target, images), 1)
         with torch.no_grad(), random_state_kept(images.device, self.model):
             outputs = self.adapter.ask(double_of(self.model), images[:1].clone(), example)

@@ -135,10 +135,11 @@ def test_metrics_score_each_image_alone():
     assert torch.allclose(scorer(x, probability=False), wanted)
 
 
-def test_a_graph_that_takes_several_images_is_refused(tmp_path):
+@pytest.mark.parametrize("examples", [1, 2])
+def test_a_graph_that_takes_several_images_is_refused(tmp_path, examples):
     bound = camport.bind(seeded(Mixes(centred)).float(), "hirescam", "net.features")
     with pytest.raises(ExportError, match="Mixes mixes the images of a batch"):
-        to_onnx(bound, tmp_path / "mixes.onnx", images(1).float())
+        to_onnx(bound, tmp_path / "mixes.onnx", images(examples).float())
     assert not list(tmp_path.iterdir())
 
 
