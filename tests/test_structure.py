@@ -104,6 +104,7 @@ ROOMS = {
         | {"plugins", "runtime", "show", "targets", "view", "export.atomic_file", "export.stages"},
         STANDARD | {"typer", "rich"},
     ),
+    "compat": (BELOW | {"", "late", "plugins", "view"}, TORCH | STANDARD),
     "__main__": ({"cli"}, set()),
 }
 LIGHT = {"core": ROOMS["core"][0] - {"view"}, "binding": CORE}
