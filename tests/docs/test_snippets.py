@@ -87,6 +87,16 @@ def test_functions():
     torch.testing.assert_close(names["found"].score, 0.5 * z[:, 0] + 0.5 * z[:, 1] - z[:, 4])
 
 
+def test_export(folder):
+    report = run("docs/export.md")["report"]
+    assert (folder / "digits.onnx").stat().st_size == report.bytes
+    page = (ROOT / "docs/export.md").read_text("utf-8")
+    assert f"{report.nodes} nodes" in page  # what the page shows is what is printed, but for times and rounding
+    assert [line.split()[0] for line in str(report).splitlines()[4:]] == re.findall(
+        r"^(\w+) +[\d.e+-]+  ", page, re.MULTILINE
+    )
+
+
 def test_video():
     cv2 = pytest.importorskip("cv2", reason='pip install "camport[oracles]", whose grad-cam brings it')
     clip = cv2.VideoWriter("street.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 120))
