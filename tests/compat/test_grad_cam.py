@@ -8,10 +8,10 @@ from torch import nn
 import camport
 from camport.compat import pytorch_grad_cam as ours
 from camport.compat.pytorch_grad_cam.eigen_smooth import WEIGHTED, EigenSmoothed
-from camport.compat.pytorch_grad_cam.targets import TargetsAdapter
 from camport.compat.pytorch_grad_cam.utils import image as our_images
 from camport.compat.pytorch_grad_cam.utils import model_targets as our_targets
 from camport.compat.pytorch_grad_cam.utils import reshape_transforms
+from camport.compat.targets import TargetsAdapter
 from camport.core import minmax, upsample
 from camport.errors import InputError, MethodError, ModelError
 from tests.nets import GapNet, Net, TokenNet, images, seeded

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import camport
 from camport.compat.pytorch_grad_cam.eigen_smooth import EigenSmoothed
-from camport.compat.pytorch_grad_cam.targets import Reshape, Target, TargetsAdapter
+from camport.compat.targets import Reshape, Target, TargetsAdapter
 from camport.core import Explainer, minmax, upsample
 from camport.errors import InputError, MethodError
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from camport.compat.pytorch_grad_cam.base_cam import BaseCAM
 from camport.compat.pytorch_grad_cam.classes import GradCAM
-from camport.compat.pytorch_grad_cam.targets import Reshape, Target
 from camport.compat.pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
+from camport.compat.targets import Reshape, Target
 from camport.errors import InputError
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import camport
-from camport.compat.pytorch_grad_cam.targets import TargetsAdapter
 from camport.compat.pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from camport.compat.targets import TargetsAdapter
 from camport.errors import InputError
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from camport.compat.pytorch_grad_cam.base_cam import BaseCAM
 from camport.compat.pytorch_grad_cam.classes import GradCAMPlusPlus
-from camport.compat.pytorch_grad_cam.targets import Reshape, Target
+from camport.compat.targets import Reshape, Target
 from camport.core import minmax
 
 
