@@ -46,16 +46,19 @@ class TargetsAdapter(Adapter):
         """InputError where there is not one target an image."""
         b, device = images.shape[0], images.device
         if self.targets is None:
+            if target is not None:
+                _check_number(len(target), b)
             return {"category": torch.full((b,), -1, device=device) if target is None else target}
-        if len(self.targets) != b:
-            raise InputError(
-                f"{len(self.targets)} target{'s' * (len(self.targets) != 1)} for {b} image{'s' * (b != 1)}; give one "
-                "an image, or None for each image's top class"
-            )
+        _check_number(len(self.targets), b)
         return {"row": torch.arange(b, device=device)}
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
         """ModelError where a target cannot read the outputs, or gives no number."""
+        if self.targets is None:
+            k, highest = _classes(outputs).shape[1], int(target["category"].max())
+            if highest >= k:
+                raise InputError(f"class {highest} is out of range: the model has {k} classes (0..{k - 1})")
+            return
         try:
             y = self.score(outputs, self.resolve(outputs, target))
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
@@ -84,9 +87,7 @@ class TargetsAdapter(Adapter):
         """Of classes their softmax, which Score-CAM's paper weighs by; of other targets the score."""
         if self.targets is None:
             return _classes(outputs).softmax(1).gather(1, target["category"][:, None])[:, 0]
-        if not all(type(t) is ClassifierOutputTarget for t in self.targets):
-            return self.score(outputs, target)
-        return self.score(_classes(outputs).softmax(-1), target)
+        return self.score(outputs, target)
 
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
         """The classes, or the targets' numbers."""
@@ -110,6 +111,21 @@ class TargetsAdapter(Adapter):
                 "[ClassifierOutputTarget(281)], or None for each image's top class"
             )
         return dataclasses.replace(self, targets=None if targets is None else tuple(targets))
+
+    def classes(self, device: torch.device) -> Tensor | None:
+        """int64 [b], where the targets are classes and nothing else; as a tensor they need no binding of their own."""
+        if self.targets is None or not all(type(target) is ClassifierOutputTarget for target in self.targets):
+            return None
+        found = torch.as_tensor([int(target.category) for target in self.targets], device=device)  # type: ignore[attr-defined]
+        return found if bool((found >= 0).all()) else None
+
+
+def _check_number(targets: int, images: int) -> None:
+    if targets != images:
+        raise InputError(
+            f"{targets} target{'s' * (targets != 1)} for {images} image{'s' * (images != 1)}; give one an image, or "
+            "None for each image's top class"
+        )
 
 
 def laid_by(reshape: Reshape, activation: Tensor, name: str) -> Grid:

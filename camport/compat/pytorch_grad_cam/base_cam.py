@@ -48,7 +48,8 @@ class BaseCAM:
         **options: Any,
     ) -> None:
         self.model, self.target_layers = model, target_layers
-        self.reshape_transform = reshape_transform
+        self._adapter = TargetsAdapter(reshape_transform=reshape_transform)
+        self._last: tuple[Any, list[camport.Bound]] | None = None
         self.method = self.explainer(**options)
         self.outputs: Any = None
         self.batch_size: int | None = None
@@ -83,36 +84,46 @@ class BaseCAM:
             raise InputError(f"input_tensor is {type(input_tensor).__name__}; give a tensor [b,c,H,W]")
         place = next(iter([*self.model.parameters(), *self.model.buffers()]), None)
         images = input_tensor if place is None else input_tensor.to(place.device)
-        method = EigenSmoothed(self.method) if eigen_smooth else self.method
-        adapter = TargetsAdapter(reshape_transform=self.reshape_transform).of(targets)
-        first, classes = self._explained(method, adapter, images, None)
+        adapter = self._adapter.of(targets)
+        classes = adapter.classes(images.device)
+        if classes is not None:
+            adapter = self._adapter
+        first, found = self._explained(images, adapter, classes, eigen_smooth)
         if not aug_smooth:
             return first.cpu().numpy()
-        asked = classes if targets is None else None  # the class of the image itself, not of its variants
-        maps = [first]
-        outputs = self.outputs
+        classes = found if targets is None else classes  # the class of the image itself, not of its variants
+        maps, outputs = [first], self.outputs
         for mirrored in (False, True):
             for factor in FACTORS:
                 if mirrored or factor != 1:
                     variant = (images.flip(-1) if mirrored else images) * factor
-                    found, _ = self._explained(method, adapter, variant, asked)
-                    maps.append(found.flip(-1) if mirrored else found)
+                    shown, _ = self._explained(variant, adapter, classes, eigen_smooth)
+                    maps.append(shown.flip(-1) if mirrored else shown)
         self.outputs = outputs
         return torch.stack(maps).mean(0).cpu().numpy()
 
     forward = __call__
 
     def _explained(
-        self, method: Explainer, adapter: TargetsAdapter, images: Tensor, classes: Tensor | None
+        self, images: Tensor, adapter: TargetsAdapter, classes: Tensor | None, eigen_smooth: bool
     ) -> tuple[Float[Tensor, "b H W"], Tensor]:
         """Maps in [0,1], and the classes that were explained."""
         if self.method.needs_layer and not len(self.target_layers):
             raise MethodError(f"{type(self).__name__} has no target layers; give target_layers=[model.layer4[-1]]")
         maps = []
-        for layer in self.target_layers if self.method.needs_layer else [None]:
-            bound = camport.bind(self.model, method, layer, adapter, chunk=self.batch_size)
+        for bound in self._bounds(adapter, eigen_smooth):
             explanation = bound(images, classes)
             self.outputs, found = explanation.outputs, explanation.target
             # positive evidence alone, as each of grad-cam's methods shows
             maps.append(upsample(minmax(explanation.raw.relu()), (images.shape[-2], images.shape[-1])))
         return minmax(torch.stack(maps).mean(0)).float(), found
+
+    def _bounds(self, adapter: TargetsAdapter, eigen_smooth: bool) -> list[camport.Bound]:
+        """The method bound at each layer; those of the last call where the same is asked, since binding costs time."""
+        layers = [*self.target_layers] if self.method.needs_layer else [None]
+        key = (adapter, eigen_smooth, self.batch_size, layers)
+        if self._last is None or self._last[0] != key:
+            method = EigenSmoothed(self.method) if eigen_smooth else self.method
+            bounds = [camport.bind(self.model, method, layer, adapter, chunk=self.batch_size) for layer in layers]
+            self._last = key, bounds
+        return self._last[1]

@@ -99,12 +99,15 @@ class Extractor:
             if not all(isinstance(c, int) and c >= 0 for c in each):
                 raise InputError(f"class_idx is {class_idx!r}; give a class, 0 or more, or a list with one an image")
             each = [ClassifierOutputTarget(c) for c in each]
+        adapter = self.adapter.of(each)
+        classes = adapter.classes(self._images.device)
+        adapter = adapter if classes is None else self.adapter
         maps, names = [], list[str]()
         self._stop()  # what is explained is the model without this hook
         try:
             for layer in self.layers:
-                bound = camport.bind(self.model, self.method, layer, self.adapter.of(each), chunk=self.bs)
-                explanation = bound(self._images)
+                bound = camport.bind(self.model, self.method, layer, adapter, chunk=self.bs)
+                explanation = bound(self._images, classes)
                 names += explanation.layers
                 raw = explanation.raw.relu() if self.positive else explanation.raw
                 maps.append(minmax(raw) if normalized else raw)
