@@ -13,6 +13,7 @@ from camport.version import __version__
 
 if TYPE_CHECKING:
     from camport.binding import bind, explain
+    from camport.comparison import Comparison, compare
     from camport.core.adapter import Adapter
     from camport.core.bound import Bound
     from camport.core.case import Case
@@ -31,6 +32,7 @@ _LAZY = {
     "AdapterInfo": "camport.core.infos",
     "Bound": "camport.core.bound",
     "Case": "camport.core.case",
+    "Comparison": "camport.comparison",
     "Explainer": "camport.core.explainer",
     "Explanation": "camport.core.explanation",
     "Field": "camport.targets",
@@ -41,6 +43,7 @@ _LAZY = {
     "PluginInfo": "camport.core.infos",
     "Probe": "camport.core.probe",
     "bind": "camport.binding",
+    "compare": "camport.comparison",
     "explain": "camport.binding",
     "methods": "camport.core.registry",
     "sweep": "camport.core.sweep",
@@ -56,6 +59,7 @@ __all__ = [
     "CamportError",
     "CamportWarning",
     "Case",
+    "Comparison",
     "Explainer",
     "Explanation",
     "Field",
@@ -68,6 +72,7 @@ __all__ = [
     "__version__",
     "adapters",
     "bind",
+    "compare",
     "explain",
     "hookimpl",
     "methods",

@@ -88,6 +88,7 @@ ROOMS = {
     "demo": (BELOW | {"adapters", "runtime"}, TORCH | STANDARD),
     "models": (BELOW | {"demo", "late", "runtime"}, TORCH | STANDARD),
     "binding": (CORE | {"models"}, TORCH),
+    "comparison": (CORE | {"binding", "errors", "view"}, TORCH | STANDARD),
     "training": (BELOW | {"metrics", "plugins"}, TORCH | {"torchvision"}),
     # camport itself: names that arrive when they are first used
     "": ({"core", "errors", "late", "targets", "version"}, set()),

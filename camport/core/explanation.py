@@ -17,6 +17,7 @@ from camport.core.maps.heatmap import Scaling, scaled_as
 from camport.errors import InputError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 
@@ -79,6 +80,29 @@ class Explanation:
         maps = [pictured(heatmap, self.family) for heatmap in self.heatmap.detach().cpu().numpy()]
         return [overlay(p, m, alpha=alpha, colormap=colormap) for p, m in zip(pictures, maps, strict=True)]
 
+    def figure(self, images: Any = None, *, title: str = "", alpha: float = 0.6, colormap: str = "turbo") -> Figure:
+        """Each image beside its overlay as a matplotlib Figure; method, layers, target and score stand over it.
+
+        Args:
+            images: as for `overlay`, as are `alpha` and `colormap`.
+            title: instead of method and layers.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+        """
+        from camport.view import figure, pictured
+
+        pictures = displayable(self.images if images is None else images)
+        maps = [pictured(heatmap, self.family) for heatmap in self.heatmap.detach().cpu().numpy()]
+        title = title or " at ".join(part for part in (self.method, ", ".join(self.layers)) if part)
+        return figure(pictures, maps, self.captions(), title=title, alpha=alpha, colormap=colormap)
+
+    def captions(self) -> list[str]:
+        """For each image what was explained, and its score."""
+        targets = self.target.tolist() if isinstance(self.target, Tensor) and self.target.dim() == 1 else []
+        texts = [f"target {target}, " for target in targets] or [""] * len(self.score)
+        return [f"{text}score {score:.4g}" for text, score in zip(texts, self.score.tolist(), strict=True)]
+
     def save(self, path: str | Path, images: Any = None, **options: Any) -> Path:
         """Writes the overlays as one picture (.png, .jpg), the heatmap (.npy) or all numbers (.npz)."""
         from camport.view import grid, save_arrays, save_image
@@ -101,11 +125,11 @@ class Explanation:
         return {name: tensor.detach().cpu().numpy() for name, tensor in named.items()}
 
     def _repr_png_(self) -> bytes:
-        from camport.view import grid
+        from camport.view import Cell, grid
 
-        overlays = self.overlay()
+        cells = [Cell(picture, text) for picture, text in zip(self.overlay(), self.captions(), strict=True)]
         buffer = io.BytesIO()
-        (overlays[0] if len(overlays) == 1 else grid([overlays])).save(buffer, "PNG")
+        grid([cells]).save(buffer, "PNG")
         return buffer.getvalue()
 
 

@@ -1,5 +1,6 @@
 """Colours of maps: 256-entry tables, the field's well-known ones, as a 4 kB file beside this module.
 
+Every other colormap of matplotlib's goes by its name where matplotlib is installed.
 turbo, viridis, inferno and jet run from cold to hot; coolwarm diverges from a neutral middle and is for
 signed maps. The tables are matplotlib's; tests/view/test_colormaps.py compares them and, run as a script,
 writes the file.
@@ -14,19 +15,30 @@ from camport.errors import InputError, UnknownNameError
 from camport.view.pictures import to_unit_map
 
 COLORMAPS = ("turbo", "jet", "viridis", "inferno", "coolwarm")
-DIVERGING = ("coolwarm",)
+DIVERGING = ("coolwarm", "bwr", "seismic", "RdBu", "RdBu_r", "PiYG", "PRGn", "BrBG", "PuOr", "RdGy", "RdYlBu", "RdYlGn")
 """Those in which 0.5 is nothing, 0 is strong evidence against and 1 strong evidence for."""
 
 
 def colormap_table(name: str) -> np.ndarray:
-    """The table uint8 [256,3] of a colormap, read-only.
+    """The table uint8 [256,3] of a colormap, read-only: of COLORMAPS, or of matplotlib where that is installed.
 
     Raises:
         UnknownNameError: no such colormap; the nearest is offered.
     """
-    if name not in COLORMAPS:
-        raise UnknownNameError("colormap", name, COLORMAPS)
-    return _tables()[name]
+    return _tables()[name] if name in COLORMAPS else _of_matplotlib(name)
+
+
+@cache
+def _of_matplotlib(name: str) -> np.ndarray:
+    try:
+        from matplotlib import colormaps
+    except ImportError:
+        raise UnknownNameError("colormap", name, COLORMAPS) from None
+    if not isinstance(name, str) or name not in colormaps:
+        raise UnknownNameError("colormap", name, [*COLORMAPS, *colormaps]) from None
+    table = np.rint(colormaps[name](np.linspace(0, 1, 256), bytes=False)[:, :3] * 255).astype(np.uint8)
+    table.setflags(write=False)
+    return table
 
 
 def apply_colormap(heatmap: np.ndarray, name: str = "turbo") -> np.ndarray:

@@ -97,6 +97,14 @@ def test_export(folder):
     )
 
 
+def test_pictures(folder):
+    names = run("docs/pictures.md")
+    assert names["found"].targets == ("Egyptian cat", "tiger cat")
+    assert len(names["maps"]) > 4
+    assert size("edge.png") == size("cat.jpg")
+    assert (folder / "cats.html").read_text("utf-8").count("<figure>") == 6
+
+
 def test_video():
     cv2 = pytest.importorskip("cv2", reason='pip install "camport[oracles]", whose grad-cam brings it')
     clip = cv2.VideoWriter("street.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 120))
