@@ -42,6 +42,7 @@ ROOMS = {
     "adapters": (BELOW, TORCH),
     "metrics": (BELOW, TORCH | {"numpy"}),
     # what all of export shares, its stages in the order of their work, its door
+    "export.private_torch": (set(), TORCH),
     "export.failure_location": ({"errors"}, TORCH),
     "export.stages": (set(), TORCH),
     "export.graph": (set(), TORCH),
@@ -52,18 +53,29 @@ ROOMS = {
     "export.traceable": ({"core"}, set()),
     "export.output_selection": ({"errors", "export.traceable"}, TORCH),
     "export.capture": (
-        {"core.maps", "errors", "export.failure_location", "export.graph", "export.operators"},
+        {"export.private_torch", "core.maps", "errors", "export.failure_location", "export.graph", "export.operators"},
         TORCH,
     ),
     "export.preflight": (
-        {"core", "core.maps", "errors", "export.capture", "export.failure_location", "export.traceable"},
+        {
+            "export.private_torch",
+            "core",
+            "core.maps",
+            "errors",
+            "export.capture",
+            "export.failure_location",
+            "export.traceable",
+        },
         TORCH,
     ),
-    "export.passes": ({"errors", "export.graph", "export.stages"}, TORCH),
+    "export.passes": ({"export.private_torch", "errors", "export.graph", "export.stages"}, TORCH),
     "export.rules": ({"errors", "export.operators"}, TORCH),
     "export.lower": ({"export.capture", "export.graph", "export.passes", "export.rules", "export.stages"}, TORCH),
-    "export.proof": ({"errors", "export.capture", "export.report"}, TORCH | {"numpy"}),
-    "export.rewrite": ({"errors", "export.capture", "export.graph", "export.operators", "export.traceable"}, TORCH),
+    "export.proof": ({"export.private_torch", "errors", "export.capture", "export.report"}, TORCH | {"numpy"}),
+    "export.rewrite": (
+        {"export.private_torch", "errors", "export.capture", "export.graph", "export.operators", "export.traceable"},
+        TORCH,
+    ),
     "export.file_format": ({"export.capture", "export.report", "export.traceable"}, TORCH),
     "export.pipeline": (
         {"core.maps", "core.running", "errors", "export.atomic_file", "export.capture", "export.file_format"}
@@ -72,7 +84,15 @@ ROOMS = {
         TORCH,
     ),
     "export.onnx_file": (
-        {"errors", "runtime", "export.atomic_file", "export.capture", "export.failure_location", "export.file_format"}
+        {
+            "export.private_torch",
+            "errors",
+            "runtime",
+            "export.atomic_file",
+            "export.capture",
+            "export.failure_location",
+            "export.file_format",
+        }
         | {"export.graph", "export.operators", "export.proof", "export.quiet", "export.report", "export.rewrite"}
         | {"export.rules", "export.stages", "export.traceable"},
         TORCH | ONNX | {"numpy"},
@@ -261,6 +281,62 @@ def test_the_contracts_names():
     assert callable(testing.check_adapter)
     for name in ("export", "runtime", "view", "metrics", "testing", "models", "plugins", "training"):
         assert camport.__getattr__(name) is importlib.import_module(f"camport.{name}")  # lazily, after `import camport`
+
+
+PRIVATE = re.compile(r"torch(\.\w+)*\.(_\w+|experimental)")
+
+
+def private_names(source: str) -> set[str]:
+    """The private modules and members of PyTorch that a source names; an operator's name may begin with _."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute):
+            names.add(ast.unparse(node))
+    return {name for name in names if PRIVATE.match(name) and not name.startswith("torch.ops.")}
+
+
+def test_one_file_of_export_holds_pytorchs_private_entry_points():
+    found = {module: private_names(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+    held = {module for module, names in found.items() if names and module.startswith("camport.export")}
+    assert held == {"camport.export.private_torch"}
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("import torch._dynamo.config", {"torch._dynamo.config"}),
+        (
+            "def f():\n    from torch.fx.experimental.proxy_tensor import make_fx",
+            {"torch.fx.experimental.proxy_tensor.make_fx"},
+        ),
+        ("from torch import _C", {"torch._C"}),
+        ("torch._C._get()", {"torch._C", "torch._C._get"}),
+        ("torch.ops.aten._softmax.default; torch.fx.Graph; x._schema; 'torch._export'", set()),
+    ],
+)
+def test_a_private_name_is_seen(source, named):
+    assert private_names(source) == named
+
+
+def test_each_stage_of_an_export_is_a_folder_or_a_file():
+    """Of that name, or with that word in its name."""
+    names, export = set(), PACKAGE / "export"
+    for path in export.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("stage", "run_passes"):
+                names |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+            if isinstance(node, ast.ClassDef) and "Step" in map(ast.unparse, node.bases):
+                (name,) = (
+                    n.value for n in node.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "name"
+                )
+                assert path.stem == str(ast.literal_eval(name)).replace(" ", "_")
+    assert len(names) > 5
+    places = {path.stem for path in export.iterdir()}
+    assert [name for name in names if not places & set(str(name).split())] == []
 
 
 def committed() -> list[Path]:

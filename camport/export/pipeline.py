@@ -92,7 +92,8 @@ def export_program(
         state = {name: tensor.detach().cpu() for name, tensor in program.state.items()}
         traced, *checked = (2, *CHECKED_BATCHES) if dynamic != "none" else (len(images),) * 3
         example = program.sample(images, traced, 0)
-        check_called(program, state, example, file_format.missing, file_format.name)
+        with stage("preflight"):
+            check_called(program, state, example, file_format.missing, file_format.name)
         axes = dynamic_axes(program, dynamic)
         lowered = lower(program, state, example, axes, file_format.rules)
         check_graph(lowered.graph)

@@ -176,7 +176,7 @@ def test_a_wrong_whole_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def wrong(model: ir.Model, front: onnx.ModelProto, spec: Preprocess) -> None:
         honest(model, preprocessing.preparation(replace(spec, mean=(0.9, 0.9, 0.9))), spec)
 
-    monkeypatch.setattr("camport.export.onnx_file.finishing.splice", wrong)
+    monkeypatch.setattr("camport.export.onnx_file.preprocessing.splice", wrong)
     with pytest.raises(ExportError, match="off from its two parts"):
         to_onnx(Told(SPECS[0]), tmp_path / "a.onnx", IMAGES, preprocess=True)
     assert not list(tmp_path.iterdir())

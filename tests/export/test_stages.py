@@ -14,7 +14,7 @@ from camport.export.passes import runner
 from camport.export.stages import recorded
 from tests.nets import Net, images, seeded
 
-ALWAYS = ["capture", "passes before the rules", "backward rules", "passes behind the rules"]
+ALWAYS = ["preflight", "capture", "passes before the rules", "backward rules", "passes behind the rules"]
 PROVEN = ["proof of the graph, in float64", "writing ONNX", "proof of the file"]
 
 
@@ -43,7 +43,7 @@ def test_the_stage_that_failed_is_the_last(monkeypatch, tmp_path):
         to_onnx(bound(), tmp_path / "x.onnx", images(2).float())
     assert raised.value.__notes__ == ["stage of the export: passes behind the rules"]
     assert [stage.name for stage in stages] == ALWAYS
-    assert [stage.failed for stage in stages] == [False, False, False, True]
+    assert [stage.failed for stage in stages] == [False, False, False, False, True]
     assert str(stages[-1]).endswith("passes behind the rules (failed)")
 
 

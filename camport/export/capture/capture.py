@@ -6,10 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.source import ConstantSource
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 from camport.core.maps.loop import looping
 from camport.errors import CamportError, ExportError, ModelError
@@ -17,6 +14,7 @@ from camport.export.capture.loops import Body, GraphLoop, bodies
 from camport.export.capture.record import SAMPLE_BATCH, record, restore_state
 from camport.export.failure_location import untraceable
 from camport.export.graph import state_of
+from camport.export.private_torch import ConstantSource, DimDynamic, FakeTensorMode, ShapeEnv
 
 Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tensor]]
 """A program: `(state, inputs) -> outputs`, all tensors by name."""

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch._dynamo.config
-from torch.fx import graph_module
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from camport.export.private_torch import ShapeEnv, graph_sources, without_fake_cache
 
 _MISSING = object()
 
@@ -26,15 +24,15 @@ def forgotten() -> Iterator[None]:
     environments: list[ShapeEnv] = []
     # this setting is the thread's; a trace seldom calls an operator twice with the same shapes
     with (
-        torch._dynamo.config.patch(fake_tensor_cache_enabled=False),
-        _noted(graph_module._loader, "cache", lambda arguments, source: sources.append(source)),
+        without_fake_cache(),
+        _noted(graph_sources(), "cache", lambda arguments, source: sources.append(source)),
         _noted(ShapeEnv, "__init__", lambda arguments, _: environments.append(arguments[0])),
     ):
         try:
             yield
         finally:
             for source in sources:
-                graph_module._loader.eval_cache.pop(source, None)
+                graph_sources().eval_cache.pop(source, None)
                 linecache.cache.pop(source, None)
             for environment in environments:
                 environment.tracked_fakes = None

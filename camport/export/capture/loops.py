@@ -15,14 +15,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing
 
 from camport.core.maps.loop import Step, Tick, looping
 from camport.errors import ExportError
 from camport.export.capture.record import record, restore_state
 from camport.export.graph import compile_graph, free_name, is_call, set_buffer, state_of
+from camport.export.private_torch import FakeTensor, FakeTensorMode, disable_proxy_modes_tracing
 
 
 @dataclass(eq=False)

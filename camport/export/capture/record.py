@@ -13,18 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch._dispatch.python import enable_python_dispatcher
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camport.errors import ExportError
 from camport.export.capture.second_gradient import second_gradient
 from camport.export.capture.whole_operators import PreserveOperators
 from camport.export.graph import compile_graph, free_name, set_buffer
+from camport.export.private_torch import FakeTensor, FakeTensorMode, enable_python_dispatcher, make_fx, plain_signature
 
 SAMPLE_BATCH = 13
 """The batch size that stands behind the symbol `b` while tracing. 0 and 1 would specialise, and a small number
@@ -59,7 +56,7 @@ def as_traced(mode: FakeTensorMode) -> Iterator[None]:
 def restore_state(graph: GraphModule, tensors: list[tuple[str, Tensor]], inputs: list[str]) -> None:
     """Turns the placeholders of lifted constants into reads of buffers, and names the others."""
     nodes = graph.graph
-    nodes._codegen = torch.fx.graph.CodeGen()  # a plain signature instead of make_fx's nested one
+    plain_signature(graph)
     placeholders = [node for node in nodes.nodes if node.op == "placeholder"]
     keep_baked(graph)
     for node, (name, tensor) in zip(placeholders, tensors, strict=False):

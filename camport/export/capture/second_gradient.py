@@ -4,32 +4,18 @@ PyTorch computes it in C++ that, in 2.11, asks for sizes as numbers, and so cann
 Hessian product (Shapley-CAM) needs of it is one convolution: the gradient with respect to what came from behind.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import DispatchKey
 
-_OPERATOR = torch.ops.aten._convolution_double_backward.default
-_KEY = DispatchKey.CompositeImplicitAutograd
+from camport.export.private_torch import double_backward, original_double_backward
 
 
-@contextmanager
-def second_gradient() -> Iterator[None]:
+def second_gradient() -> AbstractContextManager[None]:
     """Puts it in force for what the Python dispatcher runs in the body."""
-    before = _OPERATOR.py_kernels.get(_KEY)
-    _OPERATOR.py_kernels[_KEY] = _double_backward
-    _OPERATOR._dispatch_cache.clear()
-    try:
-        yield
-    finally:
-        if before is None:
-            del _OPERATOR.py_kernels[_KEY]
-        else:
-            _OPERATOR.py_kernels[_KEY] = before
-        _OPERATOR._dispatch_cache.clear()
+    return double_backward(_double_backward)
 
 
 def _double_backward(
@@ -51,5 +37,8 @@ def _double_backward(
     geometry = (stride, padding, dilation, transposed, output_padding, groups)
     if input_tangent is None or weight_tangent is not None or bias_tangent is not None or wanted[2]:
         tangents = (input_tangent, weight_tangent, bias_tangent)
-        return _OPERATOR._op_dk(_KEY, *tangents, gradient, weight, images, *geometry, wanted)
+        gradients: tuple[Tensor | None, Tensor | None, Tensor | None] = original_double_backward(
+            *tangents, gradient, weight, images, *geometry, wanted
+        )
+        return gradients
     return torch.ops.aten.convolution.default(input_tangent, weight, None, *geometry), None, None

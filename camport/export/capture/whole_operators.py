@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from camport.export import operators as operators
+from camport.export.private_torch import ADAPTIVE_AVERAGE, without_function_modes
 
-_ADAPTIVE_AVERAGE = {
+_ADAPTIVE_AVERAGE: dict[Any, int] = {
     F.adaptive_avg_pool1d: 1,
     F.adaptive_avg_pool2d: 2,
     F.adaptive_avg_pool3d: 3,
-    torch._C._nn.adaptive_avg_pool2d: 2,
-    torch._C._nn.adaptive_avg_pool3d: 3,
+    **ADAPTIVE_AVERAGE,
 }
 
 
@@ -64,7 +64,7 @@ def _interpolate(
     """`torch.nn.functional.interpolate` as one operator; its rare variants as PyTorch records them."""
     axes = x.dim() - 2
     if antialias or mode == "area" or axes < 1:
-        with torch._C.DisableTorchFunctionSubclass():
+        with without_function_modes():
             return F.interpolate(
                 x, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias=antialias
             )

@@ -5,7 +5,7 @@ matched may be another than the one that was detected.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +17,7 @@ from torch import Tensor
 from camport.errors import ExportError
 from camport.export.onnx_file.nms import PART, THRESHOLD, is_table
 from camport.export.onnx_file.ort import session
+from camport.export.onnx_file.step import Draft, Step, ensures, requires
 from camport.export.onnx_file.transplant import transplant
 from camport.export.traceable import Traceable
 
@@ -73,63 +74,79 @@ class ByNumber:
         return {**self.program.sample(images, batch, seed), "index": index}
 
 
-def ask_about_detections(model: ir.Model) -> None:
-    """The detections themselves are what is explained, in place of the inputs `boxes`, `class_ids` and `index`.
+class ExplainDetections(Step):
+    """The detections are what is explained, in place of the inputs `boxes`, `class_ids` and `index`."""
 
-    Requires: a file for one image whose last output is `detections` with the candidates' numbers.
-    """
-    graph = model.graph
-    detections, inputs = graph.outputs[-1], list(graph.inputs[1:])
-    label = inputs[0].shape[0].value
-    part = onnx.parser.parse_model(ASK)
-    for name, value in CONSTANTS.items():
-        part.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), name))
-    onnx.checker.check_model(part, full_check=True)
-    (given,), (public, *asked, count) = transplant(model, part, "ask")
-    ir.convenience.replace_all_uses_with(given, detections)
-    detections.name, public.name = "detections.numbered", detections.name
-    graph.outputs[-1] = public
-    by_name = {value.name: value for value in asked}
-    for old in inputs:
-        new = by_name[old.name]
-        graph.inputs.remove(old)
-        old.name, new.shape = f"{old.name}.input", old.shape
-        ir.convenience.replace_all_uses_with(old, new)
-    zero = graph.initializers["ask.zero"]
-    for place, value in enumerate(graph.outputs):
-        if value.shape is not None and list(value.shape)[:1] == [label]:
-            cut = ir.node("Slice", [value, zero, count, zero])
-            cut.outputs[0].name, value.name = value.name, f"{value.name}.asked"
-            cut.outputs[0].shape, cut.outputs[0].type = ir.Shape([DETECTED, *value.shape[1:]]), value.type
-            graph.append(cut)
-            graph.outputs[place] = cut.outputs[0]
-    graph.sort()
+    name = "explain detections"
+    batch = DETECTED
 
+    @classmethod
+    def of(cls, draft: Draft) -> Step | None:
+        """Where suppression and one image are asked for."""
+        return cls() if draft.options.tail is not None and draft.options.one_image else None
 
-def check_detected(asked: Path, detected: Path, images: Tensor) -> None:
-    """What the file says of its detections must be what it says when it is asked about them.
+    def requires(self, model: ir.Model) -> None:
+        """A file for one image whose last output is `detections` with the candidates' numbers."""
+        images, *others = model.graph.inputs
+        requires(
+            images.shape[0] == 1 and {value.name for value in others} == {"boxes", "class_ids", "index"}, "one image"
+        )
+        requires(model.graph.outputs[-1].name == "detections", "detections as the last output")
 
-    Args:
-        asked: the file that takes boxes and classes.
-        detected: the same, asked about its own detections.
-        images: [b,c,H,W]; of the first, and of a black one. Where the file finds nothing it must run as well.
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the graph."""
+        graph = model.graph
+        detections, inputs = graph.outputs[-1], list(graph.inputs[1:])
+        label = inputs[0].shape[0].value
+        part = onnx.parser.parse_model(ASK)
+        for name, value in CONSTANTS.items():
+            part.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), name))
+        onnx.checker.check_model(part, full_check=True)
+        (given,), (public, *asked, count) = transplant(model, part, "ask")
+        ir.convenience.replace_all_uses_with(given, detections)
+        detections.name, public.name = "detections.numbered", detections.name
+        graph.outputs[-1] = public
+        by_name = {value.name: value for value in asked}
+        for old in inputs:
+            new = by_name[old.name]
+            graph.inputs.remove(old)
+            old.name, new.shape = f"{old.name}.input", old.shape
+            ir.convenience.replace_all_uses_with(old, new)
+        zero = graph.initializers["ask.zero"]
+        for place, value in enumerate(graph.outputs):
+            if value.shape is not None and list(value.shape)[:1] == [label]:
+                cut = ir.node("Slice", [value, zero, count, zero])
+                cut.outputs[0].name, value.name = value.name, f"{value.name}.asked"
+                cut.outputs[0].shape, cut.outputs[0].type = ir.Shape([DETECTED, *value.shape[1:]]), value.type
+                graph.append(cut)
+                graph.outputs[place] = cut.outputs[0]
+        graph.sort()
+        return ir.passes.PassResult(model, modified=True)
 
-    Raises:
-        ExportError: it is not.
-    """
-    low = {f"{PART}.{THRESHOLD}": np.zeros(1, np.float32)}  # so that something is found, whatever the images show
-    whole, parts = session(detected, low), session(asked, low)
-    names = [output.name for output in whole.get_outputs()]
-    found = (images[:1].numpy(), np.zeros_like(images[:1].numpy()))
-    session(detected, {f"{PART}.{THRESHOLD}": np.full(1, 2, np.float32)}).run(names, {"images": found[0]})
-    for image in found:
-        got = dict(zip(names, whole.run(names, {"images": image}), strict=True))
-        feeds = {"images": image, **_targets(np.zeros((1, 8), np.float32))}
-        (rows,) = parts.run(["detections"], feeds)
-        if len(rows):
-            expected = dict(zip(names, parts.run(names, {"images": image, **_targets(rows)}), strict=True))
-            expected["detections"] = rows[:, :7]
-            _check_same(got, expected, "explaining its own detections")
+    def ensures(self, model: ir.Model) -> None:
+        """The image is all that the file takes."""
+        ensures([value.name for value in model.graph.inputs] == ["images"], "images as the only input")
+
+    def prove(self, draft: Draft) -> Mapping[str, Any]:
+        """What the file says of its detections is what the file before says when it is asked about them.
+
+        Of the first example image, and of a black one. Where the file finds nothing it must run as well.
+        """
+        images = draft.images[:1].numpy()
+        nothing = session(draft.path, {f"{PART}.{THRESHOLD}": np.full(1, 2, np.float32)})
+        low = {f"{PART}.{THRESHOLD}": np.zeros(1, np.float32)}  # so that something is found, whatever the images show
+        whole, parts = session(draft.path, low), session(draft.before, low)
+        names = [output.name for output in whole.get_outputs()]
+        nothing.run(names, {"images": images})
+        for image in (images, np.zeros_like(images)):
+            got = dict(zip(names, whole.run(names, {"images": image}), strict=True))
+            feeds = {"images": image, **_targets(np.zeros((1, 8), np.float32))}
+            (rows,) = parts.run(["detections"], feeds)
+            if len(rows):
+                expected = dict(zip(names, parts.run(names, {"images": image, **_targets(rows)}), strict=True))
+                expected["detections"] = rows[:, :7]
+                _check_same(got, expected, "explaining its own detections")
+        return {"dynamic": (DETECTED,)}
 
 
 def _targets(rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,8 +8,9 @@ Parity with PyTorch cannot be asked of 8 bits. The float32 file has passed it; t
 images that did not calibrate it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,9 +20,9 @@ from torch import Tensor
 from camport.errors import ExportError, InputError
 from camport.export.atomic_file import data_file
 from camport.export.onnx_file.ort import session
+from camport.export.onnx_file.step import Draft, Step, ensures
 from camport.export.proof.int8_agreement import agreement
 from camport.export.quiet import quiet
-from camport.export.report import Agreement
 from camport.export.traceable import Traceable
 
 CHUNK = 8
@@ -54,23 +55,55 @@ def check_calibration(calibration: Tensor | None, images: Tensor, precision: str
         raise InputError("calibration has values that are not finite; look at how the images were normalised")
 
 
-def quantize(path: Path, program: Traceable, calibration: Tensor) -> tuple[ir.Model, Agreement]:
-    """The float32 file at `path`, quantised, and how well the two agree.
+class Int8(Step):
+    """Quantises the forward pass.
 
-    Every fourth calibration image is kept back for the comparison.
-
-    Raises:
-        ExportError: the graph has no `outputs`, or ONNX Runtime cannot quantise it.
-        ParityError: the quantised graph does not explain what the float32 graph explains.
+    Args:
+        draft: the float32 file, and the images that calibrate it. Every fourth is kept back for the comparison.
     """
-    held = np.arange(len(calibration)) % HELD_BACK == min(HELD_BACK, len(calibration)) - 1
-    images = calibration.detach().cpu().float()
-    scratch = path.parent / "quantize"
-    scratch.mkdir()
-    result = scratch / "int8.onnx"
-    _quantize(path, result, _feeds(program, images[~held]))
-    measured = agreement(session(path), session(result), _feeds(program, images[held]))
-    return _cleaned(result, path), measured
+
+    name = "int8"
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        calibration = draft.options.calibration
+        assert calibration is not None
+        self.images = calibration.detach().cpu().float()
+        self.held = np.arange(len(self.images)) % HELD_BACK == min(HELD_BACK, len(self.images)) - 1
+
+    @classmethod
+    def of(cls, draft: Draft) -> Step | None:
+        """Where there are images that calibrate it."""
+        return None if draft.options.calibration is None else cls(draft)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Takes the quantised graph, with the domains of the model's own.
+
+        Raises:
+            ExportError: the graph has no `outputs`, or ONNX Runtime cannot quantise it.
+        """
+        scratch = self.draft.path.parent / "quantize"
+        scratch.mkdir()
+        _quantize(self.draft.before, scratch / "int8.onnx", _feeds(self.draft.program, self.images[~self.held]))
+        made = ir.load(scratch / "int8.onnx")
+        ir.external_data.load_to_model(made)
+        for domain in [d for d in made.graph.opset_imports if d not in model.graph.opset_imports]:
+            del made.graph.opset_imports[domain]
+        model.graph, model.ir_version = made.graph, made.ir_version
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """Something is quantised."""
+        ensures(any(node.op_type == "QuantizeLinear" for node in model.graph), "quantised activations")
+
+    def prove(self, draft: Draft) -> Mapping[str, Any]:
+        """How well the file agrees with the float32 file, on images that did not calibrate it.
+
+        Raises:
+            ParityError: it does not explain what the float32 file explains.
+        """
+        feeds = _feeds(draft.program, self.images[self.held])
+        return {"agreement": agreement(session(draft.before), session(draft.path), feeds)}
 
 
 def forward_nodes(model: onnx.ModelProto) -> list[str]:
@@ -130,15 +163,3 @@ def _feeds(program: Traceable, images: Tensor) -> Iterator[dict[str, np.ndarray]
     for chunk in images.split(CHUNK):
         given = {**program.sample(chunk, len(chunk), 0), "images": chunk}
         yield {name: given[name].numpy() for name in program.inputs}
-
-
-def _cleaned(result: Path, original: Path) -> ir.Model:
-    """The quantised model in memory, with the metadata and the domains of the original."""
-    model, before = ir.load(result), ir.load(original)
-    ir.external_data.load_to_model(model)
-    for domain in [d for d in model.graph.opset_imports if d not in before.graph.opset_imports]:
-        del model.graph.opset_imports[domain]
-    model.metadata_props.clear()
-    model.metadata_props.update(before.metadata_props)
-    model.producer_name, model.producer_version = before.producer_name, before.producer_version
-    return model

@@ -6,7 +6,6 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
 from camport.errors import ExportError
-from camport.export.onnx_file.one_image import ONCE
 
 LARGEST_EXPANDED = 10_000
 """Elements of a constant that Expand may repeat: beyond, the engine would make copies of a weight."""
@@ -22,6 +21,10 @@ OF_ANY_LENGTH = ("detections",)
 
 BATCH = "b"
 """The public name of the axis that every input and output begins with."""
+
+
+ONCE = ("images", "outputs", "feature_maps")
+"""What a file for one image takes and gives once for all targets: names begin like this."""
 
 
 def lint(path: Path, batch: str | None = BATCH, *, one_image: bool = False) -> None:

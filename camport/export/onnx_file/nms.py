@@ -9,18 +9,17 @@ for its best class alone, the `CONSIDERED` most confident of an image are looked
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import numpy_helper
-from torch import Tensor
 
 from camport.errors import ExportError
 from camport.export.onnx_file.ort import session
+from camport.export.onnx_file.step import Draft, Step, ensures
 from camport.export.onnx_file.transplant import transplant
-from camport.export.traceable import Traceable
 
 HEAD = """<ir_version: 8, opset_import: ["" : 18]>
 suppress (float[b, rows, columns] outputs) => (float[m, 7] detections) {
@@ -182,39 +181,57 @@ def form_of(metadata: Mapping[str, str]) -> str:
     return str(form["format"])
 
 
-def append(model: ir.Model, tail: onnx.ModelProto) -> None:
-    """Puts the suppression behind the network, in place: `detections` becomes the last output.
-
-    Raises:
-        ExportError: the file does not give the prediction.
-    """
-    found = next((value for value in model.graph.outputs if is_table(value.name, len(value.shape))), None)
-    if found is None:
-        raise ExportError("nms needs the prediction: keep 'outputs' among the file's outputs")
-    (given,), (made,) = transplant(model, tail, PART)
-    ir.convenience.replace_all_uses_with(given, found)
-    model.graph.outputs.append(made)
-
-
 def is_table(name: str, axes: int) -> bool:
     """Whether an output may be the one that candidates are read from, the first of three axes."""
     return name.startswith("outputs") and axes == 3
 
 
-def check_appended(path: Path, tail: onnx.ModelProto, program: Traceable, images: Tensor) -> None:
-    """What the whole file detects must be what its tail makes of its own outputs.
+class Suppression(Step):
+    """Puts the suppression behind the network: `detections` becomes the last output.
 
-    Raises:
-        ExportError: it is not.
+    Args:
+        tail: its graph, see `suppression`.
     """
-    feeds = {name: value.numpy() for name, value in program.sample(images, 2, 5).items()}
-    for threshold in (None, np.zeros(1, np.float32)):  # of 0, so that there is something to suppress
-        run = session(path, None if threshold is None else {f"{PART}.{THRESHOLD}": threshold})
-        if run.get_inputs()[0].shape[0] == 1:
-            feeds["images"] = feeds["images"][:1]
-        table = next(value.name for value in run.get_outputs() if is_table(value.name, len(value.shape)))
-        outputs, whole = run.run([table, "detections"], feeds)
-        apart = session(tail.SerializeToString(), None if threshold is None else {THRESHOLD: threshold})
-        (alone,) = apart.run(None, {"outputs": outputs})
-        if whole.shape != alone.shape or not np.allclose(whole, alone, rtol=1e-4, atol=1e-4):
-            raise ExportError("the suppression in the file does not give what it gives by itself")
+
+    name = "nms"
+
+    def __init__(self, tail: onnx.ModelProto) -> None:
+        self.tail = tail
+
+    @classmethod
+    def of(cls, draft: Draft) -> Step | None:
+        """Where suppression is asked for."""
+        return None if draft.options.tail is None else cls(draft.options.tail)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the graph.
+
+        Raises:
+            ExportError: the file does not give the prediction.
+        """
+        found = next((value for value in model.graph.outputs if is_table(value.name, len(value.shape))), None)
+        if found is None:
+            raise ExportError("nms needs the prediction: keep 'outputs' among the file's outputs")
+        (given,), (made,) = transplant(model, self.tail, PART)
+        ir.convenience.replace_all_uses_with(given, found)
+        model.graph.outputs.append(made)
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """The detections come last."""
+        ensures(model.graph.outputs[-1].name == "detections", "detections as the last output")
+
+    def prove(self, draft: Draft) -> Mapping[str, Any]:
+        """What the whole file detects is what its tail makes of its own outputs."""
+        feeds = {name: value.numpy() for name, value in draft.program.sample(draft.images, 2, 5).items()}
+        for threshold in (None, np.zeros(1, np.float32)):  # of 0, so that there is something to suppress
+            run = session(draft.path, None if threshold is None else {f"{PART}.{THRESHOLD}": threshold})
+            if run.get_inputs()[0].shape[0] == 1:
+                feeds["images"] = feeds["images"][:1]
+            table = next(value.name for value in run.get_outputs() if is_table(value.name, len(value.shape)))
+            outputs, whole = run.run([table, "detections"], feeds)
+            apart = session(self.tail.SerializeToString(), None if threshold is None else {THRESHOLD: threshold})
+            (alone,) = apart.run(None, {"outputs": outputs})
+            if whole.shape != alone.shape or not np.allclose(whole, alone, rtol=1e-4, atol=1e-4):
+                raise ExportError("the suppression in the file does not give what it gives by itself")
+        return {}

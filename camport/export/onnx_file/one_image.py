@@ -9,7 +9,6 @@ graph and the meaning of each row stay as they are.
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,9 @@ from torch.fx import GraphModule
 from camport.errors import ExportError
 from camport.export.capture.loops import LOOP
 from camport.export.graph import is_call
+from camport.export.onnx_file.lint import ONCE
 from camport.export.onnx_file.ort import runner
+from camport.export.onnx_file.step import Draft, Step, ensures, requires
 from camport.export.proof.parity import check_exported
 from camport.export.traceable import Traceable
 
@@ -34,9 +35,6 @@ NUMBERING = ("MaxPool", "Range", "NonZero", "CumSum")
 """Operators whose whole numbers may count through the batch, so that a row's are not the image's: they, and the whole
 numbers and truth values made of them, are computed anew for the rows. What is looked up by them is the row's own.
 """
-
-ONCE = ("images", "outputs", "feature_maps")
-"""What such a file takes and gives once for all targets: names begin like this."""
 
 FLOATING = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 ROWS = 3
@@ -66,36 +64,45 @@ def check_shareable(graph: GraphModule) -> None:
         )
 
 
-def share_image(model: ir.Model) -> None:
-    """Makes `images` one image, in place; the other inputs keep the batch, and so does what depends on them.
+class OneImage(Step):
+    """Makes `images` one image; the other inputs keep the batch, and so does what depends on them."""
 
-    Requires: the first axis of `images` is symbolic, there are other inputs, and no node has a graph of its own.
-    """
-    _Sharing(model.graph).run()
+    name = "one image"
 
+    @classmethod
+    def of(cls, draft: Draft) -> Step | None:
+        """Where one image is asked for."""
+        return cls() if draft.options.one_image else None
 
-def check_shared(plain: Path, shared: Path, program: Traceable, images: Tensor) -> None:
-    """What the file says of one image must be what the file with an image a row says, as near as that one repeats.
+    def requires(self, model: ir.Model) -> None:
+        """A free batch of images, another input, and no node with a graph of its own."""
+        images, *others = model.graph.inputs
+        requires(isinstance(_Sharing._sizes(images)[0], str) and bool(others), "a batch and a target")
+        inner = (value for node in model.graph for value in node.attributes.values())
+        requires(all(value.type != ir.AttributeType.GRAPH for value in inner), "a file without loops")
 
-    Args:
-        plain: the file as it was traced, which is proven.
-        shared: the same for one image.
-        program: makes targets.
-        images: [b,c,H,W], examples.
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the graph."""
+        _Sharing(model.graph).run()
+        return ir.passes.PassResult(model, modified=True)
 
-    Raises:
-        ParityError: it is not.
-    """
-    inputs = {name: value.cpu() for name, value in program.sample(images, ROWS, 5).items()}
-    inputs["images"] = inputs["images"][:1].expand(ROWS, -1, -1, -1).contiguous()
-    whole, alone = runner(plain), runner(shared)
-    expected = whole(inputs)
+    def ensures(self, model: ir.Model) -> None:
+        """One image."""
+        ensures(_Sharing._sizes(model.graph.inputs[0])[0] == 1, "one image")
 
-    def asked(given: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        found = alone({**given, "images": given["images"][:1]})
-        return {name: value.expand_as(expected[name]) for name, value in found.items()}
+    def prove(self, draft: Draft) -> Mapping[str, Any]:
+        """What the file says of one image is what the file with an image a row says, as near as that one repeats."""
+        inputs = {name: value.cpu() for name, value in draft.program.sample(draft.images, ROWS, 5).items()}
+        inputs["images"] = inputs["images"][:1].expand(ROWS, -1, -1, -1).contiguous()
+        whole, alone = runner(draft.before), runner(draft.path)
+        expected = whole(inputs)
 
-    check_exported(lambda _, given: dict(whole(given)), {}, asked, [(inputs, expected)])
+        def asked(given: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+            found = alone({**given, "images": given["images"][:1]})
+            return {name: value.expand_as(expected[name]) for name, value in found.items()}
+
+        check_exported(lambda _, given: dict(whole(given)), {}, asked, [(inputs, expected)])
+        return {}
 
 
 class _Sharing:

@@ -7,12 +7,11 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any
 
-import torch
-from torch.onnx._internal.exporter._registration import ONNXRegistry
-
+from camport.export.private_torch import onnx_registry, operator_libraries
 from camport.export.quiet import quiet
 
-_BUILD = ONNXRegistry.from_torchlib
+_REGISTRY = onnx_registry()
+_BUILD = _REGISTRY.from_torchlib
 _LOCK = Lock()
 _KEPT = 8
 """Registries kept: one for each opset, and for each set of operator libraries loaded."""
@@ -24,7 +23,7 @@ def operator_registry(opset: int) -> Any:
     A library of operators that is loaded later (torchvision's) brings forms of its own: the registry is built anew.
     """
     # by namespace: torch itself defines further prims while it captures
-    return _built(opset, frozenset(name.partition("::")[0] for name in torch._C._dispatch_get_all_op_names()))
+    return _built(opset, operator_libraries())
 
 
 @contextmanager
@@ -38,12 +37,12 @@ def kept_registry() -> Iterator[None]:
         return registry
 
     with _LOCK:
-        found = vars(ONNXRegistry)["from_torchlib"]
-        ONNXRegistry.from_torchlib = staticmethod(copied)  # type: ignore[method-assign, assignment]
+        found = vars(_REGISTRY)["from_torchlib"]
+        _REGISTRY.from_torchlib = staticmethod(copied)
         try:
             yield
         finally:
-            ONNXRegistry.from_torchlib = found  # type: ignore[method-assign]
+            _REGISTRY.from_torchlib = found
 
 
 @lru_cache(maxsize=_KEPT)

@@ -9,7 +9,7 @@ levels away, about once in a million values.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,9 +19,9 @@ from onnx import numpy_helper
 
 from camport.errors import ExportError
 from camport.export.onnx_file.ort import session
+from camport.export.onnx_file.step import Draft, Step, ensures, requires
 from camport.export.onnx_file.transplant import transplant
 from camport.export.report import PreparationParity
-from camport.export.traceable import Traceable
 from camport.runtime.preprocess import Preprocess
 
 PREPARED = "prepared"
@@ -227,28 +227,50 @@ def wanted(metadata: Mapping[str, str], shape: Sequence[int], dynamic: str) -> P
     return spec
 
 
-def check_spliced(plain: Path, spliced: Path, front: onnx.ModelProto, program: Traceable) -> None:
-    """The whole must give what its two parts give.
+class Preprocessing(Step):
+    """Puts the preprocessing before the network: `images` become bytes, and the metadata say so.
 
     Args:
-        plain: the file without preprocessing, which is proven.
-        spliced: the same with it.
-        front: the preprocessing alone, which was measured.
-        program: makes what else the graph takes, besides photographs.
-
-    Raises:
-        ExportError: it does not.
+        spec: what it does.
     """
-    run = session(plain)
-    taken = {value.name: value.shape for value in run.get_inputs()}
-    images = 1 if taken["images"][0] == 1 else 2
-    pixels = np.random.default_rng(1).integers(0, 256, (images, 150, 90, taken["images"][1]), dtype=np.uint8)
-    (prepared,) = session(front.SerializeToString()).run(None, {"images": pixels})
-    sample = program.sample(torch.from_numpy(prepared), 2, 0)
-    given = {name: value.numpy() for name, value in sample.items() if name in taken}
-    parts = run.run(None, {**given, "images": prepared})
-    whole = session(spliced).run(None, {**given, "images": pixels})
-    for expected, got in zip(parts, whole, strict=True):
-        difference = np.abs(np.subtract(got, expected, dtype=np.float64)).max(initial=0)
-        if not difference <= 1e-4 * max(1.0, np.abs(expected).max(initial=0)):
-            raise ExportError(f"the graph with preprocessing is {difference:.1e} off from its two parts")
+
+    name = "preprocessing"
+
+    def __init__(self, spec: Preprocess) -> None:
+        self.spec, self.front = spec, preparation(spec)
+
+    @classmethod
+    def of(cls, draft: Draft) -> Step | None:
+        """Where it is asked for."""
+        return None if draft.options.preprocess is None else cls(draft.options.preprocess)
+
+    def requires(self, model: ir.Model) -> None:
+        """A file that takes prepared images."""
+        requires(model.graph.inputs[0].dtype == ir.DataType.FLOAT, "images of float32")
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the graph."""
+        splice(model, self.front, self.spec)
+        return ir.passes.PassResult(model, modified=True)
+
+    def ensures(self, model: ir.Model) -> None:
+        """A file that takes photographs."""
+        ensures(model.graph.inputs[0].dtype == ir.DataType.UINT8, "images of uint8")
+
+    def prove(self, draft: Draft) -> Mapping[str, Any]:
+        """The preprocessing gives what Pillow gives, and the whole file what its two parts give."""
+        measured = measure(self.front, self.spec)
+        run = session(draft.before)
+        taken = {value.name: value.shape for value in run.get_inputs()}
+        images = 1 if taken["images"][0] == 1 else 2
+        pixels = np.random.default_rng(1).integers(0, 256, (images, 150, 90, taken["images"][1]), dtype=np.uint8)
+        (prepared,) = session(self.front.SerializeToString()).run(None, {"images": pixels})
+        sample = draft.program.sample(torch.from_numpy(prepared), 2, 0)
+        given = {name: value.numpy() for name, value in sample.items() if name in taken}
+        parts = run.run(None, {**given, "images": prepared})
+        whole = session(draft.path).run(None, {**given, "images": pixels})
+        for expected, got in zip(parts, whole, strict=True):
+            difference = np.abs(np.subtract(got, expected, dtype=np.float64)).max(initial=0)
+            if not difference <= 1e-4 * max(1.0, np.abs(expected).max(initial=0)):
+                raise ExportError(f"the graph with preprocessing is {difference:.1e} off from its two parts")
+        return {"preparation": measured}

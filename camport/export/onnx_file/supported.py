@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
-from torch.utils._pytree import tree_leaves
 
 from camport.errors import ExportError
 from camport.export.capture.loops import LOOP, all_nodes
@@ -16,6 +15,7 @@ from camport.export.graph import is_call
 from camport.export.onnx_file import translations
 from camport.export.onnx_file.from_graph import OPSET
 from camport.export.onnx_file.operator_registry import operator_registry
+from camport.export.private_torch import decomposed, tree_leaves
 from camport.export.rules import lowered
 
 
@@ -71,11 +71,9 @@ def check_supported(graph: GraphModule) -> None:
 @cache
 def _translatable(operator: Any) -> bool:
     """Whether an overload is translated, by us or by torch.onnx, or decomposes into what is."""
-    from torch._decomp import core_aten_decompositions
-
     if operator in translations.table() or operator_registry(OPSET).is_registered(operator):
         return True
-    return operator in core_aten_decompositions()
+    return operator in decomposed()
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from torch._dispatch.python import enable_python_dispatcher
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
+
+from camport.export.private_torch import enable_python_dispatcher
 
 
 def call(graph: GraphModule, target: Any, *args: Any, **kwargs: Any) -> Node:

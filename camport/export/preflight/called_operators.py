@@ -11,12 +11,7 @@ from itertools import pairwise
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode, ShapeEnv
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from camport.core.adapter import Adapter
 from camport.core.explainer import Explainer
@@ -25,6 +20,16 @@ from camport.errors import ExportError
 from camport.export.capture.record import as_traced
 from camport.export.failure_location import untraceable
 from camport.export.preflight.chance import Chance, draws
+from camport.export.private_torch import (
+    DataDependentOutputException,
+    FakeTensorMode,
+    GuardOnDataDependentSymNode,
+    ShapeEnv,
+    TorchDispatchMode,
+    autograd_node,
+    latest_number,
+    tree_map_only,
+)
 from camport.export.traceable import Traceable
 
 Missing = Callable[[Any, Sequence[Any]], str | None]
@@ -100,9 +105,9 @@ class _Called(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by PyTorch for every operator, below autograd."""
-        node: Any = torch._C._current_autograd_node()
+        node: Any = autograd_node()
         if node is None:  # the first operator after a node was made is the one that it was made for
-            number = torch._C._autograd._get_sequence_nr() - 1
+            number = latest_number()
             if number not in self._makers:
                 self._makers[number] = _at_work()
         given, drawn = kwargs or {}, None

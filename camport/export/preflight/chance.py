@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+
+from camport.export.private_torch import tree_leaves
 
 
 class Chance:

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.export.capture.capture import Function
 from camport.export.capture.loops import LOOP, exact_loop
+from camport.export.private_torch import TorchDispatchMode, tree_leaves, tree_map
 
 aten = torch.ops.aten
 

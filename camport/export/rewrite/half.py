@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
-from torch.utils._pytree import tree_map
 
 from camport.errors import ExportError, ModelError
 from camport.export import operators as operators
 from camport.export.capture.capture import Captured
 from camport.export.graph import compile_graph, is_call, set_buffer, state_of
+from camport.export.private_torch import tree_map
 from camport.export.traceable import Traceable
 
 HALF = torch.float16

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from camport.export.capture.capture import Captured, DynamicAxes
 from camport.export.file_format import Written
 from camport.export.onnx_file import from_graph
 from camport.export.onnx_file.explain_detections import ByNumber
-from camport.export.onnx_file.finishing import STEPS, Unfinished
+from camport.export.onnx_file.finishing import finish
 from camport.export.onnx_file.from_graph import OPSET, check_opset
 from camport.export.onnx_file.int8 import check_calibration
 from camport.export.onnx_file.lint import BATCH, lint
@@ -21,14 +20,13 @@ from camport.export.onnx_file.nms import form_of, suppression
 from camport.export.onnx_file.one_image import check_asked, check_shareable
 from camport.export.onnx_file.ort import runner
 from camport.export.onnx_file.preprocessing import wanted
+from camport.export.onnx_file.step import Draft, Options
 from camport.export.onnx_file.supported import check_supported, missing
 from camport.export.output_selection import check_outputs
 from camport.export.pipeline import Exportable, check_dynamic, check_precision, checked_target, export_program
 from camport.export.report import ExportReport
 from camport.export.rules import RULES
-from camport.export.stages import stage
 from camport.export.traceable import Traceable
-from camport.runtime.preprocess import Preprocess
 
 
 def to_onnx(
@@ -101,7 +99,7 @@ def to_onnx(
         file,
         images,
         metadata,
-        Onnx(opset, calibration, spec, tail, one_image),
+        Onnx(opset, Options(calibration, spec, tail, one_image)),
         dynamic=dynamic,
         outputs=outputs,
         precision=precision,
@@ -114,25 +112,14 @@ class Onnx:
 
     Args:
         opset: version of the standard operators.
-        calibration: [n,c,H,W] where the file shall be quantised once it is proven.
-        preprocess: what shall be put before the network once it is proven.
-        tail: the suppression that shall be put behind it.
-        one_image: whether the file shall take a single image.
+        options: what is done to the file once it is proven.
     """
 
     name = "ONNX"
     rules = RULES
 
-    def __init__(
-        self,
-        opset: int = OPSET,
-        calibration: Tensor | None = None,
-        preprocess: Preprocess | None = None,
-        tail: Any = None,
-        one_image: bool = False,
-    ) -> None:
-        self.opset, self.calibration, self.preprocess, self.tail = opset, calibration, preprocess, tail
-        self.one_image = one_image
+    def __init__(self, opset: int, options: Options) -> None:
+        self.opset, self.options = opset, options
         self.model: Any = None
 
     def missing(self, operator: Any, args: Sequence[Any]) -> str | None:
@@ -142,7 +129,7 @@ class Onnx:
     def check(self, graph: GraphModule) -> None:
         """Every operator must have an ONNX form; a file for one image has no loops."""
         check_supported(graph)
-        if self.one_image:
+        if self.options.one_image:
             check_shareable(graph)
 
     def write(
@@ -163,16 +150,11 @@ class Onnx:
         return [run(inputs) for inputs in samples]
 
     def finish(self, path: Path, program: Traceable, images: Tensor, written: Written) -> Written:
-        """Quantises, shares the image, suppresses, prepares images, each as far as asked for, and proves each."""
-        at = Unfinished(self, path, program, images, written)
-        for name, asked, step in STEPS:
-            if asked(self):
-                with stage(name):
-                    step(at)
-        return replace(at.written, **at.extras)
+        """Does the steps that are asked for; each is proven."""
+        return finish(Draft(self.options, self.model, path, program, images, self.save, written))
 
     def save(self, path: Path, batch: str = BATCH) -> Written:
         """Writes the model, and refuses what ONNX Runtime would not run alike."""
         from_graph.save(self.model, path)
-        lint(path, batch, one_image=self.one_image)
+        lint(path, batch, one_image=self.options.one_image)
         return Written(from_graph.histogram(self.model), self.opset)
