@@ -43,8 +43,8 @@ ROOMS = {
     "metrics": (BELOW, TORCH | {"numpy"}),
     # what all of export shares, its stages in the order of their work, its door
     "export.private_torch": (set(), TORCH),
-    "export.failure_location": ({"errors"}, TORCH),
-    "export.stages": (set(), TORCH),
+    "export.failure_location": ({"core", "errors"}, TORCH),
+    "export.stages": ({"export.failure_location"}, TORCH),
     "export.graph": (set(), TORCH),
     "export.operators": (set(), TORCH),
     "export.quiet": ({"errors"}, set()),
@@ -68,9 +68,16 @@ ROOMS = {
         },
         TORCH,
     ),
-    "export.passes": ({"export.private_torch", "errors", "export.graph", "export.stages"}, TORCH),
+    "export.passes": (
+        {"errors", "export.failure_location", "export.graph", "export.private_torch", "export.stages"},
+        TORCH,
+    ),
     "export.rules": ({"errors", "export.operators"}, TORCH),
-    "export.lower": ({"export.capture", "export.graph", "export.passes", "export.rules", "export.stages"}, TORCH),
+    "export.lower": (
+        {"errors", "export.capture", "export.failure_location", "export.graph", "export.passes", "export.rules"}
+        | {"export.stages"},
+        TORCH,
+    ),
     "export.proof": ({"export.private_torch", "errors", "export.capture", "export.report"}, TORCH | {"numpy"}),
     "export.rewrite": (
         {"export.private_torch", "errors", "export.capture", "export.graph", "export.operators", "export.traceable"},

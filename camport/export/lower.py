@@ -1,15 +1,18 @@
 """From a program to a graph of forward operators alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from camport.errors import CamportError
 from camport.export.capture.capture import Captured, DynamicAxes, Function, capture
 from camport.export.capture.loops import Body
 from camport.export.capture.record import record, restore_state
+from camport.export.failure_location import not_lowered
 from camport.export.graph import state_of
 from camport.export.passes import AFTER, BEFORE, run_passes
 from camport.export.passes.batch_norm import EXACT, KEPT
@@ -39,7 +42,8 @@ def lower(
         lower_body(body, rules)
     functional = torch.func.functionalize(replay(captured), remove="mutations")
     with stage("backward rules") as counts:
-        lowered = capture(functional, state_of(captured.graph), inputs, axes, rules)
+        with _rules_named():
+            lowered = capture(functional, state_of(captured.graph), inputs, axes, rules)
         counts["nodes"] = len(lowered.graph.graph.nodes)
     run_passes(lowered.graph, AFTER, "passes behind the rules")
     used = state_of(lowered.graph)
@@ -59,12 +63,24 @@ def lower_body(body: Body, rules: Mapping[Any, Callable[..., Any]]) -> None:
         return list(torch.func.functional_call(body.graph, given, tuple(arguments)))
 
     functional = torch.func.functionalize(turn, remove="mutations")
-    lowered = record(body.mode, functional, (constants, [node.meta["val"] for node in inputs]), rules)
+    with _rules_named():
+        lowered = record(body.mode, functional, (constants, [node.meta["val"] for node in inputs]), rules)
     restore_state(lowered, list(state.items()), [node.name for node in inputs])
     run_passes(lowered, AFTER, "passes in a loop, behind the rules")
     used = state_of(lowered)
     body.exact = {k: v for k, v in body.graph.meta.get(EXACT, {}).items() if k in used}
     body.graph = lowered
+
+
+@contextmanager
+def _rules_named() -> Iterator[None]:
+    """What a rule raises becomes an error that names its operator."""
+    try:
+        yield
+    except CamportError:
+        raise
+    except Exception as error:
+        raise not_lowered(error) from error
 
 
 def replay(captured: Captured) -> Function:

@@ -96,8 +96,9 @@ def export_program(
             check_called(program, state, example, file_format.missing, file_format.name)
         axes = dynamic_axes(program, dynamic)
         lowered = lower(program, state, example, axes, file_format.rules)
-        check_graph(lowered.graph)
-        file_format.check(lowered.graph)
+        with stage("preflight of the lowered graph"):
+            check_graph(lowered.graph)
+            file_format.check(lowered.graph)
         sizes = dynamic == "batch+size"
         other = functional.interpolate(images, size=[n + 32 for n in images.shape[2:]]) if sizes else images
         samples = [

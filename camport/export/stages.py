@@ -15,6 +15,8 @@ from pathlib import Path
 
 from torch.fx import GraphModule
 
+from camport.export.failure_location import location_of
+
 NOTE = "stage of the export: "
 """Begins the note that an error has of where it was raised."""
 
@@ -96,7 +98,8 @@ def stages() -> Stages:
 
 @contextmanager
 def stage(name: str) -> Iterator[dict[str, int]]:
-    """A stage; what it did is put into the dictionary. An error that leaves it has a note of the innermost stage."""
+    """A stage; what it did is put into the dictionary. An error that leaves it has a note of the
+    innermost stage, with its `camport.export.failure_location.Location`."""
     counts: dict[str, int] = {}
     started = time.perf_counter()
     failed = True
@@ -105,7 +108,7 @@ def stage(name: str) -> Iterator[dict[str, int]]:
         failed = False
     except Exception as error:
         if not any(note.startswith(NOTE) for note in getattr(error, "__notes__", ())):
-            error.add_note(NOTE + name)
+            error.add_note(f"{NOTE}{name}{location_of(error)}")
         raise
     finally:
         stages().append(Stage(name, time.perf_counter() - started, counts, failed))

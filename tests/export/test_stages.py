@@ -15,7 +15,7 @@ from camport.export.stages import recorded
 from tests.nets import Net, images, seeded
 
 ALWAYS = ["preflight", "capture", "passes before the rules", "backward rules", "passes behind the rules"]
-PROVEN = ["proof of the graph, in float64", "writing ONNX", "proof of the file"]
+PROVEN = ["preflight of the lowered graph", "proof of the graph, in float64", "writing ONNX", "proof of the file"]
 
 
 def bound():

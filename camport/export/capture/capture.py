@@ -90,7 +90,7 @@ def capture(
     try:
         graph = record(mode, flat, (constants, arguments), rules)
     except Exception as error:  # what branches on values or leaves PyTorch fails with whatever it meets first
-        if isinstance(error, CamportError) and not isinstance(error, ModelError):
+        if rules is not None or (isinstance(error, CamportError) and not isinstance(error, ModelError)):
             raise
         raise untraceable(error) from error
     restore_state(graph, list(tensors.items()), list(inputs))

@@ -18,6 +18,7 @@ from torch.fx import GraphModule
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from camport.errors import ExportError
+from camport.export.capture.call_sites import MarkedNodes
 from camport.export.capture.second_gradient import second_gradient
 from camport.export.capture.whole_operators import PreserveOperators
 from camport.export.graph import compile_graph, free_name, set_buffer
@@ -42,8 +43,13 @@ def record(
         arguments: fake tensors, or lists of them.
         rules: ATen overload -> function to record in its place.
     """
+
+    def marked(*given: Any) -> Any:
+        with MarkedNodes():
+            return function(*given)
+
     with as_traced(mode):
-        return make_fx(function, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(*arguments)
+        return make_fx(marked, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(*arguments)
 
 
 @contextmanager

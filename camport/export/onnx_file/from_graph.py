@@ -12,6 +12,7 @@ from torch import Tensor
 from camport.errors import ExportError, reasons
 from camport.export.atomic_file import data_file
 from camport.export.capture.capture import Captured, DynamicAxes
+from camport.export.failure_location import failing_node, locate_node
 from camport.export.onnx_file import translations
 from camport.export.onnx_file.loop_kernels import own_kernels
 from camport.export.onnx_file.operator_registry import kept_registry
@@ -67,7 +68,12 @@ def to_model(
             with exact_constants():
                 exported.optimize()
         except Exception as error:
-            raise ExportError(f"torch.onnx refused the lowered graph: {_first_line(error)}") from error
+            failure = ExportError(f"torch.onnx refused the lowered graph: {_first_line(error)}")
+            at = failing_node(error)  # of torch.onnx's own graph, whose nodes are called as in the lowered one
+            for node in lowered.graph.graph.nodes:
+                if at is not None and (node.name, node.target) == (at.name, at.target):
+                    locate_node(failure, node)
+            raise failure from error
     model = exported.model
     _part_outputs(model, lowered.outputs)
     part_square_matrices(model)

@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 
 from camport.errors import ExportError
 from camport.export.capture.loops import LOOP, all_nodes
-from camport.export.failure_location import origin
+from camport.export.failure_location import locate_node, origin
 from camport.export.graph import is_call
 from camport.export.onnx_file import translations
 from camport.export.onnx_file.from_graph import OPSET
@@ -52,20 +52,21 @@ def check_supported(graph: GraphModule) -> None:
     Raises:
         ExportError: naming each ATen operator without an ONNX form and where it comes from.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Node] = {}
     for node in all_nodes(graph):
         if is_call(node, LOOP):
             continue
         if node.op == "call_function" and hasattr(node.target, "_schema"):
             lacking = missing(node.target, [_values(argument) for argument in node.args])
             if lacking:
-                found.setdefault(lacking, origin(node))
+                found.setdefault(lacking, node)
     if found:
-        listed = "; ".join(f"{name} {place}" for name, place in found.items())
-        raise ExportError(
+        listed = "; ".join(f"{name} {origin(node)}" for name, node in found.items())
+        refusal = ExportError(
             f"no ONNX form for {listed}. Choose a later layer, so that the gradient does not pass through it, "
             "or replace the module"
         )
+        raise locate_node(refusal, next(iter(found.values())))
 
 
 @cache

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from torch.fx import GraphModule
 
 from camport.errors import ExportError
+from camport.export.failure_location import in_pass
 from camport.export.graph import compile_graph
 from camport.export.stages import stage, stages
 
@@ -33,8 +34,10 @@ def _run(graph: GraphModule, passes: Sequence[GraphPass], done: dict[str, int]) 
             done[name] = graph_pass(graph)
             compile_graph(graph)
             stages().write(name, graph)
-        except ExportError:
+        except ExportError as error:
+            in_pass(error, name)
             raise
         except Exception as error:
             ran = ", ".join(f"{n} ({k} rewrites)" for n, k in done.items()) or "none"
-            raise ExportError(f"graph pass {name} failed: {error}; passes that ran before: {ran}") from error
+            failure = ExportError(f"graph pass {name} failed: {error}; passes that ran before: {ran}")
+            raise in_pass(failure, name) from error

@@ -4,30 +4,23 @@ One run tells which they are. It is a run on fake tensors, without a value in th
 graph has, a fused LSTM say.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
-from types import FrameType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from camport.core.adapter import Adapter
-from camport.core.explainer import Explainer
 from camport.core.maps.loop import Step, Tick, looping
 from camport.errors import ExportError
+from camport.export.capture.call_sites import CallSites
 from camport.export.capture.record import as_traced
-from camport.export.failure_location import untraceable
+from camport.export.failure_location import Site, calling_frames, locate, site_of, untraceable
 from camport.export.preflight.chance import Chance, draws
 from camport.export.private_torch import (
     DataDependentOutputException,
     FakeTensorMode,
     GuardOnDataDependentSymNode,
     ShapeEnv,
-    TorchDispatchMode,
-    autograd_node,
-    latest_number,
     tree_map_only,
 )
 from camport.export.traceable import Traceable
@@ -67,16 +60,19 @@ def check_called(
     if drawn:
         name, source = next(iter(drawn.items()))
         several = f" and {len(drawn) - 1} more of its outputs depend" if len(drawn) > 1 else " depends"
-        raise ExportError(
+        operator, site = called.drawn[source]
+        refusal = ExportError(
             f"{source} draws random numbers, and {name!r}{several} on them: a file would answer differently each time, "
             "and never as PyTorch did. Take it out, or make the numbers from a seed, as camport.core.maps.noise does"
         )
+        raise locate(refusal, operator, site)
     if not called.refused:
         return
-    listed = "; ".join(f"{operator}{place}" for operator, (place, _) in called.refused.items())
-    forward = any(ahead for _, ahead in called.refused.values())
+    listed = "; ".join(f"{lacking}{_place(site)}" for lacking, (_, site, _) in called.refused.items())
+    forward = any(ahead for *_, ahead in called.refused.values())
     remedy = "Replace the module" if forward else _REMEDY
-    raise ExportError(f"no {kind} form for {listed}. {remedy}")
+    operator, site, _ = next(iter(called.refused.values()))
+    raise locate(ExportError(f"no {kind} form for {listed}. {remedy}"), operator, site)
 
 
 _READS_VALUES = (DataDependentOutputException, GuardOnDataDependentSymNode)
@@ -90,72 +86,32 @@ def _once(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Ti
     return part.sum(0) if total else part.expand(codes[0].shape[0], *part.shape[1:])
 
 
-class _Called(TorchDispatchMode):
-    """Keeps the operators that a file cannot hold, and where each was called first.
-
-    A backward operator belongs to the module whose call made its node of autograd's graph: both bear one number.
-    """
+class _Called(CallSites):
+    """Keeps the operators that a file cannot hold, and where each was called first."""
 
     def __init__(self, missing: Missing) -> None:
         super().__init__()
         self._missing, self.chance = missing, Chance()
-        self._makers: dict[int, list[nn.Module]] = {}
-        self.refused: dict[str, tuple[str, bool]] = {}
-        """What -> where it was called, and whether in the forward pass."""
+        self.drawn: dict[str, tuple[str, Site]] = {}
+        """What is said of random numbers -> the operator that draws them, and where it was called."""
+        self.refused: dict[str, tuple[str, Site, bool]] = {}
+        """What -> the operator, where it was called, and whether in the forward pass."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by PyTorch for every operator, below autograd."""
-        node: Any = autograd_node()
-        if node is None:  # the first operator after a node was made is the one that it was made for
-            number = latest_number()
-            if number not in self._makers:
-                self._makers[number] = _at_work()
+        site, forward = self.site(func)
         given, drawn = kwargs or {}, None
-        makers = [] if node is None else self._makers.get(node._sequence_nr(), [])
         if draws(func, args, given):
-            drawn = f"{func}{_place(makers) or _method_at_work() or _place(_at_work())}"
+            site = site if site.module else site_of(calling_frames(1))
+            drawn = f"{func}{_place(site)}"
+            self.drawn[drawn] = str(func), site
         elif lacking := self._missing(func, args):
-            self.refused.setdefault(lacking, (_place(_at_work() if node is None else makers), node is None))
+            self.refused.setdefault(lacking, (str(func), site, forward))
         result = func(*args, **given)
         self.chance.follow(func, args, given, result, drawn)
         return result
 
 
-def _at_work() -> list[nn.Module]:
-    """The modules that are being run, the innermost first."""
-    modules: list[nn.Module] = []
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        code = frame.f_code
-        if code.co_argcount and code.co_varnames[0] == "self":
-            module = frame.f_locals.get("self")
-            if isinstance(module, nn.Module) and not (modules and modules[-1] is module):
-                modules.append(module)
-        frame = frame.f_back
-    return modules
-
-
-def _method_at_work() -> str:
-    """The method or adapter that calls an operator itself, and not through the model: " in method 'rise' (RISE)"."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        code = frame.f_code
-        owner = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
-        if isinstance(owner, nn.Module):
-            return ""
-        if isinstance(owner, Explainer | Adapter):
-            kind = "method" if isinstance(owner, Explainer) else "adapter"
-            return f" in {kind} {owner.name!r} ({type(owner).__name__})"
-        frame = frame.f_back
-    return ""
-
-
-def _place(modules: Sequence[nn.Module]) -> str:
-    """The innermost module, by its path from the outermost one: " in 'features.3' (Sampled)"."""
-    if not modules:
-        return ""
-    path: list[str] = []
-    for inner, outer in pairwise(modules):
-        path[:0] = [next((name for name, module in outer.named_modules() if module is inner), "?")]
-    name = ".".join(path)
-    return f" in {name!r} ({type(modules[0]).__name__})" if name else f" in {type(modules[0]).__name__}"
+def _place(site: Site) -> str:
+    """Where it is called: " in 'features.3' (Sampled)"."""
+    return f" in {site.module}" if site.module else ""

@@ -8,7 +8,7 @@ from torch.fx import GraphModule
 
 from camport.errors import ExportError
 from camport.export.capture.loops import all_nodes
-from camport.export.failure_location import origin
+from camport.export.failure_location import locate_node, origin
 
 _NARROW = (torch.float16, torch.bfloat16)
 
@@ -38,10 +38,11 @@ def check_graph(graph: GraphModule) -> None:
     for node in all_nodes(graph):
         kind = getattr(node.meta.get("val"), "dtype", None)
         if kind in _NARROW:
-            raise ExportError(
+            refusal = ExportError(
                 f"the model computes in {_word(kind)} ({node.target} {origin(node)}), though its parameters are "
                 "float32: take the autocast or the cast out of its forward"
             )
+            raise locate_node(refusal, node)
 
 
 def _word(kind: torch.dtype) -> str:
