@@ -41,7 +41,7 @@ def test_the_stage_that_failed_is_the_last(monkeypatch, tmp_path):
     monkeypatch.setattr("camport.export.lower.AFTER", (broken,))
     with recorded() as stages, pytest.raises(ExportError, match="graph pass broken failed: no") as raised:
         to_onnx(bound(), tmp_path / "x.onnx", images(2).float())
-    assert raised.value.__notes__ == ["stage of the export: passes behind the rules"]
+    assert raised.value.__notes__ == ["stage of the export: passes behind the rules; pass: broken"]
     assert [stage.name for stage in stages] == ALWAYS
     assert [stage.failed for stage in stages] == [False, False, False, False, True]
     assert str(stages[-1]).endswith("passes behind the rules (failed)")
@@ -67,7 +67,7 @@ def test_the_command_names_the_stage_that_failed(monkeypatch, tmp_path, capsys):
     assert main(["export", "-m", "demo:gap-pool", "-o", str(tmp_path / "x.onnx")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "graph pass broken failed: no" in line
-    assert line.endswith("(stage of the export: passes behind the rules)")
+    assert line.endswith("(stage of the export: passes behind the rules; pass: broken)")
 
 
 def test_a_folder_of_graphs_that_cannot_be(tmp_path, capsys):

@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass, OutputFixPass
 from torch import Tensor
 
 from camport.errors import ExportError, reasons
@@ -75,7 +77,12 @@ def to_model(
                     locate_node(failure, node)
             raise failure from error
     model = exported.model
-    _part_outputs(model, lowered.outputs)
+    # a detector's features may be the layer's feature maps: each output becomes a value of its own
+    ir.passes.Sequential(OutputFixPass(), ClearMetadataAndDocStringPass())(model)
+    for value, name in zip(
+        (*model.graph.inputs, *model.graph.outputs), (*lowered.inputs, *lowered.outputs), strict=True
+    ):
+        value.name = name
     part_square_matrices(model)
     own_kernels(model)
     _name_axes(model, axes)
@@ -83,22 +90,6 @@ def to_model(
     model.metadata_props.clear()
     model.metadata_props.update(metadata)
     return model
-
-
-def _part_outputs(model: Any, names: Sequence[str]) -> None:
-    """Gives outputs that are one value a value each: a detector's features may be the layer's feature maps."""
-    import onnx_ir as ir
-
-    outputs, seen = model.graph.outputs, set()
-    for i, (value, name) in enumerate(zip(list(outputs), names, strict=True)):
-        if id(value) in seen:
-            copy = ir.node("Identity", [value])
-            copy.outputs[0].name, copy.outputs[0].type, copy.outputs[0].shape = name, value.type, value.shape
-            model.graph.append(copy)
-            outputs[i] = copy.outputs[0]
-        else:
-            seen.add(id(value))
-            value.name = name
 
 
 def check_opset(opset: int) -> None:
@@ -109,8 +100,6 @@ def check_opset(opset: int) -> None:
 
 def save(model: Any, path: Path) -> None:
     """Writes `model` to `path`; weights above `LARGEST` go to `path` + ".data"."""
-    import onnx_ir as ir
-
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
     if size <= LARGEST:
         ir.save(model, path)
@@ -124,7 +113,7 @@ def histogram(model: Any) -> dict[str, int]:
 
 
 def _name_axes(model: Any, axes: DynamicAxes) -> None:
-    """Gives symbolic axes their public names, in inputs, outputs and values between; drops node metadata."""
+    """Gives symbolic axes their public names, in inputs, outputs and values between."""
     names: dict[str, str] = {}
     for value in model.graph.inputs:
         for axis, label in axes.get(value.name, {}).items():
@@ -141,8 +130,6 @@ def _name_axes(model: Any, axes: DynamicAxes) -> None:
 
     values = [*model.graph.inputs]
     for node in model.graph:
-        node.metadata_props.clear()
-        node.doc_string = None
         values += node.outputs
     for value in values:
         value.metadata_props.clear()
