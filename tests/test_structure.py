@@ -129,7 +129,7 @@ ROOMS = {
     "cli": (
         {"", "adapters", "bench", "demo", "errors", "evaluation", "export", "files", "metrics", "models"}
         | CORE
-        | {"plugins", "runtime", "show", "targets", "view", "export.atomic_file", "export.stages"},
+        | {"plugins", "runtime", "show", "targets", "version", "view", "export.atomic_file", "export.stages"},
         STANDARD | {"typer", "rich"},
     ),
     "compat": (BELOW | {"", "late", "plugins", "view"}, TORCH | STANDARD),

@@ -4,34 +4,40 @@ import os
 import sys
 import traceback
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from camport.cli import bench, demo, evaluate, explain, export, layer_list, listings, run
+from camport.cli.commands import SETTINGS, Commands
 from camport.cli.printing import outputs, say
 from camport.cli.stopping import Stop, stopping
 from camport.errors import CamportError, OutOfMemoryError, out_of_memory, reason_of
 
 app = typer.Typer(
     name="camport",
+    cls=Commands,
     help="Visual explanations of image networks, in PyTorch and as one ONNX file.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
 )
-app.command("explain")(explain.explain)
-app.command("export")(export.export)
-app.command("run")(run.run)
-app.command("evaluate")(evaluate.evaluate)
-app.command("bench")(bench.bench)
-app.command("demo")(demo.demo)
-app.command("methods")(listings.methods)
-app.command("adapters")(listings.adapters)
-app.command("metrics")(listings.metrics)
-app.command("plugins")(listings.plugins)
-app.command("layers")(layer_list.layers)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from camport.version import __version__
+
+        say(f"camport {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def camport(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Visual explanations of image networks, in PyTorch and as one ONNX file."""
 
 
 DEBUG = "CAMPORT_DEBUG"
