@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from camport.cli.printing import say
+from camport.errors import CamportError
 
 OPTIONAL = ("torch", "cpu", "demo", "xrai", "metrics", "evaluate", "bench")
 """Extras that bring what users need."""
@@ -119,7 +120,12 @@ def _devices() -> Iterator[Finding]:
 def _plugins() -> Iterator[Finding]:
     from camport.core import registry
 
-    for plugin in registry.plugins():
+    try:
+        found = registry.plugins()
+    except CamportError as error:  # without PyTorch no plugin can be imported
+        yield Finding("plugins", f"not looked at: {_line(error)}")
+        return
+    for plugin in found:
         works = plugin.state in ("loaded", "built in", "disabled")
         remedy = "" if works else f"pip install -U {plugin.distribution}, or tell its authors"
         yield Finding(f"{plugin.name} ({plugin.distribution} {plugin.version})", plugin.state, works, remedy)
