@@ -11,7 +11,7 @@ import typer
 from camport.cli import tracing
 from camport.cli.detections import Format, Scores, adapter_of
 from camport.cli.export import _size
-from camport.cli.listings import table
+from camport.cli.listings import Json, say_json, table
 from camport.cli.loading import load
 from camport.cli.options import Adapter, Inputs, Model, Preprocessing, Trust, Weights
 from camport.cli.printing import say
@@ -36,6 +36,7 @@ def layers(
     scores: Scores = None,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
+    as_json: Json = False,
 ) -> None:
     """List a model's layers in the order they run, with those that `camport explain` would choose.
 
@@ -59,8 +60,12 @@ def layers(
     rows = []
     for run in found.runs:
         name = run.name if totals[run.name] == 1 else f"{run.name}@{run.call}"
-        rows.append((name, run.kind, "x".join(map(str, run.shape)), "chosen" if id(run) in chosen else ""))
-    table(("layer", "kind", "output", ""), rows)
+        rows.append((name, run.kind, run.shape, id(run) in chosen))
+    if as_json:
+        say_json([dict(zip(("layer", "kind", "output", "chosen"), row, strict=True)) for row in rows])
+        return
+    shown = [(name, kind, "x".join(map(str, shape)), "chosen" if taken else "") for name, kind, shape, taken in rows]
+    table(("layer", "kind", "output", ""), shown)
     if found.refused is not None:
         say(f"camport: note: {found.refused}", err=True)
 

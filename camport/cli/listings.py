@@ -1,7 +1,10 @@
 """`camport methods | adapters | metrics | plugins`."""
 
+import json
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,14 +17,26 @@ if TYPE_CHECKING:
     from camport.core.describe import Description
 
 
-def methods(name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None) -> None:
+Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None, as_json: Json = False
+) -> None:
     """List the explainers, or tell all about one."""
     import camport
     from camport.core import registry
     from camport.core.describe import describe
 
     if name is not None:
-        say(*_page(describe(registry.explainer(name))).splitlines())
+        told = describe(registry.explainer(name))
+        if as_json:
+            say_json(_facts(told))
+        else:
+            say(*_page(told).splitlines())
+        return
+    if as_json:
+        say_json([_facts(describe(registry.explainer(one))) for one in camport.methods()])
         return
     rows = []
     for i in camport.methods().values():
@@ -34,6 +49,19 @@ def methods(name: Annotated[str | None, typer.Argument(help="One of them, in ful
             )
         )
     table(("name", "method", "family", "map", "gradients", "passes", "exports", "paper", "from"), rows)
+
+
+def _facts(told: "Description") -> dict[str, Any]:
+    """A method as JSON."""
+    cls = told.cls
+    return {
+        **{key: getattr(cls, key) for key in ("name", "title", "family", "paper", "needs_gradients", "needs_layer")},
+        "exportable": cls.exportable,
+        "not_exportable_because": "" if cls.exportable else cls.not_exportable_because,
+        "passes": told.passes,
+        **{key: getattr(told, key) for key in ("signed", "summary", "equations", "deviations", "map", "cost", "link")},
+        "options": [asdict(option) for option in told.options],
+    }
 
 
 def _page(told: "Description") -> str:
@@ -58,10 +86,13 @@ def _page(told: "Description") -> str:
     return "\n\n".join(part.replace("\n", "\n    ") if part.startswith("    ") else part for part in parts)
 
 
-def adapters() -> None:
+def adapters(as_json: Json = False) -> None:
     """List the adapters: the tasks a model may have."""
     import camport
 
+    if as_json:
+        say_json([asdict(info) for info in camport.adapters().values()])
+        return
     rows = [
         (i.name, i.title, ", ".join(f"{f.name} ({f.kind})" for f in i.fields) or "-", i.distribution)
         for i in camport.adapters().values()
@@ -69,10 +100,13 @@ def adapters() -> None:
     table(("name", "explains", "--target NAME=", "from"), rows)
 
 
-def metrics() -> None:
+def metrics(as_json: Json = False) -> None:
     """List the metrics: what each needs, and whether higher or lower is better."""
     import camport
 
+    if as_json:
+        say_json([asdict(info) for info in camport.metrics().values()])
+        return
     rows = [
         (i.name, i.title, ", ".join(i.needs) or "-", i.better, _range(*i.range), i.paper, i.distribution)
         for i in camport.metrics().values()
@@ -80,20 +114,38 @@ def metrics() -> None:
     table(("name", "metric", "needs", "better", "range", "paper", "from"), rows)
 
 
-def plugins() -> None:
+def plugins(as_json: Json = False) -> None:
     """List the plugins, with what they add and what went wrong."""
     from camport.core import registry
 
+    if as_json:
+        say_json([asdict(info) for info in registry.plugins()])
+        return
     rows = [(p.name, f"{p.distribution} {p.version}", p.state, ", ".join(p.adds)) for p in registry.plugins()]
-    table(("plugin", "distribution", "state", "adds"), rows)
+    table(("plugin", "distribution", "state", "adds"), rows, cut="adds")
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table; beside a terminal no column is cut off."""
+def say_json(value: Any) -> None:
+    """Prints one line of JSON; what has no end is null, which JSON has instead of infinity."""
+    say(json.dumps(_finite(value), default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], cut: str = "") -> None:
+    """Prints a table; only on a terminal is the column `cut` shortened to what fits, so that a row stays a line."""
     console = Console()
     if not console.is_terminal:  # a file or a pipe: nothing may be cut off
         console = Console(width=10_000)
-    drawn = Table(*heads, box=None, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        drawn.add_column(head, no_wrap=head == cut, overflow="ellipsis" if head == cut else "fold")
     for row in rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))  # a Text has no markup
     console.print(drawn)
