@@ -67,6 +67,7 @@ class CaptioningAdapter(Adapter):
     name: ClassVar[str] = "captioning"
     title: ClassVar[str] = "Words of a caption"
     method: ClassVar[str] = "layercam"
+    settles_in_passing: ClassVar[Literal["one image"]] = "one image"
 
     vocabulary: tuple[str, ...] = ()
     prompt: tuple[int, ...] | None = None

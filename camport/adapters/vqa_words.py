@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,7 @@ class WrittenAnswerAdapter(Adapter):
     name: ClassVar[str] = "vqa-words"
     title: ClassVar[str] = "An answer to a question about the image, written word by word"
     method: ClassVar[str] = "layercam"
+    settles_in_passing: ClassVar[Literal["one image"]] = "one image"
 
     vocabulary: tuple[str, ...] = ()
     answers: CaptioningAdapter = field(default_factory=lambda: CaptioningAdapter(length=6))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,7 @@ class Adapter(Checked, ABC):
         method: the method that is used where none is named.
         lists: without a target, `listed` finds several in an image, each explained for itself.
         settles_in_passing: `settled` takes what the first explanation hears of all images, so that no pass is made for
-            it alone.
+            it alone; "one image": where it is of one image, since outputs of several may be read in more ways.
         fields: what a target may say, as data: an adapter that declares them needs no `inputs`, `prepare`, `resolve`,
             `explained` and `sample` of its own, and the command line takes `--target NAME=VALUE` for it.
         sized: which axes of which inputs have the images' height "H" and width "W", e.g. {"mask": {1: "H", 2: "W"}}.
@@ -42,7 +42,7 @@ class Adapter(Checked, ABC):
     title: ClassVar[str]
     method: ClassVar[str] = "gradcam"
     lists: ClassVar[bool] = False
-    settles_in_passing: ClassVar[bool] = False
+    settles_in_passing: ClassVar[bool | Literal["one image"]] = False
     fields: ClassVar[tuple[Field, ...]] = ()
     sized: ClassVar[Mapping[str, Mapping[int, str]]] = {}
 
@@ -116,6 +116,10 @@ class Adapter(Checked, ABC):
         Asked once, before anything is explained or traced.
         """
         return self
+
+    def settles_of(self, images: int) -> bool:
+        """Whether the first explanation of so many images settles it in passing."""
+        return self.settles_in_passing is True or (self.settles_in_passing == "one image" and images == 1)
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
         """The target layers where the user names none, from the runs of the modules in one forward pass.

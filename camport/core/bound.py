@@ -310,7 +310,7 @@ class Bound:
 
     def _settle(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> None:
         """Fixes once what passes on one image tell: how the outputs are read, and the layers that nobody named."""
-        asks = type(self.adapter).settled is not Adapter.settled and not self.adapter.settles_in_passing
+        asks = type(self.adapter).settled is not Adapter.settled and not self.adapter.settles_of(images.shape[0])
         unread = asks and not self._settled
         if self._layers is not None and not unread:
             return

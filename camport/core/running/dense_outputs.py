@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from camport.core.maps.token_grid import MAX_PREFIX
+from camport.core.running.call_model import without_graph
 from camport.core.running.dependence import Observed
 from camport.core.running.derivative import by_outputs
 from camport.core.running.runs import Run, attends
@@ -47,6 +48,21 @@ def mark_dense(seen: Observed, outputs: Any, score: Callable[[Any], Tensor], ima
     if end is not None:
         for run in seen.runs[end + 1 :]:
             run.dense = True
+
+
+def is_explained(outputs: Any, score: Callable[[Any], Tensor], tensor: Tensor) -> bool:
+    """Whether a tensor is an output of which the score is computed, or holds it as a part."""
+    leaves = _floating(outputs)
+    own = [_share(leaf, tensor) for leaf in leaves]
+    if not any(own):
+        return False
+    weights = by_outputs(without_graph(outputs), score)
+    return any(held and bool(weight.any()) for held, weight in zip(own, weights, strict=True))
+
+
+def _share(a: Tensor, b: Tensor) -> bool:
+    dense = a.layout == b.layout == torch.strided
+    return a is b or (dense and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
 
 def echoes(seen: Observed, run: Run) -> bool:

@@ -127,7 +127,7 @@ class Evaluation:
 
     def hear(self, outputs: Any) -> None:
         """Takes outputs for those of the clean images."""
-        if self.validate and self.adapter.settles_in_passing:
+        if self.validate and self.adapter.settles_of(self.images.shape[0]):
             self.adapter = self._ask.adapter = self.adapter.settled(self.double, outputs)
         self.target, self._y = scored(self.adapter, outputs, self.given, self.lists, validate=self.validate)
         self.outputs, self.passed = without_graph(outputs), True

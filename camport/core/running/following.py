@@ -4,7 +4,8 @@ This tells where the places are whatever a module is called and however its valu
 in the order of the image's rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from camport.core.maps.token_grid import Grid
 from camport.core.running.layers import LayerName
-from camport.core.running.leaves import leaves_at
+from camport.core.running.leaves import Leaf, leaves_at
 from camport.core.running.recorder import Ran, Recorder, first_tensor
 
 LOCAL = 0.3
@@ -25,6 +26,9 @@ FIRST, LAST = 2, 3
 EVENTS = 16
 """So many of the first tensors of tokens are looked at for those that stand still."""
 COARSE = 8
+Half = tuple[int, int] | None
+"""Which part of the image is changed, as axis and side; None is the image as it is."""
+_HALVES = ((0, 0), (0, 1), (1, 0), (1, 1))
 ROUNDING = 1e-5
 """A change of the output that is smaller, relative to its values, may be rounding and tells nothing."""
 
@@ -52,89 +56,99 @@ class Answer:
         return self.moved >= MOVES and not self.follows
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """What one pass tells.
+
+    Attributes:
+        leaves: what the layers put out, by name.
+        met: for each number of tokens n the first tensors [n,c] that modules take and put out.
+    """
+
+    leaves: dict[str, Leaf]
+    met: dict[int, list[Tensor]]
+
+
 @dataclass
 class Following:
-    """The outputs of some layers for one image and for the same with one half changed.
+    """The outputs of some layers for one image and for the same with one half changed: a pass for each of these.
 
     Args:
         double: a private double of the model.
         call: calls it with an image.
         image: [1,c,H,W].
+        layers: those that are asked about.
+        tokens_of: numbers of tokens that `still` may be asked about.
     """
 
     double: nn.Module
     call: Callable[[Tensor], object]
     image: Tensor
-    _outputs: dict[str, dict[tuple[int, int] | None, Tensor]] = field(default_factory=dict)
+    layers: Sequence[LayerName]
+    tokens_of: Collection[int]
+    _known: dict[str, Tensor] = field(default_factory=dict)
+    _passes: dict[Half, _Pass] = field(default_factory=dict)
     _still: dict[int, list[int]] = field(default_factory=dict)
 
     def know(self, layer: LayerName, output: Tensor) -> None:
         """What the layer puts out for the image itself, where a pass has told it."""
-        self._outputs.setdefault(str(layer), {})[None] = output.detach()
+        self._known[str(layer)] = output.detach()
 
-    def output(self, layers: Sequence[LayerName], layer: LayerName, half: tuple[int, int] | None) -> Tensor:
-        """What a layer puts out for the image with a half changed; all of `layers` are asked in one pass."""
-        kept = self._outputs.setdefault(str(layer), {})
-        if half not in kept:
-            with leaves_at(layers, self.double, records=False) as leaves:
-                self._run(half)
-            for leaf in leaves:
-                self._outputs.setdefault(str(leaf.layer), {})[half] = leaf.output()
-        return kept[half]
+    def output(self, layer: LayerName, half: Half) -> Tensor:
+        """What a layer puts out for the image with a half changed."""
+        known = self._known.get(str(layer)) if half is None else None
+        return self._pass(half).leaves[str(layer)].output() if known is None else known
 
-    def answer(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> Answer:
+    def answer(self, layer: LayerName, grid: Grid) -> Answer:
         """How a layer's output, read by `grid`, follows the image."""
-        axis = self._axis(grid, self.output(layers, layer, None))
+        axis = self._axis(grid, self.output(layer, None))
         if axis is None:
             return Answer(0.0, 0.0)
-        found = self._told(layers, layer, grid, axis)
+        found = self._told(layer, grid, axis)
         if grid.size is not None and 1 in grid.size and self.image.shape[3 - axis] > 1:
             # rows of tokens answer to both axes, a line to one
-            across = self._told(layers, layer, grid, axis, 1 - axis)
+            across = self._told(layer, grid, axis, 1 - axis)
             return found if across.moved < found.moved / 2 else Answer(found.moved, 0.0)
         return found
 
-    def both(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> list[Answer]:
+    def both(self, layer: LayerName, grid: Grid) -> list[Answer]:
         """How a layer's output follows the image along each axis that has several places."""
         try:
-            maps = grid.to_maps(self.output(layers, layer, None))
+            maps = grid.to_maps(self.output(layer, None))
         except RuntimeError:  # read as another number of places
             return []
         axes = [axis for axis in (0, 1) if maps.shape[2 + axis] > 1 and self.image.shape[2 + axis] > 1]
-        return [self._told(layers, layer, grid, axis) for axis in axes]
+        return [self._told(layer, grid, axis) for axis in axes]
 
-    def ends(self, layers: Sequence[LayerName], layer: LayerName, grid: Grid) -> bool:
+    def ends(self, layer: LayerName, grid: Grid) -> bool:
         """Whether the outer quarters of the maps answer to those of the image, and not the inner ones.
 
         Halves that are exchanged answer as mirrored ones do, and are told apart here.
         """
-        clean = grid.to_maps(self.output(layers, layer, None))
+        clean = grid.to_maps(self.output(layer, None))
         for axis in (0, 1):
             n = clean.shape[2 + axis]
             if n < 4 or self.image.shape[2 + axis] < 4:
                 continue
             for side in FIRST, LAST:
-                moved = (grid.to_maps(self.output(layers, layer, (axis, side))) - clean).abs().sum((0, 1))
+                moved = (grid.to_maps(self.output(layer, (axis, side))) - clean).abs().sum((0, 1))
                 along = moved.sum(1 - axis).flip(0) if side == LAST else moved.sum(1 - axis)
                 if along[: n // 4].mean() < along[n // 4 : n // 2].mean():
                     return False
         return True
 
-    def _told(
-        self, layers: Sequence[LayerName], layer: LayerName, grid: Grid, axis: int, changed: int | None = None
-    ) -> Answer:
+    def _told(self, layer: LayerName, grid: Grid, axis: int, changed: int | None = None) -> Answer:
         across = axis if changed is None else changed
         halves = (None, (across, 0), (across, 1))
-        return _answer([self.output(layers, layer, half) for half in halves], grid, axis)
+        return _answer([self.output(layer, half) for half in halves], grid, axis)
 
     def nearest(
-        self, layer: LayerName, grids: Sequence[Grid], tells: Callable[[Sequence[Answer]], bool]
+        self, layer: LayerName, shape: Sequence[int], grids: Sequence[Grid], tells: Callable[[Sequence[Answer]], bool]
     ) -> list[Answer]:
-        """How the nearest run follows the image of which `tells`, among those with this layer's shape of output.
+        """How the nearest run follows the image of which `tells`, among those that put out this shape.
 
         An answer for each of `grids`; none where no such run tells.
         """
-        shape = next(iter(self._outputs[str(layer)].values())).shape
 
         def order(names: list[str]) -> list[int]:
             own = [i for i, name in enumerate(names) if name == layer.module]
@@ -161,11 +175,14 @@ class Following:
         Looked for in what modules take and put out, [1,n,c]; none where no module does before an attention.
         """
         if n not in self._still:
+            if n not in self.tokens_of:  # a number that no output has
+                self.tokens_of = {*self.tokens_of, n}
+                self._passes.clear()
             self._still[n] = self._found_still(n)
         return self._still[n]
 
     def _found_still(self, n: int) -> list[int]:
-        clean, *changed = (self._tokens_met(n, half) for half in (None, (0, 0), (0, 1), (1, 0), (1, 1)))
+        clean, *changed = (self._pass(half).met[n] for half in (None, *_HALVES))
         for i, before in enumerate(clean):
             behind = [met[i] for met in changed if len(met) > i and met[i].shape == before.shape]
             moves = sum(((after != before).any(1) for after in behind), torch.zeros(n, device=before.device)) > 0
@@ -173,18 +190,24 @@ class Following:
                 return [int(place) for place in (~moves).nonzero()[:, 0]]
         return []
 
-    def _tokens_met(self, n: int, half: tuple[int, int] | None) -> list[Tensor]:
-        """The first tensors of n tokens that modules take and put out, [n,c]."""
-        found: list[Tensor] = []
+    def _pass(self, half: Half) -> _Pass:
+        """The pass on the image with a half changed, which is made once."""
+        if half in self._passes:
+            return self._passes[half]
+        met: dict[int, list[Tensor]] = {n: [] for n in self.tokens_of}
 
         def meet(value: object) -> None:
             tensor = first_tensor(value)
-            if len(found) < EVENTS and tensor is not None and tensor.dim() == 3 and tensor.shape[:2] == (1, n):
-                found.append(tensor[0].clone())
+            if tensor is not None and tensor.dim() == 3 and tensor.shape[0] == 1:
+                found = met.get(tensor.shape[1])
+                if found is not None and len(found) < EVENTS:
+                    found.append(tensor[0].clone())
 
-        with Recorder(self.double, lambda ran: meet(ran.output), lambda module, args: meet(args)):
+        tokens = Recorder(self.double, lambda ran: meet(ran.output), lambda module, args: meet(args))
+        with leaves_at(self.layers, self.double, records=False) as leaves, tokens if met else nullcontext():
             self._run(half)
-        return found
+        self._passes[half] = _Pass({str(leaf.layer): leaf for leaf in leaves}, met)
+        return self._passes[half]
 
     def _told_by(
         self,
@@ -227,9 +250,7 @@ class Following:
             return 1
         return 0 if h > 1 and self.image.shape[2] > 1 else None
 
-    def _outputs_of(
-        self, taken: Callable[[Tensor], Tensor | None], half: tuple[int, int] | None
-    ) -> list[tuple[str, Tensor]]:
+    def _outputs_of(self, taken: Callable[[Tensor], Tensor | None], half: Half) -> list[tuple[str, Tensor]]:
         """What the modules put out that is `taken`, with their names, in the order in which they end."""
         found: list[tuple[str, Tensor]] = []
 
@@ -243,7 +264,7 @@ class Following:
             self._run(half)
         return found
 
-    def _run(self, half: tuple[int, int] | None) -> None:
+    def _run(self, half: Half) -> None:
         with torch.no_grad():
             self.call(self.image.clone() if half is None else changed(self.image, *half))
 

@@ -121,13 +121,15 @@ class Readings:
         if doubts:
             with random_state_kept(images.device):
                 one = {name: value[:1] for name, value in target.items()}
-                following = Following(double, partial(called, adapter, double, target=one), images[:1])
                 names = [layers[doubt.place] for doubt in doubts]
+                tokens = {outputs[doubt.place].shape[1] for doubt in doubts if outputs[doubt.place].dim() == 3}
+                call = partial(called, adapter, double, target=one)
+                following = Following(double, call, images[:1], names, tokens)
                 for doubt, name in zip(doubts, names, strict=True):
                     if known:
                         following.know(name, outputs[doubt.place][:1])
                     doubt.likely = [_placed(following, grid, f"layer {str(name)!r}") for grid in doubt.likely]
-                    grid = _compared(following, names, name, doubt, outputs[doubt.place])
+                    grid = _compared(following, name, doubt, outputs[doubt.place])
                     found[doubt.place] = grid
         read = [grid for grid in found if grid is not None]
         if not traced():
@@ -159,7 +161,7 @@ class Readings:
             return known
         with random_state_kept(images.device):
             one = {name: value[:1] for name, value in target.items()}
-            following = Following(double, partial(called, adapter, double, target=one), images[:1])
+            following = Following(double, partial(called, adapter, double, target=one), images[:1], (), {n})
             placed = _placed(following, grid, "an attention")
             told = following.tokens(n, placed)
         if told is not None and told.contradicts:
@@ -245,12 +247,12 @@ def _read(
     return _Doubt(place, [], likely, neither)
 
 
-def _compared(following: Following, names: Sequence[LayerName], name: LayerName, doubt: _Doubt, output: Tensor) -> Grid:
+def _compared(following: Following, name: LayerName, doubt: _Doubt, output: Tensor) -> Grid:
     """The reading that the output follows; where it tells nothing, as the nearest layer does that tells it, or the
     likeliest.
     """
     try:
-        alone = following.output(names, name, (int(following.image.shape[3] > 1), 0))
+        alone = following.output(name, (int(following.image.shape[3] > 1), 0))
     except ModelError:
         alone = output[:0]
     if output.shape[0] == output.shape[1] > 1 == alone.shape[1]:
@@ -262,24 +264,26 @@ def _compared(following: Following, names: Sequence[LayerName], name: LayerName,
     if doubt.moved and output.dim() == 4:
         grid = sought(
             doubt.likely,
-            lambda grid: following.both(names, name, grid),
-            lambda grid: following.ends(names, name, grid),
+            lambda grid: following.both(name, grid),
+            lambda grid: following.ends(name, grid),
         )
         if grid is not None:
             return grid
     grids = [*doubt.likely, *doubt.unlikely]
     rows = [grid for grid in grids if grid.layout == "signal"]
-    if not any(following.answer(names, name, grid).follows for grid in rows):
+    if not any(following.answer(name, grid).follows for grid in rows):
         _check_joined(following, name, grids, output)
-    answers = [following.answer(names, name, grid) for grid in doubt.likely]
+    answers = [following.answer(name, grid) for grid in doubt.likely]
     best, local = _first(doubt.likely, [answer.local if answer.follows else 0.0 for answer in answers])
     if local >= CLEARLY:
         assert best is not None
         return best
-    answers += [following.answer(names, name, grid) for grid in doubt.unlikely]
+    answers += [following.answer(name, grid) for grid in doubt.unlikely]
     best = _best(doubt, answers)
     if best is None and not _contradicted(doubt, answers):
-        told = following.nearest(name, grids, lambda a: _contradicted(doubt, a) or _best(doubt, a) is not None)
+        told = following.nearest(
+            name, output[:1].shape, grids, lambda a: _contradicted(doubt, a) or _best(doubt, a) is not None
+        )
         answers = told or answers
         best = _best(doubt, answers)
     if best is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from camport.core.running.call_model import called, scored, without_graph
-from camport.core.running.dense_outputs import echoes, mark_dense
+from camport.core.running.dense_outputs import echoes, is_explained, mark_dense
 from camport.core.running.dependence import Observed, mark_dead, mark_leading, mark_still, observe
 from camport.core.running.layers import LayerName, named_run
 from camport.core.running.placing import Placing
@@ -78,11 +78,15 @@ def settle(
     with torch.enable_grad():
         resolved, y = scored(adapter, seen.outputs, target, lists)
     mark_leading(seen, y)
-    mark_dense(seen, without_graph(seen.outputs), lambda outputs: adapter.score(outputs, resolved), image)
+    score, size = lambda outputs: adapter.score(outputs, resolved), (image.shape[-2], image.shape[-1])
+    mark_dense(seen, without_graph(seen.outputs), score, image)
 
     def check(name: LayerName, run: Run) -> None:
         output = image.new_zeros(()).expand(run.shape)  # what the run put out may be written into since
         tensors = [tensor for other, tensor in zip(seen.runs, seen.tensors, strict=False) if other is run]
+        if any(is_explained(seen.outputs, score, tensor) for tensor in tensors):
+            # a caption's words, say, of which no pass is made to see whether a line of them follows the image
+            adapter.grid(output, adapter.frame(size, double), double, double.get_submodule(name.module), str(name))
         origins = [placings[0].of(tensor) for tensor in tensors] or None  # none where no gradient was recorded
         followed = alone and not placings[0].decides
         readings.of([name], [output], image, target, adapter, double, known=False, origins=origins, followed=followed)
