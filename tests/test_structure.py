@@ -46,7 +46,7 @@ ROOMS = {
     "export.failure_location": ({"core", "errors"}, TORCH),
     "export.stages": ({"export.failure_location"}, TORCH),
     "export.graph": (set(), TORCH),
-    "export.operators": (set(), TORCH),
+    "export.operators": (set(), TORCH | {"numpy"}),
     "export.quiet": ({"errors"}, set()),
     "export.atomic_file": ({"errors", "files"}, set()),
     "export.report": ({"export.stages"}, set()),

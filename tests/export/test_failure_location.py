@@ -11,7 +11,7 @@ import camport
 from camport.cli import main
 from camport.errors import ExportError, ParityError
 from camport.export import lower, to_onnx, to_pt2
-from camport.export.onnx_file.translations import Translations
+from camport.export.operators.registry import FORMS
 from camport.export.writing.to_onnx import Onnx
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -192,10 +192,10 @@ def test_what_no_rule_lowers_where_the_preflight_let_it_pass(monkeypatch, tmp_pa
 
 
 def test_the_form_of_an_own_operator(monkeypatch, tmp_path):
-    def broken(self, *arguments):
+    def broken(op, gradient, result):
         raise ValueError("no form")
 
-    monkeypatch.setattr(Translations, "relu_grad", broken)
+    monkeypatch.setitem(FORMS, torch.ops.camport.relu_grad.default, broken)
     text, found = failure(Plain(), tmp_path)
     assert text == "torch.onnx refused the lowered graph: ValueError: no form"
     assert found == {

@@ -58,7 +58,7 @@ def test_no_zero_that_an_engine_takes_for_unset(exported) -> None:
 
 def test_a_mask_is_nought_or_one(tmp_path) -> None:
     """What its offset costs: nothing, for a ReLU's results."""
-    from camport.export.onnx_file.translations import NEARLY_ZERO, STEEP
+    from camport.export.operators.masks import NEARLY_ZERO, STEEP
 
     y = torch.tensor([0.0, 1e-25, 1e-12, 1e-3, 1.0, 1e6])
     for dtype in (torch.float32, torch.bfloat16):

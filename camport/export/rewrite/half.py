@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from camport.errors import ExportError, ModelError
-from camport.export import operators as operators
 from camport.export.capture.capture import Captured
 from camport.export.graph import compile_graph, is_call, set_buffer, state_of
+from camport.export.operators.registry import IN_SINGLE as OWN_IN_SINGLE
 from camport.export.private_torch import tree_map
 from camport.export.traceable import Traceable
 
@@ -32,10 +32,10 @@ IN_SINGLE = (
     aten.index_add.default,
     aten.native_layer_norm.default,
     aten.native_group_norm.default,
-    torch.ops.camport.max_pool_grad.default,
+    *OWN_IN_SINGLE,
 )
 """Operators that stay in float32, between casts: ONNX Runtime adds up what is scattered in float32 alone, ONNX tells a
-normalisation's statistics in float32, and a mask made from 1e30 (x - y) has no float16 form. They also round less."""
+normalisation's statistics in float32, and some operators of our own say so. They also round less."""
 
 
 class Half:

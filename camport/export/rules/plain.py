@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from camport.errors import ExportError
-from camport.export import operators
+from camport.export.operators.registry import MEANINGS
 from camport.export.rules.convolution import interleave
 from camport.export.rules.pooling import plain_max_pool_grad
 from camport.export.rules.registry import RULES
@@ -48,10 +48,7 @@ def fill(x: Tensor, value: Any) -> Tensor:
 
 PLAIN_RULES: dict[Any, Callable[..., Any]] = {
     **RULES,
-    own.relu_grad.default: operators.relu_grad,
-    own.silu_grad.default: operators.silu_grad,
-    own.hardswish_grad.default: operators.hardswish_grad,
-    own.window_grad.default: operators.window_grad,
+    **MEANINGS,
     own.max_pool_grad.default: plain_max_pool_grad,
     own.zero_insert.default: interleave,
     own.resize.default: resize,

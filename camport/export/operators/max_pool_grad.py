@@ -1,4 +1,4 @@
-"""ONNX forms of the gradient of max pooling.
+"""The gradient of max pooling, two spatial axes, and its two ONNX forms.
 
 ONNX Runtime's pooling with indices is twenty times slower than its pooling without, and adding up what is scattered is
 slow too. Where windows overlap at every place (stride 1, "same" padding), the windows' maxima tell instead of indices:
@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
+import torch
+from torch import Tensor
 
-STEEP = 1e30
+from camport.export.operators.masks import STEEP
+from camport.export.operators.registry import constant, own_operator
 
 BLOCK = 4
 """Channels must be a multiple of this for ONNX Runtime's fast depthwise convolution."""
@@ -84,7 +86,7 @@ def one_tap(op: Any, channels: int, shape: Sequence[int], place: int, factor: fl
     """The weight of a depthwise convolution: `factor` at one place of the kernel, for every channel."""
     weight = np.zeros((channels, shape[0] * shape[1]), np.float32)
     weight[:, place] = factor
-    return op.CastLike(op.Constant(value=ir.tensor(weight.reshape(channels, 1, *shape))), like)
+    return op.CastLike(constant(op, weight.reshape(channels, 1, *shape)), like)
 
 
 def by_indices(
@@ -110,3 +112,36 @@ def by_indices(
     zeros = op.CastLike(op.Expand(op.Constant(value_floats=[0.0]), op.Reshape(op.Size(x), flat)), gradient)
     total = op.ScatterElements(zeros, op.Reshape(indices, flat), op.Reshape(gradient, flat), axis=0, reduction="add")
     return op.Reshape(total, op.Shape(x))
+
+
+def max_pool_grad_form(op: Any, gradient: Any, x: Any, indices: Any, *geometry: Any) -> Any:
+    """By maxima where windows overlap at every place, else by indices."""
+    channels = x.shape[1] if x.shape is not None else None
+    if isinstance(channels, int) and not channels % BLOCK and overlapping(*geometry[:4]):
+        return by_maxima(op, gradient, x, channels, geometry[0])
+    return by_indices(op, gradient, x, *geometry)
+
+
+@own_operator(
+    "max_pool_grad(Tensor gradient, Tensor x, Tensor indices, int[] kernel, int[] stride, int[] padding, "
+    "int[] dilation, bool ceil_mode) -> Tensor",
+    lambda gradient, x, *rest: x.new_empty(x.shape),
+    max_pool_grad_form,
+    in_single=True,  # a mask made from 1e30 (x - y) has no float16 form
+)
+def max_pool_grad(
+    gradient: Tensor,
+    x: Tensor,
+    indices: Tensor,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+) -> Tensor:
+    """x̄[i] = Σ g[o] over the windows o whose maximum, the first of equal ones, stands at i.
+
+    The indices say where, but the maxima themselves do as well.
+    """
+    geometry = (kernel, stride, padding, dilation, ceil_mode)
+    return torch.ops.aten.max_pool2d_with_indices_backward(gradient, x, *geometry, indices)
