@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from camport.adapters.detection_boxes import area, corners, overlap, suppressed
+from camport.adapters.detection.boxes import area, corners, overlap, suppressed
 from camport.demo.detector import CARD, STRIDES, DigitDetector, load
 from camport.demo.networks import WEIGHTS
 from camport.demo.scenes import make_scene

@@ -226,7 +226,7 @@ def _score(
 
 def _detection_score(adapter: Any, outputs: Any, explanation: Any) -> Tensor:
     """What the adapter reads in the runtime's outputs for the candidate that was explained."""
-    from camport.adapters.detection_calls import Seen
+    from camport.adapters.detection.calls import Seen
 
     size = tuple(explanation.heatmap.shape[-2:])
     seen = Seen(tree_map(lambda v: v, outputs), size)

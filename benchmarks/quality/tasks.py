@@ -19,7 +19,7 @@ from torch import Tensor
 import camport
 from benchmarks.quality.tasks_scores import normalised, table
 from camport.adapters import CaptioningAdapter
-from camport.adapters.words import word_in, words_of
+from camport.adapters.text.words import word_in, words_of
 from camport.bench.machine import versions
 from camport.core.bound import Bound
 from camport.demo.language import CAPTION_WORDS, caption_tokens

@@ -1,4 +1,4 @@
-"""The built-in adapters, one task a file; registered through the same hook as everybody else's.
+"""The built-in adapters, a folder a task; registered through the same hook as everybody else's.
 
 The package is also the function `camport.adapters()`, which lists all that are registered: one name for both, so the
 module itself is callable.
@@ -7,14 +7,14 @@ module itself is callable.
 import sys
 from types import ModuleType
 
-from camport.adapters.captioning import CaptioningAdapter
-from camport.adapters.classification import ClassificationAdapter
-from camport.adapters.detection import DetectionAdapter
+from camport.adapters.classification.adapter import ClassificationAdapter
+from camport.adapters.classification.similarity import SimilarityAdapter
+from camport.adapters.detection.adapter import DetectionAdapter
 from camport.adapters.function import FunctionAdapter
-from camport.adapters.segmentation import SegmentationAdapter
-from camport.adapters.similarity import SimilarityAdapter
-from camport.adapters.vqa import VqaAdapter
-from camport.adapters.vqa_words import WrittenAnswerAdapter
+from camport.adapters.segmentation.adapter import SegmentationAdapter
+from camport.adapters.text.captioning import CaptioningAdapter
+from camport.adapters.text.vqa import VqaAdapter
+from camport.adapters.text.vqa_words import WrittenAnswerAdapter
 from camport.core.adapter import Adapter
 from camport.core.infos import AdapterInfo
 from camport.core.markers import hookimpl

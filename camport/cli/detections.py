@@ -113,7 +113,7 @@ def adapter_of(
     if task != "detection":
         raise InputError(f"{' and '.join(given)}: for --adapter detection, and the task is {task}")
     from camport.adapters import DetectionAdapter
-    from camport.adapters.detection_formats import FORMATS
+    from camport.adapters.detection.formats import FORMATS
 
     if form is not None and form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)

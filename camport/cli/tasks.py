@@ -84,7 +84,7 @@ def _words(
     """Every word of the caption that the model writes."""
     import torch
 
-    from camport.adapters.words import explain_words
+    from camport.adapters.text.words import explain_words
 
     found = explain_words(bound, torch.from_numpy(pixels))
     maps = [

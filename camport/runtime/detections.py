@@ -1,6 +1,6 @@
 """The detections in a detector's outputs: candidates read by the form that an exported file names, the best kept.
 
-The twin of `camport.adapters.detection_formats` for the edge.
+The twin of `camport.adapters.detection.formats` for the edge.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from camport.errors import InputError, ModelError
 
-UNCLIPPED = 1e-3  # as `camport.adapters.detection.UNCLIPPED`
+UNCLIPPED = 1e-3  # as `camport.adapters.detection.adapter.UNCLIPPED`
 FORMS = ("yolov5", "yolov8", "rows", "end2end", "detr", "candidates")
 
 
@@ -152,7 +152,7 @@ def _read(
 
 
 def _enclosing(boxes: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Centre and size of the upright boxes around rotated ones, as `camport.adapters.detection_rotated.enclosing`."""
+    """Centre and size of the upright boxes around rotated ones, as `camport.adapters.detection.rotated.enclosing`."""
     sides = boxes[:, 2:4]
     size = sides * np.abs(np.cos(angle)) + sides[:, ::-1] * np.abs(np.sin(angle))
     return np.concatenate([boxes[:, :2], size], 1)

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image, fromarray
 
 import camport
-from camport.adapters.words import explain_words
+from camport.adapters.text.words import explain_words
 from camport.core.bound import Bound
 from camport.demo.scenes import LABELS, PLURALS
 from camport.models import Loaded, load_model

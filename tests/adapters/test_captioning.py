@@ -3,7 +3,7 @@ import torch
 
 import camport
 from camport.adapters import CaptioningAdapter
-from camport.adapters.words import Word, explain_words, word_in, words_of
+from camport.adapters.text.words import Word, explain_words, word_in, words_of
 from camport.errors import InputError
 from camport.testing.networks import CaptionNet, seeded
 from tests.nets import images

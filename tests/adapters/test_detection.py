@@ -10,7 +10,7 @@ from torch import nn
 
 import camport
 from camport.adapters import DetectionAdapter
-from camport.adapters.detection_boxes import corners, overlap, suppressed
+from camport.adapters.detection.boxes import corners, overlap, suppressed
 from camport.errors import DoubtWarning, InputError, MethodError, ModelError
 from camport.testing import check_adapter
 from tests.adapters.detectors import (

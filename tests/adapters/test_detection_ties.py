@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from camport.adapters.detection import DetectionAdapter
-from camport.adapters.detection_calls import Seen
-from camport.adapters.detection_formats import Form
+from camport.adapters.detection.adapter import DetectionAdapter
+from camport.adapters.detection.calls import Seen
+from camport.adapters.detection.formats import Form
 from camport.runtime.detections import confident
 
 SIZE = (40, 60)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import camport
-from camport.adapters.words import words_of
+from camport.adapters.text.words import words_of
 from camport.errors import DoubtWarning, InputError, ModelError
 from camport.testing.networks import seeded
 

@@ -8,9 +8,9 @@ from torchvision.models import detection
 
 import camport
 from camport.adapters import DetectionAdapter
-from camport.adapters.detection_boxes import within
-from camport.adapters.detection_calls import Seen
-from camport.adapters.detection_formats import Form
+from camport.adapters.detection.boxes import within
+from camport.adapters.detection.calls import Seen
+from camport.adapters.detection.formats import Form
 from camport.runtime.detections import confident
 from tests.marks import mostly_rare
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from camport.adapters import DetectionAdapter
-from camport.adapters.detection_calls import Seen
-from camport.adapters.detection_forms import recognised
-from camport.adapters.detection_rotated import enclosing
+from camport.adapters.detection.calls import Seen
+from camport.adapters.detection.recognise import recognised
+from camport.adapters.detection.rotated import enclosing
 from camport.export.onnx_file.nms import suppression
 from camport.export.onnx_file.ort import session
 from camport.runtime.detections import confident, detections

@@ -8,8 +8,8 @@ from torchvision.ops import MultiScaleRoIAlign
 
 import camport
 from camport.adapters import DetectionAdapter
-from camport.adapters.detection_boxes import overlap
-from camport.adapters.detection_rcnn import pooled
+from camport.adapters.detection.boxes import overlap
+from camport.adapters.detection.torchvision_two_stage import pooled
 
 pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
 SMALL = {"min_size": 96, "max_size": 160}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import camport
-from camport.adapters.words import explain_words
+from camport.adapters.text.words import explain_words
 from camport.errors import InputError
 
 transformers = pytest.importorskip("transformers", reason='pip install "camport[oracles]"')

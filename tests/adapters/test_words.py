@@ -2,7 +2,7 @@
 
 import pytest
 
-from camport.adapters.words import words_of
+from camport.adapters.text.words import words_of
 
 CASES = [
     ("<start> a <unk> with a dog <end>", [("a", 1, 2), ("<unk>", 2, 3), ("with", 3, 4), ("a", 4, 5), ("dog", 5, 6)]),

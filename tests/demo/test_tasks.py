@@ -6,7 +6,7 @@ import torch
 import camport
 from benchmarks.quality.tasks import FIRST_SEED, measure
 from benchmarks.quality.tasks_scores import normalised
-from camport.adapters.words import explain_words
+from camport.adapters.text.words import explain_words
 from camport.demo.language import (
     ANSWERS,
     CAPTION_LENGTH,

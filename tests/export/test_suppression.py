@@ -9,8 +9,8 @@ import torch
 
 import camport
 from camport.adapters import DetectionAdapter
-from camport.adapters.detection_calls import Seen
-from camport.adapters.detection_formats import Form
+from camport.adapters.detection.calls import Seen
+from camport.adapters.detection.formats import Form
 from camport.demo.detector import CARD
 from camport.demo.detector import load as load_detector
 from camport.demo.scenes import make_scene

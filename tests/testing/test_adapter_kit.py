@@ -8,7 +8,7 @@ from torch import nn
 
 import camport
 from camport.adapters import ClassificationAdapter
-from camport.adapters.classification import SCORES
+from camport.adapters.classification.adapter import SCORES
 from camport.core import registry
 from camport.errors import InputError
 from camport.testing import ConformanceError, check_adapter

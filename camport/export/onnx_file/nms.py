@@ -3,8 +3,9 @@
 `detections` float32 [m,7] has a row for each: the image's number, left, top, right, bottom in pixels of the network's
 input, the confidence, and the class. Image by image they stand with the most confident first, at most `most` of each.
 
-The twin of `camport.adapters.detection.DetectionAdapter.listed` and of `camport.runtime.detections`: a candidate stands
-for its best class alone, the `CONSIDERED` most confident of an image are looked at, and suppression is class by class.
+The twin of `camport.adapters.detection.adapter.DetectionAdapter.listed` and of `camport.runtime.detections`: a
+candidate stands for its best class alone, the `CONSIDERED` most confident of an image are looked at, and suppression
+is class by class.
 """
 
 import json

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.next_words import NextWords, doubts, heard, reading, rows
-from camport.adapters.placeholders import check_placeholders, reads_placeholders
 from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, whole
-from camport.adapters.speaking import (
+from camport.adapters.text.next_words import NextWords, doubts, heard, reading, rows
+from camport.adapters.text.placeholders import check_placeholders, reads_placeholders
+from camport.adapters.text.speaking import (
     END_NAMES,
     START_NAMES,
     greedy,
@@ -23,7 +23,7 @@ from camport.adapters.speaking import (
     speak,
     token_of,
 )
-from camport.adapters.words import word_in, words_of
+from camport.adapters.text.words import word_in, words_of
 from camport.core.adapter import Adapter
 from camport.core.maps.ruled_out import weighed
 from camport.errors import InputError, ModelError, nearest

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.class_outputs import NAMES as CLASSES
+from camport.adapters.classification.outputs import NAMES as CLASSES
 from camport.adapters.lineage import Lineage, Origin
 from camport.adapters.named_outputs import named
 from camport.adapters.reading import a_row_each, found, numbers, one_hot, parts_of, whole

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camport.adapters.detection_torchvision import framed
+from camport.adapters.detection.torchvision_one_stage import framed
 from camport.core.maps.loop import traced
 
 PARTS = ("transform", "backbone", "rpn", "roi_heads")

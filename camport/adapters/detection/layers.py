@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from camport.adapters.detection_pyramid import RESHAPING, levels
+from camport.adapters.detection.pyramid import RESHAPING, levels
 from camport.core.maps.token_grid import MAX_PREFIX, Grid, patch_size
 from camport.core.running.dataflow import Dataflow
 from camport.core.running.layers import LayerName, choose

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.beside_text import IMAGE, TEXT
-from camport.adapters.class_outputs import NAMES as CLASSES
-from camport.adapters.class_outputs import Reading
+from camport.adapters.classification.outputs import NAMES as CLASSES
+from camport.adapters.classification.outputs import Reading
 from camport.adapters.named_outputs import chosen_name, named
 from camport.adapters.reading import a_row_each, described, numbers
+from camport.adapters.text.beside_text import IMAGE, TEXT
 from camport.core.adapter import Adapter
 from camport.errors import InputError, ModelError
 

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.class_outputs import Reading, answered, choice, doubts, reading, shown
-from camport.adapters.class_scores import logarithm, similar
-from camport.adapters.detection_candidates import inverse_sigmoid
+from camport.adapters.classification.outputs import Reading, answered, choice, doubts, reading, shown
+from camport.adapters.classification.scores import logarithm, similar
+from camport.adapters.detection.candidates import inverse_sigmoid
 from camport.adapters.lineage import Lineage
 from camport.adapters.named_outputs import named
 from camport.adapters.reading import one_hot

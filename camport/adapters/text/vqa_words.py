@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camport.adapters.asking import EMPTY, parts_from, question_of, spoken_answer
-from camport.adapters.captioning import CaptioningAdapter
+from camport.adapters.text.asking import EMPTY, parts_from, question_of, spoken_answer
+from camport.adapters.text.captioning import CaptioningAdapter
 from camport.core.adapter import Adapter
 from camport.errors import InputError
 

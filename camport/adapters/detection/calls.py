@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camport.adapters import detection_rcnn, detection_torchvision
-from camport.adapters.detection_candidates import Candidates
-from camport.adapters.detection_joins import Joins
+from camport.adapters.detection import torchvision_one_stage, torchvision_two_stage
+from camport.adapters.detection.candidates import Candidates
+from camport.adapters.detection.joins import Joins
 from camport.errors import ModelError
 
 WRAPPERS = ("predictor", "dmb", "pt")
@@ -65,10 +65,10 @@ def inner_model(model: nn.Module) -> nn.Module:
 
 def caller(model: nn.Module) -> Caller:
     """The function that calls this model."""
-    if detection_torchvision.is_one_stage(model):
-        return detection_torchvision.call
-    if detection_rcnn.is_two_stage(model):
-        return detection_rcnn.call
+    if torchvision_one_stage.is_one_stage(model):
+        return torchvision_one_stage.call
+    if torchvision_two_stage.is_two_stage(model):
+        return torchvision_two_stage.call
     return _plain
 
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from camport.adapters.beside_text import with_text
-from camport.adapters.placeholders import reads_placeholders, speak_in_place
+from camport.adapters.text.beside_text import with_text
+from camport.adapters.text.placeholders import reads_placeholders, speak_in_place
 from camport.errors import InputError
 
 START_NAMES = ("decoder_start_token_id", "bos_token_id")

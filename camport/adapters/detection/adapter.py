@@ -11,15 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camport.adapters import detection_target
-from camport.adapters.detection_boxes import area, overlap, suppressed, within
-from camport.adapters.detection_calls import Seen, inner_model, seen
-from camport.adapters.detection_candidates import SMALLEST, Candidates, one_hot, picked
-from camport.adapters.detection_formats import Form, frame_of, read
-from camport.adapters.detection_forms import recognised
-from camport.adapters.detection_layers import head_inputs, trailing_queries
-from camport.adapters.detection_rcnn import is_two_stage
-from camport.adapters.detection_torchvision import placed
+from camport.adapters.detection.boxes import area, overlap, suppressed, within
+from camport.adapters.detection.calls import Seen, inner_model, seen
+from camport.adapters.detection.candidates import SMALLEST, Candidates, one_hot, picked
+from camport.adapters.detection.formats import Form, frame_of, read
+from camport.adapters.detection.layers import head_inputs, trailing_queries
+from camport.adapters.detection.recognise import recognised
+from camport.adapters.detection.target import prepared
+from camport.adapters.detection.torchvision_one_stage import placed
+from camport.adapters.detection.torchvision_two_stage import is_two_stage
 from camport.core.adapter import Adapter
 from camport.core.maps.heatmap import Size, upsample
 from camport.core.maps.token_grid import Grid
@@ -62,7 +62,7 @@ class DetectionAdapter(Adapter):
             "confidence": the logarithm of the confidence, class and objectness together. "left", "top", "right",
             "bottom": a side of the box in pixels. "class_sum": the class's confidence summed over all candidates,
             which is no explanation of any one of them.
-        format: one of `camport.adapters.detection_formats.FORMATS`, where outputs do not tell it.
+        format: one of `camport.adapters.detection.formats.FORMATS`, where outputs do not tell it.
         classes: the number of classes, where the model does not tell it.
         threshold: confidence below which a candidate is no detection.
         iou: overlap above which the weaker of two detections of a class is suppressed.
@@ -101,7 +101,7 @@ class DetectionAdapter(Adapter):
 
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
         """Boxes [r,4] and classes [r]; of one image any number of rows."""
-        return detection_target.prepared(target, images)
+        return prepared(target, images)
 
     def unwrap(self, model: nn.Module) -> nn.Module:
         """The network inside a predictor, which may not let a gradient through."""

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.asking import EMPTY, answers_to, named_answer, parts_from, patches_behind_text, question_of
-from camport.adapters.class_outputs import Reading, answered, choice, doubts
-from camport.adapters.classification import ClassificationAdapter, Score, check_row_each
+from camport.adapters.classification.adapter import ClassificationAdapter, Score, check_row_each
+from camport.adapters.classification.outputs import Reading, answered, choice, doubts
 from camport.adapters.reading import one_hot
+from camport.adapters.text.asking import EMPTY, answers_to, named_answer, parts_from, patches_behind_text, question_of
 from camport.core.adapter import Adapter
 from camport.core.maps.heatmap import Size
 from camport.core.maps.token_grid import Grid

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.class_outputs import NAMES
+from camport.adapters.classification.outputs import NAMES
 from camport.adapters.named_outputs import chosen_name, named
 from camport.adapters.reading import found
 from camport.core.maps.loop import traced

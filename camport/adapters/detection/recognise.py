@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camport.adapters.detection_formats import FORMATS, Form, logits_beside, part, raw_maps, table
-from camport.adapters.detection_joins import has_objectness
-from camport.adapters.detection_odd_tables import check_joined, check_table
-from camport.adapters.detection_rcnn import is_two_stage
-from camport.adapters.detection_rotated import angle_column
-from camport.adapters.detection_torchvision import has_background
+from camport.adapters.detection.formats import FORMATS, Form, logits_beside, part, raw_maps, table
+from camport.adapters.detection.joins import has_objectness
+from camport.adapters.detection.odd_tables import check_joined, check_table
+from camport.adapters.detection.rotated import angle_column
+from camport.adapters.detection.torchvision_one_stage import has_background
+from camport.adapters.detection.torchvision_two_stage import is_two_stage
 from camport.adapters.reading import described
 from camport.errors import InputError, ModelError, UnknownNameError
 
@@ -44,7 +44,7 @@ def recognised(
         size: (height, width) of the images.
         format: the user's word for it, a name in FORMATS.
         classes: the user's word for the number of classes.
-        joins: sizes of the parts of which tensors were put together as the model ran (`detection_joins`).
+        joins: sizes of the parts of which tensors were put together as the model ran (`detection/joins.py`).
 
     Raises:
         ModelError: no form, or several are possible; the message says which `format=` settles it.

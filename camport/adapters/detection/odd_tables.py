@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camport.adapters.detection_formats import REMEDY, Form
+from camport.adapters.detection.formats import REMEDY, Form
 from camport.adapters.reading import described
 from camport.errors import ModelError
 

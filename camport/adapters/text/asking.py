@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from camport.adapters.beside_text import with_text
 from camport.adapters.reading import a_row_each, parts_of, whole
+from camport.adapters.text.beside_text import with_text
 from camport.core.maps.token_grid import Grid, find_grid, patch_size
 from camport.errors import InputError, LayerError, nearest
 

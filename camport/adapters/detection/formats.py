@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camport.adapters.detection_boxes import corners
-from camport.adapters.detection_candidates import Candidates, inverse_sigmoid
-from camport.adapters.detection_rotated import enclosing
+from camport.adapters.detection.boxes import corners
+from camport.adapters.detection.candidates import Candidates, inverse_sigmoid
+from camport.adapters.detection.rotated import enclosing
 from camport.adapters.reading import described
 from camport.errors import ModelError
 
@@ -34,7 +34,7 @@ REMEDY = (
 
 @dataclass(frozen=True)
 class Form:
-    """How to read a detector's outputs; made by `camport.adapters.detection_forms.recognised`.
+    """How to read a detector's outputs; made by `camport.adapters.detection.recognise.recognised`.
 
     Attributes:
         format: a name in FORMATS.

@@ -1,0 +1,1 @@
+"""Tasks that answer an image with one row of numbers: scores of classes, or an embedding."""

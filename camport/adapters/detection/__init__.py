@@ -1,0 +1,1 @@
+"""The task of detectors: one box and its class."""

@@ -1,0 +1,1 @@
+"""Tasks of models that read or write text: captioning, and questions about an image."""
