@@ -120,7 +120,7 @@ def several_layers(case: Case) -> None:
     except Exception as error:
         case.judge.fail(
             f"layers {layer!r} and {other!r} end in {type(error).__name__}: {error}; fuse maps with "
-            "camport.core.maps.fusion, or refuse in check() with MethodError"
+            "camport.core.fuse, or refuse in check() with MethodError"
         )
     case.judge.demand(
         both.dim() == 3 and bool(both.isfinite().all()), f"two layers give {tuple(both.shape)}, or values not finite"
