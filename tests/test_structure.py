@@ -132,6 +132,7 @@ ROOMS = {
         | {"plugins", "runtime", "show", "targets", "version", "view", "export.atomic_file", "export.stages"},
         STANDARD | {"typer", "rich"},
     ),
+    "bridges": (BELOW | {"", "adapters", "late", "runtime"}, TORCH | STANDARD),
     "compat": (BELOW | {"", "late", "plugins", "view"}, TORCH | STANDARD),
     "__main__": ({"cli"}, set()),
 }
