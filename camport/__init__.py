@@ -49,7 +49,10 @@ _LAZY = {
     "sweep": "camport.core.sweep",
 }
 
-_ROOMS = ("adapters", "bridges", "compat", "export", "metrics", "models", "plugins", "runtime", "testing", "training", "view")
+_ROOMS = (
+    *("adapters", "bridges", "compat", "export", "metrics", "models", "plugins", "runtime", "testing", "training"),
+    "view",
+)
 """`adapters` and `metrics` are each a room and a function in one, see camport/adapters/__init__.py."""
 
 __all__ = [

@@ -5,18 +5,23 @@ from typing import Any
 
 from torch import Tensor
 
-import camport
+from camport.bridges.epochs import check_every, explained
 from camport.bridges.packages import package
 from camport.bridges.tensorboard import add_explanation
-from camport.errors import InputError
+from camport.errors import MissingDependencyError
 
-pl = package("lightning.pytorch", "lightning")
+_missing: MissingDependencyError | None = None
+try:
+    Callback: Any = package("lightning.pytorch", "lightning").Callback
+except MissingDependencyError as error:  # said when a callback is made, so that this module can be read without it
+    Callback, _missing = object, error
 
 
-class ExplainCallback(pl.Callback):
+class ExplainCallback(Callback):
     """Writes pictures of the maps where TensorBoard's logger writes, or into the trainer's own folder.
 
-    The module is explained in evaluation mode and left in the mode it was in; the random state stays.
+    The module is explained in evaluation mode and left in the mode it was in; the random state stays. What cannot be
+    explained after an epoch is a CamportWarning, and the training goes on.
 
     Args:
         images: [b,c,H,W], as the module's `forward` takes them.
@@ -26,23 +31,27 @@ class ExplainCallback(pl.Callback):
 
     Raises:
         InputError: `every` below 1.
-        MissingDependencyError: lightning is not installed; as this module is imported.
+        MissingDependencyError: lightning is not installed.
     """
 
     def __init__(self, images: Tensor, every: int = 1, target: Any = None, **options: Any) -> None:
-        if every < 1:
-            raise InputError(f"every is {every}; give the epochs between two explanations, 1 or more")
+        if _missing is not None:
+            raise _missing
+        check_every(every)
         self.images, self.every, self.target, self.options = images, every, target, options
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Explains, of several processes on the first."""
         if trainer.current_epoch % self.every or not trainer.is_global_zero:
             return
-        explanation = camport.explain(pl_module, self.images.to(pl_module.device), target=self.target, **self.options)
+        images, epoch = self.images.to(pl_module.device), trainer.current_epoch
+        explanation = explained(pl_module, images, epoch, target=self.target, **self.options)
+        if explanation is None:
+            return
         writer = getattr(trainer.logger, "experiment", None)
         if hasattr(writer, "add_images"):
             add_explanation(writer, explanation.method, explanation, step=trainer.global_step)
             return
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "explanations"
         folder.mkdir(parents=True, exist_ok=True)
-        explanation.save(folder / f"epoch-{trainer.current_epoch:04}.png")
+        explanation.save(folder / f"epoch-{epoch:04}.png")

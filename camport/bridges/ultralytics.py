@@ -6,9 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-import camport
 from camport.adapters import DetectionAdapter
-from camport.errors import InputError
+from camport.bridges.epochs import check_every, explained
 
 
 def explain_every(images: Tensor, every: int = 1, *, adapter: Any = None, **options: Any) -> Callable[[Any], None]:
@@ -27,8 +26,7 @@ def explain_every(images: Tensor, every: int = 1, *, adapter: Any = None, **opti
     Raises:
         InputError: `every` below 1.
     """
-    if every < 1:
-        raise InputError(f"every is {every}; give the epochs between two explanations, 1 or more")
+    check_every(every)
     asked = DetectionAdapter(threshold=0.0, most=3) if adapter is None else adapter
 
     def explain(trainer: Any) -> None:
@@ -37,7 +35,10 @@ def explain_every(images: Tensor, every: int = 1, *, adapter: Any = None, **opti
         averaged = getattr(trainer.ema, "ema", None)
         model = trainer.model if averaged is None else averaged
         first = next(model.parameters())
-        explanation = camport.explain(model, images.to(first.device, first.dtype), adapter=asked, **options)
+        placed = images.to(first.device, first.dtype)
+        explanation = explained(model, placed, trainer.epoch, adapter=asked, **options)
+        if explanation is None:
+            return
         folder = Path(trainer.save_dir) / "explanations"
         folder.mkdir(parents=True, exist_ok=True)
         explanation.save(folder / f"epoch-{trainer.epoch:04}.png")

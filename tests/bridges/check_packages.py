@@ -48,12 +48,14 @@ def test_tensorboard(tmp_path):
     assert (picture.height, picture.width) == (16, 40)  # two of them side by side
 
 
-def test_mlflow(tmp_path):
+def test_mlflow(tmp_path, monkeypatch):
     import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
 
     from camport.bridges.mlflow import log_explanation
 
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/runs.db")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())  # a database needs the whole of mlflow
     mlflow.set_experiment(
         experiment_id=mlflow.create_experiment("maps", artifact_location=(tmp_path / "kept").as_uri())
     )
@@ -156,7 +158,7 @@ def test_ultralytics(tmp_path):
     from camport.bridges.ultralytics import explain_every
 
     yolo = ultralytics.YOLO("yolov8n.yaml")
-    yolo.add_callback("on_fit_epoch_end", explain_every(torch.rand(1, 3, 64, 64)))
+    yolo.add_callback("on_fit_epoch_end", explain_every(torch.rand(1, 3, 160, 160)))
     trainer = SimpleNamespace(epoch=0, save_dir=tmp_path, ema=SimpleNamespace(ema=yolo.model), model=None)
     for call in yolo.callbacks["on_fit_epoch_end"]:  # as its trainer calls them
         call(trainer)

@@ -16,7 +16,7 @@ from PIL import Image
 
 import camport
 from camport.bridges import hub, tensorboard, ultralytics
-from camport.errors import InputError, MissingDependencyError
+from camport.errors import CamportWarning, InputError, MissingDependencyError
 from camport.export import to_onnx
 from camport.runtime import Detections
 from tests.bridges.explained import classified, detected, network, pictures
@@ -58,11 +58,12 @@ def stands_for(monkeypatch):
         ("fiftyone", lambda room: room.heatmaps(classified()), "fiftyone"),
         ("mlflow", lambda room: room.log_explanation(classified(), "cat"), "mlflow"),
         ("huggingface_hub", lambda room: room.download("owner/name"), "huggingface_hub"),
-        ("lightning", lambda room: room.ExplainCallback, "lightning"),
+        ("lightning", lambda room: room.ExplainCallback(pictures()), "lightning"),
     ],
 )
 def test_a_missing_package_is_named_with_its_command(monkeypatch, package, use, install):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "camport.bridges.lightning", raising=False)
     with pytest.raises(MissingDependencyError, match=f"{package} is needed for this: pip install {install}$"):
         use(import_module(f"camport.bridges.{'hub' if package == 'huggingface_hub' else package}"))
 
@@ -187,6 +188,8 @@ def test_lightning(callback, tmp_path):
     explain.on_train_epoch_end(trainer(2, tmp_path, writer := Calls()), module)
     assert writer.made[0][1][0] == "gradcam"
     assert writer.made[0][1][2] == 20
+    with pytest.warns(CamportWarning, match="epoch 5 was not explained: no layer 'feature'"):
+        callback(pictures(), layer="feature").on_train_epoch_end(trainer(5), module)
     with pytest.raises(InputError, match="every is 0"):
         callback(pictures(), every=0)
 

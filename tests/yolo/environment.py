@@ -1,4 +1,4 @@
-"""An environment of its own for the YOLO packages, which sees the libraries of the one that makes it."""
+"""An environment of its own, for the YOLO packages or others, which sees the libraries of the one that makes it."""
 
 import os
 import subprocess
@@ -10,16 +10,22 @@ CHECKOUT = Path(__file__).parents[2]
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 
-def make(folder: Path) -> Path:
-    """Makes it in `folder` and gives its interpreter; packages come from whatever index pip is set up with."""
+def make(folder: Path, requirements: Path = REQUIREMENTS, *, whole: bool = False) -> Path:
+    """Makes it in `folder` and gives its interpreter; packages come from whatever index pip is set up with.
+
+    Args:
+        folder: where.
+        requirements: what is installed.
+        whole: with what that needs itself, where it is not there already.
+    """
     _done([sys.executable, "-m", "venv", str(folder)])
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     own = Path(_done([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip())
     # a directory that is added as a site reads its own .pth files too: an editable camport is found as here
     seen = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     (own / "parent.pth").write_text("import site; " + "; ".join(f"site.addsitedir({path!r})" for path in seen) + "\n")
-    options = ["--no-deps", "--no-input", "--disable-pip-version-check", "--quiet"]
-    _done([str(python), "-m", "pip", "install", *options, "-r", str(REQUIREMENTS)])
+    options = [*([] if whole else ["--no-deps"]), "--no-input", "--disable-pip-version-check", "--quiet"]
+    _done([str(python), "-m", "pip", "install", *options, "-r", str(requirements)])
     return python
 
 
