@@ -36,6 +36,7 @@ def camport(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors and warnings alone.")] = False,
 ) -> None:
     """Visual explanations of image networks, in PyTorch and as one ONNX file."""
 

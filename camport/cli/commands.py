@@ -7,6 +7,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from camport.cli.printing import hush
+
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 COMMANDS = {
@@ -40,6 +42,9 @@ COMMANDS = {
 }
 """Module of camport.cli, whose function has the command's name, and the first line of its help."""
 
+WRITING = ("explain", "export", "run", "evaluate", "bench", "demo")
+"""Commands whose result is a file; what the others print is all that they do, and --quiet leaves it."""
+
 
 class Commands(TyperGroup):
     """Knows each command by its first line until it is run."""
@@ -50,8 +55,11 @@ class Commands(TyperGroup):
             self.commands.setdefault(name, TyperCommand(name, help=line))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command itself, imported now."""
+        """The command itself, imported now; --quiet may stand before it or behind it."""
         name, command, rest = super().resolve_command(ctx, args)
+        if ("--quiet" in rest or ctx.params.get("quiet")) and name in WRITING:
+            hush()
+        rest = [part for part in rest if part != "--quiet"]
         return name, command if name is None else whole(name), rest
 
 

@@ -51,6 +51,7 @@ class Output:
     """
 
     def __init__(self, stream: TextIO | None, silent: bool = False) -> None:
+        self.hushed = False
         self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115 - as long as stdout
         self._silent = silent
 
@@ -59,6 +60,8 @@ class Output:
 
     def write(self, text: str) -> int:
         """Writes text."""
+        if self.hushed:
+            return len(text)
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         with self._watched():
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -91,6 +94,17 @@ def outputs() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def hush() -> None:
+    """Standard output shows nothing until `outputs` ends; errors and warnings are still said."""
+    if isinstance(sys.stdout, Output):
+        sys.stdout.hushed = True
+
+
+def hushed() -> bool:
+    """Whether nothing but errors and warnings is shown."""
+    return isinstance(sys.stdout, Output) and sys.stdout.hushed
 
 
 def _abandon(stream: TextIO) -> None:

@@ -19,13 +19,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from camport.cli.printing import printable, say
+from camport.cli.printing import hushed, printable, say
 
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the elapsed time on a terminal, one line elsewhere; yields a function of (done, total)."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=hushed())
     if not console.is_terminal:
         say(f"{what} ...")
         yield lambda done, total: None
@@ -45,7 +45,7 @@ def working(what: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def stepping() -> Iterator[Callable[[str], None]]:
     """Steps of one long job: a spinner with the present step on a terminal, a line for each elsewhere."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=hushed())
     if not console.is_terminal:
         yield lambda what: say(f"{what} ...")
         return
@@ -58,7 +58,7 @@ def stepping() -> Iterator[Callable[[str], None]]:
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
     """A bar on a terminal, a line for every tenth elsewhere, both with the time left; yields (done, total, at work)."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=hushed())
     if not console.is_terminal:
         say(f"{what} ...")
         said, start = 0, None

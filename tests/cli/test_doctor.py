@@ -98,5 +98,17 @@ def test_version(camport):
     assert camport("--version").out == f"camport {__version__}\n"
 
 
+@pytest.mark.parametrize("place", [0, 1, 4])
+def test_quiet_leaves_errors_warnings_and_the_file(camport, refused, photo, tmp_path, place):
+    command = ["explain", str(photo), "-m", "demo:gap-pool", "-o", "out.png"]
+    command.insert(place, "--quiet")
+    done = camport(*command)
+    assert (done.status, done.out, done.err) == (0, "", "")
+    assert (tmp_path / "out.png").is_file()
+    assert camport("--quiet", "methods", "gradcam").out.startswith("Grad-CAM")
+    refused("cannot be|does not exist|No such", "--quiet", "explain", "no.png", "-m", "demo:gap-pool", "-o", "out.png")
+    assert "explaining" in camport("explain", str(photo), "-m", "demo:gap-pool", "-o", "out.png").out
+
+
 def test_a_wrong_name_has_the_nearest(refused):
     refused("No such command 'doktor'. Did you mean 'doctor'", "doktor")
