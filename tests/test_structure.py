@@ -39,7 +39,7 @@ ROOMS = {
         TORCH | {"pluggy", "numpy"},
     ),
     "plugins": (BELOW, TORCH),
-    "adapters": (BELOW, TORCH),
+    "adapters": (BELOW | {"targets"}, TORCH),
     "metrics": (BELOW, TORCH | {"numpy"}),
     # what all of export shares, its stages in the order of their work, its door
     "export.private_torch": (set(), TORCH),
@@ -266,6 +266,25 @@ def test_public_names_resolve():
 GATHERING = (
     *("export", "runtime", "view", "testing", "training", "plugins", "adapters", "metrics", "models", "cli", "errors"),
 )
+
+
+NAMELESS = ("runtime",)
+"""Rooms that take any task, and so name none."""
+
+
+def test_no_task_is_named_where_any_is_taken():
+    """By the name of an adapter, or by its stem; FunctionAdapter's is Python's own word."""
+    import camport
+
+    stems = {re.sub(r"(ion|ing|ity|-words)$", "", name) for name in camport.adapters()} - {"funct"}
+    assert {"detect", "caption", "vqa"} <= stems
+    named = re.compile("|".join(stems), re.IGNORECASE)
+    found = []
+    for module, path in MODULES.items():
+        if room(module) in NAMELESS:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found += [f"{module}:{i}: {line.strip()}" for i, line in enumerate(lines, 1) if named.search(line)]
+    assert not found
 
 
 def test_every_room_gathers_its_names():

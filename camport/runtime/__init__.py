@@ -11,9 +11,6 @@ heatmap = placement.to_image(result.heatmap[0])     # [h,w] at the photograph's 
 """
 
 from camport.runtime.binding import Device as Device
-from camport.runtime.detections import Detections as Detections
-from camport.runtime.detections import confident as confident
-from camport.runtime.detections import detections as detections
 from camport.runtime.explainer import Explainer as Explainer
 from camport.runtime.explainer import Held as Held
 from camport.runtime.explainer import load as load
@@ -23,3 +20,4 @@ from camport.runtime.placement import Placement as Placement
 from camport.runtime.ports import Port as Port
 from camport.runtime.preprocess import Preprocess as Preprocess
 from camport.runtime.result import Result as Result
+from camport.targets.boxes import *  # noqa: F403  # the reader of outputs, by its own names

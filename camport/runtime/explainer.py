@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from camport.errors import InputError, ModelError, UnknownNameError, guarded
-from camport.runtime.asked import check_asked
 from camport.runtime.binding import BoundValue, Device, place, run_bound
 from camport.runtime.feeds import build_feeds
 from camport.runtime.metadata import parse_metadata
@@ -18,6 +17,7 @@ from camport.runtime.providers import Provider
 from camport.runtime.result import Result, check_result
 from camport.runtime.session import open_session, short
 from camport.targets import Field
+from camport.targets.asked import check_asked
 
 
 def load(
@@ -150,7 +150,7 @@ class Explainer:
         for field in self.fields:
             if field.name in feeds:
                 field.rows(feeds[field.name], len(feeds[field.name]))
-        check_asked(feeds, self.outputs, self.metadata)
+        check_asked(feeds, {port.name: port.shape for port in self.outputs}, self.metadata)
         return feeds
 
     def _place(self, feeds: Mapping[str, np.ndarray]) -> dict[str, BoundValue]:

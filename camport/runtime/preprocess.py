@@ -1,4 +1,7 @@
-"""From a picture to the network's input: the JSON in a graph's `camport.preprocess`, and what it does."""
+"""From a picture to the network's input: the JSON in a graph's `camport.preprocess`, and what it does.
+
+The twin as a graph is `camport.export.onnx_file.preprocessing`; tests/export/test_prepare.py holds the two equal.
+"""
 
 import dataclasses
 import json

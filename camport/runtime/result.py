@@ -66,7 +66,7 @@ def check_result(result: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarra
         array = result.get(name)
         if array is None:
             continue
-        # a detector's file that finds nothing has no rows
+        # a file that finds its targets itself may find none, which is no rows
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != rank or 0 in array.shape[1:]:
             seen = _describe(array) if isinstance(array, np.ndarray) else type(array).__name__
             axes = "[b,H,W]" if rank == 3 else "[b]"

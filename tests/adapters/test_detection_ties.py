@@ -7,7 +7,7 @@ import torch
 from camport.adapters.detection.adapter import DetectionAdapter
 from camport.adapters.detection.calls import Seen
 from camport.adapters.detection.formats import Form
-from camport.runtime.detections import confident
+from camport.targets.boxes import confident
 
 SIZE = (40, 60)
 CENTRES = torch.tensor([[30.0, 20.0], [35.0, 20.0], [30.0, 28.0], [22.0, 12.0]])

@@ -11,7 +11,7 @@ from camport.adapters import DetectionAdapter
 from camport.adapters.detection.boxes import within
 from camport.adapters.detection.calls import Seen
 from camport.adapters.detection.formats import Form
-from camport.runtime.detections import confident
+from camport.targets.boxes import confident
 from tests.marks import mostly_rare
 
 pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")

@@ -14,7 +14,7 @@ from camport.adapters.detection.recognise import recognised
 from camport.adapters.detection.rotated import enclosing
 from camport.export.onnx_file.nms import suppression
 from camport.export.onnx_file.ort import session
-from camport.runtime.detections import confident, detections
+from camport.targets.boxes import confident, detections
 
 SIZE = (64, 96)
 SHIPS = [[40, 30, 50, 4, math.pi / 2], [40, 30, 50, 4, 0.0], [20, 40, 30, 10, math.pi / 6], [70, 20, 8, 8, math.pi / 4]]

@@ -5,8 +5,7 @@ import pytest
 
 from camport.errors import InputError, ModelError, UnknownNameError
 from camport.runtime import class_index, load
-from camport.runtime.asked import check_asked
-from camport.runtime.ports import Port
+from camport.targets.asked import check_asked
 
 LABELS = ["tench", "tabby, tabby cat", "crane", "crane"]
 
@@ -175,7 +174,7 @@ def test_caption_inputs(write, images) -> None:
 
 def test_tokens_and_answers_are_checked_against_what_the_graph_says() -> None:
     def port(*shape):
-        return [Port("outputs", "float32", shape)]
+        return {"outputs": shape}
 
     def adapter(words):
         return {"adapter": {"name": "x", "options": {"vocabulary": words}}}

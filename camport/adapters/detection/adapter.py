@@ -26,15 +26,12 @@ from camport.core.maps.token_grid import Grid
 from camport.core.running.layers import LayerName
 from camport.core.running.runs import Run
 from camport.errors import InputError, MethodError
+from camport.targets.boxes import UNCLIPPED
 
 Score = Literal["class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom"]
 SCORES = ("class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom")
 SIDES = ("left", "top", "right", "bottom")
 Similarity = Literal["match", "drise"]
-UNCLIPPED = 1e-3
-"""Weight of the overlap of boxes as they are, beside that of boxes clipped to the image, in the match.
-
-`camport.runtime.detections` has the same."""
 
 
 @dataclass(frozen=True)

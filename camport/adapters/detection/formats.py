@@ -1,4 +1,8 @@
-"""The forms in which detectors answer, each read as candidates."""
+"""The forms in which detectors answer, each read as candidates: tensors, that keep their gradients.
+
+The twin of `camport.targets.boxes`, which reads the same with NumPy; tests/adapters/test_one_reader.py holds the two
+equal.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +18,7 @@ from camport.adapters.detection.candidates import Candidates, inverse_sigmoid
 from camport.adapters.detection.rotated import enclosing
 from camport.adapters.reading import described
 from camport.errors import ModelError
-
-FORMATS: dict[str, str] = {
-    "yolov5": "[b,n,5+k]: centre, size, objectness, probabilities; raw maps [b,a,h,w,5+k] may stand beside it; so have "
-    "YOLOX and YOLOv6",
-    "yolov8": "[b,4+k,n]: centre, size, probabilities; logits or raw maps may stand beside it",
-    "rows": "[b,n,4+k]: the same, a candidate a row; boxes in pixels or in [0,1]",
-    "end2end": "[b,n,6 or more]: left, top, right, bottom in pixels, or centre and size in [0,1]; score, class",
-    "detr": "logits [b,n,k] and pred_boxes [b,n,4]: centre and size in [0,1]",
-    "candidates": "a dictionary of boxes [b,n,4] in pixels, logits [b,n,k] and confidence [b,n,k]",
-}
-"""Each form by the name that `format=` takes."""
+from camport.targets.boxes import FORMATS as FORMATS
 
 REMEDY = (
     "; explain it inside a module that returns its candidates before suppression: a dictionary of boxes [b,n,4] (left, "

@@ -1,8 +1,9 @@
 """Where an image lies in a network's frame, as tensors: boxes in, maps out, by one affine resampling that exports.
 
-The twin of `camport.runtime.Placement`, which does the same at the edge. Coordinates are continuous, pixel i covers
-[i, i+1): a point x of the image lies at `x * resized / image + origin` in the frame. A stretch has origin 0, a
-letterbox a positive one (its padding), a centre crop a negative one.
+The twin of `camport.runtime.Placement`, which does the same at the edge; tests/core/test_one_geometry.py holds the two
+equal. Coordinates are continuous, pixel i covers [i, i+1): a point x of the image lies at
+`x * resized / image + origin` in the frame. A stretch has origin 0, a letterbox a positive one (its padding), a centre
+crop a negative one.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 The twin of `camport.runtime.preprocess`, step by step: Pillow's antialiased resize works on one axis after the other
 and rounds to whole grey levels after each, so here are two Resize nodes, each followed by a rounding. What is left is
 the arithmetic inside Resize: where a sum falls between two levels, the one or the other may come out; twice, and so two
-levels away, about once in a million values.
+levels away, about once in a million values. tests/export/test_prepare.py compares the two.
 """
 
 import json

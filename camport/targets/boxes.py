@@ -1,6 +1,7 @@
 """The detections in a detector's outputs: candidates read by the form that an exported file names, the best kept.
 
-The twin of `camport.adapters.detection.formats` for the edge.
+The twin of `camport.adapters.detection.formats`, which reads them as tensors that keep their gradients;
+tests/adapters/test_one_reader.py holds the two equal. The words of a form are here, for both.
 """
 
 from __future__ import annotations
@@ -13,8 +14,20 @@ import numpy as np
 
 from camport.errors import InputError, ModelError
 
-UNCLIPPED = 1e-3  # as `camport.adapters.detection.adapter.UNCLIPPED`
-FORMS = ("yolov5", "yolov8", "rows", "end2end", "detr", "candidates")
+__all__ = ["Detections", "confident", "detections"]
+
+UNCLIPPED = 1e-3
+"""Weight of the overlap of boxes as they are, beside that of boxes clipped to the image, in the match."""
+FORMATS: dict[str, str] = {
+    "yolov5": "[b,n,5+k]: centre, size, objectness, probabilities; raw maps [b,a,h,w,5+k] may stand beside it; so have "
+    "YOLOX and YOLOv6",
+    "yolov8": "[b,4+k,n]: centre, size, probabilities; logits or raw maps may stand beside it",
+    "rows": "[b,n,4+k]: the same, a candidate a row; boxes in pixels or in [0,1]",
+    "end2end": "[b,n,6 or more]: left, top, right, bottom in pixels, or centre and size in [0,1]; score, class",
+    "detr": "logits [b,n,k] and pred_boxes [b,n,4]: centre and size in [0,1]",
+    "candidates": "a dictionary of boxes [b,n,4] in pixels, logits [b,n,k] and confidence [b,n,k]",
+}
+"""Each form by the name that `format=` takes."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +73,11 @@ def detections(
     """
     options = adapter.get("options", {})
     form = options.get("form") or {}
-    if adapter.get("name") != "detection" or form.get("format") not in FORMS or "outputs" not in result:
+    if adapter.get("name") != "detection" or form.get("format") not in FORMATS or "outputs" not in result:
         raise ModelError("the file does not tell how to read detections in its outputs: name a box instead")
     if form.get("asked"):
         raise ModelError("the file holds a detector's second stage, which looks at boxes and finds none: name a box")
-    boxes, scores, labels = _read(result, form, size, image)
+    boxes, scores, labels = read(result, form, size, image)
     # torchvision clips boxes to the image before it suppresses, YOLO packages suppress first
     compared = _within(boxes, size) if form["format"] == "candidates" else boxes
     threshold = options.get("threshold", 0.25) if confidence is None else confidence
@@ -95,12 +108,12 @@ def confident(
     Where outputs cannot be read, the boxes themselves, with a confidence of 1.
     """
     form = adapter.get("options", {}).get("form") or {}
-    if form.get("format") not in FORMS or form.get("asked") or "outputs" not in result:
+    if form.get("format") not in FORMATS or form.get("asked") or "outputs" not in result:
         return Detections(boxes, np.asarray(class_ids), np.ones(len(boxes), np.float32))
     rows = []
     for row, (box, label) in enumerate(zip(boxes, class_ids, strict=True)):
         image = row if len(result["outputs"]) > 1 else 0  # one image may have been asked about all boxes
-        own, scores, labels = _read(result, form, size, image, None if label < 0 else int(label))
+        own, scores, labels = read(result, form, size, image, None if label < 0 else int(label))
         asked = np.asarray(box, np.float32)
         reached = _overlap(_within(asked[None], size)[0], _within(own, size)) + UNCLIPPED * _overlap(asked, own)
         best = int((reached * scores).argmax())
@@ -109,7 +122,7 @@ def confident(
     return Detections(found[0].astype(np.float32), found[1].astype(np.int64), found[2].astype(np.float32))
 
 
-def _read(
+def read(
     result: Mapping[str, np.ndarray],
     form: Mapping[str, Any],
     size: tuple[int, int],
