@@ -235,6 +235,8 @@ class Bound:
         double = self._double()
         probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
         try:
+            if lists:
+                probe.evaluation.run()  # tells how many rows the target has, so that no property of the probe runs it
             self.explainer.check(probe)
             found = explained(self.explainer, probe, partial(self._check, probe, images, given))
         except NoPathError as error:

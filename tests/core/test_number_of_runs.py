@@ -6,6 +6,8 @@ A captioner runs once more in every explanation, to write the caption that nobod
 caption in one call, another one would run once a word.
 """
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -87,3 +89,52 @@ def test_a_transformer_of_tokens(monkeypatch):
     """The image as it is and with each half changed tell how tokens lie on it, and which of them do not."""
     model = seeded(TokenNet(), dtype=torch.float32)
     assert runs(monkeypatch, model, IMAGE[:, :, :14, :18], 0) == [2 + 5 + 1, 1]  # it was 13 and 1
+
+
+class TopTwo(camport.Adapter):
+    """Lists the two likeliest classes of an image."""
+
+    name, title, lists = "top-two", "The two likeliest classes", True
+    fields = (camport.Field("classes", "class", default=0),)
+
+    def check(self, outputs, target):
+        pass
+
+    def listed(self, outputs):
+        return {"classes": outputs[0].topk(2).indices}
+
+    def score(self, outputs, target):
+        return outputs.expand(len(target["classes"]), -1).gather(1, target["classes"][:, None])[:, 0]
+
+
+@dataclass(frozen=True)
+class Looks(camport.Explainer):
+    """Looks at what costs nothing, counts the runs meanwhile, and gives a map of ones."""
+
+    name, title, paper, family, needs_gradients, needs_layer = "looks", "Looks", "-", "input-gradient", True, False
+
+    def check(self, probe):
+        before = len(ENTERED)
+        assert probe.images.shape == (2, 3, 14, 18)
+        assert probe.shared
+        assert probe.layers == []
+        assert len(ENTERED) == before
+
+    def saliency(self, probe):
+        return probe.input_gradient().abs().sum(1)
+
+
+ENTERED = []
+
+
+def test_looking_at_a_probe_runs_nothing():
+    """Its images have a row for each that the adapter lists, which the first pass tells."""
+
+    class Counted(GapNet):
+        def forward(self, x):
+            ENTERED.append(1)
+            return super().forward(x)
+
+    found = camport.explain(seeded(Counted(), dtype=torch.float32), IMAGE[:, :, :14, :18], Looks(), adapter=TopTwo())
+    assert found.heatmap.shape == (2, 14, 18)
+    assert len(ENTERED) == 1 + 1  # what is listed, and the gradients at both rows' images

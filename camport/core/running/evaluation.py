@@ -85,9 +85,10 @@ class Evaluation:
 
     @property
     def each_row(self) -> Tensor:
-        """The images, one for each row of the target: one image that is asked about several times is repeated."""
-        if self.lists:
-            self.run()
+        """The images, one for each row of the target: one image that is asked about several times is repeated.
+
+        How many rows there are where the adapter lists them is told by `run`, which comes before.
+        """
         if not self.adapter.lists or self.images.shape[0] != 1:
             return self.images
         target = self.target if self.passed else self.given
