@@ -1,6 +1,8 @@
-"""What the author of a method, an adapter or a metric imports; names arrive when they are first used.
+"""What the author of a method, an adapter or a metric imports; names arrive when they are first
+used.
 
-The rooms below: `running` is how a model is run, `isolation` how it stays as it was found, `maps` the maths of maps.
+The rooms below: `running` is how a model is run, `isolation` how it stays as it was found, `maps`
+the maths of maps.
 """
 
 import sys
@@ -81,10 +83,12 @@ __all__ = [*_HOMES]
 
 
 class _Moved(ModuleType):
-    """A module under its earlier name; the one it is now is imported when one of its names is used."""
+    """A module under its earlier name; the one it is now is imported when one of its names is
+    used."""
 
     def __getattr__(self, name: str) -> Any:
-        # whoever looks at every module of the process (inspect, unittest) asks for these, and is to load nothing
+        # whoever looks at every module of the process (inspect, unittest) asks for these, and is to
+        # load nothing
         if name.startswith("__"):
             raise AttributeError(name)
         old = self.__name__.rpartition(".")[2]

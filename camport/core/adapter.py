@@ -1,4 +1,5 @@
-"""What an adapter is: the one place that knows the task. It turns what a model said into one scalar an image."""
+"""What an adapter is: the one place that knows the task. It turns what a model said into one scalar
+an image."""
 
 from __future__ import annotations
 
@@ -23,19 +24,22 @@ from camport.targets import Field, arrays
 class Adapter(Checked, ABC):
     """Turns a model's output into y^c [b], the differentiable score that is explained; abstract.
 
-    `call`, `resolve` and `score` are tensor maths without branches on values and are traced for export. `prepare`
-    and `check` run eagerly and are where bad input is refused.
+    `call`, `resolve` and `score` are tensor maths without branches on values and are traced for
+    export. `prepare` and `check` run eagerly and are where bad input is refused.
 
     Attributes:
         name: the registry name, e.g. "classification".
         title: one line for people.
         method: the method that is used where none is named.
         lists: without a target, `listed` finds several in an image, each explained for itself.
-        settles_in_passing: `settled` takes what the first explanation hears of all images, so that no pass is made for
-            it alone; "one image": where it is of one image, since outputs of several may be read in more ways.
-        fields: what a target may say, as data: an adapter that declares them needs no `inputs`, `prepare`, `resolve`,
-            `explained` and `sample` of its own, and the command line takes `--target NAME=VALUE` for it.
-        sized: which axes of which inputs have the images' height "H" and width "W", e.g. {"mask": {1: "H", 2: "W"}}.
+        settles_in_passing: `settled` takes what the first explanation hears of all images, so that
+            no pass is made for it alone; "one image": where it is of one image, since outputs of
+            several may be read in more ways.
+        fields: what a target may say, as data: an adapter that declares them needs no `inputs`,
+            `prepare`, `resolve`, `explained` and `sample` of its own, and the command line takes
+            `--target NAME=VALUE` for it.
+        sized: which axes of which inputs have the images' height "H" and width "W", e.g. {"mask":
+            {1: "H", 2: "W"}}.
     """
 
     name: ClassVar[str]
@@ -52,7 +56,8 @@ class Adapter(Checked, ABC):
         return tuple(field.name for field in self._fields("inputs"))
 
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
-        """The user's target as tensors on the device of `images`, named as `inputs`; InputError where it is wrong.
+        """The user's target as tensors on the device of `images`, named as `inputs`; InputError
+        where it is wrong.
 
         Of `fields`: a mapping by name, or the value of the first, for all images or one for each.
         """
@@ -62,7 +67,8 @@ class Adapter(Checked, ABC):
         return {name: torch.from_numpy(array).to(images.device) for name, array in found.items()}
 
     def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
-        """As `prepare`, with the model at hand where it says what the user left out: the caption it would write."""
+        """As `prepare`, with the model at hand where it says what the user left out: the caption it
+        would write."""
         return self.prepare(target, images)
 
     def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
@@ -70,15 +76,18 @@ class Adapter(Checked, ABC):
         return model(images)
 
     def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
-        """Calls the model about a target, where that is a further input of it: tokens, a question, a box."""
+        """Calls the model about a target, where that is a further input of it: tokens, a question,
+        a box."""
         return self.call(model, images)
 
     @abstractmethod
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
-        """Raises ModelError or InputError where outputs and target do not fit. Called eagerly, never traced."""
+        """Raises ModelError or InputError where outputs and target do not fit. Called eagerly,
+        never traced."""
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The target with its defaults filled in from the outputs, e.g. -1 replaced by the top class."""
+        """The target with its defaults filled in from the outputs, e.g. -1 replaced by the top
+        class."""
         self._fields("resolve")
         return dict(target)
 
@@ -87,7 +96,8 @@ class Adapter(Checked, ABC):
         """y^c of a resolved target, differentiable with respect to `outputs`."""
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
-        """The score as a probability, for methods that weigh by confidence; the score itself where there is none."""
+        """The score as a probability, for methods that weigh by confidence; the score itself where
+        there is none."""
         return self.score(outputs, target)
 
     def explained(self, target: Mapping[str, Tensor]) -> Tensor:
@@ -95,13 +105,15 @@ class Adapter(Checked, ABC):
         return target[self._fields("explained")[0].name]
 
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """A target for `batch` images as a user might give it, to compare an exported graph with eager PyTorch."""
+        """A target for `batch` images as a user might give it, to compare an exported graph with
+        eager PyTorch."""
         raise PluginError(f"{type(self).__name__} has neither `sample` nor `sample_for`")
 
     def sample_for(
         self, images: Float[Tensor, "n c H W"], outputs: Any, batch: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """As `sample`, for adapters whose targets have the images' size; of `fields`, random values."""
+        """As `sample`, for adapters whose targets have the images' size; of `fields`, random
+        values."""
         if self.fields and type(self).sample is Adapter.sample:
             return {field.name: _drawn(field, images.shape[2:], batch, generator) for field in self.fields}
         return self.sample(outputs, batch, generator)
@@ -111,7 +123,8 @@ class Adapter(Checked, ABC):
         return model
 
     def settled(self, model: nn.Module, outputs: Any) -> Adapter:
-        """This adapter with everything fixed that is told by the values of the model's outputs for one image.
+        """This adapter with everything fixed that is told by the values of the model's outputs for
+        one image.
 
         Asked once, before anything is explained or traced.
         """
@@ -122,11 +135,12 @@ class Adapter(Checked, ABC):
         return self.settles_in_passing is True or (self.settles_in_passing == "one image" and images == 1)
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
-        """The target layers where the user names none, from the runs of the modules in one forward pass.
+        """The target layers where the user names none, from the runs of the modules in one forward
+        pass.
 
-        A rule of an adapter's own takes runs for which `run.fits` holds: they move with the image, lie on it and lead
-        to the score. Asked again where those that were taken turn out to have no gradient, to be the output itself,
-        or to lie on the image in no order that is told.
+        A rule of an adapter's own takes runs for which `run.fits` holds: they move with the image,
+        lie on it and lead to the score. Asked again where those that were taken turn out to have no
+        gradient, to be the output itself, or to lie on the image in no order that is told.
         """
         return [choose(runs)]
 
@@ -139,7 +153,8 @@ class Adapter(Checked, ABC):
         return outputs
 
     def classes_of(self, outputs: Any) -> int | None:
-        """How many classes a target may name, for the metadata of an exported file; None where that is not known."""
+        """How many classes a target may name, for the metadata of an exported file; None where that
+        is not known."""
         return None
 
     def figures(self, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,17 +171,19 @@ class Adapter(Checked, ABC):
 
     @property
     def frames(self) -> bool:
-        """Whether the maps cover another frame than the images', which a `lay` of the adapter's own takes off."""
+        """Whether the maps cover another frame than the images', which a `lay` of the adapter's own
+        takes off."""
         return type(self).lay is not Adapter.lay
 
     def frame(self, size: Size, model: nn.Module) -> Size:
-        """The (height, width) that the model's maps cover, for images of `size`: where it resizes and pads inside,
-        another than theirs.
+        """The (height, width) that the model's maps cover, for images of `size`: where it resizes
+        and pads inside, another than theirs.
         """
         return size
 
     def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
-        """How the output of `module`, called `name`, lies on the image; LayerError where it is no map."""
+        """How the output of `module`, called `name`, lies on the image; LayerError where it is no
+        map."""
         return find_grid(activation, image_size, model, module, name)
 
     def options(self) -> dict[str, Any]:
@@ -187,7 +204,8 @@ def _local(value: Any) -> Any:
 
 
 def _drawn(field: Field, size: Sequence[int], batch: int, generator: torch.Generator) -> Tensor:
-    """Random values of a field, a row an image: whole numbers from the least one on, places in the image."""
+    """Random values of a field, a row an image: whole numbers from the least one on, places in the
+    image."""
     if field.kind in ("class", "integer"):
         least = int(field.least or 0)
         return torch.randint(least, least + 2, (batch,), generator=generator)

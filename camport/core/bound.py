@@ -51,7 +51,8 @@ class Bound:
         model: the user's, never touched.
         explainer: the method with its options.
         adapter: calls the model and scores what it says.
-        layers: names of the target layers; None until the first call where they are chosen automatically.
+        layers: names of the target layers; None until the first call where they are chosen
+            automatically.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class Bound:
         Args:
             images: [b,c,H,W] floating point, on the model's device, as the model wants them.
             target: what to explain; None is the adapter's default (classification: the top class).
-            progress: called with (images done, images in all) by methods that run many variants of an image.
+            progress: called with (images done, images in all) by methods that run many variants of
+                an image.
 
         Raises:
             InputError: images or target that cannot be explained.
@@ -152,7 +154,8 @@ class Bound:
         return explanation
 
     def settled(self, images: Tensor, target: Any = None) -> Settled:
-        """The runs of one forward pass, and the target layers among them: as named, or as a first call chooses them.
+        """The runs of one forward pass, and the target layers among them: as named, or as a first
+        call chooses them.
 
         Args:
             images: [b,c,H,W], of which the first is run.
@@ -181,7 +184,8 @@ class Bound:
             if reason:
                 raise ExportError(f"layer {name!r} ({type(module).__name__}) cannot be exported: {reason}")
         with silenced(FlatMapWarning), limited(2):
-            # refuses what does not fit, and chooses the layer; nothing is listed, so nothing need be found in `images`
+            # refuses what does not fit, and chooses the layer; nothing is listed, so nothing need
+            # be found in `images`
             images = check_images(images, self.model)
             given = self._prepared(target, images)
             try:
@@ -260,7 +264,8 @@ class Bound:
         return explanation, probe
 
     def _check(self, probe: Probe, images: Tensor, given: Mapping[str, Tensor], raw: Tensor) -> None:
-        """Refuses a map that is not what the method promises; keeps what the first one settles of the adapter."""
+        """Refuses a map that is not what the method promises; keeps what the first one settles of
+        the adapter."""
         check_traits(self.explainer, probe, raw, probe.images)
         if mixes(probe):
             raise Mixed
@@ -271,7 +276,8 @@ class Bound:
         check_finite(self.explainer.name, probe.y, raw, probe.double, clean, finite)
 
     def _blamed(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> LayerError | None:
-        """An error that names the place where the model itself switches gradients off, if it does."""
+        """An error that names the place where the model itself switches gradients off, if it
+        does."""
         for layer in self._layers or [LayerName("")]:
             call = partial(called, self.adapter, double, images[:1].clone(), rows(given, 1))
             if where := switched_off(double, call, layer.module):
@@ -311,7 +317,8 @@ class Bound:
         return Probe(evaluation, chunk=self.chunk, progress=progress, mixing=self._mixing)
 
     def _settle(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> None:
-        """Fixes once what passes on one image tell: how the outputs are read, and the layers that nobody named."""
+        """Fixes once what passes on one image tell: how the outputs are read, and the layers that
+        nobody named."""
         asks = type(self.adapter).settled is not Adapter.settled and not self.adapter.settles_of(images.shape[0])
         unread = asks and not self._settled
         if self._layers is not None and not unread:
@@ -331,6 +338,7 @@ class Bound:
         return settle(fresh, self.adapter, images[:1], rows(given, 1), lists, self._readings, len(images) == 1)
 
     def _mixes(self, image: Tensor, given: Mapping[str, Tensor]) -> bool:
-        """Whether the model mixes the images of a batch, asked for one image that nothing else is run beside."""
+        """Whether the model mixes the images of a batch, asked for one image that nothing else is
+        run beside."""
         with within_memory(image, self.chunk), random_state_kept(image.device, self.model):
             return mixes(self._probe(self._double(), image, given), alone=True)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class BoundProgram:
-    """A `Bound` as a pure function of the model's tensors and the graph's inputs (`camport.core.program.Program`)."""
+    """A `Bound` as a pure function of the model's tensors and the graph's inputs
+    (`camport.core.program.Program`)."""
 
     def __init__(self, bound: Bound, example: Mapping[str, Tensor], mixes: bool, ruled_out: bool) -> None:
         self.bound, self.example, self.mixes, self.ruled_out = bound, example, mixes, ruled_out
@@ -42,7 +43,8 @@ class BoundProgram:
         named.update(score=found.score, heatmap=found.heatmap)
         named.update(numbered("feature_maps", found.activations or ()))
         named.update(numbered("gradients", found.gradients or ()))
-        # after a run, which a model that looks at values does not reach: they are its fault, and told of first
+        # after a run, which a model that looks at values does not reach: they are its fault, and
+        # told of first
         if self.mixes and not traced() and images.shape[0] > 1:
             raise ExportError(
                 f"{type(bound.model).__name__} mixes the images of a batch, and a graph takes several: its map of one "
@@ -51,7 +53,8 @@ class BoundProgram:
         return named
 
     def sample(self, images: Tensor, batch: int, seed: int) -> dict[str, Tensor]:
-        """Inputs of `batch` images, mixed from the given ones and noise of their statistics, with other targets."""
+        """Inputs of `batch` images, mixed from the given ones and noise of their statistics, with
+        other targets."""
         generator = torch.Generator().manual_seed(seed)
         like = images.detach().float().cpu()
         noise = torch.randn(batch, *like.shape[1:], generator=generator)

@@ -24,7 +24,8 @@ from camport.errors import LayerError, MethodError
 
 
 class Probe:
-    """A model, its adapter, a target and target layers, evaluated once and on demand: what is read decides what is run.
+    """A model, its adapter, a target and target layers, evaluated once and on demand: what is read
+    decides what is run.
 
     Args:
         evaluation: of the model on images: its one forward pass.
@@ -61,7 +62,8 @@ class Probe:
 
     @property
     def images(self) -> Float[Tensor, "b c H W"]:
-        """The images, one for each row of the target: one image that is asked about several times is repeated."""
+        """The images, one for each row of the target: one image that is asked about several times
+        is repeated."""
         return self.evaluation.each_row
 
     @property
@@ -105,15 +107,17 @@ class Probe:
         return [grid.to_maps(g) for g, grid in zip(self.evaluation.gradients(), self.evaluation.grids, strict=True)]
 
     def each(self, codes: Sequence[Tensor], step: Step, same: Tensor | None = None) -> Tensor:
-        """`step` for each of r variants: codes `[r,...]`, handed over in chunks `[m,...]`, give results `[r,...]`.
+        """`step` for each of r variants: codes `[r,...]`, handed over in chunks `[m,...]`, give
+        results `[r,...]`.
 
-        In PyTorch and in an exported file alike memory is that of one chunk. `step` calls `score`, `tail` or
-        `input_gradient` on m variants of the images, or none of them.
+        In PyTorch and in an exported file alike memory is that of one chunk. `step` calls `score`,
+        `tail` or `input_gradient` on m variants of the images, or none of them.
 
         Args:
             codes: what tells the variants apart.
             step: `step(*codes)`, all of one chunk.
-            same: bool `[r]`, variants known to be alike (a constant mask): eagerly one of them stands for all.
+            same: bool `[r]`, variants known to be alike (a constant mask): eagerly one of them
+                stands for all.
         """
         return mapped(self, codes, step, same)
 
@@ -122,21 +126,25 @@ class Probe:
         return looped(self, codes, step, total=True)
 
     def score(self, images: Float[Tensor, "m r c H W"], *, probability: bool = False) -> Float[Tensor, "m b"]:
-        """y^c for m variants of each image, masked or noisy ones, in one pass; many go through `each`.
+        """y^c for m variants of each image, masked or noisy ones, in one pass; many go through
+        `each`.
 
-        The target is the one of the clean images. `probability` asks for it as a probability where the task has one.
-        Where one image serves several rows of the target, variants [m,1,c,H,W] of it may serve all rows as well.
+        The target is the one of the clean images. `probability` asks for it as a probability where
+        the task has one. Where one image serves several rows of the target, variants [m,1,c,H,W] of
+        it may serve all rows as well.
         """
         self.used.add("score")
         return scores(self, images, probability)
 
     def note(self, name: str, figure: Callable[[], Tensor]) -> None:
-        """Reports a figure beside the map, `Explanation.figures[name]`; what gives it is called eagerly only."""
+        """Reports a figure beside the map, `Explanation.figures[name]`; what gives it is called
+        eagerly only."""
         if not traced():
             self.figures[name] = figure().detach()
 
     def tail(self) -> Callable[[Float[Tensor, "m b c h w"]], Float[Tensor, "m b"]]:
-        """A function that gives y^c where the target layer puts out other maps; it runs only what lies behind.
+        """A function that gives y^c where the target layer puts out other maps; it runs only what
+        lies behind.
 
         It records one forward pass here and now; many variants go through `each`.
         """
@@ -152,29 +160,33 @@ class Probe:
     ) -> Float[Tensor, "..."]:
         """d y^c / d images `[b,c,H,W]`, or for m variants of each image `[m,b,c,H,W]`, in one pass.
 
-        `relu=None` is the true gradient, "guided" guided backpropagation, "deconvnet" the deconvnet.
+        `relu=None` is the true gradient, "guided" guided backpropagation, "deconvnet" the
+        deconvnet.
         """
         self.used.add("gradients")
         return input_gradients(self, images, relu)
 
     def run_with(self, images: Float[Tensor, "b c H W"]) -> Any:
-        """What the model says of the clean images, in a pass of its own; without layers it is the probe's only one."""
+        """What the model says of the clean images, in a pass of its own; without layers it is the
+        probe's only one."""
         outputs = self.evaluation.call(images)
         if not (self.evaluation.passed or self.layers):
             self.evaluation.hear(outputs)
         return outputs
 
     def hessian_product(self, vectors: Sequence[Tensor]) -> list[Tensor]:
-        """H v at each target layer for `vectors`, a `[b,c,h,w]` a layer; H the second derivative of y^c there.
+        """H v at each target layer for `vectors`, a `[b,c,h,w]` a layer; H the second derivative of
+        y^c there.
 
-        Zero where the model is piecewise linear behind the layer. Before `gradients` is read it costs no further
-        forward pass, and brings the gradients along.
+        Zero where the model is piecewise linear behind the layer. Before `gradients` is read it
+        costs no further forward pass, and brings the gradients along.
         """
         self.used.add("gradients")
         return hessian_product(self, vectors)
 
     def at(self, images: Float[Tensor, "m b c H W"] | None = None, layers: Sequence[str] | None = None) -> Probe:
-        """A probe of the same model and target at other images, m variants of each as one batch, or other layers."""
+        """A probe of the same model and target at other images, m variants of each as one batch, or
+        other layers."""
         seen = self.evaluation
         seen.run()
         at = Evaluation(
@@ -191,5 +203,6 @@ class Probe:
         return new
 
     def score_weights(self) -> list[tuple[Tensor, Tensor]]:
-        """Each floating-point tensor that y^c is computed of, and d y^c / d it: a one-hot for a logit."""
+        """Each floating-point tensor that y^c is computed of, and d y^c / d it: a one-hot for a
+        logit."""
         return by_read(self.outputs, lambda outputs: self.adapter.score(outputs, self.target))

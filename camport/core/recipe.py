@@ -1,4 +1,5 @@
-"""The tensors of one explanation, by one recipe for PyTorch and for the graphs that export traces."""
+"""The tensors of one explanation, by one recipe for PyTorch and for the graphs that export
+traces."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class Parts:
 
 
 def explained(explainer: Explainer, probe: Probe, check: Callable[[Tensor], None] | None = None) -> Parts:
-    """What a method tells of a probe: the map is computed, checked, placed on the images and scaled.
+    """What a method tells of a probe: the map is computed, checked, placed on the images and
+    scaled.
 
     Args:
         explainer: the method.

@@ -1,4 +1,5 @@
-"""Which class a module has in a double: one that derives from its own and computes the same, without its pitfalls."""
+"""Which class a module has in a double: one that derives from its own and computes the same,
+without its pitfalls."""
 
 import sys
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from camport.core.isolation.uncached_modules import forgetful
 
 
 class _Derived:
-    """Derives a class once, and keeps none alive: classes that are made as a program runs come and go."""
+    """Derives a class once, and keeps none alive: classes that are made as a program runs come and
+    go."""
 
     def __init__(self, derive: Callable[[type[nn.Module]], type[nn.Module]]) -> None:
         self._derive = derive

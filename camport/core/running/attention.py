@@ -31,7 +31,8 @@ class Attention:
     """The self-attentions over the image's patches, first to last.
 
     Attributes:
-        maps: a [b,heads,n,n] each, a row for each token that looks and a column for each that is looked at.
+        maps: a [b,heads,n,n] each, a row for each token that looks and a column for each that is
+            looked at.
         grid: which of the n tokens lie where on the image.
     """
 
@@ -44,11 +45,12 @@ class Attention:
 
 
 def attention(probe: Probe) -> Attention:
-    """The probabilities A of one forward pass; attention from a single query, a head that pools, is left out.
+    """The probabilities A of one forward pass; attention from a single query, a head that pools, is
+    left out.
 
     Raises:
-        MethodError: the model attends to nothing, within windows, to a part of the tokens, over several grids, or over
-            none.
+        MethodError: the model attends to nothing, within windows, to a part of the tokens, over
+            several grids, or over none.
     """
     maps: list[Tensor] = []
 
@@ -65,7 +67,8 @@ def attention(probe: Probe) -> Attention:
 def sensitivity(probe: Probe, last: int | None = None) -> Attention:
     """ds/dA of each attention A, with s the score of what A's own block puts out.
 
-    That is y^c where the mean over the block's tokens takes the place of what the last block puts out.
+    That is y^c where the mean over the block's tokens takes the place of what the last block puts
+    out.
 
     Args:
         probe: the model.
@@ -116,7 +119,8 @@ class _Block:
 
 
 class _Pass:
-    """One recorded forward pass: the attentions as leaves, the modules they are in, and what ran before the last."""
+    """One recorded forward pass: the attentions as leaves, the modules they are in, and what ran
+    before the last."""
 
     def __init__(self, probe: Probe, copy_at_once: bool = False) -> None:
         self.copy_at_once = copy_at_once

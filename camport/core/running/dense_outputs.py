@@ -1,7 +1,9 @@
-"""Networks whose output is a map over the image: where their features end, and what is the output itself.
+"""Networks whose output is a map over the image: where their features end, and what is the output
+itself.
 
-Grad-CAM of such a network is explained where an encoder's maps are deepest (Seg-Grad-CAM, 2002.11434, section 3). The
-decoder's last maps are nearly the output, and the output explained at itself is the prediction, painted.
+Grad-CAM of such a network is explained where an encoder's maps are deepest (Seg-Grad-CAM,
+2002.11434, section 3). The decoder's last maps are nearly the output, and the output explained at
+itself is the prediction, painted.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from camport.core.running.derivative import by_outputs
 from camport.core.running.runs import Run, attends
 
 STAGE = 4
-"""An attention among up to so many times the cells of the smallest maps is the encoder's end: a transformer's."""
+"""An attention among up to so many times the cells of the smallest maps is the encoder's end: a
+transformer's."""
 
 FINE = 4
-"""An output [b,h,w] is a map where a cell is at most so many pixels high and wide; a coarser one may be anything."""
+"""An output [b,h,w] is a map where a cell is at most so many pixels high and wide; a coarser one
+may be anything."""
 
 
 def mark_dense(seen: Observed, outputs: Any, score: Callable[[Any], Tensor], image: Tensor) -> None:
@@ -66,9 +70,11 @@ def _share(a: Tensor, b: Tensor) -> bool:
 
 
 def echoes(seen: Observed, run: Run) -> bool:
-    """Whether a run's tensor is an explained output map but for views, elementwise functions, softmax and resampling.
+    """Whether a run's tensor is an explained output map but for views, elementwise functions,
+    softmax and resampling.
 
-    A value of the output is then made of one channel of as many as the output has, or is a softmax of one cell.
+    A value of the output is then made of one channel of as many as the output has, or is a softmax
+    of one cell.
     """
     tensor = next(t for r, t in zip(seen.runs, seen.tensors, strict=True) if r is run) if seen.maps else None
     return tensor is not None and any(_echo(out, weight, tensor) for out, weight in seen.maps)
@@ -95,7 +101,8 @@ def _echo(output: Tensor, weight: Tensor, tensor: Tensor) -> bool:
 
 
 def _deepest(runs: Sequence[Run], image: Tensor) -> int | None:
-    """The last run of the smallest maps, before all of the image has become a row of numbers; or their attention."""
+    """The last run of the smallest maps, before all of the image has become a row of numbers; or
+    their attention."""
     maps: dict[int, int] = {}
     attention: dict[int, int] = {}
     for i, run in enumerate(runs):

@@ -1,4 +1,5 @@
-"""A layer of which shape and model leave open how it lies on the image: told by how its output follows the image."""
+"""A layer of which shape and model leave open how it lies on the image: told by how its output
+follows the image."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class Doubt:
 
     Attributes:
         place: among the layers.
-        likely: readings that shape and model speak for, the likeliest first; adapters give one of their own.
+        likely: readings that shape and model speak for, the likeliest first; adapters give one of
+            their own.
         unlikely: readings that are believed only where the output follows the image.
         error: what is to be said where there is no likely reading and none is followed.
         moved: its places were moved in the forward pass, it was not seen where to.
@@ -37,8 +39,8 @@ class Doubt:
 
 
 def compared(following: Following, name: LayerName, doubt: Doubt, output: Tensor) -> Grid:
-    """The reading that the output follows; where it tells nothing, as the nearest layer does that tells it, or the
-    likeliest.
+    """The reading that the output follows; where it tells nothing, as the nearest layer does that
+    tells it, or the likeliest.
     """
     try:
         alone = following.output(name, (int(following.image.shape[3] > 1), 0))
@@ -89,7 +91,8 @@ def compared(following: Following, name: LayerName, doubt: Doubt, output: Tensor
 
 
 def _check_joined(following: Following, name: LayerName, grids: Sequence[Grid], output: Tensor) -> None:
-    """LayerError where more tokens than a reading leaves out are moved by no part of the image: those of a text."""
+    """LayerError where more tokens than a reading leaves out are moved by no part of the image:
+    those of a text."""
     if output.dim() != 3:
         return
     n = output.shape[1]
@@ -102,7 +105,8 @@ def _check_joined(following: Following, name: LayerName, grids: Sequence[Grid], 
 
 
 def placed(following: Following, grid: Grid, what: str) -> Grid:
-    """The reading with class and register tokens where they stand, before the image's or behind them."""
+    """The reading with class and register tokens where they stand, before the image's or behind
+    them."""
     if grid.layout != "tokens" or grid.size is None or not grid.prefix or grid.suffix:
         return grid
     n = grid.prefix + grid.size[0] * grid.size[1]
@@ -119,7 +123,8 @@ def placed(following: Following, grid: Grid, what: str) -> Grid:
 
 
 def _contradicted(doubt: Doubt, answers: Sequence[Answer]) -> bool:
-    """Whether the output answers to the image otherwise than the likely readings say, or else than all."""
+    """Whether the output answers to the image otherwise than the likely readings say, or else than
+    all."""
     return all(answer.contradicts for answer in answers[: len(doubt.likely)] or answers)
 
 

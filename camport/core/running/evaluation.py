@@ -1,4 +1,5 @@
-"""One forward pass of a model on images: its outputs, the score, and what the target layers put out."""
+"""One forward pass of a model on images: its outputs, the score, and what the target layers put
+out."""
 
 from __future__ import annotations
 
@@ -85,7 +86,8 @@ class Evaluation:
 
     @property
     def each_row(self) -> Tensor:
-        """The images, one for each row of the target: one image that is asked about several times is repeated.
+        """The images, one for each row of the target: one image that is asked about several times
+        is repeated.
 
         How many rows there are where the adapter lists them is told by `run`, which comes before.
         """

@@ -1,7 +1,8 @@
-"""How a layer's output follows the image: what changes in its right half has to move the right half of the maps.
+"""How a layer's output follows the image: what changes in its right half has to move the right half
+of the maps.
 
-This tells where the places are whatever a module is called and however its values were laid out, and that tokens stand
-in the order of the image's rows.
+This tells where the places are whatever a module is called and however its values were laid out,
+and that tokens stand in the order of the image's rows.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -20,7 +21,8 @@ from camport.core.running.recorder import Ran, Recorder, first_tensor
 LOCAL = 0.3
 """Of what moves, at least this share moves as the places of the maps say."""
 MOVES = 0.15
-"""Less is no evidence: the output answers to a change of either half alike, as behind an attention over everything."""
+"""Less is no evidence: the output answers to a change of either half alike, as behind an attention
+over everything."""
 FIRST, LAST = 2, 3
 """The sides 0 and 1 are halves of the image, these its outer quarters."""
 EVENTS = 16
@@ -30,7 +32,8 @@ Half = tuple[int, int] | None
 """Which part of the image is changed, as axis and side; None is the image as it is."""
 _HALVES = ((0, 0), (0, 1), (1, 0), (1, 1))
 ROUNDING = 1e-5
-"""A change of the output that is smaller, relative to its values, may be rounding and tells nothing."""
+"""A change of the output that is smaller, relative to its values, may be rounding and tells
+nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,10 @@ class Answer:
     """How maps answer to a change of one half of the image and of the other.
 
     Attributes:
-        moved: total variation between the two answers, each as a share for each place; 0 where they are alike.
-        local: the part of it by which each half of the maps answers more to its own half of the image.
+        moved: total variation between the two answers, each as a share for each place; 0 where they
+            are alike.
+        local: the part of it by which each half of the maps answers more to its own half of the
+            image.
     """
 
     moved: float
@@ -71,7 +76,8 @@ class _Pass:
 
 @dataclass
 class Following:
-    """The outputs of some layers for one image and for the same with one half changed: a pass for each of these.
+    """The outputs of some layers for one image and for the same with one half changed: a pass for
+    each of these.
 
     Args:
         double: a private double of the model.
@@ -121,7 +127,8 @@ class Following:
         return [self._told(layer, grid, axis) for axis in axes]
 
     def ends(self, layer: LayerName, grid: Grid) -> bool:
-        """Whether the outer quarters of the maps answer to those of the image, and not the inner ones.
+        """Whether the outer quarters of the maps answer to those of the image, and not the inner
+        ones.
 
         Halves that are exchanged answer as mirrored ones do, and are told apart here.
         """
@@ -145,7 +152,8 @@ class Following:
     def nearest(
         self, layer: LayerName, shape: Sequence[int], grids: Sequence[Grid], tells: Callable[[Sequence[Answer]], bool]
     ) -> list[Answer]:
-        """How the nearest run follows the image of which `tells`, among those that put out this shape.
+        """How the nearest run follows the image of which `tells`, among those that put out this
+        shape.
 
         An answer for each of `grids`; none where no such run tells.
         """
@@ -158,7 +166,8 @@ class Following:
         return self._told_by(lambda output: output if output.shape == shape else None, grids, tells, order)
 
     def tokens(self, n: int, grid: Grid) -> Answer | None:
-        """How the last module follows the image of which that can be told, of those that put out n tokens [1,n,c]."""
+        """How the last module follows the image of which that can be told, of those that put out n
+        tokens [1,n,c]."""
 
         def taken(output: Tensor) -> Tensor | None:
             rows = output.transpose(0, 1) if output.dim() == 3 and output.shape[0] != 1 else output
@@ -170,9 +179,11 @@ class Following:
         return found[0] if found else None
 
     def still(self, n: int) -> list[int]:
-        """Places of the tokens, of n, that are no patches: the image does not move them before an attention.
+        """Places of the tokens, of n, that are no patches: the image does not move them before an
+        attention.
 
-        Looked for in what modules take and put out, [1,n,c]; none where no module does before an attention.
+        Looked for in what modules take and put out, [1,n,c]; none where no module does before an
+        attention.
         """
         if n not in self._still:
             if n not in self.tokens_of:  # a number that no output has
@@ -244,14 +255,16 @@ class Following:
         return []
 
     def _axis(self, grid: Grid, output: Tensor) -> int | None:
-        """The image's axis whose halves are told apart: 1 across, 0 down, None where the maps are a single place."""
+        """The image's axis whose halves are told apart: 1 across, 0 down, None where the maps are a
+        single place."""
         h, w = grid.to_maps(output).shape[2:]
         if w > 1 and self.image.shape[3] > 1:
             return 1
         return 0 if h > 1 and self.image.shape[2] > 1 else None
 
     def _outputs_of(self, taken: Callable[[Tensor], Tensor | None], half: Half) -> list[tuple[str, Tensor]]:
-        """What the modules put out that is `taken`, with their names, in the order in which they end."""
+        """What the modules put out that is `taken`, with their names, in the order in which they
+        end."""
         found: list[tuple[str, Tensor]] = []
 
         def ended(ran: Ran) -> None:
@@ -270,7 +283,8 @@ class Following:
 
 
 def changed(image: Tensor, axis: int, side: int) -> Tensor:
-    """The image [1,c,H,W] with noise, coarse and fine, over a half or an outer quarter, across (axis 1) or down (0)."""
+    """The image [1,c,H,W] with noise, coarse and fine, over a half or an outer quarter, across
+    (axis 1) or down (0)."""
     generator = torch.Generator().manual_seed(0)
     height, width = image.shape[2:]
     coarse = (1, image.shape[1], max(1, height // COARSE), max(1, width // COARSE))

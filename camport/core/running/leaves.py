@@ -16,11 +16,13 @@ from camport.errors import LayerError
 
 
 class Leaf:
-    """What each run of a layer puts out in a forward pass of a double; where gradients are recorded, as a leaf.
+    """What each run of a layer puts out in a forward pass of a double; where gradients are
+    recorded, as a leaf.
 
-    The user's own hooks come behind camport's, so that what they keep is on the way from the leaf to the score. A
-    hook that puts out something else makes that the layer's output. So is what a module within keeps of this output, as
-    an attribute or by a hook of its own: it is the very tensor that becomes the leaf.
+    The user's own hooks come behind camport's, so that what they keep is on the way from the leaf
+    to the score. A hook that puts out something else makes that the layer's output. So is what a
+    module within keeps of this output, as an attribute or by a hook of its own: it is the very
+    tensor that becomes the leaf.
 
     Args:
         layer: the module and its run.
@@ -35,7 +37,8 @@ class Leaf:
         self._again = bool(double.get_submodule(layer.module)._forward_hooks)
 
     def output(self) -> Tensor:
-        """The output of the run that the layer's name says, of all runs; the last where it says none."""
+        """The output of the run that the layer's name says, of all runs; the last where it says
+        none."""
         layer, tensors = self.layer, self.tensors
         if not tensors:
             raise LayerError(f"layer {str(layer)!r} did not run in the forward pass; choose one that does")
@@ -72,7 +75,8 @@ class Leaf:
         if not self.records:
             self.tensors.append(tensor.clone() if self.layer.run in (None, ran.index) else tensor)
             return None
-        # a model that freezes a part by torch.no_grad() may use its output outside, where the backward pass ends
+        # a model that freezes a part by torch.no_grad() may use its output outside, where the
+        # backward pass ends
         recording = nullcontext() if torch.is_grad_enabled() else torch.enable_grad()
         with torch.inference_mode(False) if torch.is_inference_mode_enabled() else recording:
             tensor = tensor.clone() if tensor.is_inference() else tensor

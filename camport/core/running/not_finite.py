@@ -30,10 +30,12 @@ def check_finite(
         variants: whether the scores of masked or noisy images are finite.
 
     Raises:
-        ModelError: a parameter, a module's output or the score is not finite; the first one is named.
+        ModelError: a parameter, a module's output or the score is not finite; the first one is
+            named.
         MethodError: all of these are finite, and the method's map is not.
     """
-    # one sum in place of looking at each value; a sum of finite values may overflow, so it only raises the question
+    # one sum in place of looking at each value; a sum of finite values may overflow, so it only
+    # raises the question
     if bool((score.double().sum() + raw.double().sum()).isfinite()):
         return
     if bool(score.isfinite().all()) and bool(raw.isfinite().all()):
@@ -62,7 +64,8 @@ def check_finite(
 
 
 def _first_output(double: nn.Module, call: Callable[[], Any]) -> str:
-    """The first module, in the order in which they end, that puts out what is not finite; "" where none does."""
+    """The first module, in the order in which they end, that puts out what is not finite; "" where
+    none does."""
     said: list[str] = []
 
     def look(ran: Ran) -> None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 
 class Readings:
-    """The readings of a bound model's layers; what is settled holds for all later images, and for an exported file."""
+    """The readings of a bound model's layers; what is settled holds for all later images, and for
+    an exported file."""
 
     def __init__(self) -> None:
         self._settled: dict[str, tuple[Grid, Size]] = {}  # as last met; "" for the attentions of the model
@@ -36,7 +37,8 @@ class Readings:
         self._followed = set[tuple[str, Size]]()  # layers whose places were followed, and the images' sizes
 
     def placing(self, layers: Sequence[LayerName], images: Tensor) -> Placing | None:
-        """What follows the places through a first pass on images of a size; None where those of all layers were."""
+        """What follows the places through a first pass on images of a size; None where those of all
+        layers were."""
         size = (images.shape[-2], images.shape[-1])
         new = not traced() and any((str(layer), size) not in self._followed for layer in layers)
         return Placing(images) if new else None
@@ -63,8 +65,10 @@ class Readings:
             adapter: reads a layout from a shape and the model.
             double: the model.
             known: False where only the shapes of `outputs` are theirs.
-            origins: the places of which each output is made, where they were followed through this pass.
-            followed: False where they have to be followed again, since there are others that may lie otherwise.
+            origins: the places of which each output is made, where they were followed through this
+                pass.
+            followed: False where they have to be followed again, since there are others that may
+                lie otherwise.
 
         Raises:
             LayerError: an output that is no map over the image, or not told to be one.
@@ -128,7 +132,8 @@ class Readings:
         adapter: Adapter,
         double: nn.Module,
     ) -> Grid | None:
-        """How the n tokens of a model's attentions lie on the image, of which `grid` says how many lie on it and where.
+        """How the n tokens of a model's attentions lie on the image, of which `grid` says how many
+        lie on it and where.
 
         None where a module contradicts that.
 
@@ -181,7 +186,8 @@ def _turned(
     module: nn.Module,
     origins: Origins | None,
 ) -> tuple[Grid | None, bool]:
-    """The reading of a layer whose places lie elsewhere, and whether they were moved where no one has seen it."""
+    """The reading of a layer whose places lie elsewhere, and whether they were moved where no one
+    has seen it."""
     if origins is None or origins.as_it_is or output.dim() not in (3, 4):
         return None, False
     if origins.spectral:

@@ -1,4 +1,5 @@
-"""What runs in a forward pass: hooks on the modules of a double, and what they see; removed when the pass is over."""
+"""What runs in a forward pass: hooks on the modules of a double, and what they see; removed when
+the pass is over."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Ran:
         args: what it took.
         output: what it puts out.
         begun: what the recorder's `begun` returned as the run began.
-        around: the modules that have begun and not ended, the outermost first, and what `begun` returned of them.
+        around: the modules that have begun and not ended, the outermost first, and what `begun`
+            returned of them.
     """
 
     name: str
@@ -43,15 +45,16 @@ class Ran:
 class Recorder:
     """While open, sees every run of the modules in a double.
 
-    Its hooks come before those that the user's modules have, so that what these keep of an output is what `ended` makes
-    of it.
+    Its hooks come before those that the user's modules have, so that what these keep of an output
+    is what `ended` makes of it.
 
     Args:
         double: a private double of a model.
-        ended: called with each run as it ends; what it returns takes the output's place, unless that is None.
+        ended: called with each run as it ends; what it returns takes the output's place, unless
+            that is None.
         begun: called with a module and its arguments before it runs.
-        modules: dotted names of the modules that are seen; None is all but the double itself. Scripted ones take no
-            hooks.
+        modules: dotted names of the modules that are seen; None is all but the double itself.
+            Scripted ones take no hooks.
         root: see the double itself as well, whose name is "".
         behind: called as `ended` is, behind the hooks of the user's, for the modules that have any.
     """
@@ -112,7 +115,8 @@ class Recorder:
         return lambda module, args, output: behind(Ran(name, module, self._times[name], args, output, None, self._open))
 
     def _closed(self, module: nn.Module) -> Any:
-        """What `begun` returned of the run that ends; those within it that raised, and were caught, have no end."""
+        """What `begun` returned of the run that ends; those within it that raised, and were caught,
+        have no end."""
         while self._open:
             last, begun = self._open.pop()
             if last is module:
@@ -130,7 +134,8 @@ class Ended:
     Args:
         name: of the module.
         output: what it put out; the model may write into it later.
-        copy: whether it is copied at once, or when it is kept: most are let go before, as parts of a module that ended.
+        copy: whether it is copied at once, or when it is kept: most are let go before, as parts of
+            a module that ended.
 
     Raises:
         Overwritten: when it is kept, if it was written into before.
@@ -149,7 +154,8 @@ class Ended:
         return self
 
     def excuse(self, before: list[int]) -> None:
-        """Forgets what the next module wrote into this output, as an in-place ReLU does: that will not run again.
+        """Forgets what the next module wrote into this output, as an in-place ReLU does: that will
+        not run again.
 
         Args:
             before: the versions when that module began.
@@ -164,7 +170,8 @@ class Ended:
 
 
 class Outermost:
-    """The modules that have ended, in the order of their ends; of modules within one another the outermost.
+    """The modules that have ended, in the order of their ends; of modules within one another the
+    outermost.
 
     Args:
         copy_at_once: as `Ended`.

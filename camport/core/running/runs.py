@@ -27,30 +27,36 @@ _NO_FEATURES = (
 class Run:
     """One run of one module in a forward pass, in the order in which runs end.
 
-    The last five are what `camport.core.running.dependence` finds out of one image. A list of runs that was
-    recorded without it has the defaults, with which every run qualifies.
+    The last five are what `camport.core.running.dependence` finds out of one image. A list of runs
+    that was recorded without it has the defaults, with which every run qualifies.
 
     Attributes:
         name: dotted name of the module.
         kind: its class.
         call: index among the runs of this module.
         start: how many runs had ended when this one began.
-        output: identity of the first output tensor; equal for a container and its last child, and in-place ReLUs.
+        output: identity of the first output tensor; equal for a container and its last child, and
+            in-place ReLUs.
         shape: shape of that tensor; symbols while a graph is traced.
-        plain: the module puts out this tensor and nothing else; of a structure, the model may read another part.
-        features: False for what only moves features about: pooling, dropout, identity, flatten, permute.
+        plain: the module puts out this tensor and nothing else; of a structure, the model may read
+            another part.
+        features: False for what only moves features about: pooling, dropout, identity, flatten,
+            permute.
         preferred: the model itself names this module as its `target_layer`.
-        inputs: identity and (height, width) of each map among the module's arguments, those in lists too.
+        inputs: identity and (height, width) of each map among the module's arguments, those in
+            lists too.
         results: identities of all tensors that the module puts out.
         attended: a self-attention among tokens was computed in it, and in no module inside of it.
         handed: the tensor was among the module's arguments: it was handed on, or written into.
-        moves: the tensor changes when the image changes and nothing else does: False in a text tower, for a position
-            embedding, and for a stored picture.
+        moves: the tensor changes when the image changes and nothing else does: False in a text
+            tower, for a position embedding, and for a stored picture.
         leads: a path leads from the tensor to the explained score.
-        whole: every path from the image to the score leads through the tensor: False for a branch of a sum.
-        lies: False for the tokens of a text, or a detector's queries, that an attention lets look at the image, and
-            for what is read in no order of places.
-        dense: behind the deepest features of a network whose output is a map: what makes that output of them.
+        whole: every path from the image to the score leads through the tensor: False for a branch
+            of a sum.
+        lies: False for the tokens of a text, or a detector's queries, that an attention lets look
+            at the image, and for what is read in no order of places.
+        dense: behind the deepest features of a network whose output is a map: what makes that
+            output of them.
     """
 
     name: str
@@ -74,12 +80,14 @@ class Run:
 
     @property
     def fits(self) -> bool:
-        """Whether the score can be explained there: it is made of the image, lies on it, and leads to the score."""
+        """Whether the score can be explained there: it is made of the image, lies on it, and leads
+        to the score."""
         return self.moves and self.lies and self.leads
 
 
 def attends(run: Run, *, packed: bool = False) -> bool:
-    """Whether it is an attention among tokens [b,n,c], by what it computes or is called; or `packed` ones [n,c]."""
+    """Whether it is an attention among tokens [b,n,c], by what it computes or is called; or
+    `packed` ones [n,c]."""
     if run.attended:
         return True
     kind, own = run.kind.lower(), run.name.rpartition(".")[2].lower()
@@ -95,7 +103,8 @@ class Runs(list[Run]):
     """The runs of one forward pass.
 
     Attributes:
-        dataflow: of what each tensor of the pass is made; `Run.output` and `Run.inputs` are numbers in it.
+        dataflow: of what each tensor of the pass is made; `Run.output` and `Run.inputs` are numbers
+            in it.
     """
 
     def __init__(self, dataflow: Dataflow | None = None) -> None:
@@ -105,7 +114,8 @@ class Runs(list[Run]):
 
 @contextmanager
 def recorded(double: nn.Module, dataflow: Dataflow | None = None, watch: Watch | None = None) -> Iterator[Runs]:
-    """While open, every run of a module inside the double (not the double itself) is appended to the list."""
+    """While open, every run of a module inside the double (not the double itself) is appended to
+    the list."""
     seen = _Seen(double, dataflow, watch)
     with Recorder(double, seen.ended, seen.begun):
         yield seen.runs
@@ -198,7 +208,8 @@ def record(double: nn.Module, call: Callable[[], Any], image: Tensor | None = No
     Args:
         double: the private double that `call` runs.
         call: runs it and returns the outputs.
-        image: the images [b,c,H,W] that it is run on, from where the dataflow begins; None: none is recorded.
+        image: the images [b,c,H,W] that it is run on, from where the dataflow begins; None: none is
+            recorded.
     """
     with torch.no_grad():
         if image is not None:

@@ -1,4 +1,5 @@
-"""What is fixed once, when a method first meets an image: how an adapter reads the outputs, and the target layers."""
+"""What is fixed once, when a method first meets an image: how an adapter reads the outputs, and the
+target layers."""
 
 from __future__ import annotations
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from camport.core.adapter import Adapter
 
 MOST = 16
-"""Choices that turn out to be the output itself, or to have no gradient, before what is left is taken."""
+"""Choices that turn out to be the output itself, or to have no gradient, before what is left is
+taken."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """The adapter with everything fixed, the target layers, and the runs among which they were chosen.
+    """The adapter with everything fixed, the target layers, and the runs among which they were
+    chosen.
 
     Attributes:
         adapter: settled.
@@ -85,7 +88,8 @@ def settle(
         output = image.new_zeros(()).expand(run.shape)  # what the run put out may be written into since
         tensors = [tensor for other, tensor in zip(seen.runs, seen.tensors, strict=False) if other is run]
         if any(is_explained(seen.outputs, score, tensor) for tensor in tensors):
-            # a caption's words, say, of which no pass is made to see whether a line of them follows the image
+            # a caption's words, say, of which no pass is made to see whether a line of them follows
+            # the image
             adapter.grid(output, adapter.frame(size, double), double, double.get_submodule(name.module), str(name))
         origins = [placings[0].of(tensor) for tensor in tensors] or None  # none where no gradient was recorded
         followed = alone and not placings[0].decides
@@ -106,7 +110,8 @@ def read(double: nn.Module, adapter: Adapter, image: Tensor, target: Mapping[str
 
 
 def _readable(adapter: Adapter, seen: Observed, y: Tensor, check: Callable[[LayerName, Run], None]) -> list[LayerName]:
-    """The best layers of those of which it is told how they lie on the image: `check` raises LayerError of others."""
+    """The best layers of those of which it is told how they lie on the image: `check` raises
+    LayerError of others."""
     refused: dict[str, LayerError] = {}
     while True:
         try:
@@ -132,7 +137,8 @@ def _readable(adapter: Adapter, seen: Observed, y: Tensor, check: Callable[[Laye
 
 
 def _mark_unreadable(runs: Sequence[Run], refused: Run) -> None:
-    """Marks the runs with a refused one's tensor, and those before it with as many tokens: they are in one order."""
+    """Marks the runs with a refused one's tensor, and those before it with as many tokens: they are
+    in one order."""
     before = True
     for run in runs:
         tokens = len(refused.shape) == 3 and len(run.shape) == 3 and run.shape[1] == refused.shape[1]
@@ -168,7 +174,8 @@ def _chosen(adapter: Adapter, seen: Observed, y: Tensor) -> list[LayerName]:
 
 
 def warn_of_others(runs: Sequence[Run], layers: Sequence[LayerName]) -> None:
-    """Warns where a chosen module runs several times on the image, and the score depends on each run."""
+    """Warns where a chosen module runs several times on the image, and the score depends on each
+    run."""
     for layer in layers:
         run = named_run(runs, layer)
         calls = [other.call for other in runs if other.name == layer.module and other.fits]

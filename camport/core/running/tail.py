@@ -1,7 +1,9 @@
-"""Running only what lies behind a layer: modules that ran before it give back what they gave the first time.
+"""Running only what lies behind a layer: modules that ran before it give back what they gave the
+first time.
 
-This needs no graph of the model and stays right where values bypass the layer: they come from the recording. A model
-that leaves tensors in attributes, in its forward or by hooks, is run as a whole: modules that do not run leave none.
+This needs no graph of the model and stays right where values bypass the layer: they come from the
+recording. A model that leaves tensors in attributes, in its forward or by hooks, is run as a whole:
+modules that do not run leave none.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ class Recorded:
     """What one forward pass tells of a run of a layer.
 
     Attributes:
-        ended: name and copied output of each module that ended before the run began, in the order of their ends; of
-            modules within one another the outermost.
+        ended: name and copied output of each module that ended before the run began, in the order
+            of their ends; of modules within one another the outermost.
         output: what the layer put out.
-        written: of these modules' outputs, the name and the number of the run, and of the images, ("", 0), those into
-            which the model writes.
+        written: of these modules' outputs, the name and the number of the run, and of the images,
+            ("", 0), those into which the model writes.
         kept: whether the pass left tensors in the model, so that it is to be run as a whole.
     """
 
@@ -41,7 +43,8 @@ class Recorded:
 
 
 def recorded(ended: Sequence[Ended], output: Any, images: Tensor) -> Recorded:
-    """What a pass tells that has come to its end; `images` are those that the model was given, and nobody else has."""
+    """What a pass tells that has come to its end; `images` are those that the model was given, and
+    nobody else has."""
     times: dict[str, int] = {}
     written = {("", 0)} if images._version else set()
     for one in ended:
@@ -80,7 +83,8 @@ class Tail:
             self.cached.setdefault(name, []).append(output)
 
     def __call__(self, activations: Tensor, m: int) -> Any:
-        """The model's outputs where the layer puts out `activations` [m*b,...], in the layer's own layout.
+        """The model's outputs where the layer puts out `activations` [m*b,...], in the layer's own
+        layout.
 
         The model may write into these activations.
         """
@@ -126,7 +130,8 @@ class Tail:
     def _whole(self, activations: Tensor, images: Tensor, target: Mapping[str, Tensor]) -> Any:
         """The outputs of a run of the whole model in which the layer puts out `activations`."""
         put = _Put(self.layer.run or 0, activations)
-        # the user's hooks keep the first; what they made of an output has been made of these activations already
+        # the user's hooks keep the first; what they made of an output has been made of these
+        # activations already
         with Recorder(self.double, put, modules=[self.layer.module], behind=put):
             return self.call(self.double, images, target)
 

@@ -12,7 +12,8 @@ from camport.core.running.recorder import Ran, Recorder
 
 
 def switched_off(double: nn.Module, call: Callable[[], Any], layer: str) -> str | None:
-    """ "torch.no_grad() in Frozen.forward", under which a layer runs; None where gradients are recorded there.
+    """ "torch.no_grad() in Frozen.forward", under which a layer runs; None where gradients are
+    recorded there.
 
     Args:
         double: a private double of the model.
