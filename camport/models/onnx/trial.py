@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from camport.core.isolation.private_copy import hook, replicate
+from camport.core.isolation.private_copy import replicate
+from camport.core.running.recorder import Ran, Recorder
 from camport.errors import ModelError
 from camport.models.onnx.model import OnnxModel
 from camport.models.onnx.types import torch_dtype
@@ -37,11 +38,19 @@ def trial(
             sizes = [sizes[0], sizes[3], sizes[1], sizes[2]]
         inputs.append(torch.empty(sizes, dtype=dtype, device="meta"))
     double = replicate(model, lambda _, tensor, read: tensor.detach().to("meta"))
-    for name, module in double.named_modules():
-        if name:
-            hook(module, _Watch(model.plan.name, name, note))
+
+    def ended(ran: Ran) -> None:
+        if note:
+            note(ran.name, ran.args, ran.output)
+        for tensor in tree_leaves(ran.output):
+            if isinstance(tensor, Tensor) and tensor.numel() > LARGEST:
+                raise ModelError(
+                    f"{model.plan.name}: {ran.name} ({type(ran.module).__name__}) makes a tensor of "
+                    f"{tuple(tensor.shape)}, too large to be meant"
+                )
+
     try:
-        with torch.no_grad(), torch.device("meta"):
+        with Recorder(double, ended), torch.no_grad(), torch.device("meta"):
             outputs = double(*inputs)
     except ModelError as error:
         cause = error.__cause__
@@ -49,18 +58,3 @@ def trial(
             return None
         raise
     return [tuple(v.shape) for v in tree_leaves(outputs) if isinstance(v, Tensor)]
-
-
-class _Watch:
-    def __init__(self, file: str, name: str, note: Callable[[str, Any, Any], None] | None) -> None:
-        self.file, self.name, self.note = file, name, note
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self.note:
-            self.note(self.name, args, output)
-        for tensor in tree_leaves(output):
-            if isinstance(tensor, Tensor) and tensor.numel() > LARGEST:
-                raise ModelError(
-                    f"{self.file}: {self.name} ({type(module).__name__}) makes a tensor of {tuple(tensor.shape)}, "
-                    "too large to be meant"
-                )
