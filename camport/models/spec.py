@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def load_model(
         raise InputError(f"inputs are given values in an .onnx file, and {spec!r} is none; wrap the model in a module")
     family, colon, name = spec.partition(":")
     if not colon or not family or not name:
-        raise InputError(f"model {spec!r} is no SPEC; {_checkpoint(spec)}it is one of {', '.join(specs())}")
+        raise InputError(f"model {spec!r} is no SPEC; {_meant(spec)}it is one of {', '.join(specs())}")
     pretrained = weights is None
     known = model_families()
     if family in known:
@@ -75,8 +76,16 @@ def load_model(
     return callables.load(family, name, file)
 
 
-def _checkpoint(spec: str) -> str:
-    """What to type for a checkpoint that was named without the package that wrote it."""
-    if Path(spec).suffix.lower() not in (".pt", ".pth", ".yaml"):
-        return ""
-    return f"a YOLO checkpoint: ultralytics:{spec} or yolov5:{spec}; the weights of another: --weights {spec}; "
+def _meant(spec: str) -> str:
+    """What to type for a file of another kind, or for a network that was named without its library."""
+    suffix = Path(spec).suffix.lower()
+    if suffix in (".pt", ".pth", ".yaml"):
+        return f"a YOLO checkpoint: ultralytics:{spec} or yolov5:{spec}; the weights of another: --weights {spec}; "
+    if suffix in (".h5", ".keras", ".pb", ".tflite"):
+        return f"{suffix} is TensorFlow's: convert it to .onnx, by tf2onnx say, and explain that; "
+    with suppress(ImportError):
+        from torchvision.models import list_models
+
+        if spec in list_models():
+            return f"did you mean torchvision:{spec}? "
+    return ""
