@@ -1,7 +1,7 @@
 """Exporting an explanation - prediction, gradient and heatmap - as one file that needs no camport.
 
-`to_onnx(bound, path, images)` takes what `camport.bind` returns, and so do the others. Importing this package is light;
-PyTorch and onnx are imported when a name is first used.
+`to_onnx(bound, path, images)` takes what `camport.bind` returns, and so do the others. Importing
+this package is light; PyTorch and onnx are imported when a name is first used.
 """
 
 from typing import TYPE_CHECKING

@@ -35,9 +35,11 @@ def checked_target(path: str | os.PathLike[str]) -> Path:
 @contextmanager
 def placed(path: Path) -> Iterator[Path]:
     """A draft's path, in a folder of its own; what is there at the end moves to `path`, with its external data and its
-    report, and nothing does if the body or the move fails. An older file's external data goes with that file.
+    report, and nothing does if the body or the move fails. An older file's external data goes with
+    that file.
 
-    Where `path` is a link, the file that it points to is replaced, and what belongs to it lies beside that one.
+    Where `path` is a link, the file that it points to is replaced, and what belongs to it lies
+    beside that one.
     """
     target = place_of(path)
     sweep(target.parent)

@@ -1,4 +1,4 @@
-"""Where an export failed: the pass, the operator, and the module and the line of the model's own code."""
+"""Where an export failed: pass, operator, module, and the line of the model's own code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from camport.core.explainer import Explainer
 from camport.errors import ExportError, reasons
 
 OWN = ("torch", "camport", "jaxtyping", "beartype")
-"""Packages whose modules and functions are passed over: they are how the model's code is run, not what it is.
+"""Packages whose code is passed over: how the model's code is run, not what it is.
 
 The last two wrap functions whose types they check."""
 
@@ -41,7 +41,7 @@ class Site:
 
     Attributes:
         modules: those that were being run, the innermost first.
-        method: the method or adapter that calls it itself, and not through the model: "method 'rise' (RISE)".
+        method: the method or adapter that calls it itself: "method 'rise' (RISE)".
         line: of the innermost code that is neither PyTorch's nor ours: "net.py:12 in forward".
     """
 
@@ -51,12 +51,13 @@ class Site:
 
     @property
     def module(self) -> str:
-        """The innermost module, by its path from the outermost one, "'features.3' (Sampled)"; or the method."""
+        """The innermost module by its path, "'features.3' (Sampled)"; or the method."""
         if not self.modules:
             return self.method
         path: list[str] = []
         for inner, outer in pairwise(self.modules):
-            path[:0] = [next((name for name, module in outer.named_modules() if module is inner), "?")]
+            names = (name for name, module in outer.named_modules() if module is inner)
+            path.insert(0, next(names, "?"))
         name, kind = ".".join(path), type(self.modules[0]).__name__
         return f"{name!r} ({kind})" if name else kind
 
@@ -74,8 +75,9 @@ class Location:
     line: str = ""
 
     def __str__(self) -> str:
-        parts = {"pass": self.graph_pass, "operator": self.operator, "module": self.module, "line": self.line}
-        return "".join(f"; {name}: {value}" for name, value in parts.items() if value)
+        names = {"graph_pass": "pass"}
+        parts = ((names.get(name, name), value) for name, value in vars(self).items() if value)
+        return "".join(f"; {name}: {value}" for name, value in parts)
 
 
 def locate(error: E, operator: str, site: Site) -> E:
@@ -100,11 +102,12 @@ def _told(error: E, **parts: str) -> E:
 
 def _of_node(node: Node) -> dict[str, str]:
     site = site_of_node(node)
-    return {"operator": str(node.target), "module": site.module or module_of(node), "line": site.line}
+    module = site.module or module_of(node)
+    return {"operator": str(node.target), "module": module, "line": site.line}
 
 
 def location_of(error: BaseException) -> Location:
-    """Where an error stands: as it was told, and for the rest as its tracebacks and those of its causes show."""
+    """Where an error stands: as it was told, else as its and its causes' tracebacks show."""
     told: dict[str, str] = {}
     node = failing_node(error)
     for reason in reasons(error, handled=False):
@@ -119,7 +122,8 @@ def location_of(error: BaseException) -> Location:
 
 def failing_node(error: BaseException) -> Node | None:
     """The node that was at work."""
-    return next((node for frame in failure_frames(error) if (node := node_at_work(*frame)) is not None), None)
+    nodes = (node_at_work(*frame) for frame in failure_frames(error))
+    return next((node for node in nodes if node is not None), None)
 
 
 def failure_frames(error: BaseException) -> list[tuple[FrameType, int]]:
@@ -151,7 +155,7 @@ def site_of(frames: Iterable[tuple[FrameType, int]]) -> Site:
 
 
 def own_backward(frames: Iterable[tuple[FrameType, int]]) -> tuple[Any, str]:
-    """The backward pass of an own `autograd.Function`, if one runs: its node of autograd's graph, and the line."""
+    """An own `autograd.Function` whose backward runs: its node of autograd's graph, and the line."""
     line = ""
     for frame, number in frames:
         if not line and _is_foreign(frame):
@@ -164,7 +168,7 @@ def own_backward(frames: Iterable[tuple[FrameType, int]]) -> tuple[Any, str]:
 
 
 def calling_frames(depth: int) -> Iterator[tuple[FrameType, int]]:
-    """The frames of this thread from the caller's `depth`-th on, the innermost first, each with its line."""
+    """The frames from the caller's `depth`-th on, the innermost first, each with its line."""
     frame: FrameType | None = sys._getframe(depth + 1)
     while frame is not None:
         yield frame, frame.f_lineno
@@ -183,7 +187,7 @@ def node_at_work(frame: FrameType, line: int) -> Node | None:
 
 
 def site_of_node(node: Node) -> Site:
-    """Where a node's operator was called; of one that a pass made, where the nearest before it was."""
+    """Where a node's operator was called; of a pass's own, where the nearest before it was."""
     return next((before.meta[SITE] for before in _upstream(node) if SITE in before.meta), Site())
 
 
@@ -196,7 +200,7 @@ def module_of(node: Node) -> str:
 
 
 def origin(node: Node) -> str:
-    """Where a node comes from: the module whose constants are nearest before it, else its place in the graph."""
+    """The module whose constants are nearest before a node, else its place in the graph."""
     for current in _upstream(node):
         if current.op == "get_attr":
             module = str(current.target).rpartition(".")[0]
@@ -213,7 +217,8 @@ def untraceable(error: BaseException) -> ExportError:
     first_line = (str(cause).strip() or "no reason given").splitlines()[0][:200]
     return ExportError(
         f"the explained model cannot be traced: {type(cause).__name__}: {first_line}{blamed(error)}. "
-        "Its forward pass and its method must be tensor operations without branches on values, .item() or numpy"
+        "Its forward pass and its method must be tensor operations without branches on values, "
+        ".item() or numpy"
     )
 
 
@@ -225,7 +230,7 @@ def not_lowered(error: BaseException) -> ExportError:
 
 
 def blamed(error: BaseException) -> str:
-    """What stood in the way, e.g. " (aten.nonzero.default in ViltEmbeddings.visual_embed, modeling_vilt.py:118)".
+    """What stood in the way: " (aten.nonzero.default in Embeddings.embed, modeling.py:118)".
 
     Empty where no module's code was at work.
     """
@@ -242,7 +247,8 @@ def _of_modules(trace: TracebackType | None) -> Iterator[str]:
     for frame, line in _frames(trace):
         module = frame.f_locals.get("self")
         if isinstance(module, nn.Module) and _is_foreign(frame):
-            yield f"{type(module).__name__}.{frame.f_code.co_name}, {Path(frame.f_code.co_filename).name}:{line}"
+            code, kind = frame.f_code, type(module).__name__
+            yield f"{kind}.{code.co_name}, {Path(code.co_filename).name}:{line}"
 
 
 def _line(frame: FrameType, number: int) -> str:
@@ -252,7 +258,8 @@ def _line(frame: FrameType, number: int) -> str:
 def _is_foreign(frame: FrameType) -> bool:
     """Whether a frame's code is neither ours nor PyTorch's, nor Python's."""
     package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package not in OWN and package not in sys.stdlib_module_names and frame.f_code.co_filename[:1] != "<"
+    known = package in OWN or package in sys.stdlib_module_names
+    return not known and not frame.f_code.co_filename.startswith("<")
 
 
 def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:

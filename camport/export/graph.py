@@ -67,8 +67,8 @@ def state_of(graph: GraphModule) -> dict[str, Tensor]:
 def free_name(graph: nn.Module, name: str) -> str:
     """`name`, or the first of `name_1`, `name_2`, ... that no constant has.
 
-    A model may keep tensors in a dictionary, by device say; a part "cpu" of such a name becomes "cpu_", since a module
-    has a method of that name.
+    A model may keep tensors in a dictionary, by device say; a part "cpu" of such a name becomes
+    "cpu_", since a module has a method of that name.
     """
     name = ".".join(f"{part}_" if hasattr(GraphModule, part) else part for part in name.split("."))
     taken = {n for n, _ in graph.named_buffers(remove_duplicate=False)}

@@ -29,8 +29,8 @@ def lower(
 ) -> Captured:
     """Captures `function`, folds and simplifies, and writes every backward operator with forward ones.
 
-    The second capture replays the graph: rules are ordinary functions of tensors, so applying them is tracing through
-    them, and in-place operators become functional on the way.
+    The second capture replays the graph: rules are ordinary functions of tensors, so applying them
+    is tracing through them, and in-place operators become functional on the way.
     """
     with stage("capture") as counts:
         captured = capture(function, state, inputs, axes)

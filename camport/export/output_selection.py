@@ -33,8 +33,9 @@ def select(program: Traceable, images: Tensor, outputs: Sequence[str] | None) ->
     Args:
         program: what to export.
         images: [b,c,H,W], one example batch: the program is run once, to see what it gives.
-        outputs: names in the order the file shall have, e.g. ("heatmap", "score"). A name without a number takes the
-            numbered ones with it: "feature_maps" is feature_maps, feature_maps_1, ...
+        outputs: names in the order the file shall have, e.g. ("heatmap", "score"). A name without a
+            number takes the numbered ones with it: "feature_maps" is feature_maps, feature_maps_1,
+            ...
 
     Raises:
         InputError: no names, or one text instead of a list of names.

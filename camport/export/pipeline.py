@@ -32,10 +32,12 @@ from camport.export.stages import recording, stage
 from camport.export.traceable import Traceable as Traceable
 
 CHECKED_BATCHES = (1, 3)
-"""Batch sizes at which an exported file is compared with eager PyTorch; the traced one is neither."""
+"""Batch sizes at which an exported file is compared with eager PyTorch; the traced one is
+neither."""
 
 CHECKED_VARIANTS = 48
-"""Loops are compared with eager PyTorch over this many variants of an image: RISE has 8000, each a forward pass."""
+"""Loops are compared with eager PyTorch over this many variants of an image: RISE has 8000, each a
+forward pass."""
 
 
 @runtime_checkable
@@ -72,9 +74,12 @@ def export_program(
         images: [b,c,H,W], one example batch.
         metadata: the file's properties.
         file_format: the kind of file.
-        dynamic: "batch", "batch+size" (height and width free too), or "none": everything as in `images`.
-        outputs: which outputs the file has, see `camport.export.output_selection.select`; None: all.
-        precision: "float32", "float16", or "int8", which is the format's own to make of a float32 file.
+        dynamic: "batch", "batch+size" (height and width free too), or "none": everything as in
+            `images`.
+        outputs: which outputs the file has, see `camport.export.output_selection.select`; None:
+            all.
+        precision: "float32", "float16", or "int8", which is the format's own to make of a float32
+            file.
         report: whether the report is stored beside the file, as FILE.report.json.
     """
     started = time.perf_counter()

@@ -65,7 +65,8 @@ def _skipped(*arguments: Any, **options: Any) -> None:
 def _filters_kept() -> Iterator[None]:
     """PyTorch ignores its own warnings here and there by filters of the whole process, which others would lack.
 
-    This thread is silenced already, so that no filter is needed while the modules of PyTorch see the stand-in.
+    This thread is silenced already, so that no filter is needed while the modules of PyTorch see
+    the stand-in.
     """
     known = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "torch"]
     # None stands there for a module whose import somebody forbade
@@ -94,7 +95,8 @@ class _LastResort(logging.Handler):
 def quiet(*names: str) -> Iterator[None]:
     """While active, torch.onnx and its helpers neither warn nor log on this thread; errors still raise.
 
-    Levels, and filters of warnings, stay as they are: other threads hear all that they would hear otherwise.
+    Levels, and filters of warnings, stay as they are: other threads hear all that they would hear
+    otherwise.
 
     Args:
         names: of further loggers.

@@ -54,7 +54,8 @@ class Agreement:
     Attributes:
         outputs: per output, its distance from the float32 file's, for the float32 file's targets.
         images: how many were compared; none of them calibrated the file.
-        top1: the share of them with the same top class in both files; None where the outputs are no logits [b,k].
+        top1: the share of them with the same top class in both files; None where the outputs are no
+            logits [b,k].
     """
 
     outputs: Mapping[str, OutputAgreement]
@@ -105,17 +106,22 @@ class ExportReport:
         nodes: how many nodes its graph has.
         operators: how often each operator occurs, the most frequent first.
         seconds: how long the export took, parity included.
-        parity: per output, its distance from float64. Of an int8 file: the float32 file's that it was made from.
-        lowered: the largest relative distance, over all outputs, between the lowered graph and the program, both in
-            float64: it shows the backward rules right for this model.
+        parity: per output, its distance from float64. Of an int8 file: the float32 file's that it
+            was made from.
+        lowered: the largest relative distance, over all outputs, between the lowered graph and the
+            program, both in float64: it shows the backward rules right for this model.
         format: the kind of file.
-        dynamic: the names of the axes that are free, "b" the batch; empty where all are as they were traced.
+        dynamic: the names of the axes that are free, "b" the batch; empty where all are as they
+            were traced.
         precision: what it computes in, "float32", "float16" or "int8".
         agreement: of an int8 file, how near it is to the float32 one; None otherwise.
-        preparation: where the file prepares its images, how near it comes to Pillow; None otherwise.
+        preparation: where the file prepares its images, how near it comes to Pillow; None
+            otherwise.
         flat: whether every heatmap that was compared was flat, so that its parity says little.
-        variants: how many variants of an image the loops were compared with, where they run more; None: all.
-        sha256: of the file, which tells later whether a stored report is about it; external data is not in it.
+        variants: how many variants of an image the loops were compared with, where they run more;
+            None: all.
+        sha256: of the file, which tells later whether a stored report is about it; external data is
+            not in it.
         stages: what was done, in order, with its time and the rewrites of each pass.
     """
 

@@ -1,7 +1,7 @@
 """What an export did: its stages with their time, and what each pass over the graph rewrote.
 
-Recorded for every export, in the thread that exports; `ExportReport.stages` has it, and `camport export --explain`
-prints it, also of an export that failed.
+Recorded for every export, in the thread that exports; `ExportReport.stages` has it, and `camport
+export --explain` prints it, also of an export that failed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where in a model's code the operators of a run are called, noted at the nodes of the graph that is recorded."""
+"""Where in a model's code operators are called, noted at the nodes that are recorded."""
 
 import linecache
 from dataclasses import replace
@@ -23,7 +23,8 @@ from camport.export.private_torch import TorchDispatchMode, autograd_node, get_p
 class CallSites(TorchDispatchMode):
     """Knows, of each operator, where it is called.
 
-    A backward operator belongs to the call that made its node of autograd's graph: both bear one number.
+    A backward operator belongs to the call that made its node of autograd's graph: both have one
+    number.
     """
 
     def __init__(self) -> None:
@@ -60,7 +61,7 @@ class CallSites(TorchDispatchMode):
 
 
 class MarkedNodes(CallSites):
-    """Notes at each node that is recorded where it was called; of a graph that is replayed, where its node was."""
+    """Notes at each recorded node where it was called; in a replay, where its node was."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +92,8 @@ class MarkedNodes(CallSites):
         name = frame.f_code.co_filename
         if name not in self._replayed:
             graph = frame.f_locals.get("self")
-            nodes = {node.name: node for node in graph.graph.nodes} if isinstance(graph, GraphModule) else {}
+            known = graph.graph.nodes if isinstance(graph, GraphModule) else ()
+            nodes = {node.name: node for node in known}
             lines = (line.partition(" = ")[0].strip() for line in linecache.getlines(name))
-            self._replayed[name] = {n: nodes[line] for n, line in enumerate(lines, 1) if line in nodes}
+            self._replayed[name] = {number: nodes[line] for number, line in enumerate(lines, 1) if line in nodes}
         return self._replayed[name]

@@ -20,15 +20,16 @@ Function = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], dict[str, Tens
 """A program: `(state, inputs) -> outputs`, all tensors by name."""
 
 DynamicAxes = Mapping[str, Mapping[int, str]]
-"""Which axes of which inputs stay symbolic, and their names: `{"images": {0: "b"}, "target": {0: "b"}}`."""
+"""Which axes of which inputs stay symbolic, and their names:
+`{"images": {0: "b"}, "target": {0: "b"}}`."""
 
 
 @dataclass(frozen=True)
 class Captured:
     """A traced program: its graph (see `camport.export.graph`) and the names of its inputs and outputs, in order.
 
-    `exact` has the float64 values of those constants that were computed by a pass and then rounded; `bodies` those of
-    the graph's loops.
+    `exact` has the float64 values of those constants that were computed by a pass and then rounded;
+    `bodies` those of the graph's loops.
     """
 
     graph: GraphModule
@@ -53,15 +54,17 @@ def capture(
     """Records one call of `function` as a graph whose named axes are symbolic.
 
     Args:
-        function: what to record; neither it nor the tensors are changed, and no tensor is computed with.
-        state: its constants, lifted as inputs while tracing and put back as buffers; shared tensors are held once.
+        function: what to record; neither it nor the tensors are changed, and no tensor is computed
+            with.
+        state: its constants, lifted as inputs while tracing and put back as buffers; shared tensors
+            are held once.
         inputs: examples that give rank, dtype and the sizes of the static axes.
         axes: the axes that stay symbolic. Axes with one name share one symbol.
         rules: ATen overload -> function to record in its place; NotImplemented leaves the operator.
 
     Raises:
-        ExportError: if it cannot be traced, a symbolic axis turns out fixed, or a tensor of the batch's size is
-            baked in.
+        ExportError: if it cannot be traced, a symbolic axis turns out fixed, or a tensor of the
+            batch's size is baked in.
     """
     names, tensors = _unique({name: tensor.detach() for name, tensor in state.items()})
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)

@@ -15,10 +15,10 @@ _MISSING = object()
 def forgotten() -> Iterator[None]:
     """While open, and after it, PyTorch keeps nothing of what this thread traces.
 
-    It would keep results of operators on fake tensors, by shapes; what follows from a size, with the environment of all
-    sizes; that environment also by its own inputs, whose sizes lead back to it where the garbage collector does not
-    look; and the source of each graph's code. What other threads trace stays, but for what follows from sizes: that is
-    computed again.
+    It would keep results of operators on fake tensors, by shapes; what follows from a size, with
+    the environment of all sizes; that environment also by its own inputs, whose sizes lead back to
+    it where the garbage collector does not look; and the source of each graph's code. What other
+    threads trace stays, but for what follows from sizes: that is computed again.
     """
     sources: list[str] = []
     environments: list[ShapeEnv] = []

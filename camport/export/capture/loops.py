@@ -1,9 +1,10 @@
 """Loops in a graph: what `Probe.each` and `Probe.total` become while they are traced.
 
-The body is recorded apart, once, as a graph of its own. What its step uses from around it - the images, the target,
-activations, the model's tensors - is found by running: a tensor that the body did not make is one that it needs. In the
-outer graph the loop is one operator, `camport::loop`, which every pass and rule may ignore;
-`camport.export.rewrite.scan` writes it in what a file can hold.
+The body is recorded apart, once, as a graph of its own. What its step uses from around it - the
+images, the target, activations, the model's tensors - is found by running: a tensor that the body
+did not make is one that it needs. In the outer graph the loop is one operator, `camport::loop`,
+which every pass and rule may ignore; `camport.export.rewrite.scan` writes it in what a file can
+hold.
 """
 
 import itertools
@@ -29,7 +30,8 @@ class Body:
     """One turn of a loop: `graph(*codes of the chunk, *values)` gives one tensor.
 
     Attributes:
-        graph: placeholders as above; constants are buffers of its own that share the model's memory.
+        graph: placeholders as above; constants are buffers of its own that share the model's
+            memory.
         mode: the fake tensors at its placeholders belong to it.
         exact: float64 values of constants that were computed and then rounded.
     """

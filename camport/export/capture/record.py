@@ -1,7 +1,8 @@
 """Records one call of a function, autograd included, as a graph of ATen operators over fake tensors.
 
-Why by hand and not by torch.export: torch.export and torch.onnx cannot see through `torch.autograd.grad`. make_fx runs
-below autograd and records what it calls. Four contexts make what it records fit for every input:
+Why by hand and not by torch.export: torch.export and torch.onnx cannot see through
+`torch.autograd.grad`. make_fx runs below autograd and records what it calls. Four contexts make
+what it records fit for every input:
 
 - the fake mode: no operator computes a value, so none can be baked in as a constant;
 - the python dispatcher: without it operators compute sizes in C++ and the batch becomes a number;
@@ -25,8 +26,8 @@ from camport.export.graph import compile_graph, free_name, set_buffer
 from camport.export.private_torch import FakeTensor, FakeTensorMode, enable_python_dispatcher, make_fx, plain_signature
 
 SAMPLE_BATCH = 13
-"""The batch size that stands behind the symbol `b` while tracing. 0 and 1 would specialise, and a small number
-could not be told from an axis of a constant that has nothing to do with the batch."""
+"""The batch size that stands behind the symbol `b` while tracing. 0 and 1 would specialise, and a
+small number could not be told from an axis of a constant that has nothing to do with the batch."""
 
 
 def record(

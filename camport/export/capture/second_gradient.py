@@ -1,7 +1,8 @@
 """The gradient of a convolution's gradient, for any batch.
 
-PyTorch computes it in C++ that, in 2.11, asks for sizes as numbers, and so cannot be recorded with a free batch. What a
-Hessian product (Shapley-CAM) needs of it is one convolution: the gradient with respect to what came from behind.
+PyTorch computes it in C++ that, in 2.11, asks for sizes as numbers, and so cannot be recorded with
+a free batch. What a Hessian product (Shapley-CAM) needs of it is one convolution: the gradient with
+respect to what came from behind.
 """
 
 from contextlib import AbstractContextManager

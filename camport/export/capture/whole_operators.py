@@ -21,11 +21,12 @@ _ADAPTIVE_AVERAGE: dict[Any, int] = {
 class PreserveOperators(TorchFunctionMode):
     """While active, some calls record one operator where they would record many or awkward ones.
 
-    - `interpolate`: PyTorch would turn it into four gathers, or into one operator that fixes the batch size; as
-      `camport::resize` it becomes one Resize node.
-    - `adaptive_avg_pool(x, 1)`: on channels-last activations it would record `as_strided`, which no exporter knows;
-      the mean over space is the same.
-    - `take_along_dim`: it would fix the batch's size; `gather` is the same where sizes agree or are 1.
+    - `interpolate`: PyTorch would turn it into four gathers, or into one operator that fixes the
+      batch size; as `camport::resize` it becomes one Resize node.
+    - `adaptive_avg_pool(x, 1)`: on channels-last activations it would record `as_strided`, which no
+      exporter knows; the mean over space is the same.
+    - `take_along_dim`: it would fix the batch's size; `gather` is the same where sizes agree or are
+      1.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,7 +1,7 @@
 """A detector's file that explains its own detections: it takes one image, and gives what it found with a map each.
 
-It asks itself about candidates by their numbers. A box would not do: where two candidates overlap, the one that is
-matched may be another than the one that was detected.
+It asks itself about candidates by their numbers. A box would not do: where two candidates overlap,
+the one that is matched may be another than the one that was detected.
 """
 
 from collections.abc import Mapping
@@ -40,8 +40,8 @@ ask (float[m, 8] numbered)
   index = Cast <to = 7> (numbers)
 }
 """
-"""Where nothing is found the model is asked about candidate 0 all the same: engines fail on tensors without rows. Its
-map is cut off again."""
+"""Where nothing is found the model is asked about candidate 0 all the same: engines fail on tensors
+without rows. Its map is cut off again."""
 
 
 CONSTANTS = {"zero": [0], "one": [1], "five": [5], "seven": [7], "six": 6, "last": 7}
@@ -52,7 +52,8 @@ class ByNumber:
 
     Args:
         program: the detector's.
-        images: [b,c,H,W], one example batch: the program is run once, to see how many candidates there are.
+        images: [b,c,H,W], one example batch: the program is run once, to see how many candidates
+            there are.
         form: in which it answers, "yolov5" or "yolov8".
     """
 
@@ -130,7 +131,8 @@ class ExplainDetections(Step):
     def prove(self, draft: Draft) -> Mapping[str, Any]:
         """What the file says of its detections is what the file before says when it is asked about them.
 
-        Of the first example image, and of a black one. Where the file finds nothing it must run as well.
+        Of the first example image, and of a black one. Where the file finds nothing it must run as
+        well.
         """
         images = draft.images[:1].numpy()
         nothing = session(draft.path, {f"{PART}.{THRESHOLD}": np.full(1, 2, np.float32)})

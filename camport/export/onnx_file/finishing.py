@@ -1,4 +1,4 @@
-"""What is done to an .onnx file once it is proven, in this order; each step proves itself against the file before it.
+"""What is done to a proven .onnx file, in this order; each step proves what it did.
 
 A further step is a file with a `camport.export.onnx_file.step.Step`, and a line in `STEPS`.
 """

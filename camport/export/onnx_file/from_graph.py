@@ -25,8 +25,8 @@ from camport.export.rewrite.scan import loops_to_scans
 
 OPSET = 20
 OPSETS = range(18, 24)
-"""Versions of the standard operators that can be asked for: below 18 torch.onnx has no forms, and 23 is the newest that
-it knows."""
+"""Versions of the standard operators that can be asked for: below 18 torch.onnx has no forms, and
+23 is the newest that it knows."""
 
 LARGEST = 1_900_000_000
 """Bytes of weights that stay in the file itself; protobuf ends at 2 GB."""

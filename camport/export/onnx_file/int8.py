@@ -1,11 +1,12 @@
 """int8: the forward pass of a proven float32 file in 8 bits, calibrated on the user's images.
 
-Static quantisation by ONNX Runtime, with QuantizeLinear and DequantizeLinear of the standard domain. Quantised is what
-`outputs` depends on; the gradient and the map stay in float32 arithmetic, on the activations and weights that the 8
-bits left. Activations are uint8, weights int8 for each channel.
+Static quantisation by ONNX Runtime, with QuantizeLinear and DequantizeLinear of the standard
+domain. Quantised is what `outputs` depends on; the gradient and the map stay in float32 arithmetic,
+on the activations and weights that the 8 bits left. Activations are uint8, weights int8 for each
+channel.
 
-Parity with PyTorch cannot be asked of 8 bits. The float32 file has passed it; this one must agree with that file, on
-images that did not calibrate it.
+Parity with PyTorch cannot be asked of 8 bits. The float32 file has passed it; this one must agree
+with that file, on images that did not calibrate it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -59,7 +60,8 @@ class Int8(Step):
     """Quantises the forward pass.
 
     Args:
-        draft: the float32 file, and the images that calibrate it. Every fourth is kept back for the comparison.
+        draft: the float32 file, and the images that calibrate it. Every fourth is kept back for the
+            comparison.
     """
 
     name = "int8"

@@ -8,7 +8,8 @@ from onnx import GraphProto, ModelProto, NodeProto
 from camport.errors import ExportError
 
 LARGEST_EXPANDED = 10_000
-"""Elements of a constant that Expand may repeat: beyond, the engine would make copies of a weight."""
+"""Elements of a constant that Expand may repeat: beyond, the engine would make copies of a
+weight."""
 
 RANDOM = (
     *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
@@ -30,12 +31,13 @@ ONCE = ("images", "outputs", "feature_maps")
 def lint(path: Path, batch: str | None = BATCH, *, one_image: bool = False) -> None:
     """Checks the file at `path`.
 
-    Requires: outputs that carry the batch have it on their first axis; or a 1 there, in a file for `one_image`.
+    Requires: outputs that carry the batch have it on their first axis; or a 1 there, in a file for
+    `one_image`.
 
     Raises:
-        ExportError: listing every finding: an operator outside the standard domain, a function, a training operator,
-            one that draws random numbers, an Expand of a weight, a batch that became a number, or what onnx.checker
-            says.
+        ExportError: listing every finding: an operator outside the standard domain, a function, a
+            training operator, one that draws random numbers, an Expand of a weight, a batch that
+            became a number, or what onnx.checker says.
     """
     model = onnx.load(str(path), load_external_data=False)
     found = [

@@ -1,9 +1,9 @@
 """Kernels that a loop's body reads from outside, as constants of its own once the file is loaded.
 
-ONNX Runtime brings a convolution into its fast layout only where kernel and bias are constants of the very graph that
-the convolution is in; those of an outer graph cost a loop 1.6 times the bare passes' time. What it computes from outer
-constants as it loads a file becomes such a constant. So the body reads them through a Reshape that changes nothing, and
-the file still holds them once.
+ONNX Runtime brings a convolution into its fast layout only where kernel and bias are constants of
+the very graph that the convolution is in; those of an outer graph cost a loop 1.6 times the bare
+passes' time. What it computes from outer constants as it loads a file becomes such a constant. So
+the body reads them through a Reshape that changes nothing, and the file still holds them once.
 """
 
 from typing import Any

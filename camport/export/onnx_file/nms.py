@@ -1,11 +1,12 @@
 """Non-maximum suppression inside a detector's file: one more output, the detections themselves.
 
-`detections` float32 [m,7] has a row for each: the image's number, left, top, right, bottom in pixels of the network's
-input, the confidence, and the class. Image by image they stand with the most confident first, at most `most` of each.
+`detections` float32 [m,7] has a row for each: the image's number, left, top, right, bottom in
+pixels of the network's input, the confidence, and the class. Image by image they stand with the
+most confident first, at most `most` of each.
 
-The twin of `camport.adapters.detection.adapter.DetectionAdapter.listed` and of `camport.runtime.detections`: a
-candidate stands for its best class alone, the `CONSIDERED` most confident of an image are looked at, and suppression
-is class by class.
+The twin of `camport.adapters.detection.adapter.DetectionAdapter.listed` and of
+`camport.runtime.detections`: a candidate stands for its best class alone, the `CONSIDERED` most
+confident of an image are looked at, and suppression is class by class.
 """
 
 import json
@@ -102,7 +103,8 @@ KEEP = """
   image_number = Cast <to = 1> (image)
   label_number = Cast <to = 1> (label)
 """
-"""TopK puts the lower number first among equals, and NonZero goes row by row: so the order is that of confidence."""
+"""TopK puts the lower number first among equals, and NonZero goes row by row: so the order is that
+of confidence."""
 
 END = {
     False: """

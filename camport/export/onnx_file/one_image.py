@@ -1,10 +1,11 @@
 """Files that take one image and any number of targets: what depends on the image alone is computed once.
 
-In a file as it is traced every target has an image of its own. Here the image's batch becomes 1. Behind it the nodes
-fall in two: those of the image, which no target reaches, and those of the rows, which have one row a target. Where a
-node of the rows reads a value of the image, elementwise operators and matrix products broadcast it; others read it
-expanded to the rows, or computed anew for them where its shape has the batch inside another axis. Constants of the
-graph and the meaning of each row stay as they are.
+In a file as it is traced every target has an image of its own. Here the image's batch becomes 1.
+Behind it the nodes fall in two: those of the image, which no target reaches, and those of the rows,
+which have one row a target. Where a node of the rows reads a value of the image, elementwise
+operators and matrix products broadcast it; others read it expanded to the rows, or computed anew
+for them where its shape has the batch inside another axis. Constants of the graph and the meaning
+of each row stay as they are.
 """
 
 import re
@@ -32,8 +33,9 @@ BROADCASTING = (
 """Operators that repeat an axis of length 1 by themselves."""
 
 NUMBERING = ("MaxPool", "Range", "NonZero", "CumSum")
-"""Operators whose whole numbers may count through the batch, so that a row's are not the image's: they, and the whole
-numbers and truth values made of them, are computed anew for the rows. What is looked up by them is the row's own.
+"""Operators whose whole numbers may count through the batch, so that a row's are not the image's:
+they, and the whole numbers and truth values made of them, are computed anew for the rows. What is
+looked up by them is the row's own.
 """
 
 FLOATING = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)

@@ -20,7 +20,8 @@ _KEPT = 8
 def operator_registry(opset: int) -> Any:
     """What torch.onnx translates at that version of the standard operators: read only.
 
-    A library of operators that is loaded later (torchvision's) brings forms of its own: the registry is built anew.
+    A library of operators that is loaded later (torchvision's) brings forms of its own: the
+    registry is built anew.
     """
     # by namespace: torch itself defines further prims while it captures
     return _built(opset, operator_libraries())

@@ -1,9 +1,10 @@
 """Preprocessing inside the graph: `images` are uint8 photographs [b,height,width,c] of any size.
 
-The twin of `camport.runtime.preprocess`, step by step: Pillow's antialiased resize works on one axis after the other
-and rounds to whole grey levels after each, so here are two Resize nodes, each followed by a rounding. What is left is
-the arithmetic inside Resize: where a sum falls between two levels, the one or the other may come out; twice, and so two
-levels away, about once in a million values. tests/export/test_prepare.py compares the two.
+The twin of `camport.runtime.preprocess`, step by step: Pillow's antialiased resize works on one
+axis after the other and rounds to whole grey levels after each, so here are two Resize nodes, each
+followed by a rounding. What is left is the arithmetic inside Resize: where a sum falls between two
+levels, the one or the other may come out; twice, and so two levels away, about once in a million
+values. tests/export/test_prepare.py compares the two.
 """
 
 import json
@@ -28,7 +29,8 @@ PREPARED = "prepared"
 """The name of what the network takes, inside the graph."""
 
 WORST = 2.0
-"""How many of 255 grey levels a value may differ from Pillow's: one for each of the two roundings."""
+"""How many of 255 grey levels a value may differ from Pillow's: one for each of the two
+roundings."""
 RARE = 1e-4
 """The share of values that may differ by more than one level."""
 
@@ -160,7 +162,8 @@ def measure(front: onnx.ModelProto, spec: Preprocess) -> PreparationParity:
     """Compares the graph with `spec.apply` on pictures of noise, larger, smaller, wider and higher than the network's.
 
     Raises:
-        ExportError: a value is more than two grey levels off, or more than one in ten thousand by more than one.
+        ExportError: a value is more than two grey levels off, or more than one in ten thousand by
+            more than one.
     """
     run = session(front.SerializeToString())
     height, width = spec.size or (96, 128)

@@ -1,7 +1,8 @@
 """Square matrices that a graph multiplies with both as they are and transposed: forward and backward of one layer.
 
-OpenVINO's CPU plugin (seen in 2026.4.1) packs such a constant once and takes the packed one for both, which have the
-same shape: the gradient behind an attention's output projection is then a different matrix's.
+OpenVINO's CPU plugin (seen in 2026.4.1) packs such a constant once and takes the packed one for
+both, which have the same shape: the gradient behind an attention's output projection is then a
+different matrix's.
 """
 
 from typing import Any
@@ -14,7 +15,8 @@ PRODUCTS = ("MatMul", "Gemm")
 def part_square_matrices(model: ir.Model) -> int:
     """x W becomes (-x) (-W) where W is a square constant that is also used transposed; returns at how many places.
 
-    The result is the same to the last bit. -W is computed once while an engine loads the file, in which W stays alone.
+    The result is the same to the last bit. -W is computed once while an engine loads the file, in
+    which W stays alone.
     """
     count = 0
     for weight in list(model.graph.initializers.values()):

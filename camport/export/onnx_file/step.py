@@ -1,4 +1,4 @@
-"""A step behind the proof: a change of an .onnx file that is proven already, and the proof of that change."""
+"""A step behind the proof: a change of a proven .onnx file, and the proof of that change."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Draft:
 
 
 class Step(ir.passes.InPlacePass):
-    """One change: `requires`, `call` and `ensures` are those of an `onnx_ir` pass, and `prove` looks at what it wrote.
+    """One change: an `onnx_ir` pass that `requires` and `ensures`, and `prove`s what it wrote.
 
     Attributes:
         name: of the stage, the file's own name.

@@ -1,7 +1,7 @@
 """Constants stay what they are: the optimizer of torch.onnx takes what is near 0 for 0 and what is near 1 for 1.
 
-Its patterns compare with tolerances of 1e-8 and 1e-5, so that `x / (norm + 1e-12)` loses its guard, and gives NaN where
-the norm is 0.
+Its patterns compare with tolerances of 1e-8 and 1e-5, so that `x / (norm + 1e-12)` loses its guard,
+and gives NaN where the norm is 0.
 """
 
 import math

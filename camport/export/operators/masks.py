@@ -1,7 +1,7 @@
 """Gradients of pointwise activations.
 
-Masks are written with HardSigmoid instead of Greater, Where or Clip: ONNX Runtime keeps its blocked channel layout
-through it, which halves the reorders of a convolutional backward pass.
+Masks are written with HardSigmoid instead of Greater, Where or Clip: ONNX Runtime keeps its blocked
+channel layout through it, which halves the reorders of a convolutional backward pass.
 """
 
 from typing import Any
@@ -12,11 +12,12 @@ from torch import Tensor
 from camport.export.operators.registry import is_half, like_gradient, own_operator, scalar
 
 STEEP = 1e30
-"""HardSigmoid's slope for a mask: max(0, min(1, 1e30 y)) is 0 or 1 for every y a network computes."""
+"""HardSigmoid's slope for a mask: max(0, min(1, 1e30 y)) is 0 or 1 for every y a network
+computes."""
 
 NEARLY_ZERO = -1e-3
-"""HardSigmoid's offset for a mask: nothing next to 1e30 y, and 0 where y is 0. OpenVINO takes a plain 0 for unset and
-adds 0.5; a smaller number would become 0 in half precision."""
+"""HardSigmoid's offset for a mask: nothing next to 1e30 y, and 0 where y is 0. OpenVINO takes a
+plain 0 for unset and adds 0.5; a smaller number would become 0 in half precision."""
 
 
 def relu_grad_form(op: Any, gradient: Any, result: Any) -> Any:

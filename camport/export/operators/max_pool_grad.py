@@ -1,17 +1,18 @@
 """The gradient of max pooling, two spatial axes, and its two ONNX forms.
 
-ONNX Runtime's pooling with indices is twenty times slower than its pooling without, and adding up what is scattered is
-slow too. Where windows overlap at every place (stride 1, "same" padding), the windows' maxima tell instead of indices:
-rows first, then columns, since the maximum of a window is the maximum of its rows' maxima, and the first of equal ones
-is found in the same order.
+ONNX Runtime's pooling with indices is twenty times slower than its pooling without, and adding up
+what is scattered is slow too. Where windows overlap at every place (stride 1, "same" padding), the
+windows' maxima tell instead of indices: rows first, then columns, since the maximum of a window is
+the maximum of its rows' maxima, and the first of equal ones is found in the same order.
 
-Along one axis, r the values and y[o] = max r[o - p ... o + p], the gradient of y[o] goes to the first r[o + j] that
-equals it. For each j in turn
+Along one axis, r the values and y[o] = max r[o - p ... o + p], the gradient of y[o] goes to the
+first r[o + j] that equals it. For each j in turn
 
     eq[i] = [r[i] = y[i - j]],  c[i] = rest[i - j] eq[i],  r̄ += c,  rest[o] -= c[o + j]
 
-so that `rest` is what no earlier place took. All of it is written with operators that keep ONNX Runtime's blocked
-layout: the shifts are depthwise convolutions with one tap, and 1 - 1e30 (y - r), held in [0, 1], tells equals.
+so that `rest` is what no earlier place took. All of it is written with operators that keep ONNX
+Runtime's blocked layout: the shifts are depthwise convolutions with one tap, and 1 - 1e30 (y - r),
+held in [0, 1], tells equals.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""An operator of our own: a meaning in PyTorch, a signature, what it gives for shapes alone, and an ONNX form."""
+"""An operator of our own: its meaning in PyTorch, its signature, its shapes, its ONNX form."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ FORMS: dict[Any, Callable[..., Any]] = {}
 """Operator -> its ONNX form, a function of an onnxscript opset and of what the operator takes."""
 
 IN_SINGLE: list[Any] = []
-"""Operators whose ONNX form has no float16 twin: half precision computes them in float32, between casts."""
+"""Operators that half precision computes in float32, between casts."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -24,8 +24,9 @@ _SCALED = (
 def plain_softmax(graph: GraphModule) -> int:
     """safe_softmax(scores) becomes softmax(scores) where no mask was added to the scores.
 
-    Why: it gives 0 instead of NaN for rows that a mask empties. Scores that are a product of queries and keys have
-    none, and the comparisons over [b, heads, t, t] cost a twentieth of a ViT's time.
+    Why: it gives 0 instead of NaN for rows that a mask empties. Scores that are a product of
+    queries and keys have none, and the comparisons over [b, heads, t, t] cost a twentieth of a
+    ViT's time.
 
     Requires: a captured graph, not lowered yet.
     Ensures: no guard over unmasked scores is left.

@@ -47,7 +47,8 @@ def narrowed(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | Non
         graph: where to write; the insertion point is the caller's.
         node: whose part is wanted.
         part: which.
-        cut: gives the same part of an input, along the axis of its own that the result's axis comes from.
+        cut: gives the same part of an input, along the axis of its own that the result's axis comes
+            from.
     """
     if node.op != "call_function":
         return None

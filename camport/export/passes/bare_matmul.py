@@ -13,8 +13,8 @@ _VIEWS = (aten.view.default, aten.reshape.default, aten._unsafe_view.default)
 def bare_matmul(graph: GraphModule) -> int:
     """bmm(x, expand(w)) becomes reshape(mm(reshape(x), w)).
 
-    Why: a linear layer on a non-contiguous [b, ..., c] input is recorded so. In PyTorch the expansion is free, but an
-    ONNX Expand makes b copies of the weight.
+    Why: a linear layer on a non-contiguous [b, ..., c] input is recorded so. In PyTorch the
+    expansion is free, but an ONNX Expand makes b copies of the weight.
 
     Requires: shapes in `meta["val"]`.
     Ensures: no bmm has a matrix that is constant over its batch axis by expansion.

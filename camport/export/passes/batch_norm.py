@@ -20,8 +20,8 @@ EXACT = "camport_exact"
 """Key of a graph's meta: the float64 values of constants that passes computed, by name."""
 
 KEPT = "camport_kept"
-"""Key of a loop body's meta: addresses of the weights that the graph around it holds as they are. A folded one would be
-held besides."""
+"""Key of a loop body's meta: addresses of the weights that the graph around it holds as they are. A
+folded one would be held besides."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,18 @@ class _Site:
 def fold_batch_norm(graph: GraphModule) -> int:
     """norm(conv(x, w)) becomes conv(x, w s, β + (b - μ) s) with s = γ / √(v + ε), per output channel.
 
-    The gradient through both, conv_backward(norm_backward(ḡ), w), becomes conv_backward(ḡ, w s): the very same folded
-    weight, so the file holds it once.
+    The gradient through both, conv_backward(norm_backward(ḡ), w), becomes conv_backward(ḡ, w s):
+    the very same folded weight, so the file holds it once.
 
-    The folded tensors are rounded once; their float64 values are kept in `graph.meta[EXACT]`, so that a check of the
-    graph in float64 sees the algebra and not the rounding.
+    The folded tensors are rounded once; their float64 values are kept in `graph.meta[EXACT]`, so
+    that a check of the graph in float64 sees the algebra and not the rounding.
 
-    A convolution whose weight is held as it is too, since elsewhere its own result is asked for, stays: its result
-    times s, plus the shift.
+    A convolution whose weight is held as it is too, since elsewhere its own result is asked for,
+    stays: its result times s, plus the shift.
 
     Requires: a captured graph whose backward operators are not lowered yet.
-    Ensures: no foldable batch norm is left; one is foldable if its parameters and the convolution's are constants
-    and nobody else sees the convolution's result.
+    Ensures: no foldable batch norm is left; one is foldable if its parameters and the convolution's
+    are constants and nobody else sees the convolution's result.
     """
     sites = [site for node in graph.graph.nodes if (site := _site(graph, node)) is not None]
     folded = {site.convolution for site in sites}

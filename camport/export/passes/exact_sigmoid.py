@@ -11,11 +11,12 @@ aten = torch.ops.aten
 def exact_sigmoid(graph: GraphModule) -> int:
     """σ(x) becomes 1 / (1 + exp(-x)).
 
-    Why: ONNX Runtime's Sigmoid is a rational function, right to 1e-7 of 1: σ(-15) is 17 % off there, and σ(-18) is 0,
-    as is its gradient. A map of small probabilities was flat or wrong.
+    Why: ONNX Runtime's Sigmoid is a rational function, right to 1e-7 of 1: σ(-15) is 17 % off
+    there, and σ(-18) is 0, as is its gradient. A map of small probabilities was flat or wrong.
 
     Requires: a functional graph.
-    Ensures: no sigmoid of float32 is left but those that weight their own input, x σ(x), whose error is 1e-7 of x.
+    Ensures: no sigmoid of float32 is left but those that weight their own input, x σ(x), whose
+    error is 1e-7 of x.
     """
     nodes = graph.graph
     count = 0

@@ -14,8 +14,8 @@ aten = torch.ops.aten
 def flat_products_to_rows(graph: GraphModule) -> int:
     """mm(reshape(x [..., c] to [-1, c]), W), reshaped back, becomes matmul(x, W); addmm likewise, with its bias added.
 
-    Why: the flattened matrix mixes the batch with the tokens, so later passes could not follow the tokens through it,
-    and its height is one more symbolic size.
+    Why: the flattened matrix mixes the batch with the tokens, so later passes could not follow the
+    tokens through it, and its height is one more symbolic size.
 
     Requires: shapes in `meta["val"]`; a functional graph with reshapes and no views.
     Ensures: no such pair of reshapes stands around a product.
@@ -49,8 +49,8 @@ def flat_products_to_rows(graph: GraphModule) -> int:
 def _rows(graph: GraphModule, flat: Any, product: Node) -> Node | None:
     """The tensor [..., c] of three or more axes that `flat` is as [-1, c], or None.
 
-    Its leading axes are those it had before, or, where it was put together on the way, as heads of attention are, those
-    that the product gets afterwards.
+    Its leading axes are those it had before, or, where it was put together on the way, as heads of
+    attention are, those that the product gets afterwards.
     """
     if not is_call(flat, aten.reshape.default):
         return None

@@ -10,11 +10,12 @@ from camport.export.graph import is_call, shape_of
 aten = torch.ops.aten
 
 
-def onehot_to_rows(graph: GraphModule) -> int:
+def onehot_to_gather(graph: GraphModule) -> int:
     """mm(onehot(c), W) becomes W[c], where onehot(c) is (arange(k)[None] == c[:, None]) as numbers.
 
-    Why: this is the gradient of a logit with respect to the last linear layer's input. The product reads the whole
-    matrix, which is a twentieth of a small network's time; the row is k times shorter.
+    Why: this is the gradient of a logit with respect to the last linear layer's input. The product
+    reads the whole matrix, which is a twentieth of a small network's time; the row is k times
+    shorter.
 
     Requires: class indices in 0 ... k-1, as the adapters ensure; a runtime reports any other.
     Ensures: no such product is left.

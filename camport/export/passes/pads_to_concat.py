@@ -26,11 +26,11 @@ class Piece(NamedTuple):
         return shape_of(self.inner)[self.axis]
 
 
-def joined_pads(graph: GraphModule) -> int:
+def pads_to_concat(graph: GraphModule) -> int:
     """pad(x) + pad(y) + ..., side by side along one axis, become concat(x, y, ...), with one pad where they leave gaps.
 
-    Why: the gradients of `split`, `chunk`, `unbind` and attention's queries, keys and values are recorded so. Each pad
-    and each sum writes the whole tensor.
+    Why: the gradients of `split`, `chunk`, `unbind` and attention's queries, keys and values are
+    recorded so. Each pad and each sum writes the whole tensor.
 
     Requires: shapes in `meta["val"]`; a functional graph.
     Ensures: the same values.

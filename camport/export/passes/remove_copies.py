@@ -14,7 +14,7 @@ _COPIES = (
 )
 
 
-def drop_copies(graph: GraphModule) -> int:
+def remove_copies(graph: GraphModule) -> int:
     """clone(x), detach(x), alias(x) become x, as does a transpose of a transpose.
 
     Requires: a functional graph: nothing is written in place.

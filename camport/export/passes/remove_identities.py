@@ -13,7 +13,7 @@ aten = torch.ops.aten
 _KEEP_SHAPE = (aten.reshape.default, aten.expand.default, aten.slice.Tensor, aten.constant_pad_nd.default)
 
 
-def drop_identities(graph: GraphModule) -> int:
+def remove_identities(graph: GraphModule) -> int:
     """reshape, expand, slice and pad that leave the shape as it is become their input; reshape(reshape(x)) one reshape.
 
     Requires: shapes in `meta["val"]`; a functional graph.

@@ -14,7 +14,7 @@ _RESHAPED = (aten.expand.default, aten.unsqueeze.default, aten.reshape.default, 
 _BY_NUMBER = (aten.div.Scalar, aten.mul.Scalar, aten.div.Tensor, aten.mul.Tensor)
 
 
-def drop_unit_factors(graph: GraphModule) -> int:
+def remove_unit_factors(graph: GraphModule) -> int:
     """x · 1 becomes x, where 1 is a tensor of ones of any shape: the seed of every gradient of a sum.
 
     Requires: shapes in `meta["val"]`; a functional graph.
@@ -45,8 +45,8 @@ def _alike(x: Node, result: Node) -> bool:
 def expand_late(graph: GraphModule) -> int:
     """expand(x) / n becomes expand(x / n), and the mean of expand(x) over its expanded axes becomes x.
 
-    Why: the gradient of global average pooling is recorded as an expansion, then a division, and Grad-CAM takes its
-    mean again.
+    Why: the gradient of global average pooling is recorded as an expansion, then a division, and
+    Grad-CAM takes its mean again.
 
     Requires: shapes in `meta["val"]`; a functional graph.
     Ensures: no division or product by a number follows an expand.

@@ -10,11 +10,12 @@ from camport.export.passes.building import arguments, call, rank
 aten = torch.ops.aten
 
 
-def early_slices(graph: GraphModule) -> int:
+def slice_pushdown(graph: GraphModule) -> int:
     """f(x)[..., i:j, ...] becomes f(x[..., i:j, ...]) where nobody reads another part of f(x).
 
-    Why: a classifier with a class token reads one row of its last block's result, so that the block's perceptron and
-    most of its attention need one row of 197. The bare model's file computes all of them.
+    Why: a classifier with a class token reads one row of its last block's result, so that the
+    block's perceptron and most of its attention need one row of 197. The bare model's file computes
+    all of them.
 
     Requires: shapes in `meta["val"]`; a functional graph.
     Ensures: the same values; no more is computed than before.

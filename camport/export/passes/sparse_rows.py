@@ -14,7 +14,8 @@ from camport.export.passes.building import arguments, call, rank
 aten, own = torch.ops.aten, torch.ops.camport
 
 SMALL = 4
-"""Rows are followed where they are at most one in so many: else the work saved would not pay for the slices."""
+"""Rows are followed where they are at most one in so many: else the work saved would not pay for
+the slices."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ class Sparse:
 Known = dict[Node, Sparse]
 
 
-def late_zeros(graph: GraphModule) -> int:
+def sparse_rows(graph: GraphModule) -> int:
     """f(pad(x)) becomes pad(f(x)) where f maps zeros to zeros, place by place along the padded axis.
 
-    Why: the gradient of a class token's score starts as one row among zeros, and is multiplied through the last
-    block's linear layers and attention. A product over the padded axis needs the rows alone, and ends the padding.
+    Why: the gradient of a class token's score starts as one row among zeros, and is multiplied
+    through the last block's linear layers and attention. A product over the padded axis needs the
+    rows alone, and ends the padding.
 
     Requires: shapes in `meta["val"]`; a functional graph.
     Ensures: the same values.

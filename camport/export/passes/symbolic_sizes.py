@@ -50,8 +50,8 @@ def counts_to_products(graph: GraphModule) -> int:
 def sizes_of_inputs(graph: GraphModule) -> int:
     """Every symbolic size that is a multiple of an input's length becomes that length times a number.
 
-    Why: reading the length of an intermediate keeps it alive as a whole when a part of it would do, and what is known
-    to be equal is computed once.
+    Why: reading the length of an intermediate keeps it alive as a whole when a part of it would do,
+    and what is known to be equal is computed once.
 
     Requires: sizes in `meta["val"]`.
     Ensures: no size is read twice, or from an intermediate where an input has it.

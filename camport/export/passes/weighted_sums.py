@@ -12,7 +12,8 @@ aten = torch.ops.aten
 def weighted_sums(graph: GraphModule) -> int:
     """sum(w · a, channels), with w [b,c,1,1] and a [b,c,h,w], becomes the matrix product w[b,1,c] a[b,c,h·w].
 
-    Why: every method of activations and weights ends so. Without it the weighted activations are written and read.
+    Why: every method of activations and weights ends so. Without it the weighted activations are
+    written and read.
 
     Requires: shapes in `meta["val"]`, channels and places that are not symbolic.
     Ensures: the same values up to the order of the sum.

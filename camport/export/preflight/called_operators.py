@@ -1,7 +1,7 @@
 """Refuses a model by the operators that it calls, before anything is traced.
 
-One run tells which they are. It is a run on fake tensors, without a value in them: real ones would call kernels that no
-graph has, a fused LSTM say.
+One run tells which they are. It is a run on fake tensors, without a value in them: real ones would
+call kernels that no graph has, a fused LSTM say.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,9 +42,9 @@ def check_called(
         kind: the file's format, for the message.
 
     Raises:
-        ExportError: naming each operator that it cannot hold, the module that calls it, and what can be done; or the
-            operator that draws random numbers, with its module or method; or the place where the model reads values of
-            tensors, which a graph does not have.
+        ExportError: naming each operator that it cannot hold, the module that calls it, and what
+            can be done; or the operator that draws random numbers, with its module or method; or
+            the place where the model reads values of tensors, which a graph does not have.
     """
     called, drawn = _Called(missing), dict[str, str]()
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
@@ -93,7 +93,8 @@ class _Called(CallSites):
         super().__init__()
         self._missing, self.chance = missing, Chance()
         self.drawn: dict[str, tuple[str, Site]] = {}
-        """What is said of random numbers -> the operator that draws them, and where it was called."""
+        """What is said of random numbers -> the operator that draws them, and where it was
+        called."""
         self.refused: dict[str, tuple[str, Site, bool]] = {}
         """What -> the operator, where it was called, and whether in the forward pass."""
 

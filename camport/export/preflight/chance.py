@@ -1,9 +1,10 @@
 """Which of a program's outputs depend on random numbers that its operators draw.
 
-PyTorch draws from a generator, and so does each engine from its own: a file would answer differently each time, and
-never as PyTorch did. What is drawn and then not used hurts nobody (models that skip layers at random in training draw
-in evaluation too), so numbers are followed to the outputs: whatever is computed from a number that was drawn, or
-written beside one into the same memory, is drawn as well.
+PyTorch draws from a generator, and so does each engine from its own: a file would answer
+differently each time, and never as PyTorch did. What is drawn and then not used hurts nobody
+(models that skip layers at random in training draw in evaluation too), so numbers are followed to
+the outputs: whatever is computed from a number that was drawn, or written beside one into the same
+memory, is drawn as well.
 """
 
 from collections.abc import Mapping, Sequence

@@ -28,8 +28,8 @@ def in_float64(function: Function, state: Mapping[str, Tensor], inputs: Mapping[
 class Float64(TorchDispatchMode):
     """While active, what would be computed in float32 is computed in float64: constants, ranges, explicit casts.
 
-    Handing float64 tensors to a model is not enough: a mask made `.float()` or a grid made by `arange` would fail or
-    round. The default type is process-wide and stays untouched.
+    Handing float64 tensors to a model is not enough: a mask made `.float()` or a grid made by
+    `arange` would fail or round. The default type is process-wide and stays untouched.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -56,7 +56,8 @@ class Float64(TorchDispatchMode):
 class _AsInFloat32(TorchFunctionMode):
     """While active, what follows a tensor's type stays as it is in the program, where that is float32.
 
-    An RMS norm without an epsilon takes float32's; numbers written down for `x.new_tensor` are rounded to float32.
+    An RMS norm without an epsilon takes float32's; numbers written down for `x.new_tensor` are
+    rounded to float32.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

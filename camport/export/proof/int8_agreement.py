@@ -1,8 +1,9 @@
 """Do two files explain the same? Asked of an int8 file and the float32 file it was made from, and a gate.
 
-8 bits round each activation to 256 levels, so what is asked is not equality but that the map shows the same places. The
-measure is Pearson's correlation of each image's values, averaged over images; below `LOWEST` the file is refused, and
-so it is where anything is not a number. How much more is enough is the user's to judge: the report tells it.
+8 bits round each activation to 256 levels, so what is asked is not equality but that the map shows
+the same places. The measure is Pearson's correlation of each image's values, averaged over images;
+below `LOWEST` the file is refused, and so it is where anything is not a number. How much more is
+enough is the user's to judge: the report tells it.
 """
 
 from collections.abc import Iterable
@@ -25,7 +26,8 @@ def agreement(reference: Any, quantised: Any, feeds: Iterable[dict[str, np.ndarr
     Args:
         reference: session of the float32 file.
         quantised: session of the int8 file.
-        feeds: inputs by name; classes in `target` become the reference's top class, so that both explain the same.
+        feeds: inputs by name; classes in `target` become the reference's top class, so that both
+            explain the same.
 
     Raises:
         ParityError: naming the output, its correlation and the bound.

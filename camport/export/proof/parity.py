@@ -1,25 +1,30 @@
 """Does the exported file compute what PyTorch computes? Asked on inputs that were not traced, and a gate.
 
-The measure is relative l2 against the program in float64. A bound on the largest difference would be wrong: a ReLU or
-max-pool input near its kink takes one side in one backend and the other in the next, and single gradients then differ
-in the second digit with nothing wrong. So the question is whether the file is as near to float64 as eager float32 is:
+The measure is relative l2 against the program in float64. A bound on the largest difference would
+be wrong: a ReLU or max-pool input near its kink takes one side in one backend and the other in the
+next, and single gradients then differ in the second digit with nothing wrong. So the question is
+whether the file is as near to float64 as eager float32 is:
 
     exported error ≤ min(max(3 × eager error, 1e-5), 5e-2)
 
-Eager float32's error is itself a matter of chance, by the same kinks. It is taken as the worst of several draws, each
-with the inputs moved by at most half a unit in the last place: what any backend's first rounding does. If the file
-misses, more draws are made before it is refused: the bound never widens by more than eager PyTorch itself strays.
-A float16 file is held to eager float16 in the same way; the floor is then float16's own 9.8e-4, the maximum 3e-1.
+Eager float32's error is itself a matter of chance, by the same kinks. It is taken as the worst of
+several draws, each with the inputs moved by at most half a unit in the last place: what any
+backend's first rounding does. If the file misses, more draws are made before it is refused: the
+bound never widens by more than eager PyTorch itself strays. A float16 file is held to eager float16
+in the same way; the floor is then float16's own 9.8e-4, the maximum 3e-1.
 
-The maximum is what no file exceeds. Where eager PyTorch strays so far that three times its error is above it, the
-explanation is so uncertain in this precision that being as near as eager PyTorch says nothing. Of the networks in
-benchmarks/NETWORKS.md the worst files, of ResNets with random weights explained in their middle, are 2e-2 off.
+The maximum is what no file exceeds. Where eager PyTorch strays so far that three times its error is
+above it, the explanation is so uncertain in this precision that being as near as eager PyTorch says
+nothing. Of the networks in benchmarks/NETWORKS.md the worst files, of ResNets with random weights
+explained in their middle, are 2e-2 off.
 
-In the further draws the lowered graph, proven in float64, is run by PyTorch in float32 as well. Its roundings are the
-file's (batch-norm folded), so it meets the kinks that the file meets. It counts where at least one of its draws is as
-near to float64 as eager PyTorch is: then it strays by chance, and is not inexact.
+In the further draws the lowered graph, proven in float64, is run by PyTorch in float32 as well. Its
+roundings are the file's (batch-norm folded), so it meets the kinks that the file meets. It counts
+where at least one of its draws is as near to float64 as eager PyTorch is: then it strays by chance,
+and is not inexact.
 
-Rows that the network sorts by a score may change places where their scores tie; each has to be as near all the same.
+Rows that the network sorts by a score may change places where their scores tie; each has to be as
+near all the same.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -63,9 +68,9 @@ def check_lowered(
 ) -> float:
     """The largest relative distance of the lowered graph from `reference`, the program's outputs, both in float64.
 
-    A heatmap that is all but flat shows nothing but rounding once it is scaled. So where an output is off, the graph is
-    run with its inputs moved by half a unit of float64's last place, and may be off by as much as exact results stray,
-    but never by more than any file may.
+    A heatmap that is all but flat shows nothing but rounding once it is scaled. So where an output
+    is off, the graph is run with its inputs moved by half a unit of float64's last place, and may
+    be off by as much as exact results stray, but never by more than any file may.
 
     Args:
         lowered: the graph, a function of its `state` and inputs.
@@ -76,7 +81,8 @@ def check_lowered(
 
     Raises:
         ExportError: the program itself does not give the same twice.
-        ParityError: if it is above 1e-9 and above 3 times that: a backward rule or a pass is wrong for this model.
+        ParityError: if it is above 1e-9 and above 3 times that: a backward rule or a pass is wrong
+            for this model.
     """
     got = _run_in_float64(lowered, state, inputs)
     errors = {name: relative_error(got[name], expected) for name, expected in reference.items()}
@@ -139,7 +145,8 @@ def check_exported(
         twin: the lowered graph as a function of its inputs, run by PyTorch in that precision.
 
     Raises:
-        ParityError: naming output, error and bound, and where the bound is the maximum, eager PyTorch's own error.
+        ParityError: naming output, error and bound, and where the bound is the maximum, eager
+            PyTorch's own error.
     """
     worst: dict[str, OutputParity] = {}
     for inputs, reference in samples:

@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 
 TIED = 1e-5
-"""Scores whose relative distance is below this are taken for equal: float32's rounding through a network."""
+"""Scores whose relative distance is below this are taken for equal: float32's rounding through a
+network."""
 
 
 def in_order_of(expected: Tensor, rows: Tensor) -> Tensor:
     """`rows` [b,n,k], with those whose scores tie put in the order in which `expected` has them.
 
-    An end-to-end detector puts out its best candidates, best first. Which of two comes first whose confidences differ
-    in the last bit is a matter of rounding, and a whole row of numbers hangs on it. So where a column never rises in
-    either, rows are brought together within each run of scores that tie; nothing else moves.
+    An end-to-end detector puts out its best candidates, best first. Which of two comes first whose
+    confidences differ in the last bit is a matter of rounding, and a whole row of numbers hangs on
+    it. So where a column never rises in either, rows are brought together within each run of scores
+    that tie; nothing else moves.
     """
     if rows.dim() != 3 or rows.shape != expected.shape or rows.shape[1] < 2:
         return rows

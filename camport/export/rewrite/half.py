@@ -1,7 +1,8 @@
 """Half precision: a lowered graph whose constants and values are float16, with float32 at its doors.
 
-The graph is halved after lowering and not traced from a halved model, so that each weight is rounded once: batch-norm
-is folded in float32 before. What it is compared with is eager PyTorch in float16.
+The graph is halved after lowering and not traced from a halved model, so that each weight is
+rounded once: batch-norm is folded in float32 before. What it is compared with is eager PyTorch in
+float16.
 """
 
 import operator
@@ -34,8 +35,9 @@ IN_SINGLE = (
     aten.native_group_norm.default,
     *OWN_IN_SINGLE,
 )
-"""Operators that stay in float32, between casts: ONNX Runtime adds up what is scattered in float32 alone, ONNX tells a
-normalisation's statistics in float32, and some operators of our own say so. They also round less."""
+"""Operators that stay in float32, between casts: ONNX Runtime adds up what is scattered in float32
+alone, ONNX tells a normalisation's statistics in float32, and some operators of our own say so.
+They also round less."""
 
 
 class Half:

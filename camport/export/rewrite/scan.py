@@ -65,7 +65,8 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 def _combine(body: Body, codes: int, held: Sequence[str], values: Sequence[Node], stacks: bool) -> GraphModule:
     """`(carry, *codes, *constants, *values) -> (carry, result)`, or `(carry + result,)`.
 
-    What is given twice, a constant that is `held` for two or a value, is taken once: scan takes no aliases.
+    What is given twice, a constant that is `held` for two or a value, is taken once: scan takes no
+    aliases.
     """
     new = Graph()
     old = [node for node in body.graph.graph.nodes if node.op == "placeholder"]

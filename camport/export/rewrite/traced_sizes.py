@@ -20,7 +20,8 @@ _SHAPED = {
     aten.new_empty.default: "new_empty",
     aten.repeat.default: "repeat",
 }
-"""Operators that take a shape as their second argument, and the methods of tensors that let the tracer see it."""
+"""Operators that take a shape as their second argument, and the methods of tensors that let the
+tracer see it."""
 
 _MADE = {
     aten.arange.default: torch.arange,

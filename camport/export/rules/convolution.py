@@ -1,10 +1,11 @@
 """Gradients of convolutions with respect to their input, any rank, stride, padding, dilation and groups.
 
-y[o] = Σ w[k] x[s·o + d·k - p] has the input gradient x̄[i] = Σ w[k] ḡ[i + p - d·k], ḡ being the output gradient with
-s - 1 zeros put between its elements. That is a stride-1 convolution of ḡ with the flipped, transposed weights and
-padding d(k-1) - p. ONNX Runtime's transposed convolution computes the same but slower, except for dense strided
-kernels, where three quarters of the multiplications would be with inserted zeros; there a convolution for each
-remainder of i by s, of the taps that meet no zero, is the fastest.
+y[o] = Σ w[k] x[s·o + d·k - p] has the input gradient x̄[i] = Σ w[k] ḡ[i + p - d·k], ḡ being the
+output gradient with s - 1 zeros put between its elements. That is a stride-1 convolution of ḡ with
+the flipped, transposed weights and padding d(k-1) - p. ONNX Runtime's transposed convolution
+computes the same but slower, except for dense strided kernels, where three quarters of the
+multiplications would be with inserted zeros; there a convolution for each remainder of i by s, of
+the taps that meet no zero, is the fastest.
 """
 
 from collections.abc import Sequence
@@ -91,7 +92,8 @@ def _has_phases(g: Tensor, size: Sequence[Any], weight: Tensor, s: list[int], d:
 
 def _by_phases(g: Tensor, size: Sequence[int], weight: Tensor, s: int, p: list[int]) -> Tensor:
     """x̄[s·m + r] = Σ_t w[k₀ + s·t] g[m + q - t], with k₀ = (r + p) mod s and q = (r + p) div s: for each remainder r of
-    the place a small convolution of g without inserted zeros; pixel shuffling puts their results in place.
+    the place a small convolution of g without inserted zeros; pixel shuffling puts their results in
+    place.
 
     `weight` is flipped and transposed already.
     """

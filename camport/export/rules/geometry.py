@@ -21,7 +21,8 @@ def is_static(*values: Any) -> bool:
 def adjoint(gradient: Tensor, matrices: Sequence[Tensor | None]) -> Tensor:
     """Mᵀg along each trailing axis: the gradient of x ↦ Mx, M of shape [outputs, inputs] (None: identity).
 
-    Pooling and resampling are such maps, one matrix an axis, whatever their strides, padding or rounding.
+    Pooling and resampling are such maps, one matrix an axis, whatever their strides, padding or
+    rounding.
     """
     for axis, matrix in zip(range(-len(matrices), 0), matrices, strict=True):
         if matrix is None:

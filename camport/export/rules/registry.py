@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 Rule = Callable[..., Any]
-"""Takes the operator's arguments and records forward operators; NotImplemented leaves the operator as it is."""
+"""Takes the operator's arguments and records forward operators; NotImplemented leaves the operator
+as it is."""
 
 RULES: dict[Any, Rule] = {}
 
@@ -17,11 +18,13 @@ _UNLESS: dict[Any, Callable[..., bool]] = {}
 def lowers(*operators: str, unless: Callable[..., bool] | None = None) -> Callable[[Rule], Rule]:
     """Registers the decorated rule for ATen overloads, `"relu.default"`, or others, `"camport::resize.default"`.
 
-    Overloads that the installed PyTorch does not have are passed over: several versions are supported.
+    Overloads that the installed PyTorch does not have are passed over: several versions are
+    supported.
 
     Args:
         operators: what the rule stands for.
-        unless: takes the operator's arguments and tells where the rule cannot; the operator is left as it is there.
+        unless: takes the operator's arguments and tells where the rule cannot; the operator is left
+            as it is there.
     """
 
     def register(rule: Rule) -> Rule:

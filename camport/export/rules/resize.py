@@ -1,7 +1,8 @@
 """Gradients of resampling. Linear, cubic and nearest resampling are one matrix an axis, so the gradient is Mᵀ ḡ.
 
-Output o reads the source coordinate u(o) = r (o + 1/2) - 1/2, or r o with aligned corners, r = inputs / outputs or
-what PyTorch was given. Written with ranges and comparisons, the matrices are right for symbolic sizes too.
+Output o reads the source coordinate u(o) = r (o + 1/2) - 1/2, or r o with aligned corners, r =
+inputs / outputs or what PyTorch was given. Written with ranges and comparisons, the matrices are
+right for symbolic sizes too.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """Gradients of `grid_sample`, bilinear and nearest, two spatial axes.
 
-Output o reads the input at the place u(o), in pixels: y[o] = Σ w(u(o), i) x[i] over the corners i around u. So
-x̄[i] = Σ w(u(o), i) ḡ[o], a scatter, and ū(o) = Σ ∂w/∂u x[i] ḡ[o], a gather. A corner outside counts as zero.
+Output o reads the input at the place u(o), in pixels: y[o] = Σ w(u(o), i) x[i] over the corners i
+around u. So x̄[i] = Σ w(u(o), i) ḡ[o], a scatter, and ū(o) = Σ ∂w/∂u x[i] ḡ[o], a gather. A corner
+outside counts as zero.
 """
 
 from collections.abc import Iterator, Sequence

@@ -12,7 +12,8 @@ ROOM = 1 << 20
 class _Memory(io.BytesIO):
     """Bytes with room for what is coming: the writer, which is C++, ends the process as well where none is found.
 
-    Its `write` stays that of `io.BytesIO`, in which no signal is handled: an error raised there does the same.
+    Its `write` stays that of `io.BytesIO`, in which no signal is handled: an error raised there
+    does the same.
     """
 
     def __init__(self, size: int) -> None:

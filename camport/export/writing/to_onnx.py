@@ -51,33 +51,41 @@ def to_onnx(
 
     Args:
         bound: what `camport.bind` returns.
-        path: the file to write; its directory must exist. Nothing is left there if the export fails.
+        path: the file to write; its directory must exist. Nothing is left there if the export
+            fails.
         images: [b,c,H,W], one example batch.
-        target: for these images, as an example, where the adapter has no default; any other can be given to the file.
+        target: for these images, as an example, where the adapter has no default; any other can be
+            given to the file.
         dynamic: "batch", or "batch+size" where height and width shall stay free too.
-        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); "feature_maps" stands for
-            those of all layers. None: all. What leads to the others alone is not in the file.
+        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap");
+            "feature_maps" stands for those of all layers. None: all. What leads to the others alone
+            is not in the file.
         opset: version of the standard operators, 18 to 23.
-        precision: "float32"; "float16": half the size, computed in half precision, inputs and outputs float32, as near
-            to float64 as PyTorch in float16 is; or "int8": the forward pass in 8 bits, the gradient in float32. Of an
-            int8 file the float32 file it is made from passes the parity, and the report tells how well the two agree.
-        calibration: [n,c,H,W], for int8: images as the model will see them, prepared like `images`. A quarter of them
-            does not calibrate but compares.
-        preprocess: whether the file prepares its images itself: `images` are then uint8 [b,height,width,3] of any size,
-            RGB, and what `camport.bind` was told under `preprocess` happens in the graph. The heatmap has the network's
-            size; `camport.runtime` lays it over the photograph.
-        nms: whether a detector's file suppresses overlapping boxes itself: a last output `detections` [m,7] has the
-            image's number, the box, the confidence and the class of each that is left, the most confident of an image
-            first, and as many of each image as the adapter's `most`.
-        one_image: whether the file takes a single image, `images` [1,c,H,W], and any number of targets for it: what
-            depends on the image alone is computed once, and `outputs` and `feature_maps` have a first axis of 1. With
-            `nms` the targets are the file's own detections: it takes the image alone, and `score`, `heatmap` and
-            `gradients` have a row for each row of `detections`, so that one run gives the detections and their maps.
+        precision: "float32"; "float16": half the size, computed in half precision, inputs and
+            outputs float32, as near to float64 as PyTorch in float16 is; or "int8": the forward
+            pass in 8 bits, the gradient in float32. Of an int8 file the float32 file it is made
+            from passes the parity, and the report tells how well the two agree.
+        calibration: [n,c,H,W], for int8: images as the model will see them, prepared like `images`.
+            A quarter of them does not calibrate but compares.
+        preprocess: whether the file prepares its images itself: `images` are then uint8
+            [b,height,width,3] of any size, RGB, and what `camport.bind` was told under `preprocess`
+            happens in the graph. The heatmap has the network's size; `camport.runtime` lays it over
+            the photograph.
+        nms: whether a detector's file suppresses overlapping boxes itself: a last output
+            `detections` [m,7] has the image's number, the box, the confidence and the class of each
+            that is left, the most confident of an image first, and as many of each image as the
+            adapter's `most`.
+        one_image: whether the file takes a single image, `images` [1,c,H,W], and any number of
+            targets for it: what depends on the image alone is computed once, and `outputs` and
+            `feature_maps` have a first axis of 1. With `nms` the targets are the file's own
+            detections: it takes the image alone, and `score`, `heatmap` and `gradients` have a row
+            for each row of `detections`, so that one run gives the detections and their maps.
         report: whether the report is stored beside the file, as FILE.report.json.
 
     Raises:
         OutputError: the file cannot be written there.
-        InputError, UnknownNameError: an option that does not exist or does not fit; the nearest is offered.
+        InputError, UnknownNameError: an option that does not exist or does not fit; the nearest is
+            offered.
         ExportError: the model cannot be captured, lowered or written in standard operators.
         ParityError: the file does not reproduce eager PyTorch, or int8 does not agree with float32.
     """

@@ -35,16 +35,20 @@ def to_pt2(
 ) -> ExportReport:
     """Writes prediction, gradient and heatmap as one .pt2 file of ATen operators and proves it equal to eager PyTorch.
 
-    `torch.export.load(path).module()(images, target)` runs it, without camport, and returns a tuple; the names of its
-    elements are the extra file `camport.outputs`, a JSON list, beside the metadata of the ONNX format.
+    `torch.export.load(path).module()(images, target)` runs it, without camport, and returns a
+    tuple; the names of its elements are the extra file `camport.outputs`, a JSON list, beside the
+    metadata of the ONNX format.
 
     Args:
         bound: what `camport.bind` returns.
-        path: the file to write; its directory must exist. Nothing is left there if the export fails.
+        path: the file to write; its directory must exist. Nothing is left there if the export
+            fails.
         images: [b,c,H,W], one example batch.
-        target: for these images, as an example, where the adapter has no default; any other can be given to the file.
+        target: for these images, as an example, where the adapter has no default; any other can be
+            given to the file.
         dynamic: "batch", or "batch+size" where height and width shall stay free too.
-        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); None: all.
+        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); None:
+            all.
         precision: "float32", or "float16" inside with float32 inputs and outputs: half the size.
         report: whether the report is stored beside the file, as FILE.report.json.
 

@@ -33,19 +33,23 @@ def to_torchscript(
 ) -> ExportReport:
     """Writes prediction, gradient and heatmap as one TorchScript file and proves it equal to eager PyTorch.
 
-    `torch.jit.load(path)(images, target)` runs it, without camport, in Python or C++, and returns a tuple; the names
-    of its elements are the extra file `camport.outputs`, a JSON list, beside the metadata of the ONNX format.
+    `torch.jit.load(path)(images, target)` runs it, without camport, in Python or C++, and returns a
+    tuple; the names of its elements are the extra file `camport.outputs`, a JSON list, beside the
+    metadata of the ONNX format.
 
-    The batch is dynamic where TorchScript can express it. Where it cannot, the file takes batches as long as `images`
-    alone; the report's `dynamic` is then empty. PyTorch deprecates TorchScript: prefer `to_pt2` where nothing asks for
-    this format.
+    The batch is dynamic where TorchScript can express it. Where it cannot, the file takes batches
+    as long as `images` alone; the report's `dynamic` is then empty. PyTorch deprecates TorchScript:
+    prefer `to_pt2` where nothing asks for this format.
 
     Args:
         bound: what `camport.bind` returns.
-        path: the file to write; its directory must exist. Nothing is left there if the export fails.
+        path: the file to write; its directory must exist. Nothing is left there if the export
+            fails.
         images: [b,c,H,W], one example batch.
-        target: for these images, as an example, where the adapter has no default; any other can be given to the file.
-        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); None: all.
+        target: for these images, as an example, where the adapter has no default; any other can be
+            given to the file.
+        outputs: names of the outputs the file has, in that order, e.g. ("score", "heatmap"); None:
+            all.
         report: whether the report is stored beside the file, as FILE.report.json.
 
     Raises:
