@@ -216,6 +216,19 @@ def test_the_command_line_prints_in_one_place():
     assert not found, "use camport.cli.printing.say"
 
 
+def test_one_recorder_hooks_modules():
+    """What runs in a forward pass is seen by camport.core.running.recorder, which takes its hooks off again."""
+    hooks = {"register_forward_hook", "register_forward_pre_hook", "hook", "pre_hook"}
+    found = {
+        module
+        for module in MODULES
+        if not module.startswith(("camport.compat.", "camport.testing."))  # which stand where a user does
+        for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in hooks
+    }
+    assert found == {"camport.core.running.recorder", "camport.core.isolation.private_copy"}
+
+
 def test_no_cycles():
     """Over imports at the top of modules and in functions; a room's __init__ counts where it is named."""
     done: set[str] = set()
