@@ -7,6 +7,7 @@ segmentation.md (tests/cli/test_tasks.py), evaluation.md's command (tests/cli/te
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,6 +96,16 @@ def test_export(folder):
     assert [line.split()[0] for line in str(report).splitlines()[4:]] == re.findall(
         r"^(\w+) +[\d.e+-]+  ", page, re.MULTILINE
     )
+
+
+def test_edge(folder):
+    shutil.copy(ROOT / "camport/demo/samples/four-seven.png", "scene.png")
+    for command in commands("docs/edge.md"):
+        assert main(command) == 0, command
+    names = run("docs/edge.md")
+    assert size("seven.png") == size("scene.png")
+    np.testing.assert_allclose(names["heatmap"][0], names["maps"]["seven"], atol=1e-4)
+    np.testing.assert_allclose(names["score"], names["result"].score, atol=1e-3)
 
 
 def test_pictures(folder):
