@@ -14,6 +14,7 @@ from camport.cli.printing import say
 from camport.cli.working import counting
 from camport.errors import InputError, MissingDependencyError, silenced
 from camport.files import check_folder
+from camport.targets.task import described
 
 if TYPE_CHECKING:
     from camport.evaluation import Table
@@ -89,13 +90,13 @@ def evaluate(
         lambda net, explainer: camport.bind(net, explainer, where, task, chunk=chunk),
         loaded.preprocess,
         loaded.labels,
-        task == "detection",
+        described(task).shown == "boxes",
         {"model": model, "weights": weights or "its own", "layer": where or "chosen", "adapter": task}
         | ({"inputs": inputs} if inputs else {}),  # which a record that is gone on with has to be of
     )
     size = loaded.preprocess.size
-    side = {} if size is None else {"size": size[0]}
-    examples = open_data(data, count=count, detection=task == "detection", images=images, masks=masks, **side)
+    side: dict[str, Any] = {} if size is None else {"size": size[0]}
+    examples = open_data(data, count=count, images=images, masks=masks, **side, **described(task).evaluated)
     methods = sorted(camport.methods()) if method == ["all"] else method or list(METHODS)
     known = examples[0].boxes is not None or examples[0].mask is not None
     metrics = _metrics(metric, known)

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from camport.cli import detections, fields, figure, layers, tasks
+from camport.cli import boxes, fields, figure, layers, tasks
 from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
-from camport.cli.detections import Boxes, Confidence, Format, Scores, adapter_of
-from camport.cli.edge_tasks import TASKS, Question
 from camport.cli.fields import single
+from camport.cli.given import DECLARED, Given, adapter_of, declared
 from camport.cli.loading import load as load
 from camport.cli.options import (
     Adapter,
@@ -34,6 +33,8 @@ from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import class_index, open_image
 from camport.runtime.image_file import check_image
+from camport.targets.options import refuse
+from camport.targets.task import ASKED, described
 from camport.view import check_writable, colormap_table
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from camport.core.explanation import Explanation
 
 
+@declared
 def explain(
     images: Images,
     model: Model,
@@ -57,11 +59,7 @@ def explain(
     alpha: Alpha = 0.6,
     view: Views = None,
     sweep: Sweep = False,
-    box: Boxes = None,
-    confidence: Confidence = None,
-    form: Format = None,
-    scores: Scores = None,
-    question: Question = None,
+    given: Given = DECLARED,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
     chunk: Chunk = None,
@@ -88,23 +86,21 @@ def explain(
         import camport
 
         task = adapter or loaded.adapter
-        asking = adapter_of(task, confidence, form=form, scores=scores)
-        if task == "detection" and not sweep:
-            detections.explain(
-                *(path, images, pictures, loaded, method, layer, single(target), box, asking, colormap, alpha),
+        asking, kind = adapter_of(task, given), described(task).shown
+        if kind == "boxes" and not sweep:
+            boxes.explain(
+                *(path, images, pictures, loaded, method, layer, single(target), given["box"], asking),
+                *(colormap, alpha),
                 *(progress, chunk),
             )
             return
-        if task in TASKS and not sweep and not views:
+        if kind in ASKED and not sweep and not views:
             tasks.explain(
-                *(task, path, images, pictures, loaded, method, layer, single(target), box, question, colormap, alpha),
+                *(task, path, images, pictures, loaded, method, layer, single(target), given, colormap, alpha),
                 *(progress, chunk),
             )
             return
-        if question is not None:
-            raise InputError(f"--question is for --adapter vqa, and the task is {task}")
-        if box or confidence is not None:
-            raise InputError(f"--box and --confidence are for --adapter detection, and the task is {task}")
+        refuse(task, given)
         bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking, chunk=chunk)
         figure.check_method(views, type(bound.explainer))
         if bound.adapter.fields and not sweep and not views:
@@ -113,7 +109,7 @@ def explain(
             return
         label = single(target)
         index = None if label is None else class_index(label, loaded.labels or None)
-        drawn, numbers, captions = [], [], []
+        drawn, numbers, legends = [], [], []
         for picture in pictures:
             pixels, placement = loaded.preprocess.apply(picture)
             drawn.append(bounded(picture, placement))
@@ -123,11 +119,11 @@ def explain(
             e = bound(torch.from_numpy(pixels)[None], index, progress=progress)
             numbers.append(figure.kept({**e.numbers(), **_signed(e)}, path))
             explained = int(e.target[0]) if e.target.dim() == 1 else None
-            captions.append(figure.caption(explained, float(e.score[0]), loaded.labels))
+            legends.append(figure.legend(explained, float(e.score[0]), loaded.labels))
     title, family = f"{bound.explainer.title} of {model}", bound.explainer.family
     if sweep:
         last = list(found.values())[-1]
-        text = figure.caption(last.target, last.score, loaded.labels)
+        text = figure.legend(last.target, last.score, loaded.labels)
         layers.write(path, *drawn[0], found, f"{title}: {text}", colormap, alpha, family)
         say(f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to {list(found)[-1]}")
         say(f"wrote {path}")
@@ -135,8 +131,8 @@ def explain(
     where = at_layers(bound.layers)
     title = f"Feature maps of {model}" if "grid" in views else title
     shown, placements = [d[0] for d in drawn], [d[1] for d in drawn]
-    figure.write(path, shown, placements, numbers, title + where, captions, colormap, alpha, views, family)
-    for image, text in zip(images, captions, strict=True):
+    figure.write(path, shown, placements, numbers, title + where, legends, colormap, alpha, views, family)
+    for image, text in zip(images, legends, strict=True):
         say(f"{image}: {text}" + (f", layer {', '.join(bound.layers)}" if bound.layers else ""))
     say(f"wrote {path}")
 

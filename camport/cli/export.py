@@ -12,7 +12,7 @@ import typer
 from camport.cli import calibration as calibration_images
 from camport.cli import tracing
 from camport.cli.apart import keep_inputs
-from camport.cli.detections import Boxes, Confidence, Format, Most, Overlap, Scores, adapter_of
+from camport.cli.given import DECLARED, Given, adapter_of, declared
 from camport.cli.loading import load
 from camport.cli.options import (
     Adapter,
@@ -42,6 +42,7 @@ ONNX_ALONE = ("opset", "with_preprocess", "calibration", "nms", "one_image")
 NOT_TORCHSCRIPT = ("dynamic", "precision")
 
 
+@declared
 def export(
     model: Model,
     output: Output,
@@ -80,19 +81,7 @@ def export(
     with_preprocess: Annotated[
         bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 \\[b,h,w,3].")
     ] = False,
-    nms: Annotated[
-        bool, typer.Option("--nms", help="Detection: the file suppresses overlapping boxes; one more output.")
-    ] = False,
-    one_image: Annotated[
-        bool,
-        typer.Option("--one-image", help="For one image and any number of targets; with --nms, its detections."),
-    ] = False,
-    box: Boxes = None,
-    confidence: Confidence = None,
-    iou: Overlap = None,
-    most: Most = None,
-    form: Format = None,
-    scores: Scores = None,
+    given: Given = DECLARED,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
     chunk: Chunk = None,
@@ -123,8 +112,8 @@ def export(
         "precision": precision,
         "calibration": calibration,
         "with_preprocess": with_preprocess or None,
-        "nms": nms or None,
-        "one_image": one_image or None,
+        "nms": given["nms"] or None,
+        "one_image": given["one_image"] or None,
     }
     options: dict[str, Any] = _options(path, asked)
     options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]
@@ -147,7 +136,7 @@ def export(
             loaded.model,
             method,
             layer or loaded.layer,
-            adapter_of(adapter or loaded.adapter, confidence, iou, most, form, scores),
+            adapter_of(adapter or loaded.adapter, given),
             preprocess=dataclasses.asdict(spec),
             labels=loaded.labels or None,
             chunk=chunk,
@@ -155,7 +144,7 @@ def export(
         spec = dataclasses.replace(spec, size=(height, width), stride=None, side=None)
         shown = shown if images else [tracing.with_channels(picture, spec.channels) for picture in shown]
         pixels, placements = zip(*(spec.apply(picture) for picture in shown), strict=True)
-        asked_about = tracing.asked(bound.adapter.name, box or [], shown, placements)
+        asked_about = tracing.asked(bound.adapter.name, given["box"] or [], shown, placements)
         with _stages(explain, graphs):
             made = getattr(formats, FORMATS[path.suffix.lower()])(
                 bound, path, torch.from_numpy(np.stack(pixels)), asked_about, report=report, **options

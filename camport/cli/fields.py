@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL.Image import Image
 
-from camport.cli.detections import parsed
+from camport.cli.boxes import parsed
 from camport.cli.edge_tasks import save_numbers
 from camport.cli.figure import family_of
 from camport.cli.printing import say

@@ -74,7 +74,7 @@ def write(
     placements: Sequence[Placement],
     results: Sequence[Mapping[str, np.ndarray]],
     title: str,
-    captions: Sequence[str],
+    legends: Sequence[str],
     colormap: str,
     alpha: float,
     views: Sequence[str] = (),
@@ -93,9 +93,9 @@ def write(
         return
     views = views or ("overlay",)
     rows = []
-    for picture, placement, result, caption in zip(pictures, placements, results, captions, strict=True):
+    for picture, placement, result, legend in zip(pictures, placements, results, legends, strict=True):
         cells = [_drawn(view, picture, placement, result, colormap, alpha, family) for view in views]
-        rows.append([Cell(picture), Cell(cells[0], caption), *cells[1:]])
+        rows.append([Cell(picture), Cell(cells[0], legend), *cells[1:]])
     heads = [HEADS[view] for view in views]
     bar = colormap if {"overlay", "map"} & set(views) else None
     save_image(path, grid(rows, title=title, columns=["image", *heads], colorbar=bar))
@@ -137,7 +137,7 @@ def family_of(explainer: Explainer) -> str | None:
     return method.get("family") if isinstance(method, dict) else None
 
 
-def caption(target: int | None, score: float | None, labels: Sequence[str] | None) -> str:
+def legend(target: int | None, score: float | None, labels: Sequence[str] | None) -> str:
     """What was asked and its score, as far as they are known, e.g. "seven (7), score 8.31"."""
     said = [] if score is None else [f"score {score:.2f}"]
     if target is not None:

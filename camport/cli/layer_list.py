@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from camport.cli import tracing
-from camport.cli.detections import Format, Scores, adapter_of
 from camport.cli.export import _size
+from camport.cli.given import DECLARED, Given, adapter_of, declared
 from camport.cli.listings import Json, say_json, table
 from camport.cli.loading import load
 from camport.cli.options import Adapter, Inputs, Model, Preprocessing, Trust, Weights
 from camport.cli.printing import say
 from camport.errors import InputError
+from camport.targets.task import described
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from camport.core.running.settling import Settled
 
 
+@declared
 def layers(
     model: Model,
     weights: Weights = None,
@@ -32,8 +34,7 @@ def layers(
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="Image size to run with, where the model names none.")
     ] = None,
-    form: Format = None,
-    scores: Scores = None,
+    given: Given = DECLARED,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
     as_json: Json = False,
@@ -52,7 +53,7 @@ def layers(
     spec = dataclasses.replace(loaded.preprocess, size=_size(size, loaded.preprocess), stride=None, side=None)
     picture = tracing.with_channels(tracing.pictures([])[0], spec.channels)
     pixels, _ = spec.apply(picture)
-    task = adapter_of(adapter or loaded.adapter, form=form, scores=scores)
+    task = adapter_of(adapter or loaded.adapter, given)
     bound = camport.bind(loaded.model, None, loaded.layer, task)
     found = _settled(bound, torch.from_numpy(pixels)[None])
     chosen = [id(named_run(found.runs, layer)) for layer in found.layers]
@@ -72,15 +73,10 @@ def layers(
 
 def _settled(bound: Bound, images: Tensor) -> Settled:
     """As without a target; of the whole picture where the network finds nothing in it."""
-    height, width = images.shape[-2:]
-    whole: dict[str, Any] = {
-        "detection": {"boxes": [[0.0, 0.0, float(width), float(height)]]},
-        "segmentation": {"class": 0, "box": (0, 0, width, height)},
-    }
-    target, name = tracing.QUESTIONS.get(bound.adapter.name), bound.adapter.name
+    task = described(bound.adapter.name)
     try:
-        return bound.settled(images, target)
+        return bound.settled(images, images if task.alike else task.example)
     except InputError:
-        if name not in whole:
+        if task.whole is None:
             raise
-        return bound.settled(images, whole[name])
+        return bound.settled(images, task.whole(*images.shape[-2:]))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from camport.targets.task import PREFERRED
+
 Images = Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...", show_default=False)]
 Model = Annotated[
     str,
@@ -22,7 +24,7 @@ Weights = Annotated[
 ]
 Method = Annotated[
     str | None,
-    typer.Option(help="How to explain; `camport methods` lists them. The task's if left out: gradcam, detection odam."),
+    typer.Option(help=f"How to explain; `camport methods` lists them. The task's if left out: {PREFERRED}."),
 ]
 Target = Annotated[
     list[str] | None,

@@ -6,11 +6,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from camport.cli import detections, edge_tasks, fields, figure
+from camport.cli import boxes, edge_tasks, fields, figure
 from camport.cli.apart import keep_inputs
-from camport.cli.detections import Boxes, Confidence
-from camport.cli.edge_tasks import Caption, Question
 from camport.cli.fields import single
+from camport.cli.given import DECLARED, Given, declared
 from camport.cli.options import Alpha, Colormap, Images, Output, Target
 from camport.cli.printing import say
 from camport.cli.shown import bounded
@@ -18,9 +17,12 @@ from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import Result, class_index, load, open_image
 from camport.runtime.image_file import check_image
+from camport.targets.options import refuse_of_file
+from camport.targets.task import ASKED, described, task_of
 from camport.view import check_writable, colormap_table
 
 
+@declared
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="What `camport export` wrote.")],
     images: Images,
@@ -32,10 +34,7 @@ def run(
     ] = None,
     colormap: Colormap = "turbo",
     alpha: Alpha = 0.6,
-    box: Boxes = None,
-    confidence: Confidence = None,
-    caption: Caption = None,
-    question: Question = None,
+    given: Given = DECLARED,
 ) -> None:
     """Explain images with an exported file, with onnxruntime alone."""
     path = check_writable(output)
@@ -52,34 +51,33 @@ def run(
                 f"{file} gives {', '.join(names)} and no heatmap to show; export it with heatmap among them"
             )
         label = None if explainer.fields else single(target)
-        if edge_tasks.task_of(explainer)[0] == "detection":
-            detections.run(explainer, path, images, pictures, label, box, confidence, colormap, alpha)
+        task, _ = task_of(explainer.metadata)
+        kind = described(task).shown
+        if kind == "boxes":
+            asked = given["box"], given["confidence"]
+            boxes.run(explainer, path, images, pictures, label, *asked, colormap, alpha)
             return
-        task = edge_tasks.task_of(explainer)[0]
-        if task in edge_tasks.TASKS:
-            edge_tasks.run(explainer, path, images, pictures, label, caption, question, box, colormap, alpha)
+        if kind in ASKED:
+            edge_tasks.run(explainer, path, images, pictures, label, given, colormap, alpha)
             return
-        if caption is not None or question is not None:
-            raise InputError(f"--caption and --question are for files of captioning and vqa, and this is of {task}")
-        if box or confidence is not None:
-            raise InputError(f"--box and --confidence are for detectors, and {file} takes no boxes")
+        refuse_of_file(task, given, file)
         if explainer.fields:
             fields.run(explainer, path, images, pictures, target or [], colormap, alpha)
             return
         index = -1 if label is None else class_index(label, explainer.labels)
-        drawn, numbers, captions = [], [], []
+        drawn, numbers, legends = [], [], []
         for picture in pictures:
             pixels, placement = explainer.preprocess.apply(picture)
             drawn.append(bounded(picture, placement))
             result = explainer(pixels[None], target=index)
             numbers.append(figure.kept(dict(result), path))
-            captions.append(figure.caption(_explained(result, index), _score(result), explainer.labels))
+            legends.append(figure.legend(_explained(result, index), _score(result), explainer.labels))
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {file.name}"
     family = figure.family_of(explainer)
     shown, placements = [d[0] for d in drawn], [d[1] for d in drawn]
-    figure.write(path, shown, placements, numbers, title, captions, colormap, alpha, family=family)
-    for image, text in zip(images, captions, strict=True):
+    figure.write(path, shown, placements, numbers, title, legends, colormap, alpha, family=family)
+    for image, text in zip(images, legends, strict=True):
         say(f"{image}: {text}")
     say(f"wrote {path}")
 

@@ -1,20 +1,23 @@
-"""Captions, questions and segmentations in `camport explain`: a map a word, an answer's map, a region's map."""
+"""Words, answers and regions in `camport explain`: a map of each word, of the answer, of the region."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL.Image import Image
 
-from camport.cli.detections import parsed
+from camport.cli.boxes import parsed
 from camport.cli.edge_tasks import save_numbers
+from camport.cli.given import Given
 from camport.cli.printing import say
 from camport.cli.shown import at_layers, bounded, scaled
-from camport.errors import InputError
-from camport.runtime import Placement, class_index
+from camport.runtime import Placement
+from camport.targets.asking import check_given, of_model
+from camport.targets.task import described
 from camport.view import Box, Cell, grid, overlay, pictured, save_image, word_grid
 from camport.view.save import ARRAYS
 
@@ -32,8 +35,7 @@ def explain(
     method: str | None,
     layer: list[str] | None,
     target: str | None,
-    box: list[str] | None,
-    question: str | None,
+    given: Given,
     colormap: str,
     alpha: float,
     progress: Callable[[int, int], None],
@@ -42,12 +44,8 @@ def explain(
     """Explains each picture for its task and writes one figure, or the numbers."""
     import camport
 
-    if question is None and task == "vqa":
-        raise InputError('the question is empty; ask one, e.g. --question "how many sevens?"')
-    if question is not None and task != "vqa":
-        raise InputError(f"--question is for --adapter vqa, and the task is {task}")
-    if box and (task != "segmentation" or len(box) > 1):
-        raise InputError(f"--box {' '.join(box)}: one region is for --adapter segmentation, and the task is {task}")
+    check_given(task, given)
+    shown = described(task).shown
     bound = camport.bind(loaded.model, method, layer or loaded.layer, task, chunk=chunk)
     rows: list[list[Cell]] = []
     figures: list[Image] = []
@@ -57,14 +55,17 @@ def explain(
         pixels, placement = loaded.preprocess.apply(picture)
         opened = picture, placement
         picture, placement = bounded(picture, placement)
-        if task == "captioning" and target is None:
+        if shown == "words" and target is None:
             figure, text, found = _words(bound, picture, pixels, placement, colormap, alpha)
             figures.append(figure)
         else:
-            asked, marks = _asked(task, target, box, question, *opened, loaded)
+            regions = partial(parsed, picture=opened[0], placement=opened[1])
+            asked, what = of_model(task, given, target, loaded.labels or None, regions)
             scale = picture.width / opened[0].width
-            cells, text, found = _one(bound, task, picture, pixels, placement, asked, loaded, colormap, alpha, progress)
-            rows.append([Cell(picture, question or "", [scaled(mark, scale) for mark in marks]), cells])
+            cells, text, found = _one(
+                bound, shown, picture, pixels, placement, asked, loaded, colormap, alpha, progress
+            )
+            rows.append([Cell(picture, what, [scaled(mark, scale) for mark in _marks(given)]), cells])
         numbers.append(found)
         said.append(text)
     if path.suffix.lower() in ARRAYS:
@@ -81,7 +82,7 @@ def explain(
 def _words(
     bound: Bound, picture: Image, pixels: np.ndarray, placement: Placement, colormap: str, alpha: float
 ) -> tuple[Image, str, Mapping[str, np.ndarray]]:
-    """Every word of the caption that the model writes."""
+    """Every word of what the model writes."""
     import torch
 
     from camport.adapters.text.words import explain_words
@@ -92,13 +93,13 @@ def _words(
     ]
     chances = found.explanation.score.exp().tolist()
     words = [f"{word.text}  ({p:.0%})" for word, p in zip(found.words, chances, strict=True)]
-    figure = word_grid(picture, words, maps, title=found.caption, colormap=colormap, alpha=alpha)
-    return figure, found.caption, {**found.explanation.numbers(), "tokens": found.tokens.numpy()[None]}
+    figure = word_grid(picture, words, maps, title=str(found), colormap=colormap, alpha=alpha)
+    return figure, str(found), {**found.explanation.numbers(), "tokens": found.tokens.numpy()[None]}
 
 
 def _one(
     bound: Bound,
-    task: str,
+    shown: str,
     picture: Image,
     pixels: np.ndarray,
     placement: Placement,
@@ -113,7 +114,7 @@ def _one(
     explanation = bound(torch.from_numpy(pixels)[None], asked, progress=progress)
     heatmap = pictured(placement.to_image(explanation.heatmap[0].numpy()), explanation.family)
     score = float(explanation.score[0])
-    if task == "captioning":
+    if shown == "words":
         text = f"{asked}, log p {score:.2f}"
     else:
         index = int(explanation.target[0])
@@ -122,23 +123,10 @@ def _one(
     return Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), text), text, explanation.numbers()
 
 
-def _asked(
-    task: str,
-    target: str | None,
-    box: list[str] | None,
-    question: str | None,
-    picture: Image,
-    placement: Placement,
-    loaded: Loaded,
-) -> tuple[Any, Sequence[Box]]:
-    """The adapter's target, and what is drawn on the picture."""
-    if task == "captioning":
-        return target, ()
-    if task == "vqa":
-        return (question, -1 if target is None else class_index(target, loaded.labels or None)), ()
-    asked: dict[str, Any] = {"class": -1 if target is None else class_index(target, loaded.labels or None)}
-    if not box:
-        return asked, ()
-    asked["box"] = tuple(float(v) for v in parsed(box, picture, placement)[0])
-    left, top, right, bottom = (float(v) for v in box[0].split(","))
-    return asked, [Box((left, top, right, bottom))]
+def _marks(given: Given) -> list[Box]:
+    """The region that was given, as it is drawn on the picture."""
+    found = []
+    for text in given.get("box") or ():
+        left, top, right, bottom = (float(v) for v in text.split(","))
+        found.append(Box((left, top, right, bottom)))
+    return found

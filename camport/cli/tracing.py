@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from camport.cli.boxes import parsed
 from camport.cli.calibration import found
-from camport.cli.detections import parsed
-from camport.errors import InputError
 from camport.runtime import Placement, open_image
 from camport.runtime.bands import KEY
+from camport.targets.asking import of_traced
+from camport.targets.task import described
 
 MOST = 8
 """So many of the pictures given are used: all of them are run as one batch."""
-
-QUESTIONS = {name: {"question": [1, 2]} for name in ("vqa", "vqa-words")}
-"""A question for adapters that have none of their own; the file is asked any other."""
 
 
 def pictures(images: Sequence[Path]) -> list[Image]:
@@ -53,20 +51,11 @@ def asked(task: str, box: Sequence[str], shown: Sequence[Image], placements: Seq
         InputError: a task that is not asked about boxes, or a number of boxes that does not fit.
     """
     if not box:
-        return QUESTIONS.get(task)
-    most = {"detection": len(shown), "segmentation": 1}.get(task)
-    if most is None:
-        raise InputError(f"--box is for --adapter detection and segmentation, and the task is {task}")
-    if len(box) not in (1, most):
-        raise InputError(f"{len(box)} boxes for {len(shown)} pictures; give one for all of them{_or_each(most)}")
-    if task == "segmentation":
+        return described(task).example
+    if of_traced(task, box, len(shown)) == "one":
         return {"class": -1, "box": tuple(float(v) for v in parsed(box, shown[0], placements[0])[0])}
     each = box if len(box) == len(shown) else list(box) * len(shown)
     rows = [
         parsed([text], picture, placement) for text, picture, placement in zip(each, shown, placements, strict=True)
     ]
     return {"boxes": np.concatenate(rows)}
-
-
-def _or_each(most: int) -> str:
-    return f", or {most}, one for each" if most > 1 else ""

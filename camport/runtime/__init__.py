@@ -15,9 +15,9 @@ from camport.runtime.explainer import Explainer as Explainer
 from camport.runtime.explainer import Held as Held
 from camport.runtime.explainer import load as load
 from camport.runtime.image_file import open_image as open_image
-from camport.runtime.labels import class_index as class_index
 from camport.runtime.placement import Placement as Placement
 from camport.runtime.ports import Port as Port
 from camport.runtime.preprocess import Preprocess as Preprocess
 from camport.runtime.result import Result as Result
 from camport.targets.boxes import *  # noqa: F403  # the reader of outputs, by its own names
+from camport.targets.labels import class_index as class_index

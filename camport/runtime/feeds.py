@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from camport.errors import InputError, UnknownNameError
-from camport.runtime.labels import class_index
 from camport.runtime.ports import Port, shape_of
+from camport.targets.labels import class_index
 
 CLASS_INPUTS = ("target", "class_ids")
 """Inputs that name classes: -1, the model's own choice, where they are left out, and texts are looked up."""

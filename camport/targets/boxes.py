@@ -6,7 +6,7 @@ tests/adapters/test_one_reader.py holds the two equal. The words of a form are h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,59 @@ def confident(
         rows.append((own[best], labels[best], scores[best]))
     found = [np.stack(column) for column in zip(*rows, strict=True)]
     return Detections(found[0].astype(np.float32), found[1].astype(np.int64), found[2].astype(np.float32))
+
+
+def chosen(
+    result: Mapping[str, np.ndarray],
+    adapter: Mapping[str, Any],
+    size: tuple[int, int],
+    confidence: float | None,
+    label: int | None,
+    named: str | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes and classes of what a run found, or of one class of it; arguments and errors as `detections`.
+
+    Args:
+        label: the class; None: all of them.
+        named: as the user called it.
+    """
+    found = detections(result, adapter, size, confidence=confidence)
+    rows = np.arange(len(found.boxes)) if label is None else of_class(found.class_ids, label, named)
+    return found.boxes[rows], found.class_ids[rows]
+
+
+def of_class(classes: np.ndarray, label: int, named: str | None, labels: Sequence[str] = ()) -> np.ndarray:
+    """The rows of one class; InputError where there are none."""
+    rows = np.flatnonzero(classes == label)
+    if not len(rows):
+        there: Any = sorted(set(classes.tolist()))
+        if labels:
+            there = ", ".join(labels[c] if c < len(labels) else str(c) for c in there)
+        raise InputError(f"no detection is of class {named}; found are: {there}")
+    return rows
+
+
+def found_by_file(
+    result: Mapping[str, np.ndarray], label: int | None, confidence: float | None
+) -> tuple[Detections, np.ndarray]:
+    """What a file that suppresses and explains by itself found, best first, and the rows of its maps.
+
+    Raises:
+        InputError: nothing is of the class, or as confident.
+    """
+    found = result["detections"]
+    sure = found[:, 5] >= (0 if confidence is None else confidence)
+    rows = np.flatnonzero(sure if label is None else sure & (found[:, 6] == label))
+    if not len(rows):
+        raise InputError(
+            f"the file finds {len(found)} things, but none of the class and confidence that were asked for"
+        )
+    return Detections(found[rows, 1:5], found[rows, 6].astype(np.int64), found[rows, 5]), rows
+
+
+def counted(count: int) -> str:
+    """So many, in words."""
+    return f"{count} detection{'s' * (count != 1)}"
 
 
 def read(

@@ -166,6 +166,9 @@ class WordMaps:
         """The words in a row."""
         return " ".join(word.text for word in self.words)
 
+    def __str__(self) -> str:
+        return self.caption
+
 
 def explain_words(bound: Bound, image: Tensor, caption: Any = None, *, pieces: Sequence[str] | None = None) -> WordMaps:
     """Explains every word of a caption of one image: one map a word.

@@ -1,77 +1,36 @@
-"""Detections in `camport explain` and `camport run`: which are explained, and the picture of each."""
+"""Boxes in `camport explain` and `camport run`: which are explained, and the picture of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
 from PIL.Image import Image
 
 from camport.cli.figure import family_of
 from camport.cli.printing import say
 from camport.cli.shown import at_layers, bounded
-from camport.errors import InputError, UnknownNameError
-from camport.runtime import Explainer, Placement, class_index, confident, detections
+from camport.errors import InputError
+from camport.runtime import Explainer, Placement, class_index
+from camport.targets.boxes import chosen, confident, counted, found_by_file, of_class
 from camport.view import Box, Cell, grid, overlay, pictured, save_arrays, save_image
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
-    from camport.adapters import ClassificationAdapter, DetectionAdapter
     from camport.core.adapter import Adapter
     from camport.core.explanation import Explanation
     from camport.models import Loaded
 
-Boxes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--box",
-        metavar="L,T,R,B",
-        help="Detection: explain what is found here, in the picture's pixels; may be given several times.",
-    ),
-]
-Confidence = Annotated[
-    float | None,
-    typer.Option(
-        "--confidence", min=0, max=1, metavar="P", help="Detection: explain those found with this confidence; 0.25."
-    ),
-]
-Overlap = Annotated[
-    float | None,
-    typer.Option(
-        "--iou",
-        min=0,
-        max=1,
-        metavar="IOU",
-        help="Detection: of two of a class that overlap by more, the less confident one goes; 0.45.",
-    ),
-]
-Most = Annotated[
-    int | None,
-    typer.Option("--most", min=1, metavar="N", help="Detection: so many of an image at most, the best ones; 10."),
-]
-Scores = Annotated[
-    str | None,
-    typer.Option(
-        "--scores",
-        metavar="NAME",
-        help="Classification: which of several outputs holds the classes, by name or number; chosen if left out.",
-    ),
-]
-Format = Annotated[
-    str | None,
-    typer.Option("--format", metavar="NAME", help="Detection: what the outputs are, where their shape leaves it open."),
-]
 COLUMNS = 4
 COLOURS = ("#00e5ff", "#ffd400", "#ff5ca8", "#7dff5c", "#ff9440", "#b28cff")
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The explained detections of one picture, in its own pixels.
+    """What was found in one picture and explained, in its own pixels.
 
     Attributes:
         boxes: [k,4].
@@ -84,42 +43,6 @@ class Shown:
     classes: np.ndarray
     confidence: np.ndarray
     heatmaps: Sequence[np.ndarray]
-
-
-def adapter_of(
-    task: str,
-    confidence: float | None = None,
-    iou: float | None = None,
-    most: int | None = None,
-    form: str | None = None,
-    scores: str | None = None,
-) -> str | DetectionAdapter | ClassificationAdapter:
-    """The task's adapter with the options that were given, or its name where there are none.
-
-    Raises:
-        InputError: an option, and another task.
-        UnknownNameError: no such format.
-    """
-    if scores is not None:
-        from camport.adapters import ClassificationAdapter
-
-        if task != "classification":
-            raise InputError(f"--scores {scores} is for --adapter classification, and the task is {task}")
-        return ClassificationAdapter(output=scores)
-    options = {"--confidence": confidence, "--iou": iou, "--most": most, "--format": form}
-    given = {name: value for name, value in options.items() if value is not None}
-    if not given:
-        return task
-    if task != "detection":
-        raise InputError(f"{' and '.join(given)}: for --adapter detection, and the task is {task}")
-    from camport.adapters import DetectionAdapter
-    from camport.adapters.detection.formats import FORMATS
-
-    if form is not None and form not in FORMATS:
-        raise UnknownNameError("format", form, FORMATS)
-    fields = {"--confidence": "threshold", "--iou": "iou", "--most": "most", "--format": "format"}
-    chosen: dict[str, Any] = {fields[name]: value for name, value in given.items()}
-    return DetectionAdapter(**chosen)
 
 
 def explain(
@@ -137,7 +60,7 @@ def explain(
     progress: Callable[[int, int], None],
     chunk: int | None = None,
 ) -> None:
-    """Each detection of each picture, or what is found in the boxes that were named."""
+    """Everything found in each picture, or what is found in the boxes that were named."""
     import torch
 
     import camport
@@ -182,7 +105,7 @@ def run(
 ) -> None:
     """The same with an exported file: one run finds what is there, a second explains all of it.
 
-    A file that suppresses and explains its own detections does both in one.
+    A file that suppresses and explains what it found does both in one.
     """
     label = None if target is None else class_index(target, explainer.labels)
     drawn, shown, numbers, family = [], [], [], family_of(explainer)
@@ -205,13 +128,7 @@ def run(
             classes = np.full(len(boxes), -1 if label is None else label)
         else:
             first = explainer(pixels[None], boxes=np.zeros((1, 4), np.float32), only=_predictions(explainer))
-            found = detections(first, explainer.metadata.get("adapter", {}), size, confidence=confidence)
-            rows = np.arange(len(found.boxes)) if label is None else np.flatnonzero(found.class_ids == label)
-            if not len(rows):
-                raise InputError(
-                    f"no detection is of class {target}; found are {sorted(set(found.class_ids.tolist()))}"
-                )
-            boxes, classes = found.boxes[rows], found.class_ids[rows]
+            boxes, classes = chosen(first, explainer.metadata.get("adapter", {}), size, confidence, label, target)
         result = explainer(for_rows(explainer, pixels, len(boxes)), boxes=boxes, class_ids=classes)
         sure = confident(result, explainer.metadata.get("adapter", {}), size, boxes, classes)
         heatmaps = [pictured(placement.to_image(heatmap), family) for heatmap in result["heatmap"]]
@@ -236,16 +153,9 @@ def _found_by_file(
 ) -> tuple[Shown, Mapping[str, np.ndarray]]:
     """What a file that suppresses and explains by itself finds, the most confident first."""
     result = explainer(pixels[None])
-    found = result["detections"]
-    sure = found[:, 5] >= (0 if confidence is None else confidence)
-    rows = np.flatnonzero(sure if label is None else sure & (found[:, 6] == label))
-    if not len(rows):
-        raise InputError(
-            f"the file finds {len(found)} things, but none of the class and confidence that were asked for"
-        )
-    boxes, classes = placement.boxes_to_image(found[rows, 1:5]), found[rows, 6].astype(np.int64)
+    found, rows = found_by_file(result, label, confidence)
     heatmaps = [pictured(placement.to_image(result["heatmap"][row]), family_of(explainer)) for row in rows]
-    return Shown(boxes, classes, found[rows, 5], heatmaps), result
+    return Shown(placement.boxes_to_image(found.boxes), found.class_ids, found.confidence, heatmaps), result
 
 
 def _predictions(explainer: Explainer) -> list[str]:
@@ -256,12 +166,8 @@ def _predictions(explainer: Explainer) -> list[str]:
 
 
 def _of_class(explanation: Explanation, label: int, named: str | None, labels: Sequence[str]) -> Explanation:
-    """The detections of one class alone."""
-    rows = (explanation.target == label).nonzero()[:, 0]
-    if not len(rows):
-        classes = sorted(set(explanation.target.tolist()))
-        found = ", ".join(labels[c] if c < len(labels) else str(c) for c in classes)
-        raise InputError(f"no detection is of class {named}; found are: {found}")
+    """What was found of one class alone."""
+    rows = of_class(explanation.target.numpy(force=True), label, named, labels).tolist()
     kept = {name: getattr(explanation, name)[rows] for name in ("heatmap", "raw", "score", "target")}
     figures = {name: value[rows] for name, value in explanation.figures.items()}
     return replace(explanation, **kept, figures=figures, activations=None, gradients=None)
@@ -307,7 +213,7 @@ def write(
     colormap: str,
     alpha: float,
 ) -> None:
-    """The picture with all boxes, then each detection with its map, box, label and confidence; or the numbers."""
+    """The picture with all boxes, then each with its map, box, label and confidence; or the numbers."""
     if path.suffix.lower() in ARRAYS:
         only = path.suffix.lower() == ".npy"
         several = len(numbers) > 1
@@ -317,7 +223,7 @@ def write(
     rows = []
     for picture, one in zip(pictures, found, strict=True):
         boxes = [_box(one, i, labels, COLOURS[i % len(COLOURS)]) for i in range(len(one.boxes))]
-        cells = [Cell(picture, f"{len(boxes)} detection{'s' * (len(boxes) != 1)}", boxes)]
+        cells = [Cell(picture, counted(len(boxes)), boxes)]
         for i, heatmap in enumerate(one.heatmaps):
             drawn = overlay(picture, heatmap, alpha=alpha, colormap=colormap)
             cells.append(Cell(drawn, said(one, i, labels), [_box(one, i, None, COLOURS[i % len(COLOURS)])]))
@@ -326,7 +232,7 @@ def write(
 
 
 def said(one: Shown, i: int, labels: Sequence[str] | None) -> str:
-    """A detection in words, e.g. "seven 0.93"."""
+    """One of them in words, e.g. "seven 0.93"."""
     label = int(one.classes[i])
     name = labels[label] if labels and 0 <= label < len(labels) else f"class {label}"
     return f"{name} {float(one.confidence[i]):.2f}"
