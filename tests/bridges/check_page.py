@@ -18,6 +18,7 @@ def test_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    mlflow.set_experiment("page")
     explanation, labels = detected()
     calls = []
     api = SimpleNamespace(
