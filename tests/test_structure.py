@@ -126,10 +126,11 @@ ROOMS = {
         TORCH | {"pytest"},
     ),
     "show": (BELOW | {"", "adapters", "demo", "export", "metrics", "models", "runtime", "view"}, TORCH | STANDARD),
+    "web": ({"errors", "files"}, set()),
     "cli": (
         {"", "adapters", "bench", "demo", "errors", "evaluation", "export", "files", "metrics", "models"}
         | CORE
-        | {"plugins", "runtime", "show", "targets", "version", "view", "export.atomic_file", "export.stages"},
+        | {"plugins", "runtime", "show", "targets", "version", "view", "web", "export.atomic_file", "export.stages"},
         STANDARD | {"typer", "rich"},
     ),
     "bridges": (BELOW | {"", "adapters", "late", "runtime"}, TORCH | STANDARD),

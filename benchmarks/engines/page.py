@@ -1,4 +1,4 @@
-"""The example page, driven: does it see the pixels that Python sees, and draw the map that Python gets?"""
+"""The page of `camport web`, driven: does it see the pixels that Python sees, and draw the map that Python gets?"""
 
 import io
 import json
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.engines.web import ROOT, Browser, decode
+from benchmarks.engines.web import PACKAGE, ROOT, Browser, decode
 from camport.export.proof.parity import relative_error
 from camport.runtime import Preprocess, load, open_image
+from camport.web import from_folder, write_site
 
 SAMPLES = ROOT / "camport" / "demo" / "samples"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -21,12 +22,15 @@ PREPROCESSES = (
     Preprocess((224, 224), "crop", 256, mean=MEAN, std=STD),
     Preprocess((384, 384), "crop", 384, "bicubic", mean=MEAN, std=STD),
     Preprocess((300, 320), "letterbox"),
+    Preprocess((300, 320), "letterbox", stride=32),
+    Preprocess((96, 96), mean=(0.5,), std=(0.25,)),
+    Preprocess(side=(64, None)),
     Preprocess(None),
 )
 SIZES = ((427, 640), (641, 203), (128, 128))
 
 _OPEN = """
-const { Explainer, prepare, toImage } = await import("/examples/browser/camport.js");
+const { Explainer, prepare, toImage } = await import("/camport/web/page/camport.js");
 const { base64 } = await import("/benchmarks/engines/engines.js");
 const ort = await import("/examples/browser/node_modules/onnxruntime-web/dist/ort.wasm.min.mjs");
 const open = async (address) => {
@@ -41,9 +45,10 @@ _PREPARE = (
     + """
 const [address, how] = given;
 const { pixels, placement } = prepare(await open(address), how);
-const ramp = Float32Array.from({ length: pixels.length / 3 }, (_, i) => Math.abs(Math.sin(i)));
-const map = toImage({ height: placement.network[0], width: placement.network[1], data: ramp }, placement);
-return [{ type: "float32", dims: [3, ...placement.network], base64: base64(pixels) },
+const [height, width] = placement.network;
+const ramp = Float32Array.from({ length: height * width }, (_, i) => Math.abs(Math.sin(i)));
+const map = toImage({ height, width, data: ramp }, placement);
+return [{ type: "float32", dims: [how.mean.length, ...placement.network], base64: base64(pixels) },
   { type: "float32", dims: placement.image, base64: base64(map.data) }];
 """
 )
@@ -120,7 +125,10 @@ def check(browser: Browser, file: Path, screenshot: Path | None = None) -> Page:
 
 def _visit(browser: Browser, file: Path, screenshot: Path | None) -> str:
     """Opens the page as a person does; the line under its picture, once it is there."""
-    browser.open(f"examples/browser/index.html?model={browser.share(file)}")
+    scenes = json.loads((SAMPLES / "samples.json").read_text(encoding="utf-8"))
+    samples = {SAMPLES / scene["file"]: scene["caption"] for scene in scenes}
+    write_site(browser.files / "site", [file], from_folder(PACKAGE), samples)
+    browser.open("files/site/index.html")
     said = browser.call(
         "while (!document.body.dataset.ready) await new Promise((done) => setTimeout(done, 50));"
         'if (document.querySelector("#status.wrong")) throw new Error(document.querySelector("#status").textContent);'

@@ -1,12 +1,14 @@
-"""onnxruntime-web in headless Chromium, and the example page in it: a local server, a driven browser, numbers back."""
+"""onnxruntime-web in headless Chromium, and the page of `camport web` in it: a server, a driven browser, numbers."""
 
 import base64
 import contextlib
 import functools
 import http.server
 import json
+import posixpath
 import shutil
 import threading
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,7 +122,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def translate_path(self, path: str) -> str:
         if path.startswith("/files/"):
-            return str(self.folder / Path(path).name)
+            return str(self.folder / posixpath.normpath(urllib.parse.urlsplit(path).path).removeprefix("/files/"))
         return super().translate_path(path)
 
     def end_headers(self) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
         "Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.",
     ),
     "run": ("run", "Explain images with an exported file, with onnxruntime alone."),
+    "web": ("web", "Write a static page that runs exported files in a browser: images, the camera, a class or a box."),
     "evaluate": (
         "evaluate",
         "Measure methods by metrics on a model and images; started again, it goes on where it was.",
@@ -42,7 +43,7 @@ COMMANDS = {
 }
 """Module of camport.cli, whose function has the command's name, and the first line of its help."""
 
-WRITING = ("explain", "export", "run", "evaluate", "bench", "demo")
+WRITING = ("explain", "export", "run", "web", "evaluate", "bench", "demo")
 """Commands whose result is a file; what the others print is all that they do, and --quiet leaves it."""
 
 

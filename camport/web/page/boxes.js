@@ -1,0 +1,46 @@
+// Boxes over the picture as buttons, each with its label where there is room for it.
+
+/** Shows `found`, [{box, text}] in pixels of `picture`; the chosen one is pressed; `choose(index)` on a click. */
+export function showBoxes(layer, picture, found, chosen, choose) {
+  const area = ({ box: [left, top, right, bottom] }) => (right - left) * (bottom - top);
+  const buttons = found.map(({ box: [left, top, right, bottom], text }, index) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-pressed", index === chosen);
+    button.setAttribute("aria-label", text);
+    const [x, y] = [(n) => `${(100 * n) / picture.width}%`, (n) => `${(100 * n) / picture.height}%`];
+    Object.assign(button.style, { left: x(left), top: y(top), width: x(right - left), height: y(bottom - top) });
+    const larger = found.filter((other) => area(other) > area(found[index])).length;
+    button.style.zIndex = 1 + larger; // so that a small box inside a large one can be clicked
+    button.append(Object.assign(document.createElement("span"), { textContent: text }));
+    button.onclick = () => choose(index);
+    return button;
+  });
+  layer.replaceChildren(...buttons);
+  placeLabels(layer, buttons, chosen);
+}
+
+/** Puts labels above, below or into their boxes, where none is covered; one without a place is left out. */
+function placeLabels(layer, buttons, chosen) {
+  const frame = layer.getBoundingClientRect();
+  const taken = [];
+  const first = buttons.map((_, i) => i).sort((a, b) => (b === chosen) - (a === chosen));
+  for (const index of first) {
+    const label = buttons[index].firstChild;
+    const box = buttons[index].getBoundingClientRect();
+    const { width, height } = label.getBoundingClientRect();
+    const lefts = [box.left, box.right - width].map((x) => Math.max(frame.left, Math.min(x, frame.right - width)));
+    const tops = [box.top - height, box.bottom, box.top + 3, box.bottom - height - 3];
+    const places = tops.flatMap((top) => lefts.map((left) => ({ left, top, right: left + width, bottom: top + height })));
+    const free = places.find((place) => place.top >= frame.top && place.bottom <= frame.bottom
+      && taken.every((other) => place.right <= other.left || place.left >= other.right
+        || place.bottom <= other.top || place.top >= other.bottom));
+    if (!free) {
+      label.remove();
+      continue;
+    }
+    taken.push(free);
+    const edge = buttons[index].clientLeft; // positions count from inside the border
+    Object.assign(label.style, { left: `${free.left - box.left - edge}px`, top: `${free.top - box.top - edge}px` });
+  }
+}
