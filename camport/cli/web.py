@@ -41,7 +41,8 @@ def web(
 
     The folder holds all that the page needs, onnxruntime-web too: it asks no other address, and pictures stay in the
     browser. Serve it by any web server (python -m http.server -d DIR); browsers open the camera on localhost and over
-    https alone. Classifiers' files are asked about a class, detectors' (exported with --one-image --nms) about a box.
+    https alone. A file is asked about a class, or about a box where it finds boxes itself
+    (export it with --one-image --nms); of others the page says what they take.
     """
     from camport.web import from_folder, from_npm, write_site
     from camport.web.site import check_site
