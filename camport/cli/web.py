@@ -1,6 +1,5 @@
 """`camport web`: a static page that runs exported files in a browser."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ from camport.errors import InputError
 from camport.runtime import load
 from camport.runtime.image_file import check_image
 
-SAMPLES = Path(__file__).parents[1] / "demo" / "samples"
 SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif")
 """Pictures that browsers read."""
 
@@ -39,13 +37,16 @@ def web(
 ) -> None:
     """Write a static page that runs exported files in a browser: images, the camera, a class or a box.
 
-    The folder holds all that the page needs, onnxruntime-web too: it asks no other address, and pictures stay in the
-    browser. Serve it by any web server (python -m http.server -d DIR); browsers open the camera on localhost and over
-    https alone. A file is asked about a class, or about a box where it finds boxes itself
-    (export it with --one-image --nms); of others the page says what they take.
+    The folder holds all that the page needs, onnxruntime-web too: it asks no
+    other address, and pictures stay in the browser. Any web server shows it:
+    python -m http.server -d DIR. Browsers open the camera on localhost and over
+    https alone.
+
+    A file is asked about a class, or about a box where it finds boxes itself
+    (camport export --one-image --nms); of another the page says what it takes.
     """
     from camport.web import from_folder, from_npm, write_site
-    from camport.web.site import check_site
+    from camport.web.site import check_site, scenes
 
     check_site(output, force=force)
     for path in files:
@@ -56,13 +57,8 @@ def web(
         check_image(path)
         if path.suffix.lower() not in SHOWN:
             raise InputError(f"{path}: browsers show {', '.join(SHOWN)}")
-    samples = {path: path.stem for path in sample} if sample else _scenes()
+    samples = {path: path.stem for path in sample} if sample else scenes()
     with working("gathering onnxruntime-web's files" if runtime else "fetching onnxruntime-web by npm"):
         engine = from_folder(runtime) if runtime else from_npm()
     write_site(output, files, engine, samples, force=force)
     say(f"wrote {output}; show it with: python -m http.server --bind 127.0.0.1 -d {output} 8000")
-
-
-def _scenes() -> dict[Path, str]:
-    listed = json.loads((SAMPLES / "samples.json").read_text(encoding="utf-8"))
-    return {SAMPLES / scene["file"]: scene["caption"] for scene in listed}

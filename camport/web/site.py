@@ -11,8 +11,16 @@ from camport.errors import InputError, OutputError
 from camport.files import DRAFT, check_folder, sweep
 
 PAGE = Path(__file__).parent / "page"
+SCENES = Path(__file__).parents[1] / "demo" / "samples"
+"""Of digits, for sites that are given no pictures."""
 LIST = "site.json"
 """What the page reads first: the names of the files, of the pictures, and whether WebGPU's engine is there."""
+
+
+def scenes() -> dict[Path, str]:
+    """The bundled pictures, and what each shows."""
+    listed = json.loads((SCENES / "samples.json").read_text(encoding="utf-8"))
+    return {SCENES / scene["file"]: scene["caption"] for scene in listed}
 
 
 def check_site(folder: Path, *, force: bool = False) -> None:

@@ -12,8 +12,8 @@ import torch
 
 import camport as library
 from camport import export
-from camport.cli.web import SAMPLES
 from camport.web import PAGE, engine
+from camport.web.site import SCENES
 from tests.cli.conftest import listing
 
 LOADED = "ort-wasm-simd-threaded"
@@ -62,13 +62,13 @@ def test_the_site_has_all_that_it_runs(camport, exported, dist, tmp_path):
     assert sorted(path.name for path in (site / "engine").iterdir()) == NEEDED
     assert all((site / "engine" / name).read_bytes() == (dist / name).read_bytes() for name in NEEDED)
     assert (site / "files/small.onnx").read_bytes() == exported.read_bytes()
-    scenes = json.loads((SAMPLES / "samples.json").read_text())
+    scenes = json.loads((SCENES / "samples.json").read_text())
     listed = json.loads((site / "site.json").read_text())
     assert listed["files"] == ["small.onnx"]
     assert listed["samples"] == [{"file": s["file"], "caption": s["caption"]} for s in scenes]
     assert listed["engines"] == ["ort.wasm.min.mjs", "ort.webgpu.min.mjs"]
     assert all(
-        (site / "samples" / scene["file"]).read_bytes() == (SAMPLES / scene["file"]).read_bytes() for scene in scenes
+        (site / "samples" / scene["file"]).read_bytes() == (SCENES / scene["file"]).read_bytes() for scene in scenes
     )
     assert {path.name for path in PAGE.iterdir() if path.is_file()} < {path.name for path in site.iterdir()}
     assert stat.S_IMODE(site.stat().st_mode) == 0o755
@@ -87,7 +87,7 @@ def test_the_package_folder_will_do_and_webgpu_may_lack(camport, exported, dist,
 
 
 def test_pictures_of_ones_own(camport, exported, dist, tmp_path):
-    shutil.copy(SAMPLES / "zero-nine.png", tmp_path / "<b>mine.png")
+    shutil.copy(SCENES / "zero-nine.png", tmp_path / "<b>mine.png")
     assert camport("web", exported, "-o", "site", "--runtime", dist, "--sample", "<b>mine.png").status == 0
     listed = json.loads((tmp_path / "site/site.json").read_text())["samples"]
     assert listed == [{"file": "<b>mine.png", "caption": "<b>mine"}]
