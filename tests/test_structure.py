@@ -39,7 +39,7 @@ ROOMS = {
         TORCH | {"pluggy", "numpy"},
     ),
     "plugins": (BELOW, TORCH),
-    "adapters": (BELOW | {"targets"}, TORCH),
+    "adapters": (BELOW | {"late", "targets"}, TORCH),
     "metrics": (BELOW, TORCH | {"numpy"}),
     # what all of export shares, its stages in the order of their work, its door
     "export.private_torch": (set(), TORCH),

@@ -19,6 +19,7 @@ from camport.core.adapter import Adapter
 from camport.core.infos import AdapterInfo
 from camport.core.markers import hookimpl
 from camport.core.registry import adapters as _registered
+from camport.late import moved
 
 __all__ = [
     "CaptioningAdapter",
@@ -53,4 +54,15 @@ class _Callable(ModuleType):
         return _registered()
 
 
+# modules of 0.1, by the names they had
+moved(
+    __name__,
+    {
+        "captioning": "text.captioning",
+        "similarity": "classification.similarity",
+        "vqa": "text.vqa",
+        "vqa_words": "text.vqa_words",
+        "words": "text.words",
+    },
+)
 sys.modules[__name__].__class__ = _Callable

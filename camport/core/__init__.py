@@ -5,12 +5,9 @@ The rooms below: `running` is how a model is run, `isolation` how it stays as it
 the maths of maps.
 """
 
-import sys
-from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from camport.late import late
+from camport.late import late, moved
 
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter as Adapter
@@ -82,21 +79,7 @@ _MOVED = {
 __all__ = [*_HOMES]
 
 
-class _Moved(ModuleType):
-    """A module under its earlier name; the one it is now is imported when one of its names is
-    used."""
-
-    def __getattr__(self, name: str) -> Any:
-        # whoever looks at every module of the process (inspect, unittest) asks for these, and is to
-        # load nothing
-        if name.startswith("__"):
-            raise AttributeError(name)
-        old = self.__name__.rpartition(".")[2]
-        return getattr(import_module(f"{__name__}.{_MOVED[old]}"), name)
-
-
-for _old in _MOVED:
-    globals()[_old] = sys.modules[f"{__name__}.{_old}"] = _Moved(f"{__name__}.{_old}")
+moved(__name__, _MOVED)
 
 _find = late(__name__, _HOMES)
 

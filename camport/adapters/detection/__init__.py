@@ -1,1 +1,3 @@
 """The task of detectors: one box and its class."""
+
+from camport.adapters.detection.adapter import DetectionAdapter as DetectionAdapter
