@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from camport.cli import boxes, fields, figure, layers, tasks
 from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
-from camport.cli.fields import single
-from camport.cli.given import DECLARED, Given, adapter_of, declared
+from camport.cli.given import DECLARED, Given, adapter_of, declared, single, told
 from camport.cli.loading import load as load
 from camport.cli.options import (
     Adapter,
@@ -88,15 +87,17 @@ def explain(
         task = adapter or loaded.adapter
         asking, kind = adapter_of(task, given), described(task).shown
         if kind == "boxes" and not sweep:
+            named, given = told(target, given)
             boxes.explain(
-                *(path, images, pictures, loaded, method, layer, single(target), given["box"], asking),
+                *(path, images, pictures, loaded, method, layer, named, given["box"], asking),
                 *(colormap, alpha),
                 *(progress, chunk),
             )
             return
         if kind in ASKED and not sweep and not views:
+            named, given = told(target, given)
             tasks.explain(
-                *(task, path, images, pictures, loaded, method, layer, single(target), given, colormap, alpha),
+                *(task, path, images, pictures, loaded, method, layer, named, given, colormap, alpha),
                 *(progress, chunk),
             )
             return

@@ -46,13 +46,6 @@ Answer = tuple[Mapping[str, np.ndarray], float | None]
 """The numbers of one explanation, and the score."""
 
 
-def single(texts: Sequence[str] | None) -> str | None:
-    """The one `--target` of a task that takes one; InputError for several."""
-    if texts and len(texts) > 1:
-        raise InputError(f"--target {' '.join(texts)}: this task takes one")
-    return texts[0] if texts else None
-
-
 def asked(
     texts: Sequence[str], fields: Sequence[Field], labels: tuple[str, ...] | None, picture: Image, placement: Placement
 ) -> Asked:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from camport.errors import InputError
 from camport.targets.options import OPTIONS, Option, arguments
 
 if TYPE_CHECKING:
@@ -68,3 +69,32 @@ def adapter_of(task: str, given: Given) -> str | Adapter:
     from camport.core import registry
 
     return registry.adapter(task)(**found)
+
+
+def single(texts: Sequence[str] | None) -> str | None:
+    """The one `--target` of a task that takes one; InputError for several."""
+    if texts and len(texts) > 1:
+        raise InputError(f"--target {' '.join(texts)}: this task takes one")
+    return texts[0] if texts else None
+
+
+def told(texts: Sequence[str] | None, given: Given) -> tuple[str | None, Given]:
+    """The class, word or answer of `--target`, and what was given with what NAME=VALUE adds to it.
+
+    Raises:
+        InputError: two of a thing that a task takes once.
+    """
+    once = {option.name: option for option in OPTIONS if option.name in given and not option.adapter}
+    rest: list[str] = []
+    found = dict(given)
+    for text in texts or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or name not in once or once[name].kind is bool:
+            rest.append(text)
+        elif once[name].kind is not str:
+            found[name] = [*(found[name] or ()), value]
+        elif found[name] is None:
+            found[name] = value
+        else:
+            raise InputError(f"--target {text}: {name} is given twice")
+    return single(rest), found

@@ -8,8 +8,7 @@ import typer
 
 from camport.cli import boxes, edge_tasks, fields, figure
 from camport.cli.apart import keep_inputs
-from camport.cli.fields import single
-from camport.cli.given import DECLARED, Given, declared
+from camport.cli.given import DECLARED, Given, declared, single, told
 from camport.cli.options import Alpha, Colormap, Images, Output, Target
 from camport.cli.printing import say
 from camport.cli.shown import bounded
@@ -50,16 +49,18 @@ def run(
             raise InputError(
                 f"{file} gives {', '.join(names)} and no heatmap to show; export it with heatmap among them"
             )
-        label = None if explainer.fields else single(target)
         task, _ = task_of(explainer.metadata)
         kind = described(task).shown
         if kind == "boxes":
+            label, given = told(target, given)
             asked = given["box"], given["confidence"]
             boxes.run(explainer, path, images, pictures, label, *asked, colormap, alpha)
             return
         if kind in ASKED:
+            label, given = told(target, given)
             edge_tasks.run(explainer, path, images, pictures, label, given, colormap, alpha)
             return
+        label = None if explainer.fields else single(target)
         refuse_of_file(task, given, file)
         if explainer.fields:
             fields.run(explainer, path, images, pictures, target or [], colormap, alpha)

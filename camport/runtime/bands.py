@@ -73,6 +73,18 @@ def checked_bands(array: np.ndarray) -> np.ndarray:
     return bands
 
 
+def channels_first(array: np.ndarray, channels: int) -> np.ndarray:
+    """An array as [c,H,W] for a network of so many channels; uint8 [h,w,c] where only the last axis has as many.
+
+    Raises:
+        InputError: as `checked_bands`.
+    """
+    bands = checked_bands(array)
+    if bands.dtype == np.uint8 and array.ndim > 2 and len(bands) != channels == bands.shape[2]:
+        return bands.transpose(2, 0, 1)
+    return bands
+
+
 def bands_of(image: Image.Image) -> np.ndarray | None:
     """The array that a picture carries, as long as it is that picture."""
     bands = image.info.get(KEY)

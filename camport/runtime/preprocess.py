@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from camport.errors import InputError, UnknownNameError, guarded
-from camport.runtime.bands import bands_of, checked_bands, planes_of
+from camport.runtime.bands import bands_of, channels_first, planes_of
 from camport.runtime.image_file import MAX_PIXELS
 from camport.runtime.image_file import open_image as open_image
 from camport.runtime.placement import Placement as Placement
@@ -189,7 +189,10 @@ class Preprocess:
         preprocessing, it is the picture itself, uint8 [h,w,c]: pictures of one size may share a batch.
 
         Args:
-            image: a picture, or an array [c,H,W]; of a picture that `open_image` made of an array file, the array.
+            image: a picture, or an array [c,H,W]; of a picture that `open_image` made of an array file, the array. An
+                array of bytes whose last axis is the network's channels and whose first is not is a picture's,
+                uint8 [h,w,c], in the order of Pillow and of cv2; its colours are R, G, B, those of cv2 B, G, R and so
+                turned by the caller: `array[..., ::-1]`.
 
         Raises:
             InputError: neither picture nor array, an array of other channels, or a picture for a network that takes
@@ -200,7 +203,7 @@ class Preprocess:
                 f"image is {type(image).__name__}; give one picture (open_image(path)) or one array [c,H,W], and stack "
                 "the results of several"
             )
-        bands = checked_bands(image) if isinstance(image, np.ndarray) else bands_of(image)
+        bands = channels_first(image, self.channels) if isinstance(image, np.ndarray) else bands_of(image)
         planes = planes_of(image, bands, self.channels)
         placement = self.place((planes[0].height, planes[0].width))
         if self.in_graph:
