@@ -1,7 +1,8 @@
 """The detections in a detector's outputs: candidates read by the form that an exported file names, the best kept.
 
 The twin of `camport.adapters.detection.formats`, which reads them as tensors that keep their gradients;
-tests/adapters/test_one_reader.py holds the two equal. The words of a form are here, for both.
+tests/adapters/test_one_reader.py holds the two equal. Their suppression is `camport.export.onnx_file.nms` as a graph;
+tests/export/test_suppression.py holds the three equal. The words of a form are here, for both.
 """
 
 from __future__ import annotations

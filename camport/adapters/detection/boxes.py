@@ -40,6 +40,8 @@ def suppressed(
     """Non-maximum suppression class by class: indices of the `most` best that are kept, best first.
 
     A box goes where one of its class with a higher score overlaps it by more than `threshold`. Not for tracing.
+    Its twins are in `camport.targets.boxes`, with NumPy, and `camport.export.onnx_file.nms`, as a graph;
+    tests/adapters/test_one_reader.py and tests/export/test_suppression.py hold them equal.
     """
     from torchvision.ops import nms
 

@@ -5,8 +5,9 @@ pixels of the network's input, the confidence, and the class. Image by image the
 most confident first, at most `most` of each.
 
 The twin of `camport.adapters.detection.adapter.DetectionAdapter.listed` and of
-`camport.runtime.detections`: a candidate stands for its best class alone, the `CONSIDERED` most
-confident of an image are looked at, and suppression is class by class.
+`camport.targets.boxes.detections`; tests/export/test_suppression.py holds the three equal. A
+candidate stands for its best class alone, the `CONSIDERED` most confident of an image are looked
+at, and suppression is class by class.
 """
 
 import json
