@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,34 +15,15 @@ from camport.cli.printing import say
 from camport.cli.shown import at_layers, bounded
 from camport.errors import InputError
 from camport.runtime import Explainer, Placement, class_index
-from camport.targets.boxes import chosen, confident, counted, found_by_file, of_class
-from camport.view import Box, Cell, grid, overlay, pictured, save_arrays, save_image
+from camport.targets.boxes import chosen, confident, found_by_file, of_class
+from camport.view import pictured, save_arrays, save_image
+from camport.view.found import Found, found_grid, said
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter
     from camport.core.explanation import Explanation
     from camport.models import Loaded
-
-COLUMNS = 4
-COLOURS = ("#00e5ff", "#ffd400", "#ff5ca8", "#7dff5c", "#ff9440", "#b28cff")
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What was found in one picture and explained, in its own pixels.
-
-    Attributes:
-        boxes: [k,4].
-        classes: [k].
-        confidence: [k].
-        heatmaps: [k,H,W], of the picture's size, as pictures show them.
-    """
-
-    boxes: np.ndarray
-    classes: np.ndarray
-    confidence: np.ndarray
-    heatmaps: Sequence[np.ndarray]
 
 
 def explain(
@@ -132,7 +113,7 @@ def run(
         result = explainer(for_rows(explainer, pixels, len(boxes)), boxes=boxes, class_ids=classes)
         sure = confident(result, explainer.metadata.get("adapter", {}), size, boxes, classes)
         heatmaps = [pictured(placement.to_image(heatmap), family) for heatmap in result["heatmap"]]
-        shown.append(Shown(placement.boxes_to_image(sure.boxes), sure.class_ids, sure.confidence, heatmaps))
+        shown.append(Found(placement.boxes_to_image(sure.boxes), sure.class_ids, sure.confidence, heatmaps))
         numbers.append({**result, "boxes": boxes, "class_ids": classes})
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {explainer.path.name}"
@@ -150,12 +131,12 @@ def for_rows(explainer: Explainer, pixels: np.ndarray, rows: int) -> np.ndarray:
 
 def _found_by_file(
     explainer: Explainer, pixels: np.ndarray, placement: Placement, label: int | None, confidence: float | None
-) -> tuple[Shown, Mapping[str, np.ndarray]]:
+) -> tuple[Found, Mapping[str, np.ndarray]]:
     """What a file that suppresses and explains by itself finds, the most confident first."""
     result = explainer(pixels[None])
     found, rows = found_by_file(result, label, confidence)
     heatmaps = [pictured(placement.to_image(result["heatmap"][row]), family_of(explainer)) for row in rows]
-    return Shown(placement.boxes_to_image(found.boxes), found.class_ids, found.confidence, heatmaps), result
+    return Found(placement.boxes_to_image(found.boxes), found.class_ids, found.confidence, heatmaps), result
 
 
 def _predictions(explainer: Explainer) -> list[str]:
@@ -191,11 +172,11 @@ def parsed(boxes: Sequence[str], picture: Image, placement: Placement) -> np.nda
     return placement.boxes_to_network(np.array(found))
 
 
-def shown(explanation: Explanation, placement: Placement) -> Shown:
+def shown(explanation: Explanation, placement: Placement) -> Found:
     """What was explained in PyTorch."""
     figures = {name: value.detach().cpu().numpy() for name, value in explanation.figures.items()}
     heatmaps = explanation.heatmap.cpu().numpy()
-    return Shown(
+    return Found(
         placement.boxes_to_image(figures["boxes"]),
         figures["class_ids"],
         figures["confidence"],
@@ -206,7 +187,7 @@ def shown(explanation: Explanation, placement: Placement) -> Shown:
 def write(
     path: Path,
     pictures: Sequence[Image],
-    found: Sequence[Shown],
+    found: Sequence[Found],
     numbers: Sequence[Mapping[str, np.ndarray]],
     title: str,
     labels: Sequence[str] | None,
@@ -220,25 +201,4 @@ def write(
         named = {f"{k}_{i}" if several else k: v for i, n in enumerate(numbers) for k, v in n.items()}
         save_arrays(path, np.concatenate([n["heatmap"] for n in numbers]) if only else named)
         return
-    rows = []
-    for picture, one in zip(pictures, found, strict=True):
-        boxes = [_box(one, i, labels, COLOURS[i % len(COLOURS)]) for i in range(len(one.boxes))]
-        cells = [Cell(picture, counted(len(boxes)), boxes)]
-        for i, heatmap in enumerate(one.heatmaps):
-            drawn = overlay(picture, heatmap, alpha=alpha, colormap=colormap)
-            cells.append(Cell(drawn, said(one, i, labels), [_box(one, i, None, COLOURS[i % len(COLOURS)])]))
-        rows += [cells[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)]
-    save_image(path, grid(rows, title=title, colorbar=colormap))
-
-
-def said(one: Shown, i: int, labels: Sequence[str] | None) -> str:
-    """One of them in words, e.g. "seven 0.93"."""
-    label = int(one.classes[i])
-    name = labels[label] if labels and 0 <= label < len(labels) else f"class {label}"
-    return f"{name} {float(one.confidence[i]):.2f}"
-
-
-def _box(one: Shown, i: int, labels: Sequence[str] | None, colour: str) -> Box:
-    left, top, right, bottom = (float(v) for v in one.boxes[i])
-    text = "" if labels is None else said(one, i, labels)
-    return Box((left, top, max(left, right), max(top, bottom)), text, colour)
+    save_image(path, found_grid(pictures, found, labels, title=title, colormap=colormap, alpha=alpha))

@@ -171,11 +171,6 @@ def found_by_file(
     return Detections(found[rows, 1:5], found[rows, 6].astype(np.int64), found[rows, 5]), rows
 
 
-def counted(count: int) -> str:
-    """So many, in words."""
-    return f"{count} detection{'s' * (count != 1)}"
-
-
 def read(
     result: Mapping[str, np.ndarray],
     form: Mapping[str, Any],
