@@ -18,7 +18,7 @@ from camport.core.explanation import Explanation, displayable
 from camport.core.registry import methods as registered
 from camport.core.running.layers import Layers
 from camport.errors import InputError
-from camport.view import Cell, Map, Shown, check_writable, grid, overlay, pictured, save_image, save_report
+from camport.view import Map, Shown, check_writable, map_grid, pictured, save_image, save_report
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,17 +51,23 @@ class Comparison:
             colormap: of `camport.view.COLORMAPS`, as `alpha` is `overlay`'s.
             cell: longer side of a picture in pixels.
         """
-        rows, labels = [], []
-        for i, picture in enumerate(self.pictures):
-            for target, row in zip(self.targets, self.explanations, strict=True):
-                cells = [Cell(picture)]
-                for found in row:
-                    heat = _heat(found, i)
-                    cells.append(Cell(overlay(picture, heat, alpha=alpha, colormap=colormap), _score(found, i)))
-                rows.append(cells)
-                labels.append(", ".join(part for part in (self.titles[i], target) if part))
-        heads = ["image", *self.methods]
-        return grid(rows, columns=heads, row_labels=labels if any(labels) else (), colorbar=colormap, cell=cell)
+        return map_grid(self.shown(), colormap=colormap, alpha=alpha, cell=cell)
+
+    def shown(self) -> list[Shown]:
+        """Each image with its maps, as `camport.view` draws them."""
+        rows = list(zip(self.targets, self.explanations, strict=True))
+        return [
+            Shown(
+                picture,
+                [
+                    Map(_heat(found, i), method, target, _score(found, i))
+                    for target, row in rows
+                    for method, found in zip(self.methods, row, strict=True)
+                ],
+                self.titles[i],
+            )
+            for i, picture in enumerate(self.pictures)
+        ]
 
     def save(self, path: str | os.PathLike[str], *, title: str = "camport", colormap: str = "turbo") -> Path:
         """Writes the report (.html), which has a slider between image and map, or the grid (.png, .jpg).
@@ -77,19 +83,7 @@ class Comparison:
         path = check_writable(path, FORMATS)
         if path.suffix != ".html":
             return save_image(path, self.grid(colormap=colormap))
-        shown = [
-            Shown(
-                picture,
-                [
-                    Map(_heat(found, i), method, target, _score(found, i))
-                    for target, row in zip(self.targets, self.explanations, strict=True)
-                    for method, found in zip(self.methods, row, strict=True)
-                ],
-                self.titles[i],
-            )
-            for i, picture in enumerate(self.pictures)
-        ]
-        return save_report(path, shown, title=title, colormap=colormap)
+        return save_report(path, self.shown(), title=title, colormap=colormap)
 
     def _repr_png_(self) -> bytes:
         import io

@@ -22,6 +22,7 @@ from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter
+    from camport.core.explainer import Explainer as Method
     from camport.core.explanation import Explanation
     from camport.models import Loaded
 
@@ -31,7 +32,7 @@ def explain(
     images: Sequence[Path],
     pictures: Iterable[Image],
     loaded: Loaded,
-    method: str | None,
+    method: str | Method | None,
     layer: list[str] | None,
     target: str | None,
     box: list[str] | None,

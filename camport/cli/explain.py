@@ -1,12 +1,19 @@
 """`camport explain`: an explanation in PyTorch."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from camport.cli import boxes, fields, figure, layers, tasks
+from PIL.Image import Image
+
+from camport.cli import boxes, fields, figure, folders, layers, side_by_side, tasks
 from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
 from camport.cli.given import DECLARED, Given, adapter_of, declared, single, told
 from camport.cli.loading import load as load
+from camport.cli.method_options import ALL, AdapterOptions, Options, adapter_with, methods_of
 from camport.cli.options import (
     Adapter,
     Alpha,
@@ -16,7 +23,7 @@ from camport.cli.options import (
     Inputs,
     Labels,
     Layer,
-    Method,
+    Methods,
     Model,
     Output,
     Preprocessing,
@@ -39,7 +46,9 @@ from camport.view import check_writable, colormap_table
 if TYPE_CHECKING:
     import numpy as np
 
+    from camport.core.explainer import Explainer
     from camport.core.explanation import Explanation
+    from camport.models import Loaded
 
 
 @declared
@@ -48,10 +57,12 @@ def explain(
     model: Model,
     output: Output,
     weights: Weights = None,
-    method: Method = None,
+    method: Methods = None,
+    option: Options = None,
     target: Target = None,
     layer: Layer = None,
     adapter: Adapter = None,
+    adapter_option: AdapterOptions = None,
     labels: Labels = None,
     preprocess: Preprocessing = None,
     colormap: Colormap = "turbo",
@@ -64,63 +75,114 @@ def explain(
     chunk: Chunk = None,
 ) -> None:
     """Explain what a model sees in images, in PyTorch."""
-    path = check_writable(output)
-    keep_inputs([path], [*images, weights, labels, *(inputs or [])], model=model)
+    one_each, images = folders.one_each(output, images), folders.files(images)
+    several = len(method or []) > 1 or ALL in (method or []) or output.suffix.lower() == side_by_side.REPORT
+    if one_each:
+        jobs = folders.jobs(output, images)
+    elif several:
+        side_by_side.check_format(output)
+        jobs = [(check_writable(output, side_by_side.FORMATS), images)]
+    else:
+        jobs = [(check_writable(output), images)]
+    keep_inputs([path for path, _ in jobs], [*images, weights, labels, *(inputs or [])], model=model)
     colormap_table(colormap)
     views = view or []
-    figure.check_views(views, path, len(images), len(layer or []))
+    for path, group in jobs:
+        figure.check_views(views, path, len(group), len(layer or []))
     if "all" in (layer or []):
         raise InputError("--layer all: a picture of every layer, one by one, is made by --sweep")
+    if several and (views or sweep):
+        raise InputError("--view and --sweep draw one method; several are drawn side by side, or in a report (.html)")
     if sweep and (views or len(images) > 1):
         raise InputError(f"--sweep draws overlays of one image; given are {len(images)} and {len(views)} views")
     keep_freed_memory()
     for image in images:
         check_image(image)
-    pictures = map(open_image, images)  # one at a time: a picture may have 89 million pixels
-    what = f"{len(images)} image{'s' * (len(images) != 1)} {f'by {method} ' if method else ''}with {model}"
+    methods = methods_of(method, option)
+    named = f"by {', '.join(method)} " if method else ""
+    what = f"{len(images)} image{'s' * (len(images) != 1)} {named}with {model}"
     with working(f"explaining {what}{' at many layers' * sweep}") as progress:
         loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
-        import torch
-
-        import camport
-
-        task = adapter or loaded.adapter
-        asking, kind = adapter_of(task, given), described(task).shown
-        if kind == "boxes" and not sweep:
-            named, given = told(target, given)
-            boxes.explain(
-                *(path, images, pictures, loaded, method, layer, named, given["box"], asking),
-                *(colormap, alpha),
-                *(progress, chunk),
+        for path, images in jobs:
+            pictures = map(open_image, images)  # one at a time: a picture may have 89 million pixels
+            _explain(
+                *(path, images, pictures, loaded, methods, several, ALL in (method or []), target, layer, adapter),
+                *(adapter_option, colormap, alpha, views, sweep, given, chunk, model, progress),
             )
-            return
-        if kind in ASKED and not sweep and not views:
-            named, given = told(target, given)
-            tasks.explain(
-                *(task, path, images, pictures, loaded, method, layer, named, given, colormap, alpha),
-                *(progress, chunk),
-            )
-            return
-        refuse(task, given)
-        bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking, chunk=chunk)
-        figure.check_method(views, type(bound.explainer))
-        if bound.adapter.fields and not sweep and not views:
-            texts = target or []
-            fields.explain(path, images, pictures, loaded, bound, texts, colormap, alpha, progress)
-            return
-        label = single(target)
-        index = None if label is None else class_index(label, loaded.labels or None)
-        drawn, numbers, legends = [], [], []
-        for picture in pictures:
-            pixels, placement = loaded.preprocess.apply(picture)
-            drawn.append(bounded(picture, placement))
-            if sweep:
-                found = layers.at_layers(loaded, pixels[None], method, index, layer, asking, progress, chunk)
-                continue
-            e = bound(torch.from_numpy(pixels)[None], index, progress=progress)
-            numbers.append(figure.kept({**e.numbers(), **_signed(e)}, path))
-            explained = int(e.target[0]) if e.target.dim() == 1 else None
-            legends.append(figure.legend(explained, float(e.score[0]), loaded.labels))
+
+
+def _explain(
+    path: Path,
+    images: Sequence[Path],
+    pictures: Iterable[Image],
+    loaded: Loaded,
+    methods: Sequence[str | Explainer | None],
+    several: bool,
+    every: bool,
+    target: list[str] | None,
+    layer: list[str] | None,
+    adapter: str | None,
+    adapter_option: list[str] | None,
+    colormap: str,
+    alpha: float,
+    views: Sequence[str],
+    sweep: bool,
+    given: Given,
+    chunk: int | None,
+    model: str,
+    progress: Callable[[int, int], None],
+) -> None:
+    """One file of one or several images."""
+    import torch
+
+    import camport
+
+    task = adapter or loaded.adapter
+    asking, kind = adapter_with(adapter_of(task, given), adapter_option), described(task).shown
+    if several and (kind == "boxes" or kind in ASKED):
+        raise InputError(f"several methods and reports are for classes, and the task is {task}: give one --method")
+    method = methods[0]
+    if kind == "boxes" and not sweep:
+        named, given = told(target, given)
+        boxes.explain(
+            *(path, images, pictures, loaded, method, layer, named, given["box"], asking),
+            *(colormap, alpha),
+            *(progress, chunk),
+        )
+        return
+    if kind in ASKED and not sweep and not views:
+        named, given = told(target, given)
+        tasks.explain(
+            *(task, path, images, pictures, loaded, method, layer, named, given, colormap, alpha),
+            *(progress, chunk),
+        )
+        return
+    refuse(task, given)
+    if several:
+        side_by_side.explain(
+            *(path, images, pictures, loaded, methods, every, layer, asking, target, colormap, alpha),
+            *(progress, chunk),
+        )
+        return
+    bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking, chunk=chunk)
+    figure.check_method(views, type(bound.explainer))
+    if bound.adapter.fields and not sweep and not views:
+        texts = target or []
+        fields.explain(path, images, pictures, loaded, bound, texts, colormap, alpha, progress)
+        return
+    label = single(target)
+    index = None if label is None else class_index(label, loaded.labels or None)
+    drawn, numbers, legends = [], [], []
+    for picture in pictures:
+        pixels, placement = loaded.preprocess.apply(picture)
+        drawn.append(bounded(picture, placement))
+        if sweep:
+            found = layers.at_layers(loaded, pixels[None], method, index, layer, asking, progress, chunk)
+            continue
+        e = bound(torch.from_numpy(pixels)[None], index, progress=progress)
+        numbers.append(figure.kept({**e.numbers(), **_signed(e)}, path))
+        explained = int(e.target[0]) if e.target.dim() == 1 else None
+        legends.append(figure.legend(explained, float(e.score[0]), loaded.labels))
     title, family = f"{bound.explainer.title} of {model}", bound.explainer.family
     if sweep:
         last = list(found.values())[-1]
@@ -138,7 +200,7 @@ def explain(
     say(f"wrote {path}")
 
 
-def _signed(explanation: "Explanation") -> dict[str, "np.ndarray"]:
+def _signed(explanation: Explanation) -> dict[str, np.ndarray]:
     """The signed image that a method gives beside its map, [1,c,H,W]."""
     gradient = explanation.figures.get("gradient")
     return {} if gradient is None else {"gradient": gradient.cpu().numpy()}

@@ -15,6 +15,7 @@ from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter
+    from camport.core.explainer import Explainer
     from camport.models import Loaded
 
 
@@ -40,7 +41,7 @@ class AtLayer:
 def at_layers(
     loaded: "Loaded",
     pixels: np.ndarray,
-    method: str | None,
+    method: "str | Explainer | None",
     target: int | None,
     layers: Sequence[str] | None,
     adapter: "str | Adapter",

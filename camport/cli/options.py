@@ -7,7 +7,9 @@ import typer
 
 from camport.targets.task import PREFERRED
 
-Images = Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...", show_default=False)]
+Images = Annotated[
+    list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...", show_default=False)
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -25,6 +27,15 @@ Weights = Annotated[
 Method = Annotated[
     str | None,
     typer.Option(help=f"How to explain; `camport methods` lists them. The task's if left out: {PREFERRED}."),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="How to explain; `camport methods` lists them, options as in 'rise(samples=64)'. Several, or all, are "
+        f"drawn side by side. The task's if left out: {PREFERRED}.",
+    ),
 ]
 Target = Annotated[
     list[str] | None,

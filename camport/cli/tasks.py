@@ -23,6 +23,7 @@ from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
     from camport.core.bound import Bound
+    from camport.core.explainer import Explainer
     from camport.models import Loaded
 
 
@@ -32,7 +33,7 @@ def explain(
     images: Sequence[Path],
     pictures: Iterable[Image],
     loaded: Loaded,
-    method: str | None,
+    method: str | Explainer | None,
     layer: list[str] | None,
     target: str | None,
     given: Given,

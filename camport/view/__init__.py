@@ -23,6 +23,7 @@ from camport.view.layers import layer_grid as layer_grid
 from camport.view.overlay import overlay as overlay
 from camport.view.report import Map as Map
 from camport.view.report import Shown as Shown
+from camport.view.report import map_grid as map_grid
 from camport.view.report import save_report as save_report
 from camport.view.save import check_writable as check_writable
 from camport.view.save import save_arrays as save_arrays

@@ -1,4 +1,4 @@
-"""A report of maps: one HTML file of images, methods and targets, with a slider between image and map.
+"""Maps of images, methods and targets: a picture; and a report, one HTML file with a slider between image and map.
 
 The file holds its pictures, its style and its script, and asks no address: it can be sent and opened anywhere.
 """
@@ -20,6 +20,8 @@ from PIL import Image
 from camport.errors import InputError
 from camport.files import write_text
 from camport.view.colormaps import apply_colormap, colormap_table
+from camport.view.grid import Cell, grid
+from camport.view.overlay import overlay
 from camport.view.pictures import ImageLike, to_pixels, to_unit_map
 
 SIDE = 240
@@ -85,6 +87,37 @@ def save_report(
         images="\n".join(_section(shown, colormap) for shown in images),
     )
     return write_text(Path(path), page)
+
+
+def map_grid(
+    images: Sequence[Shown], *, colormap: str = "turbo", alpha: float = 0.6, cell: int | None = 240
+) -> Image.Image:
+    """The same as one picture: a row for each image and target, the image first, then a column for each method.
+
+    Args:
+        images: with their maps.
+        colormap: as `overlay` has it, as is `alpha`.
+        cell: longer side of a picture in pixels.
+
+    Raises:
+        InputError: no image, or as `overlay`.
+    """
+    methods = list(dict.fromkeys(m.method for shown in images for m in shown.maps))
+    rows, labels = [], []
+    for shown in images:
+        for target in dict.fromkeys(m.target for m in shown.maps):
+            row = [Cell(shown.image)]
+            for method in methods:
+                found = next((m for m in shown.maps if (m.method, m.target) == (method, target)), None)
+                if found is None:
+                    row.append(Cell())
+                    continue
+                drawn = overlay(shown.image, found.heatmap, colormap=colormap, alpha=alpha)
+                row.append(Cell(drawn, found.caption))
+            rows.append(row)
+            labels.append(", ".join(part for part in (shown.title, target) if part))
+    columns = ["image", *methods]
+    return grid(rows, columns=columns, row_labels=labels if any(labels) else (), colorbar=colormap, cell=cell)
 
 
 class _Page(Template):

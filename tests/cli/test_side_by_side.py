@@ -1,0 +1,156 @@
+"""`camport explain` by several methods, for several classes, of folders; options of methods and adapters."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import camport as package
+from camport.models import load_model
+from camport.plugins import RISE
+from camport.runtime import open_image
+from tests.cli.conftest import listing
+
+TWO = ["--method", "gradcam", "--method", "cam"]
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    place = tmp_path / "photos"
+    place.mkdir()
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 255, (8, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64 + i, 64)).save(place / f"{i}.png")
+    (place / "notes.txt").write_text("no image")
+    return place
+
+
+def size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def test_several_methods_are_columns_and_classes_rows(camport, photo, tmp_path):
+    command = ["explain", photo, "-m", "demo:digits", "--target", "seven", "--target", "2"]
+    done = camport(*command, "--method", "gradcam", "--method", "layercam", "-o", "two.png")
+    assert done.status == 0, done.err
+    said = re.findall(r"photo.png: (\w+), (\w+) \(\d\), score", done.out)
+    assert said == [("gradcam", "seven"), ("layercam", "seven"), ("gradcam", "two"), ("layercam", "two")]
+    assert camport(*command[:5], "7", "--method", "gradcam", "--method", "cam", "-o", "one.png").status == 0
+    assert size("two.png")[1] > size("one.png")[1] + 100
+    assert size("two.png")[0] > 3 * 200
+
+
+def test_a_report(camport, photo, tmp_path):
+    done = camport("explain", photo, "-m", "demo:digits", "--method", "gradcam", "--method", "cam", "-o", "r.html")
+    assert done.status == 0, done.err
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 2
+    assert "<h2>photo.png</h2>" in page
+    assert camport("explain", photo, "-m", "demo:digits", "-o", "one.html").status == 0  # one method too
+    assert (tmp_path / "one.html").read_text(encoding="utf-8").count("<figure>") == 1
+
+
+def test_options_of_the_method(camport, photo, tmp_path):
+    loaded = load_model("demo:gap-pool")
+    pixels, _ = loaded.preprocess.apply(open_image(photo))
+    images = __import__("torch").from_numpy(pixels)[None]
+    for arguments in (
+        ["--method", "rise(samples=20, seed=3)"],
+        ["--method", "rise", "--option", "samples=20", "--option", "seed=3"],
+    ):
+        done = camport("explain", photo, "-m", "demo:gap-pool", *arguments, "-o", "out.npz")
+        assert done.status == 0, done.err
+        expected = package.explain(loaded.model, images, RISE(samples=20, seed=3))
+        with np.load(tmp_path / "out.npz") as found:
+            np.testing.assert_allclose(found["raw"], expected.raw.numpy(), atol=1e-6)
+
+
+def test_options_of_the_adapter(camport, photo, tmp_path):
+    score = {}
+    for name in ("logit", "probability"):
+        done = camport("explain", photo, "-m", "demo:digits", "--adapter-option", f"score_as={name}", "-o", "out.npz")
+        assert done.status == 0, done.err
+        with np.load(tmp_path / "out.npz") as found:
+            score[name] = float(found["score"][0])
+    assert score["logit"] < 0 < score["probability"] < 1
+
+
+def test_all_leaves_out_what_does_not_fit(camport, photo, monkeypatch):
+    from camport.core import registry
+
+    few = {name: registry.methods()[name] for name in ("gradcam", "legrad", "cam")}
+    monkeypatch.setattr(registry, "methods", lambda: few)
+    done = camport("explain", photo, "-m", "demo:digits", "--method", "all", "-o", "all.png")
+    assert done.status == 0, done.err
+    assert re.findall(r": (\w+), ", done.out) == ["gradcam", "cam"]
+    assert "note: legrad is left out: DigitResNet has no attention" in done.err
+
+
+def test_a_folder_in_and_a_folder_out(camport, folder, tmp_path):
+    done = camport("explain", folder, "-m", "demo:gap-pool", "-o", "out")
+    assert done.status == 0, done.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png", "2.png"]
+    (tmp_path / "out/1.png").unlink()
+    before = listing(tmp_path / "out")
+    again = camport("explain", folder, "-m", "demo:gap-pool", "-o", "out")
+    assert "2 of 3 images have their picture in out already" in again.out
+    after = listing(tmp_path / "out")
+    assert {path: after[path] for path in before if path != str(tmp_path / "out")} == {
+        path: before[path] for path in before if path != str(tmp_path / "out")
+    }
+    assert (tmp_path / "out/1.png").is_file()
+
+
+def test_a_folder_in_one_picture(camport, folder, tmp_path):
+    done = camport("explain", folder, "-m", "demo:gap-pool", "-o", "all.png")
+    assert done.status == 0, done.err
+    assert done.out.count("score") == 3
+
+
+@pytest.mark.parametrize(
+    ("match", "arguments"),
+    [
+        (
+            "several methods are drawn; what can be written is .html",
+            ["--method", "gradcam", "--method", "cam", "-o", "x.npz"],
+        ),
+        ("unknown method 'gradcan'", ["--method", "gradcan", "--method", "cam", "-o", "x.png"]),
+        (
+            "--option steps: gradcam has no such option; there is: none|there is:",
+            ["--method", "gradcam", "--option", "steps=3", "-o", "x.png"],
+        ),
+        ("--option groups: write NAME=VALUE", ["--method", "groupcam", "--option", "groups", "-o", "x.png"]),
+        ("is for a method; name it by --method", ["--option", "groups=3", "-o", "x.png"]),
+        (
+            "--adapter-option colour: classification has no such option",
+            ["--adapter-option", "colour=red", "-o", "x.png"],
+        ),
+        ("--view and --sweep draw one method", [*TWO, "--sweep", "-o", "x.png"]),
+    ],
+)
+def test_refused(refused, photo, match, arguments):
+    refused(match, "explain", photo, "-m", "demo:gap-pool", *arguments)
+
+
+def test_several_methods_are_for_classes(refused, photo):
+    refused(
+        "several methods and reports are for classes, and the task is detection",
+        "explain",
+        photo,
+        "-m",
+        "demo:detector",
+        "--method",
+        "odam",
+        "--method",
+        "gradcam",
+        "-o",
+        "x.png",
+    )
+
+
+def test_two_images_of_one_name(refused, folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    Image.open(folder / "0.png").save(tmp_path / "other/0.jpg")
+    refused("would both be written to", "explain", folder, tmp_path / "other", "-m", "demo:gap-pool", "-o", "out")
