@@ -20,7 +20,15 @@ ROOT = Path(__file__).parents[1]
 BESIDE = {"README.md": "index.md", **{name: name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")}}
 """Pages of the repository's root, and where the site has them."""
 REFERENCE = ("camport", "core", "adapters", "export", "runtime", "view", "metrics", "models", "testing", "training")
-LANGUAGES = {".py": "python", ".toml": "toml", ".html": "html", ".js": "javascript", ".json": "json", ".cpp": "cpp"}
+LANGUAGES = {
+    ".py": "python",
+    ".toml": "toml",
+    ".html": "html",
+    ".js": "javascript",
+    ".mjs": "javascript",
+    ".json": "json",
+    ".cpp": "cpp",
+}
 """Of an example's files these are shown."""
 LINK = re.compile(r"\[([^\[\]]*|!\[[^\]]*\]\([^)]*\))\]\((?!\w+:)([^)\s#]*)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^(```+|~~~+).*?^\1$", re.MULTILINE | re.DOTALL)

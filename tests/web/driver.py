@@ -31,8 +31,9 @@ READY = (
 
 
 def missing() -> list[str]:
-    """What a driven page needs and this machine lacks."""
-    found = {"chromium": any(map(shutil.which, CHROMES)), "chromedriver": shutil.which("chromedriver")}
+    """What the tests of the page and of Node need, and this machine lacks."""
+    found = {"chromium": any(map(shutil.which, CHROMES))}
+    found |= {name: bool(shutil.which(name)) for name in ("chromedriver", "npm", "node")}
     return [name for name, there in found.items() if not there]
 
 
@@ -75,8 +76,19 @@ class Browser:
             file.write_bytes(base64.b64decode(json.load(answer)["value"]))
 
     def resize(self, width: int, height: int) -> None:
-        """The window's size."""
-        self.send("window/rect", width=width, height=height)
+        """The size of what the page sees, a phone's too."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.send("goog/cdp/execute", cmd="Emulation.setDeviceMetricsOverride", params=metrics)
+
+    def prefer(self, scheme: str) -> None:
+        """light or dark."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.send("goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features})
+
+    def press(self, key: str) -> None:
+        """A key, where the focus is."""
+        actions = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        self.send("actions", actions=[{"type": "key", "id": "keyboard", "actions": actions}])
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

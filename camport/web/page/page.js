@@ -17,10 +17,15 @@ const say = (text, wrong = false) => {
 };
 
 let last = Promise.resolve();
+let waiting = 0;
 
 /** Runs a step when those before it are done: a session takes one run at a time. */
 const step = (work) => (...given) => {
-  last = last.then(() => work(...given)).catch((error) => say(String(error?.message ?? error).split("\n")[0], true));
+  waiting++;
+  $("stage").setAttribute("aria-busy", true);
+  last = last.then(() => work(...given)).catch((error) => {
+    say(String(error?.message ?? error).split("\n")[0], true);
+  }).finally(() => $("stage").setAttribute("aria-busy", --waiting > 0));
   return last;
 };
 
@@ -128,6 +133,7 @@ async function toggleCamera() {
   pressed($("samples").children, null);
   $("camera").setAttribute("aria-pressed", true);
   $("camera").textContent = "Stop the camera";
+  $("status").setAttribute("aria-live", "off"); // a line a frame is not to be read aloud
   try {
     await camera.run(show);
   } catch (error) {
@@ -135,6 +141,7 @@ async function toggleCamera() {
   }
   $("camera").setAttribute("aria-pressed", false);
   $("camera").textContent = "Use the camera";
+  $("status").setAttribute("aria-live", "polite");
   $("pace").textContent = "";
 }
 
