@@ -45,9 +45,10 @@ milliseconds.
 """
 PAGE = """\
 That of `camport web`, in the same browser: {inputs} pictures were brought to the network's input by its JavaScript
-(stretch, crop and letterbox, bilinear and bicubic); {unequal} of their {values} values differ from Python's float32.
-Maps brought to the pictures' sizes differ by at most {enlarged:.0e}. {maps} heatmaps of the demo's samples differ from
-those of `camport.runtime` by at most {heatmap:.0e} (relative l2), the scores by {score:.0e}. The page says: "{said}".
+(stretch, crop, letterbox and one side; bilinear and bicubic; three channels and one); {unequal} of their {values}
+values differ from Python's float32. Maps brought to the pictures' sizes differ by at most {enlarged:.0e}. {maps}
+heatmaps of the demo's samples differ from those of `camport.runtime` by at most {heatmap:.0e} (relative l2), the scores
+by {score:.0e}. The page says: "{said}".
 """
 
 

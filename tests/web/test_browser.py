@@ -176,6 +176,12 @@ def test_a_box_is_chosen_by_a_click_and_by_the_keyboard(browser, exported):
     browser.press(TAB)
     browser.press(ENTER)
     shows(1)
+    browser.run("document.querySelectorAll('#boxes button')[0].focus()")
+    browser.press(ENTER)
+    shows(0)
+    browser.press(TAB)
+    browser.press(ENTER)
+    shows(1)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +251,7 @@ def test_nothing_overlaps_or_leaves_the_page(browser, width, scheme):
         assert browser.run("return document.documentElement.scrollWidth") <= width
         cuts = browser.run(
             "const shown = [...document.querySelectorAll('header, #stage, #status, .field > *, #boxes span')]"
-            ".filter((one) => one.offsetWidth && !one.hidden).map((one) => [one.id || one.textContent, "
+            ".filter((one) => one.offsetWidth).map((one) => [one.id || one.textContent, "
             "one.getBoundingClientRect(), one.matches('#boxes span')]);"
             "return shown.flatMap(([a, p, inside], i) => shown.slice(i + 1).filter(([b, q, other]) => inside === other"
             " && p.left < q.right - 1 && q.left < p.right - 1 && p.top < q.bottom - 1 && q.top < p.bottom - 1)"

@@ -12,23 +12,30 @@ export function showBoxes(layer, picture, found, chosen, choose) {
     Object.assign(button.style, { left: x(left), top: y(top), width: x(right - left), height: y(bottom - top) });
     const larger = found.filter((other) => area(other) > area(found[index])).length;
     button.style.zIndex = 1 + larger; // so that a small box inside a large one can be clicked
-    button.append(Object.assign(document.createElement("span"), { textContent: text }));
     button.onclick = () => choose(index);
     return button;
   });
-  layer.replaceChildren(...buttons);
-  placeLabels(layer, buttons, chosen);
+  const labels = found.map(({ text }, index) => {
+    const label = Object.assign(document.createElement("span"), { textContent: text });
+    label.setAttribute("aria-hidden", true); // the button has the same text
+    label.classList.toggle("chosen", index === chosen);
+    label.style.zIndex = 1 + found.length; // above the edges of all boxes
+    return label;
+  });
+  const focused = [...layer.children].indexOf(document.activeElement);
+  layer.replaceChildren(...buttons, ...labels);
+  buttons[focused]?.focus(); // made anew, the one in use keeps the keyboard
+  placeLabels(layer, buttons, labels, chosen);
 }
 
 /** Puts labels above, below or into their boxes, where none is covered; one without a place is left out. */
-function placeLabels(layer, buttons, chosen) {
+function placeLabels(layer, buttons, labels, chosen) {
   const frame = layer.getBoundingClientRect();
   const taken = [];
-  const first = buttons.map((_, i) => i).sort((a, b) => (b === chosen) - (a === chosen));
-  for (const index of first) {
-    const label = buttons[index].firstChild;
+  const order = labels.map((_, i) => i).sort((a, b) => (b === chosen) - (a === chosen));
+  for (const index of order) {
     const box = buttons[index].getBoundingClientRect();
-    const { width, height } = label.getBoundingClientRect();
+    const { width, height } = labels[index].getBoundingClientRect();
     const lefts = [box.left, box.right - width].map((x) => Math.max(frame.left, Math.min(x, frame.right - width)));
     const tops = [box.top - height, box.bottom, box.top + 3, box.bottom - height - 3];
     const places = tops.flatMap((top) => lefts.map((left) => ({ left, top, right: left + width, bottom: top + height })));
@@ -36,11 +43,10 @@ function placeLabels(layer, buttons, chosen) {
       && taken.every((other) => place.right <= other.left || place.left >= other.right
         || place.bottom <= other.top || place.top >= other.bottom));
     if (!free) {
-      label.remove();
+      labels[index].remove();
       continue;
     }
     taken.push(free);
-    const edge = buttons[index].clientLeft; // positions count from inside the border
-    Object.assign(label.style, { left: `${free.left - box.left - edge}px`, top: `${free.top - box.top - edge}px` });
+    Object.assign(labels[index].style, { left: `${free.left - frame.left}px`, top: `${free.top - frame.top}px` });
   }
 }
