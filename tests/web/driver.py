@@ -85,6 +85,17 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.send("goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features})
 
+    def hold(self, selector: str, milliseconds: int) -> None:
+        """The pointer's button goes down on an element, and up after this time, as a hand's does."""
+        element = self.send("element", using="css selector", value=selector)
+        actions = [
+            {"type": "pointerMove", "origin": element, "x": 0, "y": 0},
+            {"type": "pointerDown", "button": 0},
+            {"type": "pause", "duration": milliseconds},
+            {"type": "pointerUp", "button": 0},
+        ]
+        self.send("actions", actions=[{"type": "pointer", "id": "mouse", "actions": actions}])
+
     def press(self, key: str) -> None:
         """A key, where the focus is."""
         actions = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]

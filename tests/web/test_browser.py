@@ -241,6 +241,22 @@ def test_the_camera_runs_and_stops(browser, model):
     assert browser.run("return document.querySelector('#video').srcObject === null")
 
 
+def test_a_click_outlasts_the_cameras_frames(browser):
+    """A button is the same element from one frame to the next, and so is where the focus is."""
+    browser.open()
+    browser.run("document.querySelector('#camera').click();")
+    browser.run("while (!document.querySelector('#pace').textContent) await new Promise((d) => setTimeout(d, 100));")
+    browser.run(
+        "window.clicks = 0; const list = document.querySelector('#best');"
+        "list.addEventListener('click', (event) => { if (event.target.closest('button')) window.clicks++; });"
+    )
+    for row in (2, 3):
+        browser.hold(f"#best li:nth-child({row}) button", 500)
+    assert browser.run("return window.clicks") == 2
+    assert browser.run("return document.activeElement.matches('#best li:nth-child(3) button')")
+    browser.run("document.querySelector('#camera').click();" + SETTLED)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 800, 1100])
 def test_nothing_overlaps_or_leaves_the_page(browser, width, scheme):

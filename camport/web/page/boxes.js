@@ -1,30 +1,36 @@
 // Boxes over the picture as buttons, each with its label where there is room for it.
 
+/** `count` elements in `parent`; those that are there stay: a click and the focus outlast the camera's next frame. */
+export function kept(parent, count, make) {
+  while (parent.children.length > count) parent.lastChild.remove();
+  while (parent.children.length < count) parent.append(make());
+  return [...parent.children];
+}
+
+const button = () => Object.assign(document.createElement("button"), { type: "button" });
+
 /** Shows `found`, [{box, text}] in pixels of `picture`; the chosen one is pressed; `choose(index)` on a click. */
 export function showBoxes(layer, picture, found, chosen, choose) {
   const area = ({ box: [left, top, right, bottom] }) => (right - left) * (bottom - top);
-  const buttons = found.map(({ box: [left, top, right, bottom], text }, index) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.setAttribute("aria-pressed", index === chosen);
-    button.setAttribute("aria-label", text);
+  if (layer.children.length !== 2 * found.length) {
+    layer.replaceChildren(...found.map(button), ...found.map(() => document.createElement("span")));
+  }
+  const buttons = [...layer.children].slice(0, found.length);
+  const labels = [...layer.children].slice(found.length);
+  found.forEach(({ box: [left, top, right, bottom], text }, index) => {
     const [x, y] = [(n) => `${(100 * n) / picture.width}%`, (n) => `${(100 * n) / picture.height}%`];
-    Object.assign(button.style, { left: x(left), top: y(top), width: x(right - left), height: y(bottom - top) });
+    Object.assign(buttons[index].style, { left: x(left), top: y(top), width: x(right - left), height: y(bottom - top) });
     const larger = found.filter((other) => area(other) > area(found[index])).length;
-    button.style.zIndex = 1 + larger; // so that a small box inside a large one can be clicked
-    button.onclick = () => choose(index);
-    return button;
+    buttons[index].style.zIndex = 1 + larger; // so that a small box inside a large one can be clicked
+    buttons[index].setAttribute("aria-pressed", index === chosen);
+    buttons[index].setAttribute("aria-label", text);
+    buttons[index].onclick = () => choose(index);
+    labels[index].textContent = text;
+    labels[index].hidden = false;
+    labels[index].setAttribute("aria-hidden", true); // the button has the same text
+    labels[index].classList.toggle("chosen", index === chosen);
+    labels[index].style.zIndex = 1 + found.length; // above the edges of all boxes
   });
-  const labels = found.map(({ text }, index) => {
-    const label = Object.assign(document.createElement("span"), { textContent: text });
-    label.setAttribute("aria-hidden", true); // the button has the same text
-    label.classList.toggle("chosen", index === chosen);
-    label.style.zIndex = 1 + found.length; // above the edges of all boxes
-    return label;
-  });
-  const focused = [...layer.children].indexOf(document.activeElement);
-  layer.replaceChildren(...buttons, ...labels);
-  buttons[focused]?.focus(); // made anew, the one in use keeps the keyboard
   placeLabels(layer, buttons, labels, chosen);
 }
 

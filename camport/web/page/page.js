@@ -1,7 +1,7 @@
 // The page: files and pictures in, prediction and map out; what goes wrong is one line below the picture.
 
 import { overlay, pictured } from "./camport.js";
-import { showBoxes } from "./boxes.js";
+import { kept, showBoxes } from "./boxes.js";
 import { Camera } from "./camera.js";
 import { openEngine, openExplainer, settled } from "./engine.js";
 
@@ -177,18 +177,20 @@ const again = step(explain);
 
 /** Lines that are chosen by a click or by the keyboard. */
 function list(title, lines) {
-  const focused = [...$("best").querySelectorAll("button")].indexOf(document.activeElement);
-  $("listed").textContent = title;
-  $("best").replaceChildren(...lines.map(({ text, value, on, choose }) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", onclick: choose });
-    const name = Object.assign(document.createElement("span"), { textContent: text });
-    button.append(name, Object.assign(document.createElement("span"), { textContent: value.toFixed(2) }));
-    button.setAttribute("aria-pressed", on);
+  if ($("listed").textContent !== title) $("listed").textContent = title;
+  const items = kept($("best"), lines.length, () => {
     const item = document.createElement("li");
-    item.append(button);
+    item.append(Object.assign(document.createElement("button"), { type: "button" }));
+    item.firstChild.append(document.createElement("span"), document.createElement("span"));
     return item;
-  }));
-  $("best").children[focused]?.firstChild.focus(); // the list is made anew for every frame
+  });
+  items.forEach(({ firstChild: button }, index) => {
+    const { text, value, on, choose } = lines[index];
+    button.onclick = choose;
+    button.firstChild.textContent = text;
+    button.lastChild.textContent = value.toFixed(2);
+    button.setAttribute("aria-pressed", on);
+  });
 }
 
 function draw() {

@@ -46,7 +46,8 @@ export function prepare(picture, preprocess) {
   });
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      const [row, column] = [y - top, x - left];
+      const row = y - top;
+      const column = x - left;
       const inside = row >= 0 && row < small.height && column >= 0 && column < small.width;
       for (let c = 0; c < channels; c++) {
         const value = inside ? small.data[channels * (row * small.width + column) + c] : pad;
@@ -60,10 +61,17 @@ export function prepare(picture, preprocess) {
 /** The bytes of a picture that is opaque: R, G and B, or its grey as Pillow weighs it. */
 export function planes({ width, height, data }, channels) {
   const result = new Uint8Array(channels * width * height);
-  for (let i = 0; i < width * height; i++) {
-    const [r, g, b] = [data[4 * i], data[4 * i + 1], data[4 * i + 2]];
-    if (channels === 1) result[i] = (r * 19595 + g * 38470 + b * 7471 + 32768) >> 16;
-    else [result[3 * i], result[3 * i + 1], result[3 * i + 2]] = [r, g, b];
+  for (let i = 0; i < width * height; i++) { // no arrays made for each pixel: frames of a camera come by here
+    const r = data[4 * i];
+    const g = data[4 * i + 1];
+    const b = data[4 * i + 2];
+    if (channels === 1) {
+      result[i] = (r * 19595 + g * 38470 + b * 7471 + 32768) >> 16;
+    } else {
+      result[3 * i] = r;
+      result[3 * i + 1] = g;
+      result[3 * i + 2] = b;
+    }
   }
   return { width, height, channels, data: result };
 }
@@ -105,7 +113,8 @@ function taps(from, to, { support, weight }) {
     const last = Math.min(from, Math.trunc(centre + support * wide + 0.5));
     const weights = Array.from({ length: last - first }, (_, i) => weight((i + first - centre + 0.5) * (1 / wide)));
     const total = weights.reduce((a, b) => a + b, 0);
-    return { first, weights: weights.map((w) => Math.trunc((w / total) * 2 ** BITS + Math.sign(w) * 0.5)) };
+    // integers, as Pillow's: sums of them and bytes stay within 32 bits
+    return { first, weights: Int32Array.from(weights, (w) => (w / total) * 2 ** BITS + Math.sign(w) * 0.5) };
   });
 }
 
@@ -115,8 +124,9 @@ function pass(data, lines, length, step, places) {
   for (let line = 0; line < lines; line++) {
     places.forEach(({ first, weights }, place) => {
       for (let i = 0; i < step; i++) {
-        let sum = 2 ** (BITS - 1);
-        for (let k = 0; k < weights.length; k++) sum += data[line * length + (first + k) * step + i] * weights[k];
+        let sum = 1 << (BITS - 1);
+        let at = line * length + first * step + i;
+        for (let k = 0; k < weights.length; k++, at += step) sum = (sum + data[at] * weights[k]) | 0;
         result[(line * places.length + place) * step + i] = sum >> BITS;
       }
     });
