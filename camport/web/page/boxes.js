@@ -26,7 +26,7 @@ export function showBoxes(layer, picture, found, chosen, choose) {
     buttons[index].setAttribute("aria-label", text);
     buttons[index].onclick = () => choose(index);
     labels[index].textContent = text;
-    labels[index].hidden = false;
+    labels[index].style.display = "";
     labels[index].setAttribute("aria-hidden", true); // the button has the same text
     labels[index].classList.toggle("chosen", index === chosen);
     labels[index].style.zIndex = 1 + found.length; // above the edges of all boxes
@@ -49,7 +49,7 @@ function placeLabels(layer, buttons, labels, chosen) {
       && taken.every((other) => place.right <= other.left || place.left >= other.right
         || place.bottom <= other.top || place.top >= other.bottom));
     if (!free) {
-      labels[index].remove();
+      labels[index].style.display = "none";
       continue;
     }
     taken.push(free);
