@@ -21,8 +21,7 @@ from camport.view.found import Found, found_grid, said
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
-    from camport.core.adapter import Adapter
-    from camport.core.explainer import Explainer as Method
+    from camport.core.bound import Bound
     from camport.core.explanation import Explanation
     from camport.models import Loaded
 
@@ -32,22 +31,16 @@ def explain(
     images: Sequence[Path],
     pictures: Iterable[Image],
     loaded: Loaded,
-    method: str | Method | None,
-    layer: list[str] | None,
+    bound: Bound,
     target: str | None,
     box: list[str] | None,
-    adapter: str | Adapter,
     colormap: str,
     alpha: float,
     progress: Callable[[int, int], None],
-    chunk: int | None = None,
 ) -> None:
     """Everything found in each picture, or what is found in the boxes that were named."""
     import torch
 
-    import camport
-
-    bound = camport.bind(loaded.model, method, layer or loaded.layer, adapter, chunk=chunk)
     label = None if target is None else class_index(target, loaded.labels or None)
     drawn, found, numbers = [], [], []
     for picture in pictures:
@@ -68,8 +61,13 @@ def explain(
     where = at_layers(bound.layers)
     title = f"{bound.explainer.title}: why is it there?{where}"
     write(path, drawn, found, numbers, title, loaded.labels, colormap, alpha)
+    _tell(images, found, loaded.labels, path)
+
+
+def _tell(images: Sequence[Path], found: Sequence[Found], labels: Sequence[str] | None, path: Path) -> None:
+    """Prints what was found in each picture, and the file that was written."""
     for image, one in zip(images, found, strict=True):
-        listed = ", ".join(said(one, i, loaded.labels) for i in range(len(one.boxes)))
+        listed = ", ".join(said(one, i, labels) for i in range(len(one.boxes)))
         say(f"{image}: {listed}")
     say(f"wrote {path}")
 
@@ -119,10 +117,7 @@ def run(
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {explainer.path.name}"
     write(path, drawn, shown, numbers, title, explainer.labels, colormap, alpha)
-    for image, one in zip(images, shown, strict=True):
-        listed = ", ".join(said(one, i, explainer.labels) for i in range(len(one.boxes)))
-        say(f"{image}: {listed}")
-    say(f"wrote {path}")
+    _tell(images, shown, explainer.labels, path)
 
 
 def for_rows(explainer: Explainer, pixels: np.ndarray, rows: int) -> np.ndarray:

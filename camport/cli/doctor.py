@@ -1,16 +1,13 @@
 """`camport doctor`: what is installed, what works, and the command that brings what does not."""
 
-import json
 import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
-from typing import Annotated
 
-import typer
-
+from camport.cli.listings import Json, say_json
 from camport.cli.printing import say
 from camport.errors import CamportError
 
@@ -38,7 +35,7 @@ class Finding:
     remedy: str = ""
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False) -> int:
+def doctor(as_json: Json = False) -> int:
     """Say which versions and devices are there, what is missing, and how to bring it.
 
     The exit status is 1 where something that is installed does not work.
@@ -50,7 +47,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print as JSON."
         "plugins": list(_plugins()),
     }
     if as_json:
-        say(json.dumps({group: [asdict(found) for found in lines] for group, lines in groups.items()}))
+        say_json({group: [asdict(found) for found in lines] for group, lines in groups.items()})
     else:
         width = max(len(found.what) for lines in groups.values() for found in lines)
         for group, lines in groups.items():

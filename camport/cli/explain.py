@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ from camport.view import check_writable, colormap_table
 if TYPE_CHECKING:
     import numpy as np
 
+    from camport.core.adapter import Adapter as Task
+    from camport.core.bound import Bound
     from camport.core.explainer import Explainer
     from camport.core.explanation import Explanation
     from camport.models import Loaded
@@ -103,11 +106,23 @@ def explain(
     what = f"{len(images)} image{'s' * (len(images) != 1)} {named}with {model}"
     with working(f"explaining {what}{' at many layers' * sweep}") as progress:
         loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
+        import camport
+
+        task = adapter or loaded.adapter
+        asking, kind = adapter_with(adapter_of(task, given), adapter_option), described(task).shown
+        if several and (kind == "boxes" or kind in ASKED):
+            raise InputError(f"several methods and reports are for classes, and the task is {task}: give one --method")
+
+        @cache  # whatever the number of files, a model is copied and its layer chosen once
+        def bound() -> list[Bound]:
+            where = None if sweep else layer or loaded.layer
+            return [camport.bind(loaded.model, one, where, asking, chunk=chunk) for one in methods]
+
         for path, images in jobs:
             pictures = map(open_image, images)  # one at a time: a picture may have 89 million pixels
             _explain(
-                *(path, images, pictures, loaded, methods, several, ALL in (method or []), target, layer, adapter),
-                *(adapter_option, colormap, alpha, views, sweep, given, chunk, model, progress),
+                *(path, images, pictures, loaded, bound, task, several, ALL in (method or []), target, layer),
+                *(methods[0], asking, colormap, alpha, views, sweep, given, chunk, model, progress),
             )
 
 
@@ -116,13 +131,14 @@ def _explain(
     images: Sequence[Path],
     pictures: Iterable[Image],
     loaded: Loaded,
-    methods: Sequence[str | Explainer | None],
+    bind: Callable[[], list[Bound]],
+    task: str,
     several: bool,
     every: bool,
     target: list[str] | None,
     layer: list[str] | None,
-    adapter: str | None,
-    adapter_option: list[str] | None,
+    method: str | Explainer | None,
+    asking: str | Task,
     colormap: str,
     alpha: float,
     views: Sequence[str],
@@ -135,36 +151,26 @@ def _explain(
     """One file of one or several images."""
     import torch
 
-    import camport
-
-    task = adapter or loaded.adapter
-    asking, kind = adapter_with(adapter_of(task, given), adapter_option), described(task).shown
-    if several and (kind == "boxes" or kind in ASKED):
-        raise InputError(f"several methods and reports are for classes, and the task is {task}: give one --method")
-    method = methods[0]
+    kind = described(task).shown
     if kind == "boxes" and not sweep:
         named, given = told(target, given)
         boxes.explain(
-            *(path, images, pictures, loaded, method, layer, named, given["box"], asking),
-            *(colormap, alpha),
-            *(progress, chunk),
+            *(path, images, pictures, loaded, bind()[0], named, given["box"], colormap, alpha, progress),
         )
         return
     if kind in ASKED and not sweep and not views:
         named, given = told(target, given)
         tasks.explain(
-            *(task, path, images, pictures, loaded, method, layer, named, given, colormap, alpha),
-            *(progress, chunk),
+            *(task, path, images, pictures, loaded, bind, named, given, colormap, alpha, progress),
         )
         return
     refuse(task, given)
     if several:
         side_by_side.explain(
-            *(path, images, pictures, loaded, methods, every, layer, asking, target, colormap, alpha),
-            *(progress, chunk),
+            *(path, images, pictures, loaded, bind(), every, target, colormap, alpha, progress),
         )
         return
-    bound = camport.bind(loaded.model, method, None if sweep else layer or loaded.layer, asking, chunk=chunk)
+    (bound,) = bind()
     figure.check_method(views, type(bound.explainer))
     if bound.adapter.fields and not sweep and not views:
         texts = target or []

@@ -16,8 +16,7 @@ from camport.runtime import class_index
 from camport.view import Map, Shown, map_grid, pictured, save_image, save_report
 
 if TYPE_CHECKING:
-    from camport.core.adapter import Adapter
-    from camport.core.explainer import Explainer
+    from camport.core.bound import Bound
     from camport.models import Loaded
 
 REPORT = ".html"
@@ -35,15 +34,12 @@ def explain(
     images: Sequence[Path],
     pictures: Iterable[Image],
     loaded: Loaded,
-    methods: Sequence[str | Explainer | None],
+    bound: Sequence[Bound],
     every: bool,
-    layer: Sequence[str] | None,
-    adapter: str | Adapter,
     targets: Sequence[str] | None,
     colormap: str,
     alpha: float,
     progress: Callable[[int, int], None],
-    chunk: int | None,
 ) -> None:
     """Explains each image by each method for each class, and writes the picture or the report.
 
@@ -52,11 +48,8 @@ def explain(
     """
     import torch
 
-    import camport
-
     classes: list[int | None] = [class_index(text, loaded.labels or None) for text in targets or []]
     classes = classes or [None]
-    bound = [camport.bind(loaded.model, m, _layer(m, layer or loaded.layer), adapter, chunk=chunk) for m in methods]
     found: list[Shown] = []
     done, total = 0, len(images) * len(bound) * len(classes)
     left_out: dict[str, str] = {}
@@ -90,10 +83,3 @@ def explain(
     else:
         save_image(path, map_grid(found, colormap=colormap, alpha=alpha))
     say(f"wrote {path}")
-
-
-def _layer(method: str | Explainer | None, layer: str | Sequence[str] | None) -> str | list[str] | None:
-    """The layer that was named, for a method that has one."""
-    if layer is None or (method is not None and not isinstance(method, str) and not method.needs_layer):
-        return None
-    return layer if isinstance(layer, str) else list(layer)

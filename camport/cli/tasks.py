@@ -23,7 +23,6 @@ from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
     from camport.core.bound import Bound
-    from camport.core.explainer import Explainer
     from camport.models import Loaded
 
 
@@ -33,21 +32,17 @@ def explain(
     images: Sequence[Path],
     pictures: Iterable[Image],
     loaded: Loaded,
-    method: str | Explainer | None,
-    layer: list[str] | None,
+    bind: Callable[[], list[Bound]],
     target: str | None,
     given: Given,
     colormap: str,
     alpha: float,
     progress: Callable[[int, int], None],
-    chunk: int | None = None,
 ) -> None:
     """Explains each picture for its task and writes one figure, or the numbers."""
-    import camport
-
     check_given(task, given)
     shown = described(task).shown
-    bound = camport.bind(loaded.model, method, layer or loaded.layer, task, chunk=chunk)
+    (bound,) = bind()
     rows: list[list[Cell]] = []
     figures: list[Image] = []
     numbers: list[Mapping[str, np.ndarray]] = []

@@ -103,6 +103,14 @@ def test_a_folder_in_and_a_folder_out(camport, folder, tmp_path):
     assert (tmp_path / "out/1.png").is_file()
 
 
+@pytest.mark.parametrize("methods", [[], TWO])
+def test_a_folders_model_is_bound_once(camport, folder, monkeypatch, methods):
+    bound, bind = [], package.bind
+    monkeypatch.setattr(package, "bind", lambda *given, **options: bound.append(1) or bind(*given, **options))
+    assert camport("explain", folder, "-m", "demo:gap-pool", *methods, "-o", "out").status == 0
+    assert len(bound) == max(1, len(methods) // 2)
+
+
 def test_a_folder_in_one_picture(camport, folder, tmp_path):
     done = camport("explain", folder, "-m", "demo:gap-pool", "-o", "all.png")
     assert done.status == 0, done.err

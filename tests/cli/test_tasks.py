@@ -1,7 +1,5 @@
 """Captions, questions and segmentations on the command line, and the examples of their pages as they are written."""
 
-import re
-import shlex
 import shutil
 import types
 from collections.abc import Callable
@@ -14,27 +12,16 @@ from PIL import Image
 
 from camport.cli import main
 from tests.marks import rare
+from tests.pages import ROOT, blocks, commands
 
-ROOT = Path(__file__).parents[2]
 SCENE = ROOT / "camport/demo/samples/four-seven.png"
 SEVEN = ("--target", "seven", "--box", "95,48,127,95")
-PAGES = {"captioner": "captioning", "answerer": "vqa", "segmenter": "segmentation"}
+PAGES = {"captioner": "docs/captioning.md", "answerer": "docs/vqa.md", "segmenter": "docs/segmentation.md"}
 
 
 def picture(name: str) -> tuple[int, int]:
     with Image.open(name) as opened:
         return opened.size
-
-
-def examples(page: str, language: str) -> list[str]:
-    """The blocks of code on a page."""
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / f"docs/{page}.md").read_text(), re.DOTALL)
-
-
-def commands(page: str) -> list[list[str]]:
-    """The arguments of the page's camport commands."""
-    lines = "\n".join(examples(page, "sh")).splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("camport ")]
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +209,7 @@ def test_python_of_the_pages(file, network, tmp_path):
     torch.manual_seed(0)
     known: dict = {}
     shutil.copy(file(network), tmp_path)
-    for block in examples(PAGES[network], "python"):
+    for block in blocks(PAGES[network], "python"):
         known |= stand_ins(block)
-        exec(compile(block, f"docs/{PAGES[network]}.md", "exec"), known)
+        exec(compile(block, PAGES[network], "exec"), known)
     assert hasattr(known["found"], "caption" if network == "captioner" else "target")

@@ -6,7 +6,6 @@ segmentation.md (tests/cli/test_tasks.py), evaluation.md's command (tests/cli/te
 """
 
 import re
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,22 +18,12 @@ from torch import nn
 
 from camport.cli import main
 from camport.demo.photographs import photograph
+from tests.pages import ROOT, blocks, commands
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [
     pytest.mark.everything,
     pytest.mark.filterwarnings("ignore::camport.errors.CamportWarning"),  # of random weights and small pictures
 ]
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
-
-
-def commands(page: str) -> list[list[str]]:
-    """The arguments of the page's camport commands, in its blocks of shell."""
-    lines = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("camport ")]
 
 
 def run(page: str, **names: object) -> dict:
