@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,7 +20,17 @@ FACTORS = (0.9, 1.0, 1.1)
 """By which `aug_smooth` multiplies the image."""
 
 
-class BaseCAM:
+class Entered:
+    """May stand in a `with` block, as grad-cam's classes do; nothing is held, and no error is swallowed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Ends the block."""
+
+
+class BaseCAM(Entered):
     """A method of camport's at layers of a model, called as grad-cam's.
 
     The model is left as it was found: it is explained in evaluation mode whatever mode it is in, and no hook stays on
@@ -53,12 +63,6 @@ class BaseCAM:
         self.method = self.explainer(**options)
         self.outputs: Any = None
         self.batch_size: int | None = None
-
-    def __enter__(self) -> BaseCAM:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Nothing is held, and no error is swallowed."""
 
     def __call__(
         self,

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camport.compat.pytorch_grad_cam.base_cam import BaseCAM
+from camport.compat.pytorch_grad_cam.base_cam import BaseCAM, Entered
 from camport.compat.pytorch_grad_cam.classes import GradCAM
 from camport.compat.pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
 from camport.compat.targets import Reshape, Target
 from camport.errors import InputError
 
 
-class FinerCAM:
+class FinerCAM(Entered):
     """A class against those with the nearest scores, by any method; Zhang et al. 2025, arXiv 2501.11309.
 
     Args:
@@ -36,12 +36,6 @@ class FinerCAM:
         **options: Any,
     ) -> None:
         self.base_cam = base_method(model, target_layers, reshape_transform, **options)
-
-    def __enter__(self) -> FinerCAM:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Nothing is held."""
 
     @property
     def outputs(self) -> Any:

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from camport.compat.pytorch_grad_cam.base_cam import BaseCAM
+from camport.compat.pytorch_grad_cam.base_cam import BaseCAM, Entered
 from camport.compat.pytorch_grad_cam.classes import GradCAMPlusPlus
 from camport.compat.targets import Reshape, Target
 from camport.core import minmax
 
 
-class RefineCAM:
+class RefineCAM(Entered):
     """The product of the layers' maps, each in [0,1] at the image's size; arXiv 2605.14641.
 
     Args:
@@ -36,12 +36,6 @@ class RefineCAM:
         **options: Any,
     ) -> None:
         self.base_cam_per_layer = [base_method(model, [layer], reshape_transform, **options) for layer in target_layers]
-
-    def __enter__(self) -> RefineCAM:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Nothing is held."""
 
     def __call__(
         self,
