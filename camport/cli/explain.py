@@ -80,8 +80,25 @@ def explain(
     """Explain what a model sees in images, in PyTorch."""
     one_each, images = folders.one_each(output, images), folders.files(images)
     several = len(method or []) > 1 or ALL in (method or []) or output.suffix.lower() == side_by_side.REPORT
+    asked = {
+        "model": model,
+        "weights": weights,
+        "method": method,
+        "option": option,
+        "target": target,
+        "layer": layer,
+        "adapter": adapter,
+        "adapter-option": adapter_option,
+        "labels": labels,
+        "preprocess": preprocess,
+        "colormap": colormap,
+        "alpha": alpha,
+        "view": view,
+        "input": inputs,
+        **given,
+    }
     if one_each:
-        jobs = folders.jobs(output, images)
+        jobs = folders.jobs(output, images, asked)
     elif several:
         side_by_side.check_format(output)
         jobs = [(check_writable(output, side_by_side.FORMATS), images)]
@@ -102,8 +119,11 @@ def explain(
     for image in images:
         check_image(image)
     methods = methods_of(method, option)
-    named = f"by {', '.join(method)} " if method else ""
-    what = f"{len(images)} image{'s' * (len(images) != 1)} {named}with {model}"
+    if one_each:
+        folders.begin(output, asked)
+    named = f"by {', '.join(dict.fromkeys(method))} " if method else ""
+    count = sum(len(group) for _, group in jobs)
+    what = f"{count} image{'s' * (count != 1)} {named}with {model}"
     with working(f"explaining {what}{' at many layers' * sweep}") as progress:
         loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
         import camport

@@ -21,7 +21,9 @@ Options = Annotated[
 ]
 AdapterOptions = Annotated[
     list[str] | None,
-    typer.Option("--adapter-option", metavar="NAME=VALUE", help="Option of the task's adapter, e.g. score_as=margin."),
+    typer.Option(
+        "--adapter-option", metavar="NAME=VALUE", help="Option of the task's adapter, e.g. score_as=probability."
+    ),
 ]
 ALL = "all"
 """Stands for every method."""

@@ -91,16 +91,31 @@ def test_all_leaves_out_what_does_not_fit(camport, photo, monkeypatch):
 def test_a_folder_in_and_a_folder_out(camport, folder, tmp_path):
     done = camport("explain", folder, "-m", "demo:gap-pool", "-o", "out")
     assert done.status == 0, done.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".camport.json", "0.png", "1.png", "2.png"]
     (tmp_path / "out/1.png").unlink()
     before = listing(tmp_path / "out")
     again = camport("explain", folder, "-m", "demo:gap-pool", "-o", "out")
     assert "2 of 3 images have their picture in out already" in again.out
+    assert "explaining 1 image with demo:gap-pool" in again.out
     after = listing(tmp_path / "out")
-    assert {path: after[path] for path in before if path != str(tmp_path / "out")} == {
-        path: before[path] for path in before if path != str(tmp_path / "out")
-    }
+    pictures = [path for path in before if path.endswith(".png")]
+    assert {path: after[path] for path in pictures} == {path: before[path] for path in pictures}
     assert (tmp_path / "out/1.png").is_file()
+
+
+def test_pictures_that_answer_something_else_are_not_gone_on_from(camport, refused, folder, tmp_path):
+    command = ["explain", folder, "-m", "demo:gap-pool", "-o", "out"]
+    assert camport(*command, "--method", "gradcam").status == 0
+    (tmp_path / "out/1.png").unlink()
+    match = "2 of 3 images have their picture in out already, of another method, target; name another folder"
+    refused(match, *command, "--method", "saliency", "--target", "3")
+    (tmp_path / "out/.camport.json").unlink()
+    refused("already, and nothing says what they answer", *command, "--method", "gradcam")
+    refused("3 of 3 images have their picture in photos already", *command[:-1], "photos")  # they are the images
+
+
+def test_a_folder_is_not_made_for_what_is_refused(refused, folder):
+    refused("unknown method 'gradcan'", "explain", folder, "-m", "demo:gap-pool", "--method", "gradcan", "-o", "out")
 
 
 @pytest.mark.parametrize("methods", [[], TWO])
