@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 from tests.audit import NOT_AUDITED
-from tests.web.driver import missing
+from tests.edge import tools
+from tests.web import driver
 
 WORKERS = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
 CHECKS = (
@@ -36,8 +37,9 @@ def main() -> int:
         if status:
             (undone if name == "audit" and status == NOT_AUDITED else failed).append(name)
     print(f"== failed: {', '.join(failed)}" if failed else "== all checks passed")
-    if "--all" in sys.argv and missing():
-        undone.append(f"tests/web, for want of {', '.join(missing())}")
+    if "--all" in sys.argv:
+        wants = {"tests/web": driver.missing(), "tests/edge": tools.missing()}
+        undone += [f"{place}, for want of {', '.join(lacking)}" for place, lacking in wants.items() if lacking]
     if undone:
         print(f"== not done: {', '.join(undone)}; the lines above say why")
     return 1 if failed else 0
