@@ -44,6 +44,9 @@ def camport(
 DEBUG = "CAMPORT_DEBUG"
 """Environment variable: where it is set and not 0, errors come with their traceback."""
 
+USAGE: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__base__ is Exception)
+"""What every error of usage is: typer.TyperException, or the click.ClickException of a typer that stands on click."""
+
 INTERNAL = 70
 """Exit status of an error that nobody foresaw: EX_SOFTWARE of sysexits.h."""
 
@@ -71,7 +74,7 @@ def _run(arguments: list[str] | None, stop: Stop) -> int:
         return _failed((_short_of_memory(error) if out_of_memory(error) else str(error)) + notes, error)
     except typer.Exit as ended:
         return ended.exit_code
-    except typer.TyperException as error:
+    except USAGE as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         hint = "(camport --help lists commands and options)"
         return _failed(f"{message} {hint}" if message else "see camport --help", error)

@@ -79,7 +79,7 @@ def export(
         typer.Option(metavar="PATH", help="Image file or folder that calibrates int8; may be given several times."),
     ] = None,
     with_preprocess: Annotated[
-        bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 \\[b,h,w,3].")
+        bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 (b,h,w,3).")
     ] = False,
     given: Given = DECLARED,
     trust_checkpoint: Trust = False,

@@ -125,7 +125,7 @@ def test_weights_of_odd_kinds(refused, photo, tmp_path, kind):
     state = load("gap-pool").state_dict()
     name = "features.0.weight"
     matches = {
-        "sparse": "weights odd.pt (cannot be read|: .* is sparse)",
+        "sparse": "weights odd.pt( cannot be read|: .* is sparse)",
         "meta": f"weights odd.pt: '{name}' is on the meta device",
         "numbers for names": "weights odd.pt have the key 3, which is no name",
         "complex": f"{name} is torch.complex64, the model's is real",

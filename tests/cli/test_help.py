@@ -23,7 +23,7 @@ def test_no_bracket_is_swallowed(camport, name) -> None:
 def test_every_form_of_spec_is_named(camport) -> None:
     shown = re.sub(r"[\s│]", "", camport("export", "--help").out)
     assert [spec for spec in specs() if spec not in shown] == []
-    assert "uint8[b,h,w,3]." in shown
+    assert "uint8(b,h,w,3)." in shown
 
 
 @pytest.mark.parametrize(
