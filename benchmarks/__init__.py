@@ -1,1 +1,2 @@
-"""What an explanation costs beside the bare forward pass, and how well it points where the truth is known."""
+"""What an explanation costs beside the bare forward pass,
+and how well it points where the truth is known."""

@@ -1,4 +1,5 @@
-"""`python -m benchmarks NAME [options]`: runs one of the benchmarks; without a name it lists them."""
+"""`python -m benchmarks NAME [options]`: runs one of the benchmarks;
+without a name it lists them."""
 
 import importlib
 import sys
@@ -31,7 +32,10 @@ def main() -> int:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name not in BENCHMARKS:
         names = ", ".join(BENCHMARKS)
-        print(f"python -m benchmarks: no benchmark is called {name!r}; there are {names}", file=sys.stderr)
+        print(
+            f"python -m benchmarks: no benchmark is called {name!r}; there are {names}",
+            file=sys.stderr,
+        )
         return 2
     sys.argv[:2] = [f"python -m benchmarks {name}"]
     return importlib.import_module(f"benchmarks.{BENCHMARKS[name]}").main() or 0

@@ -16,16 +16,26 @@ HERE = Path(__file__).parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("camport benchmarks")
-    group.addoption("--models", default="*", help="networks, cases or ids to run: patterns separated by commas")
+    group.addoption(
+        "--models", default="*", help="networks, cases or ids to run: patterns separated by commas"
+    )
     group.addoption("--device", default="cpu", choices=("cpu", "cuda"), help="where both sides run")
     group.addoption("--threads", type=int, default=1, help="threads of PyTorch and of ONNX Runtime")
-    group.addoption("--seconds", type=float, default=6, help="how long one entry is measured, roughly")
-    group.addoption("--gate", type=float, help="fail where Grad-CAM at resnet50's layer4 costs more than this ratio")
+    group.addoption(
+        "--seconds", type=float, default=6, help="how long one entry is measured, roughly"
+    )
+    group.addoption(
+        "--gate",
+        type=float,
+        help="fail where Grad-CAM at resnet50's layer4 costs more than this ratio",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.inipath is None or config.inipath.parent != HERE:
-        raise pytest.UsageError("run the benchmarks by themselves: the tests' settings would be timed with them")
+        raise pytest.UsageError(
+            "run the benchmarks by themselves: the tests' settings would be timed with them"
+        )
     if config.getoption("--device") == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda: PyTorch sees no CUDA device here")
 
@@ -41,10 +51,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """The ratio in place of PASSED."""
     ratio = dict(report.user_properties).get("ratio")
-    return ("passed", ".", str(ratio)) if ratio and report.passed and report.when == "call" else None
+    return (
+        ("passed", ".", str(ratio)) if ratio and report.passed and report.when == "call" else None
+    )
 
 
-def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
     device, threads = config.getoption("--device"), config.getoption("--threads")
     cpu = machine_info["cpu"].get("brand_raw", machine_info["processor"] or machine_info["machine"])
     machine_info.update(

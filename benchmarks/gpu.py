@@ -1,7 +1,8 @@
-"""Parity and cost on a GPU, in PyTorch and in onnxruntime-gpu: `python -m benchmarks gpu -o benchmarks/GPU.md`.
+"""Parity and cost on a GPU, in PyTorch and in onnxruntime-gpu:
+`python -m benchmarks gpu -o benchmarks/GPU.md`.
 
-Where there is no GPU it says so in one line. `--rehearse` takes the CPU for it and goes through every step, so that the
-script can be tried anywhere; its figures are then the CPU's.
+Where there is no GPU it says so in one line. `--rehearse` takes the CPU for it and goes through
+every step, so that the script can be tried anywhere; its figures are then the CPU's.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # read when CUDA starts: float32 means float32, in every library
+# read when CUDA starts: float32 means float32, in every library
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 import numpy as np
 import torch
@@ -85,11 +87,17 @@ class Measured:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 2 where there is nothing to measure on, 1 where something differs."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks gpu", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--files", nargs="+", default=["*"], help="networks, as patterns")
     parser.add_argument("--batch", type=int, default=1, help="images in one timed run")
-    parser.add_argument("--seconds", type=float, default=5, help="how long one cost is measured, roughly")
-    parser.add_argument("--rehearse", action="store_true", help="take the CPU for the GPU: a trial of this script")
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="how long one cost is measured, roughly"
+    )
+    parser.add_argument(
+        "--rehearse", action="store_true", help="take the CPU for the GPU: a trial of this script"
+    )
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
     if given.output and not given.output.parent.is_dir():
@@ -114,7 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(not p.holds for row in found for p in row.parity.values()))
 
 
-def measure(exported: Exported, folder: Path, device: str, given: argparse.Namespace) -> Iterator[Measured]:
+def measure(
+    exported: Exported, folder: Path, device: str, given: argparse.Namespace
+) -> Iterator[Measured]:
     """PyTorch, and each provider that is there."""
     images = torch.cat([sample.inputs["images"] for sample in exported.samples])
     feeds = {
@@ -129,7 +139,10 @@ def measure(exported: Exported, folder: Path, device: str, given: argparse.Names
         if provider in onnxruntime.get_available_providers():
             yield _onnx(exported, bare, feeds, provider, given.seconds)
         else:
-            print(f'  {provider} is not there: pip install "camport[gpu]" in place of onnxruntime', file=sys.stderr)
+            print(
+                f'  {provider} is not there: pip install "camport[gpu]" in place of onnxruntime',
+                file=sys.stderr,
+            )
 
 
 def _torch(exported: Exported, feeds: Arrays, device: str, seconds: float) -> Measured:
@@ -144,14 +157,19 @@ def _torch(exported: Exported, feeds: Arrays, device: str, seconds: float) -> Me
 
     def arrays(given: Arrays) -> dict[str, np.ndarray]:
         inputs = {name: torch.from_numpy(array).to(device) for name, array in given.items()}
-        return {name: value.detach().cpu().numpy() for name, value in program(program.state, inputs).items()}
+        return {
+            name: value.detach().cpu().numpy()
+            for name, value in program(program.state, inputs).items()
+        }
 
     wait = torch.cuda.synchronize if device == "cuda" else None
     cost = _race(bare, lambda: bound(images, target), seconds, wait)
     return Measured(str(exported.subject), "PyTorch", exported.parity(arrays), *cost)
 
 
-def _onnx(exported: Exported, bare_file: Path, feeds: Arrays, provider: str, seconds: float) -> Measured:
+def _onnx(
+    exported: Exported, bare_file: Path, feeds: Arrays, provider: str, seconds: float
+) -> Measured:
     asked = [(provider, PROVIDERS["cuda"].get(provider, {}))]
     names = ["outputs", "score", "heatmap"]
     explainer = load(exported.file, asked)
@@ -159,7 +177,9 @@ def _onnx(exported: Exported, bare_file: Path, feeds: Arrays, provider: str, sec
     bare = _bound_run(open_session(bare_file, asked), {"images": feeds["images"]}, ["outputs"])
     explained = _bound_run(open_session(exported.file, asked), feeds, names)
     cost = _race(bare, explained, seconds)
-    transfer, *_ = _race(lambda: held(only=names), lambda: explainer(**feeds, only=names), seconds / 2)
+    transfer, *_ = _race(
+        lambda: held(only=names), lambda: explainer(**feeds, only=names), seconds / 2
+    )
     engine = f"ONNX Runtime, {provider.removesuffix('ExecutionProvider')}"
     parity = exported.parity(lambda given: explainer(**given))
     return Measured(str(exported.subject), engine, parity, *cost, transfer)
@@ -172,8 +192,11 @@ def _bound_run(session: Any, feeds: Arrays, outputs: Sequence[str]) -> Run:
     return lambda: run_bound(session, device, placed, outputs)
 
 
-def _race(bare: Run, explained: Run, seconds: float, wait: Run | None = None) -> tuple[Ratio, float, int]:
-    """Both in turns: the ratio of their wall times, the first one's milliseconds, and how many rounds that was.
+def _race(
+    bare: Run, explained: Run, seconds: float, wait: Run | None = None
+) -> tuple[Ratio, float, int]:
+    """Both in turns: the ratio of their wall times, the first one's milliseconds,
+    and how many rounds that was.
 
     `wait` waits for the device, where a run may return before it is done.
     """
@@ -196,7 +219,11 @@ def markdown(found: Sequence[Measured], device: str) -> str:
     """The report."""
     head = ["file", "engine", *OUTPUTS, "bare, ms", "ratio", "from the host"]
     rule = [":---", ":---", *["---:"] * (len(head) - 2)]
-    where = torch.cuda.get_device_name() if device == "cuda" else "A rehearsal on the CPU: no figure is a GPU's"
+    where = (
+        torch.cuda.get_device_name()
+        if device == "cuda"
+        else "A rehearsal on the CPU: no figure is a GPU's"
+    )
     used = ", ".join(f"{name} {version}" for name, version in versions().items())
     counts = [row.rounds for row in found] or [0]
     parts = [
@@ -211,7 +238,10 @@ def markdown(found: Sequence[Measured], device: str) -> str:
 
 def _cells(row: Measured) -> list[str]:
     parity = [row.parity.get(name) for name in OUTPUTS]
-    shown = ["-" if p is None else f"{p.exported:.0e}" if p.holds else f"**{p.exported:.0e}**" for p in parity]
+    shown = [
+        "-" if p is None else f"{p.exported:.0e}" if p.holds else f"**{p.exported:.0e}**"
+        for p in parity
+    ]
     cost = f"{row.cost.median:.2f} [{row.cost.low:.2f}, {row.cost.high:.2f}]"
     transfer = f"{row.transfer.median:.2f}" if row.transfer else "-"
     return [row.file, row.engine, *shown, f"{row.bare:.2f}", cost, transfer]

@@ -1,7 +1,7 @@
 """camport: a visual explanation as part of the model file.
 
-`bind` a method to a model and call it, or export it with `camport.export`. Importing this package imports neither
-PyTorch nor anything else that is large: names arrive when they are first used.
+`bind` a method to a model and call it, or export it with `camport.export`. Importing this package
+imports neither PyTorch nor anything else that is large: names arrive when they are first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -50,10 +50,22 @@ _LAZY = {
 }
 
 _ROOMS = (
-    *("adapters", "bridges", "compat", "export", "metrics", "models", "plugins", "runtime", "testing", "training"),
+    *(
+        "adapters",
+        "bridges",
+        "compat",
+        "export",
+        "metrics",
+        "models",
+        "plugins",
+        "runtime",
+        "testing",
+        "training",
+    ),
     "view",
 )
-"""`adapters` and `metrics` are each a room and a function in one, see camport/adapters/__init__.py."""
+"""`adapters` and `metrics` are each a room and a function in one, see
+camport/adapters/__init__.py."""
 
 __all__ = [
     "Adapter",

@@ -1,4 +1,5 @@
-"""`camport.bind` and `camport.explain`: as `camport.core.bind`, and for the path of a bare .onnx file too."""
+"""`camport.bind` and `camport.explain`: as `camport.core.bind`,
+and for the path of a bare .onnx file too."""
 
 from __future__ import annotations
 
@@ -26,15 +27,18 @@ def bind(
     """Binds a method to a model.
 
     Args:
-        model: any nn.Module, left exactly as found; or the path of an .onnx file, whose nodes are rebuilt as PyTorch
-            operations. It is always explained in evaluation mode.
-        method: a name from `camport.methods()`, an Explainer class, or an instance with its options; None is the
-            adapter's (gradcam, for detection odam).
-        layer: dotted module name, a module of the model, a list of these (fused), or None: chosen at the first call
-            and reported. `name@0` is the first run of a module that runs several times. In an .onnx file, a node or
-            a tensor.
-        adapter: a name from `camport.adapters()`, an Adapter class, or an instance with its options.
-        options: `chunk`, `preprocess`, `labels` of `camport.core.bind.bind`; `image` and `inputs` of `load_onnx`.
+        model: any nn.Module, left exactly as found; or the path of an .onnx file,
+            whose nodes are rebuilt as PyTorch operations.
+            It is always explained in evaluation mode.
+        method: a name from `camport.methods()`, an Explainer class,
+            or an instance with its options; None is the adapter's (gradcam, for detection odam).
+        layer: dotted module name, a module of the model, a list of these (fused), or None:
+            chosen at the first call and reported. `name@0` is the first run of a module that runs
+            several times. In an .onnx file, a node or a tensor.
+        adapter: a name from `camport.adapters()`, an Adapter class,
+            or an instance with its options.
+        options: `chunk`, `preprocess`, `labels` of `camport.core.bind.bind`;
+            `image` and `inputs` of `load_onnx`.
 
     Raises:
         InputError: `model` is neither of the two.
@@ -45,9 +49,17 @@ def bind(
     if isinstance(model, str | os.PathLike):
         from camport.models.onnx import load_onnx
 
-        loaded = load_onnx(os.fspath(model), image=options.pop("image", None), inputs=options.pop("inputs", None))
+        loaded = load_onnx(
+            os.fspath(model), image=options.pop("image", None), inputs=options.pop("inputs", None)
+        )
         own = {"preprocess": dataclasses.asdict(loaded.preprocess), "labels": loaded.labels or None}
-        return core.bind(loaded.model, method, loaded.layer if layer is None else layer, adapter, **{**own, **options})
+        return core.bind(
+            loaded.model,
+            method,
+            loaded.layer if layer is None else layer,
+            adapter,
+            **{**own, **options},
+        )
     return core.bind(model, method, layer, adapter, **options)
 
 

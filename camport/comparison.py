@@ -1,4 +1,5 @@
-"""Several methods, targets and layers on the same images, side by side: a figure, a report, an animation."""
+"""Several methods, targets and layers on the same images, side by side: a figure, a report,
+an animation."""
 
 from __future__ import annotations
 
@@ -69,8 +70,11 @@ class Comparison:
             for i, picture in enumerate(self.pictures)
         ]
 
-    def save(self, path: str | os.PathLike[str], *, title: str = "camport", colormap: str = "turbo") -> Path:
-        """Writes the report (.html), which has a slider between image and map, or the grid (.png, .jpg).
+    def save(
+        self, path: str | os.PathLike[str], *, title: str = "camport", colormap: str = "turbo"
+    ) -> Path:
+        """Writes the report (.html), which has a slider between image and map, or the grid (.png,
+        .jpg).
 
         Args:
             path: the suffix picks the format.
@@ -96,7 +100,11 @@ class Comparison:
 def compare(
     model: nn.Module | str | os.PathLike[str],
     images: Tensor,
-    methods: Sequence[str | type[Explainer] | Explainer] = ("gradcam", "layercam", "guided_gradcam"),
+    methods: Sequence[str | type[Explainer] | Explainer] = (
+        "gradcam",
+        "layercam",
+        "guided_gradcam",
+    ),
     targets: Sequence[Any] | None = None,
     layer: Layers | None = None,
     adapter: str | type[Adapter] | Adapter = "classification",
@@ -112,9 +120,10 @@ def compare(
         model: as for `camport.bind`, as are `layer`, `adapter` and `options`.
         images: [b,c,H,W].
         methods: names, classes or instances; an instance brings its options.
-        targets: each is a target of `camport.explain`: a class, its name in `labels`, one for each image, ...; None
-            explains the model's own choice alone.
-        pictures: what is drawn on, one for each image and of its size; None draws the images themselves.
+        targets: each is a target of `camport.explain`: a class, its name in `labels`,
+            one for each image, ...; None explains the model's own choice alone.
+        pictures: what is drawn on, one for each image and of its size;
+            None draws the images themselves.
         titles: of the images.
         labels: the classes' names.
 
@@ -135,13 +144,17 @@ def compare(
         if given and len(given) != images.shape[0]:
             raise InputError(f"{len(given)} {what} for {images.shape[0]} images")
     texts = tuple(_named(target, rows[i], labels) for i, target in enumerate(targets or [None]))
-    return Comparison(_columns(bound), texts, rows, tuple(shown), tuple(titles) or ("",) * len(shown))
+    return Comparison(
+        _columns(bound), texts, rows, tuple(shown), tuple(titles) or ("",) * len(shown)
+    )
 
 
 def _columns(bound: Sequence[Any]) -> tuple[str, ...]:
     """A name for each method: its title, with its options where one method comes twice."""
     titles = [
-        registered()[b.explainer.name].title if b.explainer.name in registered() else type(b.explainer).__name__
+        registered()[b.explainer.name].title
+        if b.explainer.name in registered()
+        else type(b.explainer).__name__
         for b in bound
     ]
     return tuple(
@@ -158,7 +171,9 @@ def _named(target: Any, row: Sequence[Explanation], labels: Sequence[str] | None
         return labels[target]
     if target is None:
         chosen = row[0].target
-        same = chosen.dim() == 1 and len(set(chosen.tolist())) == 1 and not chosen.is_floating_point()
+        same = (
+            chosen.dim() == 1 and len(set(chosen.tolist())) == 1 and not chosen.is_floating_point()
+        )
         return _named(int(chosen[0]), row, labels) if same else ""
     return str(target) if isinstance(target, int | list | tuple) else ""
 

@@ -1,6 +1,8 @@
-"""Every error and warning camport raises on purpose. This module imports nothing of camport, so each room may use it.
+"""Every error and warning camport raises on purpose. This module imports nothing of camport,
+so each room may use it.
 
-Catch `CamportError` for all of them. The command line turns each into one line on stderr and exit status 2.
+Catch `CamportError` for all of them. The command line turns each into one line on stderr and exit
+status 2.
 """
 
 import errno
@@ -19,7 +21,8 @@ LONGEST = 2000
 class CamportError(Exception):
     """Root of all errors raised on purpose; the message names the value at fault and the remedy.
 
-    It is one line of at most `LONGEST` characters, whatever the value's own text is: an array's has many.
+    It is one line of at most `LONGEST` characters, whatever the value's own text is:
+    an array's has many.
     """
 
     def __init__(self, *args: object) -> None:
@@ -30,7 +33,8 @@ class CamportError(Exception):
 
 
 class InputError(CamportError):
-    """Images, targets or options that cannot be explained: wrong rank, channels, dtype, range or value."""
+    """Images, targets or options that cannot be explained: wrong rank, channels, dtype,
+    range or value."""
 
 
 class ImageFileError(CamportError):
@@ -66,7 +70,8 @@ class OutputError(CamportError):
 
 
 class OutOfMemoryError(CamportError, MemoryError):
-    """Images, variants of them or a model that the memory does not hold; the message names what needs less."""
+    """Images, variants of them or a model that the memory does not hold;
+    the message names what needs less."""
 
 
 class MissingDependencyError(CamportError):
@@ -99,39 +104,43 @@ class CamportWarning(UserWarning):
 
 
 class FlatMapWarning(CamportWarning):
-    """A map is constant, so its heatmap is all zeros. The message says which of these is the reason:
+    """A map is constant, so its heatmap is all zeros.
+    The message says which of these is the reason:
 
     - dead gradient: the score does not depend on the layer for this image;
-    - negative evidence only: every location speaks against the target and the method keeps positive evidence;
+    - negative evidence only: every location speaks against the target and the method keeps positive
+      evidence;
     - constant map: every location weighs the same.
     """
 
 
 class ReusedLayerWarning(CamportWarning):
-    """The target layer ran several times in one forward pass and the last run was explained; or such a run was chosen,
-    and the score depends on others of the module as well.
+    """The target layer ran several times in one forward pass and the last run was explained; or
+    such a run was chosen, and the score depends on others of the module as well.
 
     Choose another run with `name@0`, `name@1`, ... and this warning is gone.
     """
 
 
 class ReluRuleWarning(CamportWarning):
-    """A ReLU rule (guided backpropagation, deconvnet) met no ReLU, so the plain gradient was returned."""
+    """A ReLU rule (guided backpropagation, deconvnet) met no ReLU,
+    so the plain gradient was returned."""
 
 
 class DoubtWarning(CamportWarning):
-    """What was explained is not quite what was asked: a box that no detection matches well, or a method that cannot
-    tell one object from another.
+    """What was explained is not quite what was asked: a box that no detection matches well, or a
+    method that cannot tell one object from another.
     """
 
 
 class GuardWarning(CamportWarning):
-    """A numerically undefined step was guarded; the message says which and on what share of channels."""
+    """A numerically undefined step was guarded;
+    the message says which and on what share of channels."""
 
 
 class MemoryWarning(CamportWarning):
-    """A chunk of variants did not fit and a smaller one went on, whose sums may differ in their last digits; or less
-    memory is free than a chunk may need. Give a smaller `chunk`.
+    """A chunk of variants did not fit and a smaller one went on, whose sums may differ in their
+    last digits; or less memory is free than a chunk may need. Give a smaller `chunk`.
     """
 
 
@@ -145,13 +154,15 @@ class ProviderWarning(CamportWarning):
 
 _ALLOCATORS = re.compile(
     r"DefaultCPUAllocator|alloc_cpu|std::bad_alloc|bad allocation|can(?:'t|not) allocate memory"
-    r"|(?:CUDA|HIP|XPU|MPS backend|error:) out of memory|failed to allocate memory|failed to map segment",
+    r"|(?:CUDA|HIP|XPU|MPS backend|error:) out of memory|failed to allocate memory|failed to map"
+    r" segment",
     re.IGNORECASE,
 )
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised for, says that there was no memory; PyTorch's are RuntimeErrors."""
+    """Whether an error, or one that it was raised for, says that there was no memory;
+    PyTorch's are RuntimeErrors."""
     for reason in reasons(error):
         if isinstance(reason, MemoryError) or type(reason).__name__ == "OutOfMemoryError":
             return True
@@ -179,11 +190,13 @@ def reasons(error: BaseException | None, *, handled: bool = True) -> Iterator[Ba
 
 
 @contextmanager
-def guarded(what: str, kind: type[CamportError] = InputError, *, remedy: str = "") -> Iterator[None]:
+def guarded(
+    what: str, kind: type[CamportError] = InputError, *, remedy: str = ""
+) -> Iterator[None]:
     """One door: whatever is raised within becomes an error of `kind` that names `what`.
 
-    Errors of camport's own pass as they are. A reader of damaged bytes raises whatever they lead to,
-    so that a list of exceptions is never complete.
+    Errors of camport's own pass as they are. A reader of damaged bytes raises whatever they lead
+    to, so that a list of exceptions is never complete.
 
     Args:
         what: what is read and which, e.g. "labels names.txt".
@@ -208,10 +221,12 @@ def reason_of(error: BaseException) -> str:
 
 
 class _OfThisBlock(threading.local):
-    """Matches what the thread that made it warns of while the block is open; stands where a pattern would.
+    """Matches what the thread that made it warns of while the block is open;
+    stands where a pattern would.
 
-    `warnings.warn` goes through the filters by their numbers. Were `match` a function of Python's, another thread could
-    run in the middle of that and end its block, and the filter behind would be passed over. Functions of C's end first.
+    `warnings.warn` goes through the filters by their numbers. Were `match` a function of Python's,
+    another thread could run in the middle of that and end its block, and the filter behind would be
+    passed over. Functions of C's end first.
     """
 
     __slots__ = ("open",)  # which all threads share, unlike other attributes
@@ -231,8 +246,8 @@ class _OfThisBlock(threading.local):
 def silenced(category: type[Warning] = CamportWarning) -> Iterator[None]:
     """Warnings of a category, from this thread alone, are not shown.
 
-    `warnings.catch_warnings` exchanges the filters of the whole process, and two threads in it put back each other's.
-    Here one filter is added that no other thread's warning meets.
+    `warnings.catch_warnings` exchanges the filters of the whole process, and two threads in it put
+    back each other's. Here one filter is added that no other thread's warning meets.
     """
     block = _OfThisBlock()
     block.begin()
@@ -245,7 +260,8 @@ def silenced(category: type[Warning] = CamportWarning) -> Iterator[None]:
         filters: list[Any] = warnings.filters  # type: ignore[assignment]
         # another thread's catch_warnings may have brought back what was ended while it was open
         for ended in [f for f in filters if isinstance(f[1], _OfThisBlock) and not f[1].open]:
-            with suppress(ValueError):  # another thread was faster; remove is one step, unlike a search and del
+            # another thread was faster; remove is one step, unlike a search and del
+            with suppress(ValueError):
                 filters.remove(ended)
 
 

@@ -1,7 +1,9 @@
-"""Files appear whole or not at all: written beside their place under a hidden name, then moved into it.
+"""Files appear whole or not at all: written beside their place under a hidden name,
+then moved into it.
 
-A link is written through: what it points to is replaced, and the link stays. Names that begin with `.camport-` are
-drafts; one that a killed process left is removed by the next file that is written in its folder, a day later.
+A link is written through: what it points to is replaced, and the link stays. Names that begin with
+`.camport-` are drafts; one that a killed process left is removed by the next file that is written
+in its folder, a day later.
 """
 
 import contextlib
@@ -21,17 +23,20 @@ DRAFT = ".camport-"
 STALE = 24 * 3600
 """Seconds after which a draft belongs to no process any more."""
 
-_DRAFT = re.compile(re.escape(DRAFT) + r"([a-z0-9_]{8}|.+\.tmp)")  # folders of `tempfile.mkdtemp`, and files
+# folders of `tempfile.mkdtemp`, and files
+_DRAFT = re.compile(re.escape(DRAFT) + r"([a-z0-9_]{8}|.+\.tmp)")
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 def place_of(path: str | os.PathLike[str]) -> Path:
-    """Where a file lands that is written to `path`: what a link points to, whether or not it exists."""
+    """Where a file lands that is written to `path`: what a link points to,
+    whether or not it exists."""
     return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
 def check_folder(folder: Path) -> None:
-    """OutputError where files cannot be written into a folder that is there or is made, but not its parents."""
+    """OutputError where files cannot be written into a folder that is there or is made,
+    but not its parents."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; name a folder")
     if not folder.resolve().parent.is_dir():
@@ -49,8 +54,8 @@ def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] | Non
         The path, as a Path.
 
     Raises:
-        OutputError: unknown suffix, a missing or unwritable directory, or something else than a file in its
-            place.
+        OutputError: unknown suffix, a missing or unwritable directory,
+            or something else than a file in its place.
     """
     file = Path(path)
     try:
@@ -68,7 +73,11 @@ def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] | Non
     place = place_of(file)
     parent = place.parent
     if not parent.is_dir():
-        what = "is a file, not a directory" if parent.exists() else "does not exist; make the directory first"
+        what = (
+            "is a file, not a directory"
+            if parent.exists()
+            else "does not exist; make the directory first"
+        )
         raise OutputError(f"{file} cannot be written: {parent} {what}")
     if place.exists() and not place.is_file():
         raise OutputError(f"{file} is no regular file and would be replaced; name another one")
@@ -78,7 +87,9 @@ def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] | Non
     return file
 
 
-def check_apart(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]) -> None:
+def check_apart(
+    outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]]
+) -> None:
     """Refuses to write what is read, also where links or second names lead to the same file.
 
     Raises:
@@ -90,7 +101,10 @@ def check_apart(outputs: Iterable[str | os.PathLike[str]], inputs: Iterable[str 
             with contextlib.suppress(OSError, ValueError):  # one of them does not exist
                 if os.path.samefile(output, given):
                     same = "" if os.fspath(output) == os.fspath(given) else f", which is {given},"
-                    raise OutputError(f"{os.fspath(output)}{same} is read and would be replaced; write to another file")
+                    raise OutputError(
+                        f"{os.fspath(output)}{same} is read and would be replaced; write to another"
+                        " file"
+                    )
 
 
 def write_atomic(path: str | os.PathLike[str], write: Callable[[IO[bytes]], None]) -> Path:
@@ -156,7 +170,8 @@ def sync(place: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes the drafts in `folder` that killed processes left, those in which nothing changed for a day."""
+    """Removes the drafts in `folder` that killed processes left,
+    those in which nothing changed for a day."""
     limit = time.time() - STALE
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in [entry for entry in entries if _DRAFT.fullmatch(entry.name)]:
@@ -164,5 +179,11 @@ def sweep(folder: Path) -> None:
                 if not entry.is_dir(follow_symlinks=False):
                     if entry.stat(follow_symlinks=False).st_mtime < limit:
                         os.unlink(entry.path)
-                elif max(at.lstat().st_mtime for at in (Path(entry.path), *Path(entry.path).iterdir())) < limit:
+                elif (
+                    max(
+                        at.lstat().st_mtime
+                        for at in (Path(entry.path), *Path(entry.path).iterdir())
+                    )
+                    < limit
+                ):
                     shutil.rmtree(entry.path, ignore_errors=True)

@@ -1,4 +1,5 @@
-"""Names of a room that arrive when they are first used, so that the room's own import needs nothing."""
+"""Names of a room that arrive when they are first used,
+so that the room's own import needs nothing."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -22,7 +23,11 @@ def late(room: str, homes: Mapping[str, str], rooms: tuple[str, ...] = ()) -> Ca
         if name not in homes and name not in rooms:
             raise AttributeError(f"module {room!r} has no attribute {name!r}")
         try:
-            return import_module(f"{room}.{name}") if name in rooms else getattr(import_module(homes[name]), name)
+            return (
+                import_module(f"{room}.{name}")
+                if name in rooms
+                else getattr(import_module(homes[name]), name)
+            )
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("camport"):
                 raise
@@ -34,14 +39,16 @@ def late(room: str, homes: Mapping[str, str], rooms: tuple[str, ...] = ()) -> Ca
 
 
 class _Moved(ModuleType):
-    """A module under its earlier name; the one it is now is imported when one of its names is used."""
+    """A module under its earlier name; the one it is now is imported when one of its names is
+    used."""
 
     def __init__(self, name: str, now: str) -> None:
         super().__init__(name)
         self._now = now
 
     def __getattr__(self, name: str) -> Any:
-        # whoever looks at every module of the process (inspect, unittest) asks for these, and is to load nothing
+        # whoever looks at every module of the process (inspect, unittest) asks for these,
+        # and is to load nothing
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(import_module(self._now), name)

@@ -1,7 +1,9 @@
-"""Writes docs/gallery.md and its pictures: every method on the same photographs and scenes, with what our tables say.
+"""Writes docs/gallery.md and its pictures: every method on the same photographs and scenes,
+with what our tables say.
 
-`python docs/make_gallery.py [METHOD ...]`: the pictures of these methods, or of all; the page is written in any case.
-Figures are read out of benchmarks/QUALITY.md, RUNNING.md and SANITY.md, so that none stands here that was not measured.
+`python docs/make_gallery.py [METHOD ...]`: the pictures of these methods, or of all; the page is
+written in any case. Figures are read out of benchmarks/QUALITY.md, RUNNING.md and SANITY.md, so
+that none stands here that was not measured.
 """
 
 import re
@@ -69,7 +71,11 @@ def main(names: Sequence[str]) -> None:
 
 def methods() -> dict[str, type[camport.Explainer]]:
     """The built-in ones by name."""
-    return {n: registry.explainer(n) for n, i in camport.methods().items() if i.distribution == "camport"}
+    return {
+        n: registry.explainer(n)
+        for n, i in camport.methods().items()
+        if i.distribution == "camport"
+    }
 
 
 def page() -> str:
@@ -77,7 +83,9 @@ def page() -> str:
     parts, tables = [HEAD], read_tables()
     for family, title in FAMILIES.items():
         parts.append(f"## {title}\n")
-        parts += [section(name, cls, tables) for name, cls in methods().items() if cls.family == family]
+        parts += [
+            section(name, cls, tables) for name, cls in methods().items() if cls.family == family
+        ]
     return "\n".join(parts)
 
 
@@ -120,7 +128,10 @@ def read_tables() -> dict[str, dict[str, list[str]]]:
             if line.startswith("| "):
                 first, *cells = (cell.strip() for cell in line.strip("|").split(" | "))
                 plain = first.strip("`* ")
-                found.setdefault(plain.partition("(")[0], [plain, *(re.sub(r"[*]| \[.*?\]", "", c) for c in cells)])
+                found.setdefault(
+                    plain.partition("(")[0],
+                    [plain, *(re.sub(r"[*]| \[.*?\]", "", c) for c in cells)],
+                )
         return found
 
     return {
@@ -131,7 +142,9 @@ def read_tables() -> dict[str, dict[str, list[str]]]:
     }
 
 
-def section(name: str, cls: type[camport.Explainer], tables: dict[str, dict[str, list[str]]]) -> str:
+def section(
+    name: str, cls: type[camport.Explainer], tables: dict[str, dict[str, list[str]]]
+) -> str:
     """The method's picture, and a line of figures."""
     facts = []
     if cost := tables["running"].get(name):
@@ -140,11 +153,16 @@ def section(name: str, cls: type[camport.Explainer], tables: dict[str, dict[str,
         facts.append(f"cost {cost[2]}{exported}{f' ({options})' if options else ''}")
     network = "vit" if cls.family == "attention" else "quality"
     if figures := tables[network].get(name):
-        facts.append(f"points at the digit {float(figures[2]):.0%}, insertion minus deletion {figures[1]}")
+        facts.append(
+            f"points at the digit {float(figures[2]):.0%}, insertion minus deletion {figures[1]}"
+        )
     if sanity := tables["sanity"].get(name):
         facts.append(f"without weights {sanity[-1].split(' ')[0]}")
     drawn = ", ".join(f"{k}={v}" for k, v in FEWER.get(name, {}).items())
-    text = f"`{name}`{f', drawn with {drawn}' if drawn else ''}: {'; '.join(facts) or 'not in the tables'}."
+    text = (
+        f"`{name}`{f', drawn with {drawn}' if drawn else ''}:"
+        f" {'; '.join(facts) or 'not in the tables'}."
+    )
     image = path(name).relative_to(HERE).as_posix()
     return f"### {cls.title}\n\n![{cls.title} of two photographs and a scene]({image})\n\n{text}\n"
 

@@ -1,4 +1,5 @@
-"""Writes docs/methods.md from the methods' classes and docstrings: `python docs/make_methods.py`."""
+"""Writes docs/methods.md from the methods' classes and docstrings:
+`python docs/make_methods.py`."""
 
 import re
 from collections.abc import Sequence
@@ -38,11 +39,20 @@ Any method is averaged over noisy images by `camport.plugins.Smoothed`: `camport
 
 def page() -> str:
     """The whole page."""
-    found = [describe(registry.explainer(n)) for n, i in camport.methods().items() if i.distribution == "camport"]
+    found = [
+        describe(registry.explainer(n))
+        for n, i in camport.methods().items()
+        if i.distribution == "camport"
+    ]
     anchors: dict[str, int] = {}
     heads = ("name", "method", "map", "range", "gradients", "forward passes", "exports", "paper")
     rows = [row(d, anchors) for d in found]
-    return HEAD.format(count=len(found)) + table(heads, rows) + "\n\n" + "\n".join(section(d) for d in found)
+    return (
+        HEAD.format(count=len(found))
+        + table(heads, rows)
+        + "\n\n"
+        + "\n".join(section(d) for d in found)
+    )
 
 
 def row(d: Description, anchors: dict[str, int]) -> tuple[str, ...]:
@@ -89,13 +99,19 @@ def section(d: Description) -> str:
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def paper(d: Description) -> str:
     """Its number as a link."""
     number = d.cls.paper
-    return f"[{'doi' if number.startswith('10.') else 'arXiv'} {number}]({d.link})" if d.link else "none"
+    return (
+        f"[{'doi' if number.startswith('10.') else 'arXiv'} {number}]({d.link})"
+        if d.link
+        else "none"
+    )
 
 
 def anchor(title: str, before: dict[str, int]) -> str:

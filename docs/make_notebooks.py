@@ -1,6 +1,8 @@
-"""Writes docs/notebooks/*.ipynb, executed: `python docs/make_notebooks.py [NAME ...]`; needs nbclient and ipykernel.
+"""Writes docs/notebooks/*.ipynb, executed: `python docs/make_notebooks.py [NAME ...]`;
+needs nbclient and ipykernel.
 
-A notebook's text stands here, cells separated by lines of dashes; those that begin with # and a blank are prose.
+A notebook's text stands here, cells separated by lines of dashes;
+those that begin with # and a blank are prose.
 """
 
 import base64
@@ -194,7 +196,8 @@ print(edge)
 
 
 def smaller(output: dict) -> None:
-    """A picture as JPEG, a fifth of its PNG; the text beside it would be the address of an object."""
+    """A picture as JPEG, a fifth of its PNG; the text beside it would be the address of an
+    object."""
     data = output.get("data", {})
     if "image/png" in data:
         buffer = io.BytesIO()
@@ -210,10 +213,18 @@ def main(names: list[str]) -> None:
         if names and name not in names:
             continue
         book = nbformat.v4.new_notebook()
-        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        book.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         for number, cell in enumerate(text.strip().split(LINE)):
             prose = cell.startswith("# ")
-            made = nbformat.v4.new_markdown_cell(cell[2:]) if prose else nbformat.v4.new_code_cell(cell)
+            made = (
+                nbformat.v4.new_markdown_cell(cell[2:])
+                if prose
+                else nbformat.v4.new_code_cell(cell)
+            )
             made["id"] = f"cell-{number}"
             book.cells.append(made)
         with tempfile.TemporaryDirectory() as folder:
@@ -221,7 +232,9 @@ def main(names: list[str]) -> None:
         for cell in book.cells:
             cell.get("metadata", {}).pop("execution", None)  # when it ran
             if cell["cell_type"] == "code":  # what packages say of this machine is not the reader's
-                cell["outputs"] = [output for output in cell["outputs"] if output.get("name") != "stderr"]
+                cell["outputs"] = [
+                    output for output in cell["outputs"] if output.get("name") != "stderr"
+                ]
             for output in cell.get("outputs", []):
                 smaller(output)
         nbformat.write(book, FOLDER / f"{name}.ipynb")

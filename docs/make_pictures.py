@@ -1,4 +1,5 @@
-"""Writes docs/images: what `camport demo` draws, as .jpg. Run with `python docs/make_pictures.py [FOLDER]`.
+"""Writes docs/images: what `camport demo` draws, as .jpg. Run with
+`python docs/make_pictures.py [FOLDER]`.
 
 FOLDER is one that `camport demo -o FOLDER` wrote; without it the demo is run.
 """

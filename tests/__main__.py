@@ -1,8 +1,10 @@
-"""Everything that has to pass before a change lands: `python -m tests`; with `--all` the slow matrices too.
+"""Everything that has to pass before a change lands: `python -m tests`;
+with `--all` the slow matrices too.
 
-The first takes minutes: a case of each kind. `--all` adds the tests marked `everything`: every combination (all
-methods in all formats, many networks), the oracles that install packages, and the networks of the real YOLO packages.
-Other options go to pytest. `pytest FILE` and `pytest FILE::test` run what they name, marked or not.
+The first takes minutes: a case of each kind. `--all` adds the tests marked `everything`: every
+combination (all methods in all formats, many networks), the oracles that install packages, and the
+networks of the real YOLO packages. Other options go to pytest. `pytest FILE` and
+`pytest FILE::test` run what they name, marked or not.
 """
 
 import os
@@ -28,7 +30,8 @@ def main() -> int:
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(__doc__)
         return 0
-    # where it is set each of the tests' many processes compiles PyTorch's sources anew, 4 CPU seconds each time
+    # where it is set each of the tests' many processes compiles PyTorch's sources anew,
+    # 4 CPU seconds each time
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     failed, undone = [], []
     for name, command in (*CHECKS, *([AUDIT] if "--all" in sys.argv else [])):

@@ -1,7 +1,8 @@
-"""Known vulnerabilities of what camport depends on, by pip-audit: a check of `python -m tests --all`.
+"""Known vulnerabilities of what camport depends on, by pip-audit:
+a check of `python -m tests --all`.
 
-pip-audit says "No known vulnerabilities found" of packages that it could not look up, too. Here these
-are named, and a service that cannot be reached is no success: exit status 2, "not audited".
+pip-audit says "No known vulnerabilities found" of packages that it could not look up, too. Here
+these are named, and a service that cannot be reached is no success: exit status 2, "not audited".
 """
 
 import json
@@ -51,17 +52,25 @@ def verdict(asked: Mapping[str, str], answer: str) -> tuple[int, str]:
         dependencies = []
     audited = {canonicalize_name(entry["name"]) for entry in dependencies if "vulns" in entry}
     bad = [
-        f"{entry['name']} {entry['version']}: {', '.join(vulnerability['id'] for vulnerability in entry['vulns'])}"
+        f"{entry['name']} {entry['version']}:"
+        f" {', '.join(vulnerability['id'] for vulnerability in entry['vulns'])}"
         for entry in dependencies
         if entry.get("vulns")
     ]
     if bad:
         return VULNERABLE, f"vulnerable: {'; '.join(bad)}"
-    lacking = sorted(f"{name} {version}" for name, version in asked.items() if canonicalize_name(name) not in audited)
+    lacking = sorted(
+        f"{name} {version}"
+        for name, version in asked.items()
+        if canonicalize_name(name) not in audited
+    )
     if lacking:
         return (
             NOT_AUDITED,
-            f"NOT AUDITED, since the service does not answer or does not know them: {', '.join(lacking)}",
+            (
+                "NOT AUDITED, since the service does not answer or does not know them:"
+                f" {', '.join(lacking)}"
+            ),
         )
     return CLEAN, f"{len(audited)} packages have no known vulnerability"
 
@@ -76,13 +85,23 @@ def main() -> int:
         commands = (
             [sys.executable, "-m", "pip", "install", "-q", "--target", packages, "pip-audit"],
             [
-                *(sys.executable, "-m", "pip_audit", "--no-deps", "--disable-pip", "--progress-spinner", "off"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "pip_audit",
+                    "--no-deps",
+                    "--disable-pip",
+                    "--progress-spinner",
+                    "off",
+                ),
                 *("-f", "json", "-r", str(listed)),
             ],
         )
         environment = {**os.environ, "PYTHONPATH": packages}
         for command in commands:
-            done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+            done = subprocess.run(
+                command, check=False, capture_output=True, text=True, env=environment
+            )
             answer = done.stdout
             if not answer and done.returncode:
                 print((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])

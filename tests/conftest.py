@@ -33,13 +33,22 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Without --all, and without -m, leaves out what is marked `everything`, except in files that are named."""
+    """Without --all, and without -m, leaves out what is marked `everything`,
+    except in files that are named."""
     if config.option.all or config.option.markexpr:
-        # begins with the file that waits longest, so that no process is left alone with it at the end
+        # begins with the file that waits longest,
+        # so that no process is left alone with it at the end
         items.sort(key=lambda item: "/yolo/" not in item.nodeid)
         return
-    named = {(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args}
-    left_out = [item for item in items if item.get_closest_marker("everything") and item.path.resolve() not in named]
+    named = {
+        (config.invocation_params.dir / argument.partition("::")[0]).resolve()
+        for argument in config.args
+    }
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("everything") and item.path.resolve() not in named
+    ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]

@@ -1,4 +1,5 @@
-"""How many images run through a module. The counts are global: what a hook or a module holds, a private copy copies."""
+"""How many images run through a module. The counts are global: what a hook or a module holds,
+a private copy copies."""
 
 from torch import nn
 
@@ -18,7 +19,8 @@ def seen_by(module: nn.Module) -> list[int]:
 
 
 class Counted(nn.Module):
-    """Counts the images that a module is run on; a stand-in of its forward, as a tail has it, is no run."""
+    """Counts the images that a module is run on; a stand-in of its forward, as a tail has it,
+    is no run."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

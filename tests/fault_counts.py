@@ -1,4 +1,5 @@
-"""How many faults were made on purpose and what they led to, for a page of figures: `counted(folder)`."""
+"""How many faults were made on purpose and what they led to, for a page of figures:
+`counted(folder)`."""
 
 import os
 from pathlib import Path
@@ -9,7 +10,8 @@ from tests.view.test_save_faults import KINDS, saving, whole
 
 
 def counted(folder: Path) -> dict[str, Told]:
-    """Every operation of saving and of an evaluation's record fails once, and is the last one once."""
+    """Every operation of saving and of an evaluation's record fails once,
+    and is the last one once."""
     found = {}
     for name in KINDS:
         work, there = saving(folder / name), {name: b"old"}
@@ -21,5 +23,7 @@ def counted(folder: Path) -> dict[str, Told]:
     def complete(files: Contents) -> bool:
         return not files or len(figures(place)) in (0, 3, 6)  # batches of three examples
 
-    found["evaluate's record, each operation fails"] = fail_each(lambda: record(place), folder, {}, complete)
+    found["evaluate's record, each operation fails"] = fail_each(
+        lambda: record(place), folder, {}, complete
+    )
     return found

@@ -1,8 +1,10 @@
-"""Faults on purpose: the n-th operation on files fails, or the process is killed at it, for every n.
+"""Faults on purpose: the n-th operation on files fails, or the process is killed at it,
+for every n.
 
-An operation is a folder that is made, a file that is opened to write, bytes that reach it, a sync, a rename, a second
-name, a statement of SQLite. After each fault everything below the folder is as it was before or as it would be without
-the fault, without drafts, and what was raised is one CamportError.
+An operation is a folder that is made, a file that is opened to write, bytes that reach it, a sync,
+a rename, a second name, a statement of SQLite. After each fault everything below the folder is as
+it was before or as it would be without the fault, without drafts,
+and what was raised is one CamportError.
 """
 
 import builtins
@@ -39,7 +41,8 @@ def full(operation: str) -> None:
 
 @dataclass
 class Faults:
-    """Inside, operations below `folder` are told, and `act` is called at the one with number `nth`, from 0 on."""
+    """Inside, operations below `folder` are told,
+    and `act` is called at the one with number `nth`, from 0 on."""
 
     folder: Path
     nth: int | None = None
@@ -50,7 +53,9 @@ class Faults:
         inside = not places
         for place in places:
             if isinstance(place, str | os.PathLike):
-                inside = inside or os.path.abspath(place).startswith(os.path.abspath(self.folder) + os.sep)
+                inside = inside or os.path.abspath(place).startswith(
+                    os.path.abspath(self.folder) + os.sep
+                )
         if inside:
             self.met.append(operation)
             if len(self.met) - 1 == self.nth:
@@ -58,7 +63,12 @@ class Faults:
 
     def __enter__(self) -> "Faults":
         self._patch = pytest.MonkeyPatch()
-        for name, operation in (("mkdir", "mkdir"), ("replace", "rename"), ("rename", "rename"), ("link", "link")):
+        for name, operation in (
+            ("mkdir", "mkdir"),
+            ("replace", "rename"),
+            ("rename", "rename"),
+            ("link", "link"),
+        ):
             self._patch.setattr(os, name, self._before(operation, getattr(os, name)))
         sync = os.fsync
         self._patch.setattr(os, "fsync", lambda number: (self._meet("fsync"), sync(number))[1])
@@ -70,7 +80,12 @@ class Faults:
                 return super().write(data)
 
         def open_(
-            file: Any, mode: str = "r", buffering: int = -1, encoding: Any = None, *rest: Any, **more: Any
+            file: Any,
+            mode: str = "r",
+            buffering: int = -1,
+            encoding: Any = None,
+            *rest: Any,
+            **more: Any,
         ) -> Any:
             if not isinstance(file, str | os.PathLike) or not set(mode) & set("wxa+"):
                 return opened(file, mode, buffering, encoding, *rest, **more)
@@ -100,7 +115,9 @@ class Faults:
                 faults._meet("sql")
                 return super().executescript(*arguments)
 
-        self._patch.setattr(sqlite3, "connect", lambda *a, **o: connect(*a, factory=Connection, **o))
+        self._patch.setattr(
+            sqlite3, "connect", lambda *a, **o: connect(*a, factory=Connection, **o)
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,7 +133,9 @@ class Faults:
 
 def contents(folder: Path) -> Contents:
     """Every file below a folder."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
 
 
 def restore(folder: Path, files: Contents) -> None:
@@ -130,7 +149,11 @@ def restore(folder: Path, files: Contents) -> None:
 
 def drafts(folder: Path) -> list[str]:
     """What no run may leave."""
-    return [str(p) for p in folder.rglob("*") if p.name.startswith(DRAFT) or p.suffix in (".tmp", ".part")]
+    return [
+        str(p)
+        for p in folder.rglob("*")
+        if p.name.startswith(DRAFT) or p.suffix in (".tmp", ".part")
+    ]
 
 
 def all_of(operations: Sequence[str]) -> Iterable[int]:
@@ -190,7 +213,9 @@ def fail_each(
                 work()
             except BaseException as raised:
                 error = raised
-        told.add(faults.met[n] if n < len(faults.met) else "none", _wrong(error, folder, old, whole))
+        told.add(
+            faults.met[n] if n < len(faults.met) else "none", _wrong(error, folder, old, whole)
+        )
     return told
 
 
@@ -201,10 +226,12 @@ def kill_each(
     whole: Whole,
     chosen: Callable[[Sequence[str]], Iterable[int]] = all_of,
 ) -> Told:
-    """Kills a fork of this process (SIGKILL) just before the n-th operation; arguments as of `fail_each`.
+    """Kills a fork of this process (SIGKILL) just before the n-th operation;
+    arguments as of `fail_each`.
 
-    That it was reached is certain: the fork says so, and waits. Its draft stays, and is swept a day later.
-    `work` runs in forks alone: after autograd has run in a process it does not run in forks of it.
+    That it was reached is certain: the fork says so, and waits. Its draft stays, and is swept a day
+    later. `work` runs in forks alone: after autograd has run in a process it does not run in forks
+    of it.
     """
     restore(folder, old)
     operations = _in_fork(folder, work).split()
@@ -225,7 +252,8 @@ def kill_each(
 
 
 def _in_fork(folder: Path, work: Callable[[], object], nth: int | None = None) -> str:
-    """The operations of a whole run; or the one with number `nth`, before which the fork is killed."""
+    """The operations of a whole run; or the one with number `nth`,
+    before which the fork is killed."""
     reached, says = os.pipe()
     child = os.fork()
     if not child:
@@ -262,7 +290,9 @@ def _wrong(error: BaseException | None, folder: Path, old: Contents, whole: Whol
     if error is not None and not isinstance(error, CamportError):
         return f"{type(error).__name__}: {error}"
     said = str(error or "")
-    if error is not None and (len(said.splitlines()) != 1 or not re.search("No space|disk is full", said)):
+    if error is not None and (
+        len(said.splitlines()) != 1 or not re.search("No space|disk is full", said)
+    ):
         return f"said {error}"
     if drafts(folder):
         return f"litter: {drafts(folder)}"

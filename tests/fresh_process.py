@@ -1,4 +1,5 @@
-"""One fresh process for all files that PyTorch alone runs: it imports torch once, and each file gets a fork of it."""
+"""One fresh process for all files that PyTorch alone runs: it imports torch once,
+and each file gets a fork of it."""
 
 import base64
 import json
@@ -51,17 +52,28 @@ class FreshProcess:
         self._server: subprocess.Popen | None = None
 
     def run(
-        self, command: Sequence[str], check: bool = False, input: bytes | None = None, **options: object
+        self,
+        command: Sequence[str],
+        check: bool = False,
+        input: bytes | None = None,
+        **options: object,
     ) -> subprocess.CompletedProcess:
-        """As `subprocess.run` of `python -W ignore -c CODE ARGUMENTS...`; output is captured, as text without input."""
+        """As `subprocess.run` of `python -W ignore -c CODE ARGUMENTS...`; output is captured,
+        as text without input."""
         python, *silent, code_option, code = command[:5]
         assert (python, silent, code_option) == (sys.executable, ["-W", "ignore"], "-c")
         if not hasattr(os, "fork"):
-            return subprocess.run(command, check=check, input=input, capture_output=True, text=input is None)
+            return subprocess.run(
+                command, check=check, input=input, capture_output=True, text=input is None
+            )
         if self._server is None:
             start = [sys.executable, "-W", "ignore", "-c", _SERVER]
-            self._server = subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._server.stdin.write(json.dumps([code, list(command[5:]), base64.b64encode(input or b"").decode()]) + "\n")
+            self._server = subprocess.Popen(
+                start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        self._server.stdin.write(
+            json.dumps([code, list(command[5:]), base64.b64encode(input or b"").decode()]) + "\n"
+        )
         self._server.stdin.flush()
         status, *said = json.loads(self._server.stdout.readline())
         streams = [base64.b64decode(text) for text in said]
@@ -87,6 +99,9 @@ def forks():
 
 @pytest.fixture
 def fresh_process(forks, monkeypatch) -> FreshProcess:
-    """The process, in which exports to .pt2 and .pt, too, run their files while a test asks for it."""
-    monkeypatch.setattr(running, "subprocess", SimpleNamespace(run=forks.run, DEVNULL=subprocess.DEVNULL))
+    """The process, in which exports to .pt2 and .pt, too,
+    run their files while a test asks for it."""
+    monkeypatch.setattr(
+        running, "subprocess", SimpleNamespace(run=forks.run, DEVNULL=subprocess.DEVNULL)
+    )
     return forks

@@ -1,4 +1,5 @@
-"""Which values of a parameter are run by `python -m tests`, and which by `python -m tests --all` alone."""
+"""Which values of a parameter are run by `python -m tests`,
+and which by `python -m tests --all` alone."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -8,7 +9,10 @@ import pytest
 
 def rare(*values: Any) -> list:
     """Values that are run by --all alone: one of one parameter, or a tuple of several."""
-    return [pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=pytest.mark.everything) for v in values]
+    return [
+        pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=pytest.mark.everything)
+        for v in values
+    ]
 
 
 def mostly_rare(values: Iterable[Any], always: Collection[Any]) -> list:

@@ -12,7 +12,10 @@ def seeded(model: nn.Module, seed: int = 0, dtype: torch.dtype = torch.float64) 
     with torch.no_grad():
         for p in model.parameters():
             scale = 1.0 / max(1, p[0].numel()) ** 0.5 if p.dim() > 1 else 0.3
-            p.copy_(torch.randn(p.shape, generator=g, dtype=dtype) * scale + (1.0 if p.dim() == 1 else 0.0))
+            p.copy_(
+                torch.randn(p.shape, generator=g, dtype=dtype) * scale
+                + (1.0 if p.dim() == 1 else 0.0)
+            )
         for name, b in model.named_buffers():
             if name.endswith("running_mean"):
                 b.copy_(torch.randn(b.shape, generator=g, dtype=dtype) * 0.2)
@@ -50,7 +53,9 @@ class GapNet(nn.Module):
 
     def __init__(self, classes: int = 4) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 5, 3, 2, 1), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 5, 3, 2, 1), nn.ReLU()
+        )
         self.fc = nn.Linear(5, classes)
 
     def head(self, a):
@@ -65,7 +70,10 @@ class TokenNet(nn.Module):
 
     def __init__(self, classes: int = 5, width: int = 6, depth: int = 2) -> None:
         super().__init__()
-        self.patches, self.class_token = nn.Conv2d(3, width, 2, 2), nn.Parameter(torch.zeros(1, 1, width))
+        self.patches, self.class_token = (
+            nn.Conv2d(3, width, 2, 2),
+            nn.Parameter(torch.zeros(1, 1, width)),
+        )
         self.blocks = nn.ModuleList(TokenBlock(width) for _ in range(depth))
         self.norm, self.fc = nn.LayerNorm(width), nn.Linear(width, classes)
 
@@ -87,8 +95,16 @@ class TokenBlock(nn.Module):
     def __init__(self, width: int, heads: int = 2) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1, self.qkv, self.proj = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.norm2, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.norm1, self.qkv, self.proj = (
+            nn.LayerNorm(width),
+            nn.Linear(width, 3 * width),
+            nn.Linear(width, width),
+        )
+        self.norm2, self.up, self.down = (
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(2 * width, width),
+        )
 
     def forward(self, x):
         q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).movedim(1, 3).unbind(1)
@@ -96,5 +112,7 @@ class TokenBlock(nn.Module):
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
-def images(b: int = 3, size: tuple[int, int] = (14, 18), dtype: torch.dtype = torch.float64, seed: int = 1):
+def images(
+    b: int = 3, size: tuple[int, int] = (14, 18), dtype: torch.dtype = torch.float64, seed: int = 1
+):
     return torch.randn(b, 3, *size, dtype=dtype, generator=torch.Generator().manual_seed(seed))

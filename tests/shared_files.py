@@ -1,4 +1,5 @@
-"""Files that many tests read are written once, by whichever process comes first, and read by all."""
+"""Files that many tests read are written once, by whichever process comes first,
+and read by all."""
 
 import os
 import pickle
@@ -20,7 +21,8 @@ class SharedFiles:
         self.root = root
 
     def __call__(self, name: str, write: Callable[[Path], Any]) -> tuple[Path, Any]:
-        """The folder that `write` has filled, and what it returned, which is pickled. Do not write there.
+        """The folder that `write` has filled, and what it returned, which is pickled.
+        Do not write there.
 
         Raises:
             whatever `write` raises; the next who asks then tries again.

@@ -17,13 +17,24 @@ def entry(name, *ids):
     ("dependencies", "status", "line"),
     [
         ([entry("numpy"), entry("pillow")], CLEAN, "2 packages have no known vulnerability"),
-        ([entry("numpy"), entry("pillow", "CVE-1", "CVE-2")], VULNERABLE, "vulnerable: pillow 1: CVE-1, CVE-2"),
+        (
+            [entry("numpy"), entry("pillow", "CVE-1", "CVE-2")],
+            VULNERABLE,
+            "vulnerable: pillow 1: CVE-1, CVE-2",
+        ),
         (
             [entry("numpy"), {"name": "pillow", "skip_reason": "Dependency not found on PyPI"}],
             NOT_AUDITED,
             "NOT AUDITED, since the service does not answer or does not know them: Pillow 11.0.0",
         ),
-        (None, NOT_AUDITED, "NOT AUDITED, since the service does not answer or does not know them: Pillow 11.0.0, num"),
+        (
+            None,
+            NOT_AUDITED,
+            (
+                "NOT AUDITED, since the service does not answer or does not know them: Pillow"
+                " 11.0.0, num"
+            ),
+        ),
     ],
 )
 def test_verdict(dependencies, status, line):

@@ -10,7 +10,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_each_name_has_its_module():
-    assert [name for name, module in BENCHMARKS.items() if not importlib.util.find_spec(f"benchmarks.{module}")] == []
+    assert [
+        name
+        for name, module in BENCHMARKS.items()
+        if not importlib.util.find_spec(f"benchmarks.{module}")
+    ] == []
 
 
 def test_the_page_lists_them():
@@ -20,7 +24,11 @@ def test_the_page_lists_them():
 
 def test_pages_name_no_other():
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
-    named = {name for page in pages for name in re.findall(r"python -m benchmarks (\w+)", page.read_text())}
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"python -m benchmarks (\w+)", page.read_text())
+    }
     assert named <= set(BENCHMARKS)
 
 

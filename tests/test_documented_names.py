@@ -15,7 +15,17 @@ PAGES = sorted(
 )
 DOTTED = re.compile(r"\bcamport(?:\.[A-Za-z_]\w*)+")
 IMPORTED = re.compile(r"^ *from (camport[\w.]*) import ([\w, ]+)", re.MULTILINE)
-METADATA = ("version", "method", "layer", "adapter", "preprocess", "labels", "classes", "precision", "target")
+METADATA = (
+    "version",
+    "method",
+    "layer",
+    "adapter",
+    "preprocess",
+    "labels",
+    "classes",
+    "precision",
+    "target",
+)
 """`camport.NAME` is a property of an exported file as well."""
 FILES = (".py", ".js", ".md", ".onnx", ".png", ".toml", ".json")
 

@@ -1,4 +1,5 @@
-"""Each experiment of docs/experiments.md runs as its script does, on fewer images, and shows what the page says."""
+"""Each experiment of docs/experiments.md runs as its script does, on fewer images,
+and shows what the page says."""
 
 import importlib
 from pathlib import Path
@@ -41,7 +42,9 @@ def test_the_page_shows_every_script_and_its_figure():
     for path in EXAMPLES.glob("*.py"):
         if path.name not in ("cases.py", "first_onnx.py", "gradio_app.py"):
             assert f"python examples/{path.name} docs/images/" in page, path.name
-    for figure in (line.split("](")[1].rstrip(")") for line in page.splitlines() if line.startswith("![")):
+    for figure in (
+        line.split("](")[1].rstrip(")") for line in page.splitlines() if line.startswith("![")
+    ):
         assert (EXAMPLES.parent / "docs" / figure).stat().st_size <= 150_000, figure
 
 
@@ -57,8 +60,10 @@ def test_without_pooling_maps_are_finer(run):
 def test_gradcam_plus_plus_finds_more_of_several_digits(run):
     numbers = run("several_of_one_class", 16)
     for layer in ("layer2", "layer3"):
-        assert numbers["gradcam++", layer][1] > numbers["gradcam", layer][1]  # the weaker digit's peak
-        assert numbers["gradcam++", layer][2] < numbers["gradcam", layer][2]  # at the price of energy elsewhere
+        # the weaker digit's peak
+        assert numbers["gradcam++", layer][1] > numbers["gradcam", layer][1]
+        # at the price of energy elsewhere
+        assert numbers["gradcam++", layer][2] < numbers["gradcam", layer][2]
 
 
 @pytest.mark.everything

@@ -50,7 +50,11 @@ def test_tensors_that_numpy_does_not_take():
 
 
 def test_an_out_of_range_value_of_a_target_tensor():
-    for target in (torch.full((3,), 2**40), torch.tensor(float("inf")), torch.ones(3, dtype=torch.complex64)):
+    for target in (
+        torch.full((3,), 2**40),
+        torch.tensor(float("inf")),
+        torch.ones(3, dtype=torch.complex64),
+    ):
         with pytest.raises(CamportError):
             camport.explain(seeded(Net()), images(), "gradcam", target, "features")
 
@@ -69,7 +73,9 @@ class Point:
 
 
 def test_a_plugin_that_ends_the_process_costs_only_itself():
-    with pytest.warns(PluginWarning, match=r"'ends' of unknown distribution \? was left out: SystemExit: 3"):
+    with pytest.warns(
+        PluginWarning, match=r"'ends' of unknown distribution \? was left out: SystemExit: 3"
+    ):
         found = Registry([Point()])
     assert found.plugins[-1].state == "broken: SystemExit: 3"
     assert "gradcam" in found.classes["explainer"]
@@ -87,12 +93,17 @@ def test_a_plugin_whose_title_is_no_text(title):
     module = types.ModuleType("odd")
     module.camport_explainers = camport.hookimpl(lambda: [Odd])
     point = types.SimpleNamespace(name="odd", dist=None, load=lambda: module)
-    with pytest.warns(PluginWarning, match="whose title is .*; declare a text of at most 200 characters"):
+    with pytest.warns(
+        PluginWarning, match="whose title is .*; declare a text of at most 200 characters"
+    ):
         Registry([point])
 
 
 def test_one_damaged_distribution_does_not_hide_the_others(tmp_path, monkeypatch):
-    for name, text in (("good", "[camport]\nmine = json\n"), ("bad", "[camport]\nthis line has no sign\n")):
+    for name, text in (
+        ("good", "[camport]\nmine = json\n"),
+        ("bad", "[camport]\nthis line has no sign\n"),
+    ):
         folder = tmp_path / f"{name}-1.dist-info"
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
@@ -135,7 +146,9 @@ def test_the_campaign_sees_failures_crashes_and_hangs(tmp_path, monkeypatch):
 
         return case
 
-    monkeypatch.setattr(faults, "KINDS", {"door": types.SimpleNamespace(make=make, runs=False, text="x", cases=6)})
+    monkeypatch.setattr(
+        faults, "KINDS", {"door": types.SimpleNamespace(make=make, runs=False, text="x", cases=6)}
+    )
     monkeypatch.setattr(faults, "LIMIT", 1.0)
     (tmp_path / "at.json").write_text('{"number": 0}')
     before = os.getcwd()

@@ -48,7 +48,9 @@ def test_the_page_is_up_to_date():
 def test_links_of_the_table_lead_to_headings():
     maker, text = make_methods(), (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     before: dict[str, int] = {}
-    headings = [maker.anchor(title, before) for title in re.findall(r"^## (.*)$", text, re.MULTILINE)]
+    headings = [
+        maker.anchor(title, before) for title in re.findall(r"^## (.*)$", text, re.MULTILINE)
+    ]
     assert re.findall(r"\]\(#(.*?)\)", text) == headings
     assert len(set(headings)) == len(BUILT_IN)
 
@@ -58,7 +60,9 @@ def test_the_docstring_says_all(name):
     told = describe(registry.explainer(name))
     assert told.summary.endswith(".")
     assert told.equations or name == "xrai"  # an algorithm
-    size = r"\[b,H,W\] of the images" if "[b,H,W]" in told.map else r"\[b,h,w\] of the (layer|patches)"
+    size = (
+        r"\[b,H,W\] of the images" if "[b,H,W]" in told.map else r"\[b,h,w\] of the (layer|patches)"
+    )
     assert re.match(size + r", (>= 0|signed)\b", told.map)
     assert re.match(r"`.+` forward pass", told.cost)
     assert all(option.text for option in told.options)
@@ -66,7 +70,8 @@ def test_the_docstring_says_all(name):
         assert told.link == ""
     else:
         assert told.link.endswith(told.cls.paper)
-        assert told.places or name in ("eigengradcam", "shapleycam")  # a library's; a section without a number
+        # a library's; a section without a number
+        assert told.places or name in ("eigengradcam", "shapleycam")
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

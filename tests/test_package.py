@@ -1,4 +1,5 @@
-"""What the package says of itself: links that an index can follow, extras that the page lists, versions that agree."""
+"""What the package says of itself: links that an index can follow, extras that the page lists,
+versions that agree."""
 
 import re
 import tomllib
@@ -13,7 +14,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def on_the_index() -> str:
     """README as the built package has it."""
     text = README
-    for rule in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+    for rule in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"][
+        "substitutions"
+    ]:
         text = re.sub(rule["pattern"], rule["replacement"], text)
     return text
 

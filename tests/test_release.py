@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[1]
 def tree(folder, version="1.2.0", changelog="# Changelog\n\n## 1.2.0, 2026-01-31\n\n- All.\n"):
     (folder / "pyproject.toml").write_text(f'[project]\nname = "x"\nversion = "{version}"\n')
     (folder / "CHANGELOG.md").write_text(changelog)
-    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x"]):
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "x"],
+    ):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
 
@@ -42,7 +46,9 @@ def test_a_rehearsal(tmp_path):
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=True)
     python = str(environment / "bin" / "python")
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["release"]
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]["release"]
     subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True)
     command = [python, "-m", "tools.release", "--rehearsal", "--bare", "-o", str(tmp_path / "dist")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,4 +1,5 @@
-"""What is written for all tests is written once, and a file's fresh process is one that cannot import camport."""
+"""What is written for all tests is written once,
+and a file's fresh process is one that cannot import camport."""
 
 import subprocess
 import sys
@@ -19,7 +20,9 @@ def test_what_two_processes_want_is_written_once(tmp_path):
         (folder / "a").write_text("whole")
         return len(written)
 
-    asking = [Thread(target=lambda: found.append(SharedFiles(tmp_path)("name", write))) for _ in range(4)]
+    asking = [
+        Thread(target=lambda: found.append(SharedFiles(tmp_path)("name", write))) for _ in range(4)
+    ]
     for thread in asking:
         thread.start()
     for thread in asking:
@@ -37,9 +40,13 @@ def test_what_fails_is_tried_again(tmp_path):
 
 
 def test_a_fork_of_the_fresh_process_says_what_a_process_says(forks):
-    done = forks.run([*SILENT, "import sys; print(sys.argv[1:]); sys.modules['camport'] = None", "one", "two"])
+    done = forks.run(
+        [*SILENT, "import sys; print(sys.argv[1:]); sys.modules['camport'] = None", "one", "two"]
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "['one', 'two']\n", "")
-    done = forks.run([*SILENT, "import sys; assert 'camport' not in sys.modules; raise OSError('torn')"])
+    done = forks.run(
+        [*SILENT, "import sys; assert 'camport' not in sys.modules; raise OSError('torn')"]
+    )
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == "OSError: torn"
     with pytest.raises(subprocess.CalledProcessError):

@@ -1,4 +1,5 @@
-"""The site of the documentation: every page is in it, it builds without a warning, and it asks no other address."""
+"""The site of the documentation: every page is in it, it builds without a warning,
+and it asks no other address."""
 
 import re
 import subprocess
@@ -20,12 +21,17 @@ def navigation() -> set[str]:
 def test_every_page_is_in_the_navigation():
     pages = {path.name for path in (ROOT / "docs").glob("*.md")}
     pages |= {f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.md")}
-    pages |= {f"examples/{p.stem}.md" for p in (ROOT / "examples").iterdir() if not p.name.startswith(("_", "."))}
+    pages |= {
+        f"examples/{p.stem}.md"
+        for p in (ROOT / "examples").iterdir()
+        if not p.name.startswith(("_", "."))
+    }
     assert sorted(pages - navigation()) == []
 
 
 class Loaded(HTMLParser):
-    """What a page loads of other addresses by itself: scripts, pictures, styles; not what its links lead to."""
+    """What a page loads of other addresses by itself: scripts, pictures, styles;
+    not what its links lead to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,9 +48,15 @@ def site(tmp_path_factory) -> Path:
     """The site, built by what the extra `docs` installs, in an environment of its own."""
     place = tmp_path_factory.mktemp("site")
     venv.create(place / "env", with_pip=True)
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["docs"]
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]["docs"]
     subprocess.run([place / "env/bin/pip", "install", "-q", *extra], check=True)
-    subprocess.run([place / "env/bin/mkdocs", "build", "--strict", "-q", "-d", place / "site"], check=True, cwd=ROOT)
+    subprocess.run(
+        [place / "env/bin/mkdocs", "build", "--strict", "-q", "-d", place / "site"],
+        check=True,
+        cwd=ROOT,
+    )
     return place / "site"
 
 
@@ -55,8 +67,12 @@ def test_pages_are_whole(site):
     assert 'href="#grad-cam_1"' in page  # Grad-CAM++, whose anchor GitHub calls grad-cam-1
     assert 'id="grad-cam_1"' in page
     assert 'href="benchmarks/SANITY.html"' in page
-    assert "camport.core.explainer.Explainer.saliency" in (site / "reference/camport.html").read_text(encoding="utf-8")
-    assert "class MaxCAM" in re.sub("<[^>]+>", "", (site / "examples/camport-maxcam.html").read_text(encoding="utf-8"))
+    assert "camport.core.explainer.Explainer.saliency" in (
+        site / "reference/camport.html"
+    ).read_text(encoding="utf-8")
+    assert "class MaxCAM" in re.sub(
+        "<[^>]+>", "", (site / "examples/camport-maxcam.html").read_text(encoding="utf-8")
+    )
 
 
 @pytest.mark.everything

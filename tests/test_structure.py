@@ -1,4 +1,5 @@
-"""The shape of the package, read from its source: who may import whom, public names, sizes, and what is committed."""
+"""The shape of the package, read from its source: who may import whom, public names, sizes,
+and what is committed."""
 
 import ast
 import importlib
@@ -13,11 +14,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "camport"
 MODULES = {
-    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in PACKAGE.rglob("*.py")
+    ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+    for p in PACKAGE.rglob("*.py")
 }
 LARGEST = 350
 
-# room -> (rooms it may import, packages it may import at the top of a module); from the ground up: design.md's arrows
+# room -> (rooms it may import, packages it may import at the top of a module); from the ground up:
+# design.md's arrows
 STANDARD = {"numpy", "PIL"}
 TORCH = {"torch", "jaxtyping"}
 ONNX = {"onnx", "onnxscript", "onnx_ir", "onnxruntime"}
@@ -35,7 +38,16 @@ ROOMS = {
     "core.isolation": ({"core.maps", "errors"}, TORCH | {"numpy"}),
     "core.running": ({"core.isolation", "core.maps", "errors"}, TORCH),
     "core": (
-        {"core.isolation", "core.maps", "core.running", "errors", "late", "targets", "version", "view"},
+        {
+            "core.isolation",
+            "core.maps",
+            "core.running",
+            "errors",
+            "late",
+            "targets",
+            "version",
+            "view",
+        },
         TORCH | {"pluggy", "numpy"},
     ),
     "plugins": (BELOW, TORCH),
@@ -53,7 +65,14 @@ ROOMS = {
     "export.traceable": ({"core"}, set()),
     "export.output_selection": ({"errors", "export.traceable"}, TORCH),
     "export.capture": (
-        {"export.private_torch", "core.maps", "errors", "export.failure_location", "export.graph", "export.operators"},
+        {
+            "export.private_torch",
+            "core.maps",
+            "errors",
+            "export.failure_location",
+            "export.graph",
+            "export.operators",
+        },
         TORCH,
     ),
     "export.preflight": (
@@ -69,24 +88,60 @@ ROOMS = {
         TORCH,
     ),
     "export.passes": (
-        {"errors", "export.failure_location", "export.graph", "export.private_torch", "export.stages"},
+        {
+            "errors",
+            "export.failure_location",
+            "export.graph",
+            "export.private_torch",
+            "export.stages",
+        },
         TORCH,
     ),
     "export.rules": ({"errors", "export.operators"}, TORCH),
     "export.lower": (
-        {"errors", "export.capture", "export.failure_location", "export.graph", "export.passes", "export.rules"}
+        {
+            "errors",
+            "export.capture",
+            "export.failure_location",
+            "export.graph",
+            "export.passes",
+            "export.rules",
+        }
         | {"export.stages"},
         TORCH,
     ),
-    "export.proof": ({"export.private_torch", "errors", "export.capture", "export.report"}, TORCH | {"numpy"}),
+    "export.proof": (
+        {"export.private_torch", "errors", "export.capture", "export.report"},
+        TORCH | {"numpy"},
+    ),
     "export.rewrite": (
-        {"export.private_torch", "errors", "export.capture", "export.graph", "export.operators", "export.traceable"},
+        {
+            "export.private_torch",
+            "errors",
+            "export.capture",
+            "export.graph",
+            "export.operators",
+            "export.traceable",
+        },
         TORCH,
     ),
     "export.file_format": ({"export.capture", "export.report", "export.traceable"}, TORCH),
     "export.pipeline": (
-        {"core.maps", "core.running", "errors", "export.atomic_file", "export.capture", "export.file_format"}
-        | {"export.graph", "export.lower", "export.output_selection", "export.preflight", "export.proof"}
+        {
+            "core.maps",
+            "core.running",
+            "errors",
+            "export.atomic_file",
+            "export.capture",
+            "export.file_format",
+        }
+        | {
+            "export.graph",
+            "export.lower",
+            "export.output_selection",
+            "export.preflight",
+            "export.proof",
+        }
         | {"export.quiet", "export.report", "export.rewrite", "export.stages", "export.traceable"},
         TORCH,
     ),
@@ -100,13 +155,33 @@ ROOMS = {
             "export.failure_location",
             "export.file_format",
         }
-        | {"export.graph", "export.operators", "export.proof", "export.quiet", "export.report", "export.rewrite"}
+        | {
+            "export.graph",
+            "export.operators",
+            "export.proof",
+            "export.quiet",
+            "export.report",
+            "export.rewrite",
+        }
         | {"export.rules", "export.stages", "export.traceable"},
         TORCH | ONNX | {"numpy"},
     ),
     "export.writing": (
-        {"errors", "runtime", "export.capture", "export.file_format", "export.graph", "export.onnx_file"}
-        | {"export.output_selection", "export.pipeline", "export.quiet", "export.report", "export.rewrite"}
+        {
+            "errors",
+            "runtime",
+            "export.capture",
+            "export.file_format",
+            "export.graph",
+            "export.onnx_file",
+        }
+        | {
+            "export.output_selection",
+            "export.pipeline",
+            "export.quiet",
+            "export.report",
+            "export.rewrite",
+        }
         | {"export.rules", "export.stages", "export.traceable"},
         TORCH,
     ),
@@ -125,12 +200,36 @@ ROOMS = {
         BELOW | {"", "evaluation", "export", "export.onnx_file", "files", "models", "plugins"},
         TORCH | {"pytest"},
     ),
-    "show": (BELOW | {"", "adapters", "demo", "export", "metrics", "models", "runtime", "view"}, TORCH | STANDARD),
+    "show": (
+        BELOW | {"", "adapters", "demo", "export", "metrics", "models", "runtime", "view"},
+        TORCH | STANDARD,
+    ),
     "web": ({"errors", "files"}, set()),
     "cli": (
-        {"", "adapters", "bench", "demo", "errors", "evaluation", "export", "files", "metrics", "models"}
+        {
+            "",
+            "adapters",
+            "bench",
+            "demo",
+            "errors",
+            "evaluation",
+            "export",
+            "files",
+            "metrics",
+            "models",
+        }
         | CORE
-        | {"plugins", "runtime", "show", "targets", "version", "view", "web", "export.atomic_file", "export.stages"},
+        | {
+            "plugins",
+            "runtime",
+            "show",
+            "targets",
+            "version",
+            "view",
+            "web",
+            "export.atomic_file",
+            "export.stages",
+        },
         STANDARD | {"typer", "rich"},
     ),
     "bridges": (BELOW | {"", "adapters", "late", "runtime"}, TORCH | STANDARD),
@@ -139,12 +238,14 @@ ROOMS = {
 }
 LIGHT = {"core": ROOMS["core"][0] - {"view"}, "binding": CORE}
 LIGHT["cli"] = {"errors", "files", "runtime", "targets", "view"}
-"""What these rooms import at the top of a module, so that their own import stays cheap; the rest in functions."""
+"""What these rooms import at the top of a module, so that their own import stays cheap;
+the rest in functions."""
 
 
 @cache
 def imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
-    """What a module imports when it is imported, and what it imports later; under TYPE_CHECKING counts as neither."""
+    """What a module imports when it is imported, and what it imports later;
+    under TYPE_CHECKING counts as neither."""
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     top: set[str] = set()
     late: set[str] = set()
@@ -162,14 +263,17 @@ def imports(module: str) -> tuple[frozenset[str], frozenset[str]]:
                 name = f"{node.module}.{alias.name}"
                 found.add(name if name in MODULES else str(node.module))
         for child in ast.iter_child_nodes(node):
-            visit(child, late if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else found)
+            visit(
+                child, late if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else found
+            )
 
     visit(tree, top)
     return frozenset(top), frozenset(late - top)
 
 
 def room(module: str) -> str:
-    """camport.core.probe -> core, camport.core.maps.noise -> core.maps; camport itself is the room ""."""
+    """camport.core.probe -> core, camport.core.maps.noise -> core.maps;
+    camport itself is the room ""."""
     parts = module.split(".")[1:]
     within = ".".join(parts[:2])
     return within if within in ROOMS else [*parts, ""][0]
@@ -187,7 +291,9 @@ def wrong_arrows(module: str) -> list[str]:
         if package == "camport":
             known = LIGHT.get(here, rooms) if name in top else rooms
             if room(name) not in known | {here}:
-                wrong.append(f"{module} imports {name}" + (" at its top" if room(name) in rooms else ""))
+                wrong.append(
+                    f"{module} imports {name}" + (" at its top" if room(name) in rooms else "")
+                )
         elif name in top and package not in sys.stdlib_module_names | packages:
             wrong.append(f"{module} imports {name} at its top")
     return wrong
@@ -195,7 +301,12 @@ def wrong_arrows(module: str) -> list[str]:
 
 def test_no_arrow_runs_back_up():
     order = list(ROOMS)
-    assert not [(here, there) for here in order for there in ROOMS[here][0] if order.index(there) >= order.index(here)]
+    assert not [
+        (here, there)
+        for here in order
+        for there in ROOMS[here][0]
+        if order.index(there) >= order.index(here)
+    ]
 
 
 def test_arrows_point_one_way():
@@ -212,26 +323,34 @@ def test_the_command_line_prints_in_one_place():
     for module in MODULES:
         if room(module) == "cli" and module != "camport.cli.printing":
             for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "typer.echo", "click.echo"):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                    "print",
+                    "typer.echo",
+                    "click.echo",
+                ):
                     found.append(f"{module}:{node.lineno}")
     assert not found, "use camport.cli.printing.say"
 
 
 def test_one_recorder_hooks_modules():
-    """What runs in a forward pass is seen by camport.core.running.recorder, which takes its hooks off again."""
+    """What runs in a forward pass is seen by camport.core.running.recorder,
+    which takes its hooks off again."""
     hooks = {"register_forward_hook", "register_forward_pre_hook", "hook", "pre_hook"}
     found = {
         module
         for module in MODULES
-        if not module.startswith(("camport.compat.", "camport.testing."))  # which stand where a user does
+        # which stand where a user does
+        if not module.startswith(("camport.compat.", "camport.testing."))
         for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in hooks
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in hooks
     }
     assert found == {"camport.core.running.recorder", "camport.core.isolation.private_copy"}
 
 
 def test_no_cycles():
-    """Over imports at the top of modules and in functions; a room's __init__ counts where it is named."""
+    """Over imports at the top of modules and in functions;
+    a room's __init__ counts where it is named."""
     done: set[str] = set()
 
     def walk(module: str, path: tuple[str, ...]) -> None:
@@ -252,15 +371,23 @@ def test_size_and_docstring():
     sizes = {module: source.count("\n") for module, source in sources.items()}
     large = {module: lines for module, lines in sizes.items() if lines > LARGEST}
     assert not large, f"more than one concept: {large}"
-    silent = [module for module, source in sources.items() if not ast.get_docstring(ast.parse(source))]
+    silent = [
+        module for module, source in sources.items() if not ast.get_docstring(ast.parse(source))
+    ]
     assert not silent, f"do not say what they are: {silent}"
 
 
 def test_one_method_a_file():
     wrong = {}
     for path in (PACKAGE / "plugins").glob("*.py"):
-        classes = [n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.ClassDef)]
-        explainers = [c.name for c in classes if any("Explainer" in ast.dump(base) for base in c.bases)]
+        classes = [
+            n
+            for n in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(n, ast.ClassDef)
+        ]
+        explainers = [
+            c.name for c in classes if any("Explainer" in ast.dump(base) for base in c.bases)
+        ]
         if len(explainers) != (0 if path.name == "__init__.py" else 1):
             wrong[path.name] = explainers
     assert not wrong
@@ -278,7 +405,19 @@ def test_public_names_resolve():
 
 
 GATHERING = (
-    *("export", "runtime", "view", "testing", "training", "plugins", "adapters", "metrics", "models", "cli", "errors"),
+    *(
+        "export",
+        "runtime",
+        "view",
+        "testing",
+        "training",
+        "plugins",
+        "adapters",
+        "metrics",
+        "models",
+        "cli",
+        "errors",
+    ),
 )
 
 
@@ -298,14 +437,22 @@ def test_no_task_is_named_where_any_is_taken():
     for module, path in MODULES.items():
         if room(module) in NAMELESS:
             lines = path.read_text(encoding="utf-8").splitlines()
-            found += [f"{module}:{i}: {line.strip()}" for i, line in enumerate(lines, 1) if named.search(line)]
+            found += [
+                f"{module}:{i}: {line.strip()}"
+                for i, line in enumerate(lines, 1)
+                if named.search(line)
+            ]
     assert not found
 
 
 def test_every_room_gathers_its_names():
     for name in GATHERING:
         module = importlib.import_module(f"camport.{name}")
-        missing = [public for public in getattr(module, "__all__", []) if getattr(module, public, None) is None]
+        missing = [
+            public
+            for public in getattr(module, "__all__", [])
+            if getattr(module, public, None) is None
+        ]
         assert not missing, f"camport.{name}: {missing}"
         assert [n for n in vars(module) if not n.startswith("_")], name
 
@@ -315,21 +462,41 @@ def test_the_contracts_names():
     import camport
     from camport import export, runtime, testing
 
-    for name in ("methods", "adapters", "bind", "explain", "hookimpl", "Explainer", "Adapter", "Explanation"):
+    for name in (
+        "methods",
+        "adapters",
+        "bind",
+        "explain",
+        "hookimpl",
+        "Explainer",
+        "Adapter",
+        "Explanation",
+    ):
         assert callable(getattr(camport, name)), name
     assert callable(export.to_onnx)
     assert callable(runtime.load)
     assert callable(testing.check_explainer)
     assert callable(testing.check_adapter)
-    for name in ("export", "runtime", "view", "metrics", "testing", "models", "plugins", "training"):
-        assert camport.__getattr__(name) is importlib.import_module(f"camport.{name}")  # lazily, after `import camport`
+    for name in (
+        "export",
+        "runtime",
+        "view",
+        "metrics",
+        "testing",
+        "models",
+        "plugins",
+        "training",
+    ):
+        # lazily, after `import camport`
+        assert camport.__getattr__(name) is importlib.import_module(f"camport.{name}")
 
 
 PRIVATE = re.compile(r"torch(\.\w+)*\.(_\w+|experimental)")
 
 
 def private_names(source: str) -> set[str]:
-    """The private modules and members of PyTorch that a source names; an operator's name may begin with _."""
+    """The private modules and members of PyTorch that a source names;
+    an operator's name may begin with _."""
     names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -342,8 +509,12 @@ def private_names(source: str) -> set[str]:
 
 
 def test_one_file_of_export_holds_pytorchs_private_entry_points():
-    found = {module: private_names(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
-    held = {module for module, names in found.items() if names and module.startswith("camport.export")}
+    found = {
+        module: private_names(path.read_text(encoding="utf-8")) for module, path in MODULES.items()
+    }
+    held = {
+        module for module, names in found.items() if names and module.startswith("camport.export")
+    }
     assert held == {"camport.export.private_torch"}
 
 
@@ -373,7 +544,9 @@ def test_each_stage_of_an_export_is_a_folder_or_a_file():
                 names |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
             if isinstance(node, ast.ClassDef) and "Step" in map(ast.unparse, node.bases):
                 (name,) = (
-                    n.value for n in node.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "name"
+                    n.value
+                    for n in node.body
+                    if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "name"
                 )
                 assert path.stem == str(ast.literal_eval(name)).replace(" ", "_")
     assert len(names) > 5
@@ -384,15 +557,25 @@ def test_each_stage_of_an_export_is_a_folder_or_a_file():
 def committed() -> list[Path]:
     """The files under version control; in an unpacked source distribution all files."""
     try:
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
+        ).stdout
         return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
     except (OSError, subprocess.CalledProcessError):
-        return [p for p in ROOT.rglob("*") if p.is_file() and not {".git", "__pycache__"} & set(p.parts)]
+        return [
+            p for p in ROOT.rglob("*") if p.is_file() and not {".git", "__pycache__"} & set(p.parts)
+        ]
 
 
 # spelt so that this file does not contain what it looks for
 MACHINE = re.compile(r"(?<![\w./-])/(?:ro" r"ot|wo" r"rk|o" r"pt)/(?=\w)")
-INDEX = re.compile(r"--(?:extra-)?ind" r"ex-url|ind" r"ex-url\s*=|pypi\.o" r"rg/simple|download\.pyt" r"orch\.org/whl")
+INDEX = re.compile(
+    r"--(?:extra-)?ind"
+    r"ex-url|ind"
+    r"ex-url\s*=|pypi\.o"
+    r"rg/simple|download\.pyt"
+    r"orch\.org/whl"
+)
 
 
 def test_nothing_of_this_machine_is_committed():
@@ -403,7 +586,9 @@ def test_nothing_of_this_machine_is_committed():
         except UnicodeDecodeError:
             continue
         for what, pattern in (("this machine's paths", MACHINE), ("a package index", INDEX)):
-            found += [f"{path.relative_to(ROOT)}: {what}: {hit.group()}" for hit in pattern.finditer(text)]
+            found += [
+                f"{path.relative_to(ROOT)}: {what}: {hit.group()}" for hit in pattern.finditer(text)
+            ]
     assert not found
 
 

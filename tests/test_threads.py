@@ -1,4 +1,5 @@
-"""Nothing of the process is changed for other threads: warnings, logging, environment, what torch.load reads."""
+"""Nothing of the process is changed for other threads: warnings, logging, environment,
+what torch.load reads."""
 
 import importlib
 import logging
@@ -23,19 +24,31 @@ from camport.models import yolo
 from camport.runtime import load, open_image
 from tests.nets import GapNet, seeded
 
-LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir", "root")
+LOGGERS = (
+    "torch.onnx",
+    "torch.export",
+    "torch.fx",
+    "torch._dynamo",
+    "onnxscript",
+    "onnx_ir",
+    "root",
+)
 
 
 def state():
     """What belongs to the process."""
-    known = [logging.root, *(v for v in logging.root.manager.loggerDict.values() if isinstance(v, logging.Logger))]
+    known = [
+        logging.root,
+        *(v for v in logging.root.manager.loggerDict.values() if isinstance(v, logging.Logger)),
+    ]
     handlers = [*(h for logger in known for h in logger.handlers), logging.lastResort]
     return {
         "filters": list(warnings.filters),
         "shown by": warnings.showwarning,
         "levels": {name: logging.getLogger(name).level for name in LOGGERS},
         "disabled": logging.root.manager.disable,
-        "filtered": [f for handler in handlers for f in handler.filters],  # PyTorch adds handlers while it is imported
+        # PyTorch adds handlers while it is imported
+        "filtered": [f for handler in handlers for f in handler.filters],
         "environment": dict(os.environ),
         "path": list(sys.path),
         "folder": os.getcwd(),
@@ -43,7 +56,8 @@ def state():
 
 
 def beside(work, threads: int, times: int) -> list[BaseException]:
-    """Runs `work` in threads and gives what they raised; meanwhile this thread is heard whatever it says."""
+    """Runs `work` in threads and gives what they raised;
+    meanwhile this thread is heard whatever it says."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -61,7 +75,8 @@ def beside(work, threads: int, times: int) -> list[BaseException]:
     running = [threading.Thread(target=run) for _ in range(threads)]
     said = 0
     try:
-        with warnings.catch_warnings(record=True) as caught:  # before the threads begin, and after they end
+        # before the threads begin, and after they end
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             before = state()
             for thread in running:
@@ -74,8 +89,12 @@ def beside(work, threads: int, times: int) -> list[BaseException]:
             for thread in running:
                 thread.join()
             assert state() == before
-        assert [str(w.message) for w in caught if "heard" in str(w.message)] == [f"heard {i}" for i in range(said)]
-        assert [text for text in records if text.startswith("logged")] == [f"logged {i}" for i in range(said)]
+        assert [str(w.message) for w in caught if "heard" in str(w.message)] == [
+            f"heard {i}" for i in range(said)
+        ]
+        assert [text for text in records if text.startswith("logged")] == [
+            f"logged {i}" for i in range(said)
+        ]
     finally:
         logger.removeHandler(handler)
     return raised
@@ -88,9 +107,11 @@ def test_images_are_opened(tmp_path):
 
 @pytest.fixture(autouse=True)
 def undecorated(monkeypatch):
-    """beartype, which is in tests alone, records all warnings of the process while it decorates a function.
+    """beartype, which is in tests alone, records all warnings of the process while it decorates a
+    function.
 
-    It does so wherever a module of camport is imported for the first time, which may be in a thread.
+    It does so wherever a module of camport is imported for the first time,
+    which may be in a thread.
     """
     for name, found in list(sys.modules.items()):
         if name.startswith("beartype.") and "catch_warnings" in vars(found):
@@ -115,7 +136,10 @@ def test_exports_wait_for_each_other_and_all_succeed(tmp_path):
 
 def test_explanations_are_made():
     model = seeded(GapNet()).eval()
-    bound, images = camport.bind(model, "gradcam", "features"), torch.randn(2, 3, 14, 18, dtype=torch.float64)
+    bound, images = (
+        camport.bind(model, "gradcam", "features"),
+        torch.randn(2, 3, 14, 18, dtype=torch.float64),
+    )
     with silenced():
         bound(images, 1)
 
@@ -132,7 +156,8 @@ def test_silence_is_of_one_thread_and_of_one_block():
         with silenced():
             warnings.warn("of camport", FlatMapWarning, stacklevel=1)
             warnings.warn("of others", UserWarning, stacklevel=1)
-            with warnings.catch_warnings(), silenced(UserWarning):  # brings the filters of now back when it ends
+            # brings the filters of now back when it ends
+            with warnings.catch_warnings(), silenced(UserWarning):
                 warnings.warn("of all", UserWarning, stacklevel=1)
             kept = list(warnings.filters)
         warnings.warn("afterwards", CamportWarning, stacklevel=1)
@@ -161,7 +186,8 @@ def test_another_threads_block_does_not_stop_a_warning_between_two_filters():
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            warnings.filters.insert(0, warnings.filters.pop(1))  # the other thread's stands in front
+            # the other thread's stands in front
+            warnings.filters.insert(0, warnings.filters.pop(1))
             sys.setprofile(seen)
             warnings.warn("heard", FlatMapWarning, stacklevel=1)
             sys.setprofile(before)
@@ -204,7 +230,10 @@ def test_weights_that_change_meanwhile(method):
     thread = threading.Thread(target=step)
     thread.start()
     try:
-        with pytest.raises(camport.CamportError, match=r"another thread.*copy\.deepcopy\(model\)"), silenced():
+        with (
+            pytest.raises(camport.CamportError, match=r"another thread.*copy\.deepcopy\(model\)"),
+            silenced(),
+        ):
             bound(images, 1)
     finally:
         STEP[0].set()  # where the forward pass was never reached
@@ -280,7 +309,8 @@ def test_pytorchs_own_filters_are_not_those_of_others(monkeypatch):
 
 
 def test_silence_ends_in_any_order():
-    """What another thread's catch_warnings brought back goes with the next block; no filter of others goes."""
+    """What another thread's catch_warnings brought back goes with the next block;
+    no filter of others goes."""
     mine = ("ignore", None, ResourceWarning, None, 7)
     with warnings.catch_warnings():
         warnings.filters.insert(0, mine)

@@ -14,11 +14,15 @@ THREADS = 32
 
 @pytest.mark.parametrize("method", ["gradcam", "saliency", "scorecam", "guided_backprop"])
 def test_at_the_first_call(method):
-    images = torch.randn(2, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(
+        2, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     model = seeded(GapNet())
 
     def bound():
-        return camport.bind(model, method, None if method in ("saliency", "guided_backprop") else "features")
+        return camport.bind(
+            model, method, None if method in ("saliency", "guided_backprop") else "features"
+        )
 
     alone, shared, start = bound(), bound(), threading.Barrier(THREADS)
     with silenced():

@@ -1,8 +1,8 @@
 """What MkDocs does to camport's pages beyond Markdown, hooks of mkdocs.yml.
 
-Pages are written to be read in the repository. Here README becomes the first page, the pages beside it and those of
-benchmarks/ join, links between them lead to the site's pages, and LaTeX becomes MathML, which browsers draw by
-themselves. A page of the reference is one line: its module.
+Pages are written to be read in the repository. Here README becomes the first page, the pages beside
+it and those of benchmarks/ join, links between them lead to the site's pages, and LaTeX becomes
+MathML, which browsers draw by themselves. A page of the reference is one line: its module.
 """
 
 import ast
@@ -17,9 +17,23 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-BESIDE = {"README.md": "index.md", **{name: name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")}}
+BESIDE = {
+    "README.md": "index.md",
+    **{name: name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")},
+}
 """Pages of the repository's root, and where the site has them."""
-REFERENCE = ("camport", "core", "adapters", "export", "runtime", "view", "metrics", "models", "testing", "training")
+REFERENCE = (
+    "camport",
+    "core",
+    "adapters",
+    "export",
+    "runtime",
+    "view",
+    "metrics",
+    "models",
+    "testing",
+    "training",
+)
 LANGUAGES = {
     ".py": "python",
     ".toml": "toml",
@@ -32,7 +46,10 @@ LANGUAGES = {
 """Of an example's files these are shown."""
 LINK = re.compile(r"\[([^\[\]]*|!\[[^\]]*\]\([^)]*\))\]\((?!\w+:)([^)\s#]*)(#[^)\s]*)?\)")
 FENCE = re.compile(r"^(```+|~~~+).*?^\1$", re.MULTILINE | re.DOTALL)
-MATH = re.compile(r"^```math\n(.*?)^```$|\$\$(.+?)\$\$|(?<![\w`$])\$([^$\n`]+)\$(?![\w`])", re.MULTILINE | re.DOTALL)
+MATH = re.compile(
+    r"^```math\n(.*?)^```$|\$\$(.+?)\$\$|(?<![\w`$])\$([^$\n`]+)\$(?![\w`])",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -44,10 +61,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(File.generated(config, f"benchmarks/{path.name}", abs_src_path=str(path)))
     for example in sorted((ROOT / "examples").iterdir()):
         if not example.name.startswith(("_", ".")):
-            files.append(File.generated(config, site_path(f"examples/{example.name}"), content=listing(example)))
+            files.append(
+                File.generated(
+                    config, site_path(f"examples/{example.name}"), content=listing(example)
+                )
+            )
     described: dict[str, str] = {}
     for room in REFERENCE:
-        files.append(File.generated(config, f"reference/{room}.md", content=reference(room, described)))
+        files.append(
+            File.generated(config, f"reference/{room}.md", content=reference(room, described))
+        )
     return files
 
 
@@ -56,15 +79,19 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     home = repository_path(page.file.src_uri)
 
     def leads(match: re.Match[str]) -> str:
-        """[text](file) with the file's page in the site; the text alone where it has none, as code and tests."""
+        """[text](file) with the file's page in the site; the text alone where it has none,
+        as code and tests."""
         text, path, anchor = match[1], match[2], match[3] or ""
         target = posixpath.normpath(posixpath.join(posixpath.dirname(home), path)) if path else home
         uri = site_path(target)
         found = files.get_file_from_path(uri)
         if found is None:
             return text
-        anchor = anchors(found.content_string).get(anchor, anchor) if uri.endswith(".md") else anchor
-        return f"[{text}]({posixpath.relpath(uri, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
+        anchor = (
+            anchors(found.content_string).get(anchor, anchor) if uri.endswith(".md") else anchor
+        )
+        path = posixpath.relpath(uri, posixpath.dirname(page.file.src_uri) or ".")
+        return f"[{text}]({path}{anchor})"
 
     return outside_fences(MATH.sub(mathml, markdown), lambda text: LINK.sub(leads, text))
 
@@ -80,7 +107,8 @@ def repository_path(uri: str) -> str:
 
 
 def site_path(path: str) -> str:
-    """Where the site has a file of the repository; an example, whatever file of it is meant, has one page."""
+    """Where the site has a file of the repository; an example, whatever file of it is meant,
+    has one page."""
     if path.startswith("examples/"):
         return f"examples/{path.split('/')[1].removesuffix('.py')}.md"
     return BESIDE.get(path, path.removeprefix("docs/"))
@@ -106,9 +134,16 @@ def listing(example: Path) -> str:
         return f"{head}\n```python\n{example.read_text(encoding='utf-8')}```\n"
     parts = [head]
     for path in sorted(example.rglob("*")):
-        if path.suffix in LANGUAGES and not set(path.parts) & {"node_modules", "__pycache__", "build", "dist"}:
+        if path.suffix in LANGUAGES and not set(path.parts) & {
+            "node_modules",
+            "__pycache__",
+            "build",
+            "dist",
+        }:
             code = path.read_text(encoding="utf-8")
-            parts.append(f"## {path.relative_to(example)}\n\n````{LANGUAGES[path.suffix]}\n{code}\n````\n")
+            parts.append(
+                f"## {path.relative_to(example)}\n\n````{LANGUAGES[path.suffix]}\n{code}\n````\n"
+            )
     return "\n".join(parts)
 
 
@@ -120,7 +155,8 @@ def reference(room: str, described: dict[str, str]) -> str:
     """
     folder = ROOT / "camport" / ("" if room == "camport" else room)
     tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
-    public = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}  # __all__, or a table of names
+    # __all__, or a table of names
+    public = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     here, there = [], []
     for node in ast.walk(tree):
         if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("camport"):
@@ -131,8 +167,13 @@ def reference(room: str, described: dict[str, str]) -> str:
                 (there if path in described else here).append(path)
                 described.setdefault(path, room)
     by_name = sorted(here, key=lambda path: path.rpartition(".")[2])
-    others = [f"[`{path.rpartition('.')[2]}`]({described[path]}.md#{path})" for path in sorted(there)]
-    parts = [f"# {'camport' if room == 'camport' else f'camport.{room}'}", ast.get_docstring(tree) or ""]
+    others = [
+        f"[`{path.rpartition('.')[2]}`]({described[path]}.md#{path})" for path in sorted(there)
+    ]
+    parts = [
+        f"# {'camport' if room == 'camport' else f'camport.{room}'}",
+        ast.get_docstring(tree) or "",
+    ]
     parts += [f"Also {', '.join(others)}."] if others else []
     return "\n\n".join([*parts, *(f"::: {path}" for path in by_name)]) + "\n"
 

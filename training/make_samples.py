@@ -1,9 +1,10 @@
-"""Writes the demo's six sample scenes to camport/demo/samples: held out, distinct digits, all told right.
+"""Writes the demo's six sample scenes to camport/demo/samples: held out, distinct digits,
+all told right.
 
     python training/make_samples.py
 
-Seeds are walked in order; a scene is taken when its photograph has colours, its digits are large and the network
-is sure and right about all ten classes. No class is shown more than twice.
+Seeds are walked in order; a scene is taken when its photograph has colours, its digits are large
+and the network is sure and right about all ten classes. No class is shown more than twice.
 """
 
 import json

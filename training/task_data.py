@@ -34,8 +34,11 @@ def drawn(of: Callable[[Sequence[int]], T], count: int) -> list[T]:
 
 
 def scene(seed: int, split: str, most: int | None = None) -> Scene:
-    """The scene of a seed, with one digit to `most` of them; with the default number where that is None."""
-    return make_scene(seed, split=split, size=INPUT_SIZE, digits=None if most is None else 1 + seed % most)
+    """The scene of a seed, with one digit to `most` of them;
+    with the default number where that is None."""
+    return make_scene(
+        seed, split=split, size=INPUT_SIZE, digits=None if most is None else 1 + seed % most
+    )
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -57,7 +60,8 @@ def cells(box: Sequence[float]) -> tuple[int, int, int, int]:
 
 
 def looked_past(weights: Tensor, boxes: Tensor) -> Tensor:
-    """-log of what of the attention [...,cells] lies in a box [...,4], as a mean over those that are not empty."""
+    """-log of what of the attention [...,cells] lies in a box [...,4],
+    as a mean over those that are not empty."""
     side = round(weights.shape[-1] ** 0.5)
     y, x = torch.arange(side)[:, None], torch.arange(side)[None]
     x0, y0, x1, y1 = boxes[..., None, None].unbind(-3)
@@ -67,7 +71,8 @@ def looked_past(weights: Tensor, boxes: Tensor) -> Tensor:
 
 
 def fresh(name: str) -> nn.Module:
-    """The network to train: its first weights depend on the seed alone, not on what was drawn before."""
+    """The network to train: its first weights depend on the seed alone,
+    not on what was drawn before."""
     torch.manual_seed(SEED)
     network = with_encoder(name)
     network.get_submodule("encoder").eval()
@@ -85,12 +90,15 @@ def fit(
     batch: int = 64,
     weight_decay: float = 1e-2,
 ) -> None:
-    """Trains what is not the encoder: AdamW, one cycle; `loss_of(rows)` is the loss of these samples."""
+    """Trains what is not the encoder: AdamW, one cycle;
+    `loss_of(rows)` is the loss of these samples."""
     rng = np.random.default_rng(SEED)
     free = [p for key, p in network.named_parameters() if not key.startswith("encoder.")]
     optimizer = torch.optim.AdamW(free, rate, weight_decay=weight_decay)
     steps = epochs * (samples // batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, total_steps=steps, pct_start=0.2
+    )
     for epoch in range(epochs):
         losses: list[Tensor] = []
         order = torch.from_numpy(rng.permutation(samples))
@@ -102,7 +110,9 @@ def fit(
             optimizer.step()
             schedule.step()
             losses.append(loss.detach())
-        print(f"{name}: epoch {epoch + 1}/{epochs}, loss {torch.stack(losses).mean():.4f}", flush=True)
+        print(
+            f"{name}: epoch {epoch + 1}/{epochs}, loss {torch.stack(losses).mean():.4f}", flush=True
+        )
 
 
 def write(name: str, network: nn.Module) -> None:
@@ -117,8 +127,11 @@ def write(name: str, network: nn.Module) -> None:
     path.chmod(0o644)  # safetensors leaves it readable by its owner alone
 
 
-def trained(name: str, train: Callable[[str], nn.Module], score: Callable[[nn.Module], dict[str, Any]]) -> None:
-    """Trains, writes, loads again, scores on held-out scenes and notes the figures in task_scores.json."""
+def trained(
+    name: str, train: Callable[[str], nn.Module], score: Callable[[nn.Module], dict[str, Any]]
+) -> None:
+    """Trains, writes, loads again, scores on held-out scenes and notes the figures in
+    task_scores.json."""
     start, used = time.perf_counter(), time.process_time()
     torch.manual_seed(SEED)
     write(name, train(name))

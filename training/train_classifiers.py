@@ -3,13 +3,15 @@
     python training/train_classifiers.py [--only digits]
     python training/train_classifiers.py --only digits --shuffled shuffled.safetensors
 
-Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json` are those
-of the files as written, in half precision, loaded again through `camport.demo.networks.load`.
+Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json`
+are those of the files as written, in half precision, loaded again through
+`camport.demo.networks.load`.
 
-With --shuffled every scene has the labels of another, so that there is nothing to learn but the training scenes
-themselves, which are few and not augmented, so that they can be learned by heart; the maps of such a network are
-compared with the trained one's by `camport.metrics.compare_models` (Adebayo et al. 2018, arXiv 1810.03292,
-section 4; their networks learn over 95 % of the shuffled labels too). Nothing of the package is written.
+With --shuffled every scene has the labels of another, so that there is nothing to learn but the
+training scenes themselves, which are few and not augmented, so that they can be learned by heart;
+the maps of such a network are compared with the trained one's by `camport.metrics.compare_models`
+(Adebayo et al. 2018, arXiv 1810.03292, section 4; their networks learn over 95 % of the shuffled
+labels too). Nothing of the package is written.
 """
 
 import argparse
@@ -32,7 +34,8 @@ from camport.demo.scenes import LABELS, scene_arrays
 
 SEED = 0
 HELD_OUT_SCENES = 1000
-SHIFT = 0.02  # largest random shift of a cached scene, as a share of its side: no digit is nearer the border
+# largest random shift of a cached scene, as a share of its side: no digit is nearer the border
+SHIFT = 0.02
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Recipe:
     rate: float = 4e-3
     weight_decay: float = 1e-2
     start: str | None = None
-    """The network whose convolutions and other layers of the same shape training starts from; random otherwise."""
+    """The network whose convolutions and other layers of the same shape training starts from;
+    random otherwise."""
 
 
 RECIPES = {
@@ -65,7 +69,8 @@ def normalised(images: Tensor, network: Network) -> Tensor:
 
 
 def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """A batch [b, h, w, 3] made new: shifted, each scene's channels shuffled, every other one inverted."""
+    """A batch [b, h, w, 3] made new: shifted, each scene's channels shuffled,
+    every other one inverted."""
     size = images.shape[1]
     reach = round(SHIFT * size)
     padded = F.pad(images.permute(0, 3, 1, 2).float(), (reach,) * 4, mode="replicate")
@@ -80,14 +85,19 @@ def augmented(images: Tensor, rng: np.random.Generator) -> Tensor:
 def batches(
     images: Tensor, labels: Tensor, recipe: Recipe, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of shuffled batches, augmented but for SHUFFLED; an incomplete last one is left out."""
+    """One epoch of shuffled batches, augmented but for SHUFFLED;
+    an incomplete last one is left out."""
     order = torch.from_numpy(rng.permutation(len(images)))
     for chosen in order[: len(order) // recipe.batch * recipe.batch].split(recipe.batch):
-        yield images[chosen] if recipe is SHUFFLED else augmented(images[chosen], rng), labels[chosen]
+        yield (
+            images[chosen] if recipe is SHUFFLED else augmented(images[chosen], rng),
+            labels[chosen],
+        )
 
 
 def training_scenes(count: int, size: int) -> tuple[Tensor, Tensor]:
-    """The first `count` scenes, uint8 [n, h, w, 3], and which labels are in them, [n, 10]; drawn by all cores."""
+    """The first `count` scenes, uint8 [n, h, w, 3], and which labels are in them, [n, 10];
+    drawn by all cores."""
     parts = [range(start, min(start + 500, count)) for start in range(0, count, 500)]
     with ProcessPoolExecutor() as pool:
         drawn = list(pool.map(partial(scene_arrays, split="train", size=size), parts))
@@ -97,19 +107,26 @@ def training_scenes(count: int, size: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def take_over(network: nn.Module, trained: nn.Module) -> None:
-    """Gives each convolution, normalisation and linear layer of `network` the weights of its counterpart.
+    """Gives each convolution, normalisation and linear layer of `network` the weights of its
+    counterpart.
 
-    Counterparts are the first of their kind in each, the second, and so on, as long as their shapes agree.
+    Counterparts are the first of their kind in each, the second, and so on,
+    as long as their shapes agree.
     """
     for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear):
-        ours, theirs = ([m for m in net.modules() if isinstance(m, kind)] for net in (network, trained))
+        ours, theirs = (
+            [m for m in net.modules() if isinstance(m, kind)] for net in (network, trained)
+        )
         for own, other in zip(ours, theirs, strict=False):
-            if [v.shape for v in own.state_dict().values()] == [v.shape for v in other.state_dict().values()]:
+            if [v.shape for v in own.state_dict().values()] == [
+                v.shape for v in other.state_dict().values()
+            ]:
                 own.load_state_dict(other.state_dict())
 
 
 def train(name: str, shuffled: bool = False) -> nn.Module:
-    """Trains one network from SEED; `shuffled`: from random weights, on labels that are other scenes'."""
+    """Trains one network from SEED; `shuffled`: from random weights,
+    on labels that are other scenes'."""
     card, recipe = NETWORKS[name], SHUFFLED if shuffled else RECIPES[name]
     rng = np.random.default_rng(SEED)
     torch.manual_seed(SEED)
@@ -120,10 +137,15 @@ def train(name: str, shuffled: bool = False) -> nn.Module:
     elif recipe.start:
         take_over(network, load(recipe.start))
     network = network.train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), recipe.rate, weight_decay=recipe.weight_decay
+    )
     steps = recipe.epochs * (recipe.scenes // recipe.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=steps, pct_start=0.2)
-    # bfloat16 halves the time where the processor has it and is slower than float32 where it is emulated.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.rate, total_steps=steps, pct_start=0.2
+    )
+    # bfloat16 halves the time where the processor has it and is slower than float32 where it is
+    # emulated.
     fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     for epoch in range(recipe.epochs):
         losses: list[Tensor] = []
@@ -137,9 +159,15 @@ def train(name: str, shuffled: bool = False) -> nn.Module:
             optimizer.step()
             schedule.step()
             losses.append(loss.detach())
-        print(f"{name}: epoch {epoch + 1}/{recipe.epochs}, loss {torch.stack(losses).mean():.4f}", flush=True)
+        print(
+            f"{name}: epoch {epoch + 1}/{recipe.epochs}, loss {torch.stack(losses).mean():.4f}",
+            flush=True,
+        )
     if shuffled:
-        print(f"{name}: {learned(network.eval(), images, labels, card):.4f} of the shuffled labels learned")
+        print(
+            f"{name}: {learned(network.eval(), images, labels, card):.4f} of the shuffled labels"
+            " learned"
+        )
     return network
 
 
@@ -166,7 +194,9 @@ def score(name: str) -> dict[str, object]:
     """The stored network's figures on held-out scenes of one to five digits."""
     card, network = NETWORKS[name], load(name)
     images, presence = scene_arrays(range(HELD_OUT_SCENES), split="held-out", size=card.input_size)
-    logits = torch.cat([network(normalised(part, card)) for part in torch.from_numpy(images).split(100)])
+    logits = torch.cat(
+        [network(normalised(part, card)) for part in torch.from_numpy(images).split(100)]
+    )
     truth = torch.from_numpy(presence)
     said = logits > 0
     hit = (said & truth).sum(0) / truth.sum(0)
@@ -178,15 +208,23 @@ def score(name: str) -> dict[str, object]:
         "balanced_accuracy_per_label": {
             label: round(float(value), 4) for label, value in zip(LABELS, balanced, strict=True)
         },
-        "top1_is_present": round(float(truth.gather(1, logits.argmax(1, keepdim=True)).float().mean()), 4),
+        "top1_is_present": round(
+            float(truth.gather(1, logits.argmax(1, keepdim=True)).float().mean()), 4
+        ),
         "exact_match": round(float((said == truth).all(1).float().mean()), 4),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=sorted(NETWORKS), help="train this network and leave the others")
-    parser.add_argument("--shuffled", type=Path, metavar="FILE", help="train the one on shuffled labels, into FILE")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", choices=sorted(NETWORKS), help="train this network and leave the others"
+    )
+    parser.add_argument(
+        "--shuffled", type=Path, metavar="FILE", help="train the one on shuffled labels, into FILE"
+    )
     given = parser.parse_args()
     chosen: str | None = given.only
     if given.shuffled:
@@ -196,7 +234,8 @@ def main() -> None:
     for name in [chosen] if chosen else list(NETWORKS):
         start, used = time.perf_counter(), time.process_time()
         network = train(name)
-        # the processor's seconds, of all threads together, do not depend on what else the machine does
+        # the processor's seconds, of all threads together,
+        # do not depend on what else the machine does
         seconds = {
             "training_seconds": round(time.perf_counter() - start, 1),
             "training_cpu_seconds": round(time.process_time() - used, 1),

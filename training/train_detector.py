@@ -1,9 +1,11 @@
-"""Trains the demo's detector on digit scenes and writes its weights and its held-out mean average precision.
+"""Trains the demo's detector on digit scenes and writes its weights and its held-out mean average
+precision.
 
     python training/train_detector.py [--threads 1]
 
-Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json` are those of the
-file as written, in half precision, loaded again through `camport.demo.detector.load`.
+Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json`
+are those of the file as written, in half precision, loaded again through
+`camport.demo.detector.load`.
 """
 
 import argparse
@@ -55,11 +57,14 @@ def scenes(count: int, split: str, size: int, workers: int) -> tuple[Tensor, Ten
 
 def normalised(images: Tensor) -> Tensor:
     """uint8 [b,h,w,3] as the network takes them, [b,3,h,w]."""
-    return ((images.float() / 255 - torch.tensor(CARD.mean)) / torch.tensor(CARD.std)).permute(0, 3, 1, 2)
+    return ((images.float() / 255 - torch.tensor(CARD.mean)) / torch.tensor(CARD.std)).permute(
+        0, 3, 1, 2
+    )
 
 
 def augmented(images: Tensor, digits: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """A batch made new: shifted and zoomed, each scene's channels shuffled, every other one inverted."""
+    """A batch made new: shifted and zoomed, each scene's channels shuffled,
+    every other one inverted."""
     size = images.shape[1]
     zoom = torch.from_numpy(rng.uniform(0.85, 1.15, len(images))).float()
     shift = torch.from_numpy(rng.uniform(-0.12, 0.12, (len(images), 2))).float()
@@ -69,20 +74,30 @@ def augmented(images: Tensor, digits: Tensor, rng: np.random.Generator) -> tuple
     pixels = images.permute(0, 3, 1, 2).float()
     grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
     moved = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
-    boxes = (digits[..., 1:] - size / 2) * zoom[:, None, None] + size / 2 + shift.repeat(1, 2)[:, None] * size
+    boxes = (
+        (digits[..., 1:] - size / 2) * zoom[:, None, None]
+        + size / 2
+        + shift.repeat(1, 2)[:, None] * size
+    )
     inside = boxes.clamp(0, size)
     seen = (area(inside) > 0.7 * area(boxes)) & (digits[..., 0] >= 0)
     order = torch.from_numpy(rng.permuted(np.tile(np.arange(3), (len(images), 1)), axis=1))
     swapped = torch.gather(moved, 1, order[:, :, None, None].expand_as(moved))
     negative = torch.from_numpy(rng.random((len(images), 1, 1, 1)) < 0.5)
     labels = torch.where(seen, digits[..., 0], -torch.ones(()))
-    return torch.where(negative, 255 - swapped, swapped).permute(0, 2, 3, 1), torch.cat([labels[..., None], inside], 2)
+    return torch.where(negative, 255 - swapped, swapped).permute(0, 2, 3, 1), torch.cat(
+        [labels[..., None], inside], 2
+    )
 
 
-def wanted(raw: Tensor, level: int, anchors: Tensor, digits: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-    """Which candidates of a level are to find a digit: (image, anchor, row, column), its box and its class.
+def wanted(
+    raw: Tensor, level: int, anchors: Tensor, digits: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+    """Which candidates of a level are to find a digit: (image, anchor, row, column),
+    its box and its class.
 
-    Those of the cell in which the digit's centre lies and of the two nearest neighbours, for each similar anchor.
+    Those of the cell in which the digit's centre lies and of the two nearest neighbours,
+    for each similar anchor.
     """
     h, w = raw.shape[2:4]
     image, which = (digits[..., 0] >= 0).nonzero(as_tuple=True)
@@ -92,9 +107,12 @@ def wanted(raw: Tensor, level: int, anchors: Tensor, digits: Tensor) -> tuple[tu
     size = boxes[:, 2:] - boxes[:, :2]
     ratio = size[:, None] / anchors[level]
     similar = torch.maximum(ratio, 1 / ratio).amax(2) < SIMILAR
-    # 2 sigmoid - 0.5 reaches half a cell beyond the own one: the neighbours on the centre's side can say it too
+    # 2 sigmoid - 0.5 reaches half a cell beyond the own one:
+    # the neighbours on the centre's side can say it too
     side = torch.where(centre % 1 < 0.5, -1, 1)
-    offsets = torch.stack([torch.zeros_like(side), side * torch.tensor([1, 0]), side * torch.tensor([0, 1])], 1)
+    offsets = torch.stack(
+        [torch.zeros_like(side), side * torch.tensor([1, 0]), side * torch.tensor([0, 1])], 1
+    )
     cells = centre.floor().long()[:, None] + offsets
     inside = (cells >= 0).all(2) & (cells < torch.tensor([w, h])).all(2)
     digit, anchor, cell = (similar[:, :, None] & inside[:, None]).nonzero(as_tuple=True)
@@ -103,22 +121,29 @@ def wanted(raw: Tensor, level: int, anchors: Tensor, digits: Tensor) -> tuple[tu
 
 
 def loss_of(network: DigitDetector, raw: list[Tensor], digits: Tensor) -> Tensor:
-    """Generalised overlap of the boxes, cross-entropy of the classes, and of objectness with the overlap reached."""
+    """Generalised overlap of the boxes, cross-entropy of the classes,
+    and of objectness with the overlap reached."""
     boxes_lost, classes_lost, objects_lost, learnt = [], [], [], 0
     for level, numbers in enumerate(raw):
         at, boxes, classes = wanted(numbers, level, network.head.anchors, digits)
         said = network.head.decode(numbers, level)[at]
         predicted = corners(said[:, :4])
         reached = overlap(predicted, boxes)
-        hull = torch.cat([torch.minimum(predicted, boxes)[:, :2], torch.maximum(predicted, boxes)[:, 2:]], 1)
+        hull = torch.cat(
+            [torch.minimum(predicted, boxes)[:, :2], torch.maximum(predicted, boxes)[:, 2:]], 1
+        )
         union = area(predicted) + area(boxes)
         union = union / (1 + reached)  # since the intersection is reached * union
         boxes_lost.append((1 - reached + 1 - union / area(hull)).sum())
         one_hot = F.one_hot(classes, network.head.classes).float()
-        classes_lost.append(F.binary_cross_entropy_with_logits(numbers[at][:, 5:], one_hot, reduction="sum"))
+        classes_lost.append(
+            F.binary_cross_entropy_with_logits(numbers[at][:, 5:], one_hot, reduction="sum")
+        )
         objects = torch.zeros(numbers.shape[:4])
         objects[at] = reached.detach().clamp_min(0)
-        objects_lost.append(F.binary_cross_entropy_with_logits(numbers[..., 4], objects, reduction="sum"))
+        objects_lost.append(
+            F.binary_cross_entropy_with_logits(numbers[..., 4], objects, reduction="sum")
+        )
         learnt += len(boxes)
     return (2 * sum(boxes_lost) + sum(classes_lost) + sum(objects_lost)) / max(learnt, 1)
 
@@ -140,7 +165,9 @@ def train(workers: int) -> DigitDetector:
     groups = [{"params": decayed, "weight_decay": 2e-2}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, RATE)
     steps = EPOCHS * (SCENES // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, RATE, total_steps=steps, pct_start=0.15
+    )
     fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     for epoch in range(EPOCHS):
         start, losses = time.perf_counter(), []
@@ -158,7 +185,10 @@ def train(workers: int) -> DigitDetector:
             schedule.step()
             losses.append(loss.detach())
         seconds = time.perf_counter() - start
-        print(f"epoch {epoch + 1}/{EPOCHS}, loss {torch.stack(losses).mean():.4f}, {seconds:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{EPOCHS}, loss {torch.stack(losses).mean():.4f}, {seconds:.0f} s",
+            flush=True,
+        )
     return network
 
 
@@ -190,11 +220,15 @@ def score(workers: int) -> dict[str, object]:
     return {
         "held_out_scenes": HELD_OUT_SCENES,
         "mAP50": round(float(np.mean(precisions)), 4),
-        "AP50_per_label": {name: round(value, 4) for name, value in zip(CARD.labels, precisions, strict=True)},
+        "AP50_per_label": {
+            name: round(value, 4) for name, value in zip(CARD.labels, precisions, strict=True)
+        },
     }
 
 
-def average_precision(found: list[tuple[int, int, float, Tensor]], digits: Tensor, label: int) -> float:
+def average_precision(
+    found: list[tuple[int, int, float, Tensor]], digits: Tensor, label: int
+) -> float:
     """Area under the precision envelope over recall, of one class; a digit is found once."""
     truth = {i: rows[rows[:, 0] == label][:, 1:] for i, rows in enumerate(digits)}
     taken = {i: torch.zeros(len(boxes), dtype=torch.bool) for i, boxes in truth.items()}
@@ -215,18 +249,27 @@ def average_precision(found: list[tuple[int, int, float, Tensor]], digits: Tenso
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch, and processes that draw scenes")
-    parser.add_argument("--score", action="store_true", help="score the stored weights and train nothing")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of PyTorch, and processes that draw scenes"
+    )
+    parser.add_argument(
+        "--score", action="store_true", help="score the stored weights and train nothing"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     path = WEIGHTS / "scores.json"
     scores = json.loads(path.read_text()) if path.is_file() else {}
-    seconds = {key: scores[NAME][key] for key in scores.get(NAME, {}) if key.startswith("training_")}
+    seconds = {
+        key: scores[NAME][key] for key in scores.get(NAME, {}) if key.startswith("training_")
+    }
     if not arguments.score:
         start, used = time.perf_counter(), time.process_time()
         network = train(arguments.threads)
-        # the processor's seconds, of all threads together, do not depend on what else the machine does
+        # the processor's seconds, of all threads together,
+        # do not depend on what else the machine does
         seconds = {
             "training_seconds": round(time.perf_counter() - start, 1),
             "training_cpu_seconds": round(time.process_time() - used, 1),

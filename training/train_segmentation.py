@@ -1,9 +1,10 @@
-"""Trains the demo's segmentation network on digit scenes and writes its weights and held-out scores.
+"""Trains the demo's segmentation network on digit scenes and writes its weights and held-out
+scores.
 
     python training/train_segmentation.py
 
-The classifier `digits` is the encoder and has to be there; it runs anew for every batch, since maps of three strides
-are read from it.
+The classifier `digits` is the encoder and has to be there; it runs anew for every batch, since maps
+of three strides are read from it.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,9 @@ def arrays(seeds: Sequence[int], split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def train(name: str) -> nn.Module:
     parts = drawn(partial(arrays, split="train"), SCENES)
-    images, classes = (torch.from_numpy(np.concatenate(found)) for found in zip(*parts, strict=True))
+    images, classes = (
+        torch.from_numpy(np.concatenate(found)) for found in zip(*parts, strict=True)
+    )
     network = with_encoder(name)
     for part in (network.get_submodule("encoder"),):
         part.requires_grad_(False)
@@ -58,7 +61,9 @@ def score(network: nn.Module) -> dict[str, Any]:
     """Intersection over union of each class over all pixels, and its mean over the digits."""
     images, classes = arrays(range(HELD_OUT_SCENES), "held-out")
     both, either = torch.zeros(len(CLASSES)), torch.zeros(len(CLASSES))
-    for part, truth in zip(torch.from_numpy(images).split(50), torch.from_numpy(classes).split(50), strict=True):
+    for part, truth in zip(
+        torch.from_numpy(images).split(50), torch.from_numpy(classes).split(50), strict=True
+    ):
         said = network(normalised(part))["out"].argmax(1)
         for index in range(len(CLASSES)):
             mine, true = said == index, truth == index

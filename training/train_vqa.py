@@ -2,9 +2,10 @@
 
     python training/train_vqa.py
 
-Questions: how many digits or sevens there are, is there a seven, which digit is leftmost, rightmost, topmost. The
-classifier `digits` is the encoder and has to be there. Where to look for the digit that is leftmost is taught, as in
-the captioner's training: from answers alone it was not learned.
+Questions: how many digits or sevens there are, is there a seven, which digit is leftmost,
+    rightmost, topmost. The
+classifier `digits` is the encoder and has to be there. Where to look for the digit that is leftmost
+is taught, as in the captioner's training: from answers alone it was not learned.
 """
 
 from collections import Counter, defaultdict
@@ -14,7 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from task_data import HELD_OUT_SCENES, cells, drawn, encoded, fit, fresh, looked_past, normalised, scene, trained
+from task_data import (
+    HELD_OUT_SCENES,
+    cells,
+    drawn,
+    encoded,
+    fit,
+    fresh,
+    looked_past,
+    normalised,
+    scene,
+    trained,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +43,8 @@ ASKED = 3
 
 
 def asked(of: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """Questions of every kind, half of them about a digit that is there; of the kinds that `Scene.questions` has."""
+    """Questions of every kind, half of them about a digit that is there;
+    of the kinds that `Scene.questions` has."""
     counts = Counter(digit.label for digit in of.digits)
     found = [(q, a) for q, a in of.questions if "tallest" not in q]
     for label in rng.permutation(10)[:3]:
@@ -43,7 +56,8 @@ def asked(of: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
 
 
 def looked_for(of: Scene, question: str) -> Sequence[int]:
-    """The box of the digit that is leftmost, rightmost or topmost, in cells; zeros for other questions."""
+    """The box of the digit that is leftmost, rightmost or topmost, in cells;
+    zeros for other questions."""
     which = question.rstrip("?").split()[-1]
     if which not in ("leftmost", "rightmost", "topmost"):
         return (0, 0, 0, 0)
@@ -51,8 +65,11 @@ def looked_for(of: Scene, question: str) -> Sequence[int]:
     return cells({"leftmost": of.digits[0], "rightmost": of.digits[-1], "topmost": top}[which].box)
 
 
-def arrays(seeds: Sequence[int], split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Images uint8 [n,h,w,3]; for each 12 questions as tokens [n,12,t], answers [n,12] and boxes in cells [n,12,4]."""
+def arrays(
+    seeds: Sequence[int], split: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Images uint8 [n,h,w,3]; for each 12 questions as tokens [n,12,t],
+    answers [n,12] and boxes in cells [n,12,4]."""
     images, questions, answers, boxes = [], [], [], []
     for seed in seeds:
         found, rng = scene(seed, split), np.random.default_rng(seed)
@@ -69,7 +86,9 @@ def arrays(seeds: Sequence[int], split: str) -> tuple[np.ndarray, np.ndarray, np
 
 def train(name: str) -> nn.Module:
     parts = drawn(partial(arrays, split="train"), SCENES)
-    images, questions, answers, boxes = (torch.from_numpy(np.concatenate(found)) for found in zip(*parts, strict=True))
+    images, questions, answers, boxes = (
+        torch.from_numpy(np.concatenate(found)) for found in zip(*parts, strict=True)
+    )
     maps = encoded(name, images)
     network = fresh(name)
     assert isinstance(network, Answerer)
@@ -77,10 +96,15 @@ def train(name: str) -> nn.Module:
 
     def loss_of(rows: Tensor) -> Tensor:
         which = torch.rand(len(rows), questions.shape[1], generator=generator).argsort(1)[:, :ASKED]
-        question, answer = questions[rows[:, None], which].flatten(0, 1), answers[rows[:, None], which].flatten()
+        question, answer = (
+            questions[rows[:, None], which].flatten(0, 1),
+            answers[rows[:, None], which].flatten(),
+        )
         seen = maps[rows].float().repeat_interleave(ASKED, 0)
         said, weights = network.look(seen, question)
-        return F.cross_entropy(said, answer) + LOOKING * looked_past(weights, boxes[rows[:, None], which].flatten(0, 1))
+        return F.cross_entropy(said, answer) + LOOKING * looked_past(
+            weights, boxes[rows[:, None], which].flatten(0, 1)
+        )
 
     fit(name, network, len(maps), loss_of, epochs=EPOCHS, rate=3e-3)
     return network
@@ -88,18 +112,25 @@ def train(name: str) -> nn.Module:
 
 @torch.no_grad()
 def score(network: nn.Module) -> dict[str, Any]:
-    """How often the answer is right, for all of `Scene.questions` but the tallest, and by kind of question."""
+    """How often the answer is right, for all of `Scene.questions` but the tallest,
+    and by kind of question."""
     right: dict[str, list[bool]] = defaultdict(list)
     for seed in range(HELD_OUT_SCENES):
         found = scene(seed, "held-out")
         pairs = [(q, a) for q, a in found.questions if "tallest" not in q]
         pixels = normalised(torch.from_numpy(found.image)[None]).expand(len(pairs), -1, -1, -1)
-        said = network(pixels, torch.tensor([question_tokens(q) for q, _ in pairs])).argmax(1).tolist()
+        said = (
+            network(pixels, torch.tensor([question_tokens(q) for q, _ in pairs])).argmax(1).tolist()
+        )
         for (question, answer), index in zip(pairs, said, strict=True):
             right[kind(question)].append(ANSWERS[index] == answer)
     rows = [hit for hits in right.values() for hit in hits]
     by_kind = {name: round(float(np.mean(hits)), 4) for name, hits in sorted(right.items())}
-    return {"questions": len(rows), "answers_right": round(float(np.mean(rows)), 4), "by_kind": by_kind}
+    return {
+        "questions": len(rows),
+        "answers_right": round(float(np.mean(rows)), 4),
+        "by_kind": by_kind,
+    }
 
 
 def kind(question: str) -> str:

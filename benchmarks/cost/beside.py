@@ -1,6 +1,8 @@
-"""The exported Grad-CAM beside other libraries' in PyTorch: `python -m benchmarks beside -o benchmarks/BESIDE.md`.
+"""The exported Grad-CAM beside other libraries' in PyTorch:
+`python -m benchmarks beside -o benchmarks/BESIDE.md`.
 
-The bare file takes its turn too: what it alone takes is the floor of what any exported explanation can.
+The bare file takes its turn too: what it alone takes is the floor of what any exported explanation
+can.
 """
 
 import argparse
@@ -41,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     lines = [
-        "| network | other library | aim | file over it | bare file over it | file over bare file |",
+        (
+            "| network | other library | aim | file over it | bare file over it | file over bare"
+            " file |"
+        ),
         "| :--- | :--- | ---: | ---: | ---: | ---: |",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -49,11 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             taken = _taken(Sides(Path(folder), "cpu", 1), case, given.rounds)
             for other in OTHERS:
                 aim = f"{AIMS[case.model]:.2f}" if other == "torchcam" else "-"
-                ratios = (_ratio(taken, *p) for p in (("file", other), ("bare file", other), ("file", "bare file")))
+                ratios = (
+                    _ratio(taken, *p)
+                    for p in (("file", other), ("bare file", other), ("file", "bare file"))
+                )
                 lines.append(f"| {case.model} | {other} | {aim} | {' | '.join(ratios)} |")
                 print(lines[-1], file=sys.stderr, flush=True)
     shown = ", ".join(f"{k} {v}" for k, v in versions().items())
-    text = HEAD.format(date=datetime.date.today(), versions=shown, rounds=given.rounds) + "\n" + "\n".join(lines) + "\n"
+    text = (
+        HEAD.format(date=datetime.date.today(), versions=shown, rounds=given.rounds)
+        + "\n"
+        + "\n".join(lines)
+        + "\n"
+    )
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     else:

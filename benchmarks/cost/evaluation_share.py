@@ -1,7 +1,7 @@
 """How much of `camport evaluate` is passes of the network: `python -m benchmarks evaluation_share`.
 
-The stack of the main thread is looked at every few milliseconds: either a module or the autograd engine is on it, or
-not. What is left out: loading the model, and the report.
+The stack of the main thread is looked at every few milliseconds: either a module or the autograd
+engine is on it, or not. What is left out: loading the model, and the report.
 """
 
 import argparse
@@ -26,12 +26,16 @@ EVERY = 0.004
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks evaluation_share", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks evaluation_share", description=__doc__
+    )
     parser.add_argument("--model", default="demo:imagenet")
     parser.add_argument("--data", default="demo:photographs")
     parser.add_argument("--count", type=int)
     parser.add_argument("--method", nargs="+", default=["gradcam", "layercam", "saliency"])
-    parser.add_argument("--metric", nargs="+", default=["insertion_deletion", "pointing_game", "energy_in_region"])
+    parser.add_argument(
+        "--metric", nargs="+", default=["insertion_deletion", "pointing_game", "energy_in_region"]
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -39,7 +43,10 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     loaded = load_model(given.model)
     subject = Evaluated(
-        loaded.model, lambda model, method: camport.bind(model, method, loaded.layer), loaded.preprocess, loaded.labels
+        loaded.model,
+        lambda model, method: camport.bind(model, method, loaded.layer),
+        loaded.preprocess,
+        loaded.labels,
     )
     examples = open_data(given.data, count=given.count)
     counts: Counter[str] = Counter()
@@ -49,13 +56,23 @@ def main() -> None:
         watcher.start()
         start = time.perf_counter()
         try:
-            evaluate(subject, given.method, given.metric, examples, Path(folder) / "out", batch=given.batch)
+            evaluate(
+                subject,
+                given.method,
+                given.metric,
+                examples,
+                Path(folder) / "out",
+                batch=given.batch,
+            )
         finally:
             seconds = time.perf_counter() - start
             finished.set()
             watcher.join()
     passes, total = counts.pop("passes"), counts.total()
-    print(f"{seconds:.1f} s, {passes / (passes + total):.1%} of it in passes of the network; the rest most often in")
+    print(
+        f"{seconds:.1f} s, {passes / (passes + total):.1%} of it in passes of the network; the rest"
+        " most often in"
+    )
     for place, n in counts.most_common(5):
         print(f"  {n / (passes + total):.1%} {place}")
 

@@ -1,7 +1,8 @@
 """What masked images cost in one file: `python -m benchmarks loops -o benchmarks/LOOPS.md`.
 
-A file of Score-CAM, Group-CAM or RISE runs the network once for every masked image, in chunks, within the graph. It is
-held against the bare file on as many images, each batch of the size at which the bare file is fastest.
+A file of Score-CAM, Group-CAM or RISE runs the network once for every masked image, in chunks,
+within the graph. It is held against the bare file on as many images, each batch of the size at
+which the bare file is fastest.
 """
 
 import argparse
@@ -56,23 +57,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bare = session_of(bare_file(network, Path(folder)))
         best = _best(bare, images)
-        methods: list[tuple[Explainer, int]] = [(ScoreCAM(), 512), (GroupCAM(), 32), (RISE(samples=512), 512)]
+        methods: list[tuple[Explainer, int]] = [
+            (ScoreCAM(), 512),
+            (GroupCAM(), 32),
+            (RISE(samples=512), 512),
+        ]
         for method, masks in methods:
             file = Path(folder) / f"{method.name}.onnx"
-            to_onnx(camport.bind(build(network), method, layer="layer4"), file, torch.from_numpy(images[:1]))
+            to_onnx(
+                camport.bind(build(network), method, layer="layer4"),
+                file,
+                torch.from_numpy(images[:1]),
+            )
             session = session_of(file)
             gc.collect()
             found = []
             for _ in range(given.rounds):
                 one = min(_cpu(bare, images=images[:best]) for _ in range(5)) / best
-                found.append(_cpu(session, images=images[:1], target=np.array([-1])) / (masks * one))
+                found.append(
+                    _cpu(session, images=images[:1], target=np.array([-1])) / (masks * one)
+                )
             low, high = min(found), max(found)
             lines.append(
-                f"| {method.title} | {masks} | {best} | {statistics.median(found):.2f} | {low:.2f}, {high:.2f} |"
+                f"| {method.title} | {masks} | {best} | {statistics.median(found):.2f} | {low:.2f},"
+                f" {high:.2f} |"
             )
             print(lines[-1], flush=True)
     shown = ", ".join(f"{k} {v}" for k, v in versions().items())
-    text = HEAD.format(date=datetime.date.today(), versions=shown, limit=AT_MOST) + "\n" + "\n".join(lines) + "\n"
+    text = (
+        HEAD.format(date=datetime.date.today(), versions=shown, limit=AT_MOST)
+        + "\n"
+        + "\n".join(lines)
+        + "\n"
+    )
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     else:

@@ -1,11 +1,13 @@
-"""What each method costs beside its limit and beside the same method of other libraries, all in one run.
+"""What each method costs beside its limit and beside the same method of other libraries,
+all in one run.
 
 ```sh
 python -m benchmarks methods -o benchmarks/METHODS.md
 ```
 
-One thread, process CPU time. Everything in a line takes turns with the bare pass, round by round, so that what else the
-machine does hits all alike; the median over the rounds of each ratio is shown.
+One thread, process CPU time. Everything in a line takes turns with the bare pass, round by round,
+so that what else the machine does hits all alike;
+the median over the rounds of each ratio is shown.
 """
 
 import argparse
@@ -32,7 +34,8 @@ BATCHES = (1, 4, 8, 16, 32)
 """Sizes of a batch in which the bare pass is timed; the limit takes the best."""
 
 ENOUGH, MOST = 8.0, 21
-"""Seconds that a line takes at least, and rounds that it takes at most, where its runs are short."""
+"""Seconds that a line takes at least, and rounds that it takes at most,
+where its runs are short."""
 
 
 def cpu(run: Callable[[], Any]) -> float:
@@ -55,7 +58,8 @@ def bare_passes(model: torch.nn.Module, size: int, rounds: int) -> dict[int, flo
 
 
 def timed(line: Line, model: torch.nn.Module, best: int, rounds: int) -> dict[str, float]:
-    """Seconds of ours, of the limit and of each peer: medians; and "ratio", the median of ours over the limit."""
+    """Seconds of ours, of the limit and of each peer: medians; and "ratio",
+    the median of ours over the limit."""
     images = torch.randn(1, 3, line.size, line.size, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         target = int(model(images)[0].argmax())
@@ -98,7 +102,9 @@ def timed(line: Line, model: torch.nn.Module, best: int, rounds: int) -> dict[st
     return found
 
 
-def table(results: list[tuple[Line, dict[str, float]]], passes: dict[str, dict[int, float]], rounds: int) -> str:
+def table(
+    results: list[tuple[Line, dict[str, float]]], passes: dict[str, dict[int, float]], rounds: int
+) -> str:
     """The page."""
     text = [
         "# What each method costs",
@@ -107,28 +113,48 @@ def table(results: list[tuple[Line, dict[str, float]]], passes: dict[str, dict[i
         + ", ".join(f"{name} {version}" for name, version in versions().items())
         + ".",
         "",
-        "Process CPU time of one explanation of one image, one thread, in seconds; all of a line take turns in one "
-        f"run, and the median of {rounds} rounds or more is shown ({MOST} where they are short). Ratios are medians "
-        "over the rounds: below 1 camport is the faster.",
+        (
+            "Process CPU time of one explanation of one image, one thread, in seconds; all of a"
+            f" line take turns in one run, and the median of {rounds} rounds or more is shown"
+            f" ({MOST} where they are short). Ratios are medians over the rounds: below 1 camport"
+            " is the faster."
+        ),
         "",
-        "*Limit*: for methods that show the model masked images, their number times the bare pass of one image at the "
-        "size of batch at which it is fastest (in the layout of an ordinary call, channels first). For those that run "
-        "only what lies behind the layer, one pass of the image and the variants of that tail, in batches of 32.",
+        (
+            "*Limit*: for methods that show the model masked images, their number times the bare"
+            " pass of one image at the size of batch at which it is fastest (in the layout of an"
+            " ordinary call, channels first). For those that run only what lies behind the layer,"
+            " one pass of the image and the variants of that tail, in batches of 32."
+        ),
         "",
-        "Where one image is explained by itself the difference to 1 is a handful of milliseconds. Each explanation "
-        "includes the pass of the clean image, which gives the outputs and the score that it holds (SmoothGrad: 9 "
-        "passes, captum's 8); what that costs, and now and then the whole backward pass, is gained by pooling in a "
-        "third of PyTorch's time (`camport.core.isolation.fast_max_pool`), a tenth of this network's pass.",
+        (
+            "Where one image is explained by itself the difference to 1 is a handful of"
+            " milliseconds. Each explanation includes the pass of the clean image, which gives the"
+            " outputs and the score that it holds (SmoothGrad: 9 passes, captum's 8); what that"
+            " costs, and now and then the whole backward pass, is gained by pooling in a third of"
+            " PyTorch's time (`camport.core.isolation.fast_max_pool`), a tenth of this network's"
+            " pass."
+        ),
         "",
-        "Random weights, 1000 classes. `python -m benchmarks methods -o benchmarks/METHODS.md` makes this file.",
+        (
+            "Random weights, 1000 classes. `python -m benchmarks methods -o benchmarks/METHODS.md`"
+            " makes this file."
+        ),
         "",
-        "| method | what is run | camport | limit | over limit | grad-cam | over | torchcam | over | captum | over |",
+        (
+            "| method | what is run | camport | limit | over limit | grad-cam | over | torchcam |"
+            " over | captum | over |"
+        ),
         "| :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for line, found in results:
         row = [line.title, line.says, f"{found['camport']:.3f}"]
         for name in ("limit", "grad-cam", "torchcam", "captum"):
-            row += [f"{found[name]:.3f}", f"{found[f'over {name}']:.2f}"] if name in found else ["-", "-"]
+            row += (
+                [f"{found[name]:.3f}", f"{found[f'over {name}']:.2f}"]
+                if name in found
+                else ["-", "-"]
+            )
         text.append("| " + " | ".join(row) + " |")
     text += ["", "Bare pass, milliseconds an image, by the size of the batch:", ""]
     text.append("| network | " + " | ".join(map(str, BATCHES)) + " |")
@@ -144,14 +170,18 @@ def cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return "CPU"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "CPU")
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "CPU"
+    )
 
 
 def main() -> None:
     """Measures and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, help="the page; stdout where left out")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds that count, after one that does not")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="rounds that count, after one that does not"
+    )
     parser.add_argument("--only", nargs="*", help="methods, by registry name")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -35,7 +35,8 @@ class Line:
         says: what is run, in words.
         layer: the target layer.
         passes: images that go through the whole model; 0 where no limit is stated.
-        tail: makes a run of the image and of the tail's variants, for methods that run the tail alone.
+        tail: makes a run of the image and of the tail's variants, for methods that run the tail
+            alone.
         network, size: of the images.
     """
 

@@ -1,4 +1,5 @@
-"""Runs the benchmarks and writes their ratios as Markdown: `python -m benchmarks table -o benchmarks/RESULTS.md`."""
+"""Runs the benchmarks and writes their ratios as Markdown:
+`python -m benchmarks table -o benchmarks/RESULTS.md`."""
 
 import argparse
 import json
@@ -37,18 +38,27 @@ after {warm_up} warm-up runs each, one where a run takes {long:g} s or more. Eve
 CPU_CLOCK = """\
 *CPU* is the time of all threads of the process: the work that was done. *Wall* is what a user waits for; it is the
 noisier of the two, since other processes take their turns in it."""
-CUDA_CLOCK = "*Wall* time, synchronised with the device before and after each run; inputs and outputs stay on it."
+CUDA_CLOCK = (
+    "*Wall* time, synchronised with the device before and after each run; inputs and outputs stay"
+    " on it."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; the exit status is pytest's."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks table", description=__doc__)
-    parser.add_argument("--models", nargs="+", default=["*"], help="networks, cases or ids; patterns")
+    parser.add_argument(
+        "--models", nargs="+", default=["*"], help="networks, cases or ids; patterns"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=6, help="how long one entry is measured, roughly")
+    parser.add_argument(
+        "--seconds", type=float, default=6, help="how long one entry is measured, roughly"
+    )
     parser.add_argument("--json", type=Path, help="keep pytest-benchmark's file here")
-    parser.add_argument("--from", dest="source", type=Path, help="write the table of such a file; run nothing")
+    parser.add_argument(
+        "--from", dest="source", type=Path, help="write the table of such a file; run nothing"
+    )
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
     if given.output and not given.output.parent.is_dir():
@@ -78,18 +88,25 @@ def run(given: argparse.Namespace, target: Path) -> int:
 def markdown(report: dict[str, Any]) -> str:
     """The tables of pytest-benchmark's report."""
     machine = report["machine_info"]
-    rows = {_key(row): row for row in (entry["extra_info"] for entry in report["benchmarks"]) if row}
+    rows = {
+        _key(row): row for row in (entry["extra_info"] for entry in report["benchmarks"]) if row
+    }
     clocks = ["wall"] if machine["device"] == "cuda" else ["cpu", "wall"]
     main_clock = clocks[0]
     counts = [row["rounds"] for row in rows.values()]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     parts = [
         "# What an explanation costs",
-        f"{report['datetime'][:10]}. {machine['device_line']}. Python {machine['python_version']}, {versions}.",
+        (
+            f"{report['datetime'][:10]}. {machine['device_line']}. Python"
+            f" {machine['python_version']}, {versions}."
+        ),
         METHOD.format(
             warm_up=WARM_UP,
             long=LONG,
-            rounds=f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(min(counts)),
+            rounds=(
+                f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(min(counts))
+            ),
             clock=CUDA_CLOCK if machine["device"] == "cuda" else CPU_CLOCK,
             threads=machine["threads"],
         ),
@@ -111,7 +128,10 @@ def _gradcam(rows: dict[tuple[str, str, str], Row], clocks: list[str]) -> list[l
         line = [case]
         for engine in ENGINES:
             row = rows.get((case, engine, "gradcam"))
-            line += [f"{row['bare_wall_ms']:.1f}" if row else "-", *(_ratio(row, clock) for clock in clocks)]
+            line += [
+                f"{row['bare_wall_ms']:.1f}" if row else "-",
+                *(_ratio(row, clock) for clock in clocks),
+            ]
         if any(cell != "-" for cell in line[1:]):
             table.append(line)
     return table
@@ -131,7 +151,15 @@ def _methods(rows: dict[tuple[str, str, str], Row], clock: str) -> list[list[str
 
 
 def _others(rows: dict[tuple[str, str, str], Row], clocks: list[str]) -> list[list[str]]:
-    table = [["network, layer", "what", "ms", "bare, ms", *(f"ratio, {_clock(clock)}" for clock in clocks)]]
+    table = [
+        [
+            "network, layer",
+            "what",
+            "ms",
+            "bare, ms",
+            *(f"ratio, {_clock(clock)}" for clock in clocks),
+        ]
+    ]
     for case in _cases(rows):
         if not any((case, "torch", other) in rows for other in OTHERS):
             continue
@@ -146,9 +174,18 @@ def _others(rows: dict[tuple[str, str, str], Row], clocks: list[str]) -> list[li
 
 
 def _control(rows: dict[tuple[str, str, str], Row], clocks: list[str]) -> list[list[str]]:
-    table = [["network, layer", *(f"{name}, {_clock(clock)}" for name in ENGINES.values() for clock in clocks)]]
+    table = [
+        [
+            "network, layer",
+            *(f"{name}, {_clock(clock)}" for name in ENGINES.values() for clock in clocks),
+        ]
+    ]
     for case in _cases(rows):
-        cells = [_ratio(rows.get((case, engine, "bare")), clock) for engine in ENGINES for clock in clocks]
+        cells = [
+            _ratio(rows.get((case, engine, "bare")), clock)
+            for engine in ENGINES
+            for clock in clocks
+        ]
         if any(cell != "-" for cell in cells):
             table.append([case, *cells])
     return table

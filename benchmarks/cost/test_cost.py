@@ -1,4 +1,5 @@
-"""What an explanation costs, as a multiple of the bare forward pass of the same weights in the same engine."""
+"""What an explanation costs, as a multiple of the bare forward pass of the same weights in the same
+engine."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,13 +24,25 @@ def test_cost(
     """Bare pass and explanation in turns; "bare" against itself shows the noise."""
     baseline, subject, layer = sides.pair(entry)
     benchmark.group = entry.case.name
-    found = interleave(benchmark, baseline, subject, sides.synchronize, request.config.getoption("--seconds"))
+    found = interleave(
+        benchmark, baseline, subject, sides.synchronize, request.config.getoption("--seconds")
+    )
     benchmark.extra_info.update(
-        found, case=entry.case.name, model=entry.case.model, layer=layer, engine=entry.engine, what=entry.what
+        found,
+        case=entry.case.name,
+        model=entry.case.model,
+        layer=layer,
+        engine=entry.engine,
+        what=entry.what,
     )
     if not found:
         return
     record_property("ratio", f"{found['ratio_cpu']:.3f} CPU, {found['ratio_wall']:.3f} wall")
-    gate, figure = request.config.getoption("--gate"), "ratio_wall" if sides.device == "cuda" else "ratio_cpu"
+    gate, figure = (
+        request.config.getoption("--gate"),
+        "ratio_wall" if sides.device == "cuda" else "ratio_cpu",
+    )
     if gate and str(entry) in GATED:
-        assert found[figure] <= gate, f"{entry}: {found[figure]:.3f} times the bare forward pass; the gate is {gate}"
+        assert found[figure] <= gate, (
+            f"{entry}: {found[figure]:.3f} times the bare forward pass; the gate is {gate}"
+        )

@@ -98,8 +98,11 @@ def target(digits: Sequence[Digit]) -> dict[str, Tensor]:
     return {"boxes": boxes, "class_ids": labels}
 
 
-def scored(heatmaps: Sequence[Tensor], scenes: Sequence[Sequence[Digit]]) -> tuple[float, float, float, int]:
-    """Mean energy and pointing, the share of rivals of one class told apart, and how many there were."""
+def scored(
+    heatmaps: Sequence[Tensor], scenes: Sequence[Sequence[Digit]]
+) -> tuple[float, float, float, int]:
+    """Mean energy and pointing, the share of rivals of one class told apart,
+    and how many there were."""
     energy, pointing, apart = [], [], []
     for maps, digits in zip(heatmaps, scenes, strict=True):
         regions = region(digits)
@@ -108,14 +111,21 @@ def scored(heatmaps: Sequence[Tensor], scenes: Sequence[Sequence[Digit]]) -> tup
         for i, one in enumerate(digits):
             rivals = [j for j, other in enumerate(digits) if j != i and other.label == one.label]
             apart += [bool(maps[i][regions[i]].sum() > maps[i][regions[j]].sum()) for j in rivals]
-    return statistics.mean(energy), statistics.mean(pointing), statistics.mean(apart or [0]), len(apart)
+    return (
+        statistics.mean(energy),
+        statistics.mean(pointing),
+        statistics.mean(apart or [0]),
+        len(apart),
+    )
 
 
 def larger(images: Sequence[Tensor]) -> list[Tensor]:
     """SIDE x SIDE scenes as one picture each."""
     found = []
     for start in range(0, len(images) - SIDE * SIDE + 1, SIDE * SIDE):
-        rows = [torch.cat([*images[start + SIDE * r : start + SIDE * (r + 1)]], 3) for r in range(SIDE)]
+        rows = [
+            torch.cat([*images[start + SIDE * r : start + SIDE * (r + 1)]], 3) for r in range(SIDE)
+        ]
         found.append(torch.cat(rows, 2))
     return found
 
@@ -124,7 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks detection", description=__doc__)
     parser.add_argument("--scenes", type=int, default=200, help="how many held-out scenes")
-    parser.add_argument("--rounds", type=int, default=15, help="of each timed scene, of which there are 20")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="of each timed scene, of which there are 20"
+    )
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -156,13 +168,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = TEXT.format(
         scenes=given.scenes,
         asked=sum(map(len, digits)),
-        versions=", ".join(f"{name} {version}" for name, version in versions().items() if name in NAMED),
+        versions=", ".join(
+            f"{name} {version}" for name, version in versions().items() if name in NAMED
+        ),
         area=statistics.mean(float(r.float().mean()) for d in digits for r in region(d)),
         pairs=pairs,
         rows="\n".join(rows),
         file_energy=file_energy,
         file_pointing=file_pointing,
-        difference=max(float((a - b).abs().max()) for a, b in zip(maps["odam"], exported, strict=True)),
+        difference=max(
+            float((a - b).abs().max()) for a, b in zip(maps["odam"], exported, strict=True)
+        ),
         small=CARD.input_size,
         large=SIDE * CARD.input_size,
         costs="\n".join(measured),

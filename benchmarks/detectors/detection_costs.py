@@ -1,4 +1,5 @@
-"""What explaining the best detections of an image takes over the bare forward pass, in PyTorch and from a file."""
+"""What explaining the best detections of an image takes over the bare forward pass,
+in PyTorch and from a file."""
 
 import contextlib
 import statistics
@@ -29,22 +30,37 @@ def costs(model: nn.Module, images: Sequence[Tensor], most: int, rounds: int) ->
         for image in images:
             found = bound(image)
             fed = {"images": image.numpy()}
-            asked = {**fed, "boxes": found.figures["boxes"].numpy(), "class_ids": found.target.numpy()}
+            asked = {
+                **fed,
+                "boxes": found.figures["boxes"].numpy(),
+                "class_ids": found.target.numpy(),
+            }
             eager = _ratio(partial(_inferred, model, image), partial(bound, image), rounds)
-            edge = _ratio(partial(bare.run, None, fed), partial(explaining.run, ["heatmap"], asked), rounds)
+            edge = _ratio(
+                partial(bare.run, None, fed), partial(explaining.run, ["heatmap"], asked), rounds
+            )
             ratios.setdefault(len(found.score), []).append((eager, edge))
     side = images[0].shape[-1]
     rows = []
     for k, pairs in sorted(ratios.items()):
         eager, edge = (statistics.median(column) for column in zip(*pairs, strict=True))
-        rows.append(f"| {side} | {k} | {len(pairs)} | {eager:.2f} | {edge:.2f} | {1 + 0.8 * k:.1f} |")
+        rows.append(
+            f"| {side} | {k} | {len(pairs)} | {eager:.2f} | {edge:.2f} | {1 + 0.8 * k:.1f} |"
+        )
     return rows
 
 
 def _files(model: nn.Module, bound: camport.Bound, image: Tensor, folder: Path) -> tuple[Any, Any]:
     """Sessions of the bare model's file and of the explanation's."""
     with contextlib.redirect_stdout(sys.stderr):
-        torch.onnx.export(model, (image,), folder / "bare.onnx", input_names=["images"], dynamo=True, verbose=False)
+        torch.onnx.export(
+            model,
+            (image,),
+            folder / "bare.onnx",
+            input_names=["images"],
+            dynamo=True,
+            verbose=False,
+        )
     to_onnx(bound, folder / "explained.onnx", image, one_image=True)
     return session_of(folder / "bare.onnx"), session_of(folder / "explained.onnx")
 

@@ -26,11 +26,13 @@ TIMED = {
     "gradient": (core_probe, "differentiate"),
     "method": (ODAM, "saliency"),
 }
-"""The functions whose time is taken; `pass` holds `forward` and `reading`, `method` that and the gradient."""
+"""The functions whose time is taken; `pass` holds `forward` and `reading`,
+`method` that and the gradient."""
 
 
 def parts(model: nn.Module, images: Sequence[Tensor], rounds: int) -> list[str]:
-    """A row for each part of explaining the one detection of each image, the median over all rounds."""
+    """A row for each part of explaining the one detection of each image,
+    the median over all rounds."""
     bound = camport.bind(model, adapter=DetectionAdapter(most=1))
     shares: dict[str, list[float]] = {}
     for image in images:
@@ -74,7 +76,9 @@ def _timed() -> Iterator[dict[str, float]]:
         yield taken
 
 
-def _clocked(function: Callable[..., Any], name: str, taken: dict[str, float]) -> Callable[..., Any]:
+def _clocked(
+    function: Callable[..., Any], name: str, taken: dict[str, float]
+) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         start = time.process_time()
         try:

@@ -1,8 +1,10 @@
-"""Real detectors, each explained, exported and compared: `python -m benchmarks detectors -o benchmarks/DETECTORS.md`.
+"""Real detectors, each explained, exported and compared:
+`python -m benchmarks detectors -o benchmarks/DETECTORS.md`.
 
-Weights are random and batch norm's statistics woken, so boxes mean nothing: what is seen is that outputs are read,
-gradients arrive, maps lie in the image, and the exported file says the same. YOLO packages are used where the
-environment has them. A line is kept as soon as it is measured, and a command that was stopped goes on where it was.
+Weights are random and batch norm's statistics woken, so boxes mean nothing: what is seen is that
+outputs are read, gradients arrive, maps lie in the image, and the exported file says the same. YOLO
+packages are used where the environment has them. A line is kept as soon as it is measured, and a
+command that was stopped goes on where it was.
 """
 
 import argparse
@@ -60,7 +62,10 @@ def row(name: str, line: dict[str, Any]) -> str:
     told += f"| {line['gradient']:.0e} | {line['geometry']:.2f} px "
     if "error" not in line:
         return told + f"| {line.get('refused', '')} | |"
-    return told + f"| {line['mb']:.1f} MB, {line['seconds']} s | {line['error']:.0e} ({line['eager']:.0e}) |"
+    return (
+        told + f"| {line['mb']:.1f} MB, {line['seconds']} s | {line['error']:.0e}"
+        f" ({line['eager']:.0e}) |"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks detectors", description=__doc__)
     parser.add_argument("--only", default="", help="detectors with this in their name")
     parser.add_argument("--no-export", action="store_true", help="explain only")
-    parser.add_argument("--state", type=Path, default=Path("detectors.json"), help="lines that are measured already")
+    parser.add_argument(
+        "--state", type=Path, default=Path("detectors.json"), help="lines that are measured already"
+    )
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -84,7 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
             state[name] = {"failed": f"{type(error).__name__}: {_short(error)}"}
         given.state.write_text(json.dumps(state, indent=1))
-    told = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES if find_spec(name) is not None)
+    told = ", ".join(
+        f"{name} {metadata.version(name)}" for name in PACKAGES if find_spec(name) is not None
+    )
     head = HEAD.format(versions=told, height=SIZE[0], width=SIZE[1])
     text = head + "\n".join(row(name, state[name]) for name in DETECTORS if name in state) + "\n"
     if given.output:

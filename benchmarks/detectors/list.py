@@ -1,4 +1,5 @@
-"""The detectors of DETECTORS.md: what makes each, with random weights and woken batch-norm statistics."""
+"""The detectors of DETECTORS.md: what makes each,
+with random weights and woken batch-norm statistics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +29,9 @@ def torchvision(name: str) -> Callable[[], nn.Module]:
     def made() -> nn.Module:
         from torchvision.models import detection
 
-        return getattr(detection, name)(weights=None, weights_backbone=None, num_classes=11, **TORCHVISION[name])
+        return getattr(detection, name)(
+            weights=None, weights_backbone=None, num_classes=11, **TORCHVISION[name]
+        )
 
     return made
 
@@ -36,9 +39,16 @@ def torchvision(name: str) -> Callable[[], nn.Module]:
 def detr() -> nn.Module:
     from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
 
-    backbone = ResNetConfig(embedding_size=16, hidden_sizes=[16, 32, 48, 64], depths=[1, 1, 1, 1], layer_type="basic")
+    backbone = ResNetConfig(
+        embedding_size=16, hidden_sizes=[16, 32, 48, 64], depths=[1, 1, 1, 1], layer_type="basic"
+    )
     backbone.out_features = ["stage4"]
-    sides = {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    sides = {
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+    }
     config = DetrConfig(
         use_timm_backbone=False,
         use_pretrained_backbone=False,
@@ -58,8 +68,15 @@ def detr() -> nn.Module:
 def yolos() -> nn.Module:
     from transformers import YolosConfig, YolosForObjectDetection
 
-    sides = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96}
-    config = YolosConfig(image_size=list(SIZE), patch_size=16, num_detection_tokens=20, num_labels=10, **sides)
+    sides = {
+        "hidden_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+    }
+    config = YolosConfig(
+        image_size=list(SIZE), patch_size=16, num_detection_tokens=20, num_labels=10, **sides
+    )
     config.initializer_range = 0.2
     config.use_mid_position_embeddings = False
     return YolosForObjectDetection(config)
@@ -79,13 +96,15 @@ DETECTORS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
 
 
 def awake(model: nn.Module) -> nn.Module:
-    """Batch norm's statistics as training leaves them, so that features vary from layer to layer."""
+    """Batch norm's statistics as training leaves them,
+    so that features vary from layer to layer."""
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = 0.1 * torch.randn(module.num_features, generator=generator)
             module.running_var = 0.5 + torch.rand(module.num_features, generator=generator)
-        # deformable attention begins exactly between cells, where sampling has two derivatives; training leaves there
+        # deformable attention begins exactly between cells, where sampling has two derivatives;
+        # training leaves there
         offsets = getattr(module, "sampling_offsets", None)
         if isinstance(offsets, nn.Linear):
             offsets.bias.data += 0.2 * torch.randn(offsets.bias.shape, generator=generator)

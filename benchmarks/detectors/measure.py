@@ -1,4 +1,5 @@
-"""What a real detector must get right: gradient, map, geometry, and the exported file that says the same."""
+"""What a real detector must get right: gradient, map, geometry,
+and the exported file that says the same."""
 
 import copy
 import time
@@ -25,8 +26,10 @@ class Measured:
         form: how its outputs are read.
         layers: where it is explained.
         largest: the largest value of the map before it is scaled.
-        gradient: relative error of the score's derivative along a direction, against central differences in float64.
-        geometry: how far the centre of a cell of the map comes to lie from where the cell is, in pixels.
+        gradient: relative error of the score's derivative along a direction,
+            against central differences in float64.
+        geometry: how far the centre of a cell of the map comes to lie from where the cell is,
+            in pixels.
     """
 
     form: str
@@ -57,7 +60,8 @@ def explained(model: nn.Module, images: Tensor) -> Measured:
 
 
 def gradient_error(model: nn.Module, image: Tensor) -> float:
-    """Of all layers at once: each is moved along its gradient and along noise, and the raw logit is read."""
+    """Of all layers at once: each is moved along its gradient and along noise,
+    and the raw logit is read."""
     model, image = copy.deepcopy(model).double(), image.double()
     bound = camport.bind(model, "hirescam", adapter=DetectionAdapter(threshold=0.0, most=1))
     found = bound(image)
@@ -79,7 +83,9 @@ def gradient_error(model: nn.Module, image: Tensor) -> float:
 
     def score(sign: int) -> float:
         hooks = [
-            model.get_submodule(name.partition("@")[0]).register_forward_hook(moved(name, sign * way))
+            model.get_submodule(name.partition("@")[0]).register_forward_hook(
+                moved(name, sign * way)
+            )
             for name, way in zip(bound.layers, ways, strict=True)
         ]
         try:
@@ -94,8 +100,8 @@ def gradient_error(model: nn.Module, image: Tensor) -> float:
 
 
 def geometry_error(bound: camport.Bound, image: Tensor, cells: tuple[int, int]) -> float:
-    """A map of one hot cell, laid on the image: its centroid against the cell's place, told by the model's own
-    preparation of the image where it has one.
+    """A map of one hot cell, laid on the image: its centroid against the cell's place, told by the
+    model's own preparation of the image where it has one.
     """
     size = tuple(image.shape[2:])
     transform: Any = getattr(bound.model, "transform", None)
@@ -117,10 +123,16 @@ def geometry_error(bound: camport.Bound, image: Tensor, cells: tuple[int, int]) 
 
 
 def exported(model: nn.Module, images: Tensor, path: Path) -> dict[str, Any]:
-    """Exports the explanation; the exporter compares the file with float64 on inputs that were not traced."""
+    """Exports the explanation; the exporter compares the file with float64 on inputs that were not
+    traced."""
     bound = camport.bind(model, adapter=DetectionAdapter(threshold=0.0, most=1))
     start = time.perf_counter()
     report = to_onnx(bound, path, images)
     parity = report.parity["heatmap"]
     seconds = round(time.perf_counter() - start)
-    return {"seconds": seconds, "mb": report.bytes / 1e6, "error": parity.exported, "eager": parity.eager}
+    return {
+        "seconds": seconds,
+        "mb": report.bytes / 1e6,
+        "error": parity.exported,
+        "eager": parity.eager,
+    }

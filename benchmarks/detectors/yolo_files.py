@@ -1,4 +1,5 @@
-"""Files of YOLO networks with what they must give, for `benchmarks.networks.imports --files FOLDER`.
+"""Files of YOLO networks with what they must give, for
+`benchmarks.networks.imports --files FOLDER`.
 
 Run it by itself in an environment that has the package, which its users bring, and torch with onnx:
 
@@ -60,9 +61,14 @@ def main() -> None:
         path = Path(folder) / f"{Path(config).stem}.onnx"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(head, (images,), path, dynamo=False, opset_version=17, input_names=["images"])
+            torch.onnx.export(
+                head, (images,), path, dynamo=False, opset_version=17, input_names=["images"]
+            )
         arrays = {"images": images, "outputs": outputs, "weights": weights, "gradients": gradients}
-        np.savez(path.with_suffix(".npz"), **{name: value.detach().numpy() for name, value in arrays.items()})
+        np.savez(
+            path.with_suffix(".npz"),
+            **{name: value.detach().numpy() for name, value in arrays.items()},
+        )
         print(path, tuple(outputs.shape))
 
 

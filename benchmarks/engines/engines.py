@@ -1,4 +1,5 @@
-"""The same exported files in every engine that is here: `python -m benchmarks engines -o benchmarks/ENGINES.md`."""
+"""The same exported files in every engine that is here:
+`python -m benchmarks engines -o benchmarks/ENGINES.md`."""
 
 import argparse
 import contextlib
@@ -69,10 +70,18 @@ class Results:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 1 where an engine failed or differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks engines", description=__doc__)
-    parser.add_argument("--files", nargs="+", default=["*"], help="networks or whole names, as patterns")
-    parser.add_argument("--engines", nargs="+", default=["*"], help="names, as patterns: 'openvino' '*web'")
-    parser.add_argument("--seconds", type=float, default=8, help="how long one cost is measured, roughly; 0: not")
-    parser.add_argument("--keep", type=Path, help="a folder for the exported files; otherwise they are not kept")
+    parser.add_argument(
+        "--files", nargs="+", default=["*"], help="networks or whole names, as patterns"
+    )
+    parser.add_argument(
+        "--engines", nargs="+", default=["*"], help="names, as patterns: 'openvino' '*web'"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=8, help="how long one cost is measured, roughly; 0: not"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for the exported files; otherwise they are not kept"
+    )
     parser.add_argument("--screenshot", type=Path, help="a picture of the page, as .png")
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
@@ -122,7 +131,9 @@ def measure(given: argparse.Namespace, folder: Path, stack: contextlib.ExitStack
     return results
 
 
-def _try(results: Results, engine: Engine, exported: Exported, bare: Path | None, seconds: float) -> None:
+def _try(
+    results: Results, engine: Engine, exported: Exported, bare: Path | None, seconds: float
+) -> None:
     key = (str(exported.subject), engine.name)
     try:
         results.parity[key] = exported.parity(engine.open(exported.file))
@@ -137,17 +148,29 @@ def _try(results: Results, engine: Engine, exported: Exported, bare: Path | None
 
 def markdown(results: Results) -> str:
     """The report."""
-    found = ", ".join(f"{name} {version}" for name, version in versions().items() if name in ("camport", "torch"))
+    found = ", ".join(
+        f"{name} {version}" for name, version in versions().items() if name in ("camport", "torch")
+    )
     parts = [
         "# The same file in every engine",
-        f"{datetime.date.today()}. {machine()}, one thread. Python {platform.python_version()}, {found}.",
+        (
+            f"{datetime.date.today()}. {machine()}, one thread. Python {platform.python_version()},"
+            f" {found}."
+        ),
         METHOD.format(batches="1 and 3", factor=FACTOR, floor=FLOOR),
         "`python -m benchmarks engines -o benchmarks/ENGINES.md` makes this file.",
-        _table([["engine", "version", "files", "agrees"], *(_line(results, e) for e in results.engines)]),
+        _table(
+            [
+                ["engine", "version", "files", "agrees"],
+                *(_line(results, e) for e in results.engines),
+            ]
+        ),
     ]
     notes = [f"- {engine.name}: {engine.how}." for engine in results.engines if engine.how]
     notes += [f"- {name} is not here: {how}." for name, how in results.absent.items()]
-    notes += [f"- {engine} failed on {file}: {why}" for (file, engine), why in results.failed.items()]
+    notes += [
+        f"- {engine} failed on {file}: {why}" for (file, engine), why in results.failed.items()
+    ]
     parts.append("\n".join(notes))
     for output in OUTPUTS:
         table = _differences(results, output)
@@ -155,7 +178,10 @@ def markdown(results: Results) -> str:
             parts += [f"## {output}", _table(table)]
     if results.cost:
         rounds = sorted(results.rounds)
-        parts += ["## What the explanation costs", COST.format(rounds=f"{rounds[0]} to {rounds[-1]}")]
+        parts += [
+            "## What the explanation costs",
+            COST.format(rounds=f"{rounds[0]} to {rounds[-1]}"),
+        ]
         parts.append(_table(_costs(results)))
     if results.page:
         parts += ["## The page", PAGE.format(**vars(results.page))]
@@ -172,7 +198,9 @@ def _line(results: Results, engine: Engine) -> list[str]:
 def _differences(results: Results, output: str) -> list[list[str]]:
     table = [["file", "eager float32", *(engine.name for engine in results.engines)]]
     for file in results.files:
-        cells = [results.parity.get((file, engine.name), {}).get(output) for engine in results.engines]
+        cells = [
+            results.parity.get((file, engine.name), {}).get(output) for engine in results.engines
+        ]
         if any(cells):
             eager = max(cell.eager for cell in cells if cell)
             table.append([file, f"{eager:.0e}", *(_cell(cell) for cell in cells)])
@@ -186,7 +214,9 @@ def _cell(parity: OutputParity | None) -> str:
 
 
 def _costs(results: Results) -> list[list[str]]:
-    timed = [engine for engine in results.engines if any(name == engine.name for _, name in results.cost)]
+    timed = [
+        engine for engine in results.engines if any(name == engine.name for _, name in results.cost)
+    ]
     table = [["file", *(f"{engine.name}, {engine.clock} time" for engine in timed)]]
     for file in dict.fromkeys(file for file, _ in results.cost):
         table.append([file, *(_ratio(results.cost.get((file, engine.name))) for engine in timed)])
@@ -207,7 +237,9 @@ def _table(rows: list[list[str]]) -> str:
 
 
 def _chosen(patterns: Sequence[str], *names: str) -> bool:
-    return any(fnmatch(name.lower(), f"*{pattern.lower()}*") for pattern in patterns for name in names)
+    return any(
+        fnmatch(name.lower(), f"*{pattern.lower()}*") for pattern in patterns for name in names
+    )
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,5 @@
-"""What is run in every engine: a few networks, each exported once, with images and targets that were not traced."""
+"""What is run in every engine: a few networks, each exported once,
+with images and targets that were not traced."""
 
 import copy
 import warnings
@@ -106,11 +107,17 @@ class Exported:
         """How far an engine is from float64, per output the worse of both batches."""
         worst: dict[str, OutputParity] = {}
         for sample in self.samples:
-            found = {name: torch.from_numpy(np.array(value)) for name, value in run(sample.feeds).items()}
+            found = {
+                name: torch.from_numpy(np.array(value)) for name, value in run(sample.feeds).items()
+            }
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", camport.CamportWarning)
                 parity = compare(
-                    self.program, self.program.state, lambda _, found=found: found, sample.inputs, sample.reference
+                    self.program,
+                    self.program.state,
+                    lambda _, found=found: found,
+                    sample.inputs,
+                    sample.reference,
                 )
             for name, value in parity.items():
                 if name not in worst or not value.exported <= worst[name].exported:
@@ -138,7 +145,8 @@ class Exported:
 
 
 def _network(name: str) -> nn.Module:
-    """The network with a head that says something: torchvision's transformers are born with zeros in theirs."""
+    """The network with a head that says something:
+    torchvision's transformers are born with zeros in theirs."""
     model = copy.deepcopy(build(name))
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -149,7 +157,8 @@ def _network(name: str) -> nn.Module:
 
 
 def pictures(subject: Subject, seeds: range) -> Tensor:
-    """Images [b,3,H,W], one a seed: scenes of digits for the demo's network, noise for the others."""
+    """Images [b,3,H,W], one a seed: scenes of digits for the demo's network,
+    noise for the others."""
     return torch.stack(list(_pictures(subject, seeds)))
 
 
@@ -157,7 +166,18 @@ def _pictures(subject: Subject, seeds: range) -> Iterator[Tensor]:
     network = NETWORKS["digits"]
     for seed in seeds:
         if subject.network == "demo-digits":
-            scene = torch.from_numpy(make_scene(seed, split="held-out", size=subject.size).image).float() / 255
-            yield ((scene - torch.tensor(network.mean)) / torch.tensor(network.std)).permute(2, 0, 1).contiguous()
+            scene = (
+                torch.from_numpy(
+                    make_scene(seed, split="held-out", size=subject.size).image
+                ).float()
+                / 255
+            )
+            yield (
+                ((scene - torch.tensor(network.mean)) / torch.tensor(network.std))
+                .permute(2, 0, 1)
+                .contiguous()
+            )
         else:
-            yield torch.randn(3, subject.size, subject.size, generator=torch.Generator().manual_seed(seed))
+            yield torch.randn(
+                3, subject.size, subject.size, generator=torch.Generator().manual_seed(seed)
+            )

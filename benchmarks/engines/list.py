@@ -1,4 +1,5 @@
-"""The engines, each with the same few questions: are you there, what do you compute, what does it cost."""
+"""The engines, each with the same few questions: are you there, what do you compute,
+what does it cost."""
 
 import platform
 import time
@@ -36,7 +37,9 @@ class Engine:
         """The file as a function."""
         raise NotImplementedError
 
-    def race(self, bare: Path, explained: Path, feeds: Arrays, seconds: float) -> tuple[list[float], list[float]]:
+    def race(
+        self, bare: Path, explained: Path, feeds: Arrays, seconds: float
+    ) -> tuple[list[float], list[float]]:
         """Seconds of each run of both files, in turns."""
         sides = [(self.open(bare), {"images": feeds["images"]}), (self.open(explained), feeds)]
         times: tuple[list[float], list[float]] = ([], [])
@@ -71,7 +74,10 @@ class OnnxRuntime(Engine):
         self._open, self._provider = open_session, provider
         self.version = onnxruntime.__version__
         if provider not in onnxruntime.get_available_providers():
-            raise AbsentError('pip install "camport[gpu]" in place of onnxruntime, on a machine with such a device')
+            raise AbsentError(
+                'pip install "camport[gpu]" in place of onnxruntime, on a machine with such a'
+                " device"
+            )
         if provider != "CPUExecutionProvider":
             from camport.runtime.cuda import cuda_fault
 
@@ -91,7 +97,9 @@ class Reference(Engine):
     """ONNX's own evaluator: the standard's text in numpy."""
 
     name = "onnx ReferenceEvaluator"
-    how = "numpy, operator by operator; the larger networks are left out, which would take it minutes"
+    how = (
+        "numpy, operator by operator; the larger networks are left out, which would take it minutes"
+    )
 
     def __init__(self) -> None:
         from onnx.reference import ReferenceEvaluator
@@ -106,14 +114,19 @@ class Reference(Engine):
     def open(self, file: Path) -> Run:
         """An evaluator."""
         evaluator = self._make(str(file))
-        return lambda feeds: dict(zip(evaluator.output_names, evaluator.run(None, dict(feeds)), strict=True))
+        return lambda feeds: dict(
+            zip(evaluator.output_names, evaluator.run(None, dict(feeds)), strict=True)
+        )
 
 
 class OpenVino(Engine):
     """OpenVINO's runtime on the CPU."""
 
     name, clock = "OpenVINO", "CPU"
-    how = "CPU plugin with INFERENCE_PRECISION_HINT f32: where a CPU has bfloat16, it would compute in that by itself"
+    how = (
+        "CPU plugin with INFERENCE_PRECISION_HINT f32: where a CPU has bfloat16, it would compute"
+        " in that by itself"
+    )
 
     def __init__(self) -> None:
         try:
@@ -138,7 +151,11 @@ class OpenVino(Engine):
 class Web(Engine):
     """onnxruntime-web in a browser."""
 
-    name, clock, how = "onnxruntime-web", "wall", "WASM execution provider, one thread, headless Chromium"
+    name, clock, how = (
+        "onnxruntime-web",
+        "wall",
+        "WASM execution provider, one thread, headless Chromium",
+    )
 
     def __init__(self, browser: Browser) -> None:
         self.browser = browser
@@ -151,17 +168,25 @@ class Web(Engine):
         shared = self.browser.share(file)
 
         def run(feeds: Arrays) -> dict[str, np.ndarray]:
-            found = self.browser.call(f"{_ENGINES} return await run(...given);", shared, self.browser.put(feeds))
+            found = self.browser.call(
+                f"{_ENGINES} return await run(...given);", shared, self.browser.put(feeds)
+            )
             return {name: decode(value) for name, value in found.items()}
 
         return run
 
-    def race(self, bare: Path, explained: Path, feeds: Arrays, seconds: float) -> tuple[list[float], list[float]]:
+    def race(
+        self, bare: Path, explained: Path, feeds: Arrays, seconds: float
+    ) -> tuple[list[float], list[float]]:
         """As the others', in the page."""
         self.browser.open("benchmarks/engines/engines.js")
         files = self.browser.share(bare), self.browser.share(explained)
         times = self.browser.call(
-            f"{_ENGINES} return await race(...given);", *files, self.browser.put(feeds), seconds, ROUNDS
+            f"{_ENGINES} return await race(...given);",
+            *files,
+            self.browser.put(feeds),
+            seconds,
+            ROUNDS,
         )
         return tuple([t / 1000 for t in side] for side in times)  # type: ignore[return-value]
 
@@ -176,7 +201,11 @@ def machine() -> str:
     """The processor in words."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        return next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip()
+            for line in text.splitlines()
+            if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
@@ -185,7 +214,10 @@ def everything() -> list[tuple[str, Callable[[Any], Engine]]]:
     """Name and maker of every engine that is known here; a maker takes the browser's maker."""
     providers = ("CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider")
     makers: list[tuple[str, Callable[[Any], Engine]]] = [
-        (f"ONNX Runtime, {name.removesuffix('ExecutionProvider')}", lambda _, name=name: OnnxRuntime(name))
+        (
+            f"ONNX Runtime, {name.removesuffix('ExecutionProvider')}",
+            lambda _, name=name: OnnxRuntime(name),
+        )
         for name in providers
     ]
     makers.append((Reference.name, lambda _: Reference()))

@@ -1,4 +1,5 @@
-"""The page of `camport web`, driven: does it see the pixels that Python sees, and draw the map that Python gets?"""
+"""The page of `camport web`, driven: does it see the pixels that Python sees,
+and draw the map that Python gets?"""
 
 import io
 import json
@@ -103,14 +104,19 @@ def check(browser: Browser, file: Path, screenshot: Path | None = None) -> Page:
             found = browser.call(_PREPARE, browser.share(picture), json.loads(how.to_json()))
             pixels, enlarged_map = map(decode, found)
             expected, placement = how.apply(open_image(picture))
-            unequal += int((pixels != expected).sum()) if pixels.shape == expected.shape else expected.size
+            unequal += (
+                int((pixels != expected).sum()) if pixels.shape == expected.shape else expected.size
+            )
             ramp = np.abs(np.sin(np.arange(expected[0].size))).reshape(expected.shape[1:])
             enlarged = max(enlarged, float(np.abs(enlarged_map - placement.to_image(ramp)).max()))
             inputs, values = inputs + 1, values + expected.size
     explainer = load(file, ["cpu"], threads=1)
     pairs: list[tuple[Path, int]] = []
     for scene in json.loads((SAMPLES / "samples.json").read_text(encoding="utf-8")):
-        pairs += [(SAMPLES / scene["file"], target) for target in (-1, *(d["label"] for d in scene["digits"]))]
+        pairs += [
+            (SAMPLES / scene["file"], target)
+            for target in (-1, *(d["label"] for d in scene["digits"]))
+        ]
     asked = [(f"/{path.relative_to(ROOT)}", target) for path, target in pairs]
     answers = browser.call(_EXPLAIN, browser.share(file), asked)
     heatmap = score = 0.0

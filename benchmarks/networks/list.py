@@ -1,4 +1,5 @@
-"""The networks that must export: what makes each, its last and a middle layer, and the ratios that are aimed at."""
+"""The networks that must export: what makes each, its last and a middle layer,
+and the ratios that are aimed at."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,7 +46,9 @@ NETWORKS = (
     Network("torchvision/resnext50_32x4d", "layer4", "layer2"),
     Network("torchvision/wide_resnet50_2", "layer4", "layer2"),
     Network("torchvision/squeezenet1_1", "features.12", "features.7"),
-    Network("torchvision/densenet121", "features", "features.denseblock2", limits={"features": 1.05}),
+    Network(
+        "torchvision/densenet121", "features", "features.denseblock2", limits={"features": 1.05}
+    ),
     Network("torchvision/googlenet", "inception5b", "inception4a", limits={"inception4a": 2.0}),
     Network("torchvision/inception_v3", "Mixed_7c", "Mixed_6a", size=299),
     Network("torchvision/mobilenet_v2", "features.18", "features.7"),
@@ -62,14 +65,22 @@ NETWORKS = (
     Network("torchvision/efficientnet_v2_s", "features.7", "features.3"),
     Network("torchvision/regnet_x_400mf", "trunk_output.block4", "trunk_output.block2"),
     Network("torchvision/regnet_y_400mf", "trunk_output.block4", "trunk_output.block2"),
-    Network("torchvision/convnext_tiny", "features.7", "features.3", limits={"features.7": 1.05, "features.3": 1.65}),
+    Network(
+        "torchvision/convnext_tiny",
+        "features.7",
+        "features.3",
+        limits={"features.7": 1.05, "features.3": 1.65},
+    ),
     Network("torchvision/swin_t", "features.7", "features.3", limits={"features.7": 1.05}),
     Network("torchvision/swin_v2_t", "features.7", "features.3"),
     Network(
         "torchvision/vit_b_16",
         "encoder.layers.encoder_layer_11.ln_1",
         "encoder.layers.encoder_layer_6",
-        limits={"encoder.layers.encoder_layer_11.ln_1": 1.12, "encoder.layers.encoder_layer_6": 1.65},
+        limits={
+            "encoder.layers.encoder_layer_11.ln_1": 1.12,
+            "encoder.layers.encoder_layer_6": 1.65,
+        },
     ),
     Network("torchvision/maxvit_t", "blocks.3", "blocks.1"),
     Network("timm/resnet50d", "layer4", "layer2"),
@@ -89,9 +100,19 @@ NETWORKS = (
 SMALL: dict[str, dict[str, Any]] = {
     "ResNet": {"embedding_size": 32, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
     "ConvNext": {"hidden_sizes": [48, 96, 192, 384], "depths": [2, 2, 4, 2]},
-    "ViT": {"hidden_size": 192, "num_hidden_layers": 6, "num_attention_heads": 3, "intermediate_size": 768},
+    "ViT": {
+        "hidden_size": 192,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 3,
+        "intermediate_size": 768,
+    },
     "Swin": {"embed_dim": 48, "depths": [2, 2, 4, 2], "num_heads": [2, 4, 8, 16]},
-    "Dinov2": {"hidden_size": 192, "num_hidden_layers": 6, "num_attention_heads": 3, "image_size": 224},
+    "Dinov2": {
+        "hidden_size": 192,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 3,
+        "image_size": 224,
+    },
 }
 """The configurations of the classifiers of transformers."""
 
@@ -111,7 +132,11 @@ class Logits(nn.Module):
 def named(patterns: str) -> list[Network]:
     """The networks that match one of the patterns, which commas separate: 'timm/*,resnet50'."""
     wanted = [pattern.strip() for pattern in patterns.split(",")]
-    return [n for n in NETWORKS if any(fnmatch(n.name, p) or fnmatch(n.name.split("/")[1], p) for p in wanted)]
+    return [
+        n
+        for n in NETWORKS
+        if any(fnmatch(n.name, p) or fnmatch(n.name.split("/")[1], p) for p in wanted)
+    ]
 
 
 def build(network: Network) -> nn.Module:

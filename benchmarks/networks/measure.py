@@ -21,7 +21,8 @@ Row = dict[str, Any]
 
 
 def exported(network: Network, folder: Path) -> list[Row]:
-    """Exports Grad-CAM at both layers; a row for each, with `error` in place of figures where that failed."""
+    """Exports Grad-CAM at both layers; a row for each,
+    with `error` in place of figures where that failed."""
     torch.set_num_threads(1)
     bare = bare_file(network, folder)
     nodes = len(onnx.load(bare, load_external_data=False).graph.node)
@@ -29,7 +30,9 @@ def exported(network: Network, folder: Path) -> list[Row]:
     for layer in network.layers:
         row: Row = {"name": network.name, "layer": layer}
         try:
-            report = to_onnx(_bound(network, layer), _file(network, layer, folder), _images(network))
+            report = to_onnx(
+                _bound(network, layer), _file(network, layer, folder), _images(network)
+            )
         except CamportError as error:
             rows.append({**row, "error": f"{type(error).__name__}: {error}"})
             continue
@@ -47,7 +50,8 @@ def exported(network: Network, folder: Path) -> list[Row]:
 
 
 def timed(network: Network, layer: str, folder: Path, seconds: float) -> Row:
-    """The ratio of CPU times of the explained file over the bare one, on one thread, taking turns."""
+    """The ratio of CPU times of the explained file over the bare one, on one thread,
+    taking turns."""
     torch.set_num_threads(1)
     explained = _file(network, layer, folder)
     if not explained.exists():
@@ -61,23 +65,34 @@ def timed(network: Network, layer: str, folder: Path, seconds: float) -> Row:
 
 
 def bare_file(network: Network, folder: Path) -> Path:
-    """The same weights by plain torch.onnx.export, opset and dynamic batch as the explained file has.
+    """The same weights by plain torch.onnx.export,
+    opset and dynamic batch as the explained file has.
 
-    By PyTorch's older exporter where the newer one refuses the model, as it does the Swin of transformers.
+    By PyTorch's older exporter where the newer one refuses the model,
+    as it does the Swin of transformers.
     """
     file = folder / f"{_stem(network)}.onnx"
     if not file.exists():
         model = build(network)
         model = Logits(model) if network.name.startswith("transformers/") else model
-        names: dict[str, Any] = {"input_names": ["images"], "output_names": ["outputs"], "opset_version": OPSET}
-        newer: dict[str, Any] = {"dynamic_shapes": ({0: torch.export.Dim("b")},), "external_data": False}
+        names: dict[str, Any] = {
+            "input_names": ["images"],
+            "output_names": ["outputs"],
+            "opset_version": OPSET,
+        }
+        newer: dict[str, Any] = {
+            "dynamic_shapes": ({0: torch.export.Dim("b")},),
+            "external_data": False,
+        }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             images = (torch.cat([_images(network)] * 2),)
             try:
                 torch.onnx.export(model, images, file, dynamo=True, verbose=False, **names, **newer)
             except torch.onnx.OnnxExporterError:
-                torch.onnx.export(model, images, file, dynamo=False, dynamic_axes={"images": {0: "b"}}, **names)
+                torch.onnx.export(
+                    model, images, file, dynamo=False, dynamic_axes={"images": {0: "b"}}, **names
+                )
     return file
 
 
@@ -103,7 +118,8 @@ def _session(file: Path, feeds: dict[str, Any]) -> Callable[[], Any]:
 
 
 class _Rounds:
-    """What `interleave` wants of pytest-benchmark's fixture: so many rounds, each after its set-up."""
+    """What `interleave` wants of pytest-benchmark's fixture: so many rounds,
+    each after its set-up."""
 
     def pedantic(self, subject: Callable[[], Any], setup: Callable[[], Any], rounds: int) -> None:
         for _ in range(rounds):

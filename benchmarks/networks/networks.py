@@ -1,7 +1,8 @@
 """Exports every common network and writes what came out: `python -m benchmarks networks`.
 
-Results are kept in a JSON file after each network; what is finished is not run again, so the command can be stopped at
-any time. Each network has a process of its own: what one leaves in memory, or dies of, is not the next one's.
+Results are kept in a JSON file after each network; what is finished is not run again, so the
+command can be stopped at any time. Each network has a process of its own: what one leaves in
+memory, or dies of, is not the next one's.
 """
 
 import argparse
@@ -27,22 +28,36 @@ HERE = Path(__file__).parents[1]
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 1 where a network does not export."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks networks", description=__doc__)
-    parser.add_argument("--only", default="*", help="networks: patterns separated by commas, 'timm/*,resnet50'")
+    parser.add_argument(
+        "--only", default="*", help="networks: patterns separated by commas, 'timm/*,resnet50'"
+    )
     parser.add_argument("--ratios", action="store_true", help="time the exported files instead")
     parser.add_argument("--again", action="store_true", help="run what is finished too")
-    parser.add_argument("--seconds", type=float, default=10, help="how long a ratio is measured, roughly")
-    parser.add_argument("--files", type=Path, help="keep the exported files here; what is there is not made again")
-    parser.add_argument("--json", type=Path, default=HERE / "networks.json", help="where results are kept")
-    parser.add_argument("-o", "--output", type=Path, default=HERE / "NETWORKS.md", help="the Markdown file")
+    parser.add_argument(
+        "--seconds", type=float, default=10, help="how long a ratio is measured, roughly"
+    )
+    parser.add_argument(
+        "--files", type=Path, help="keep the exported files here; what is there is not made again"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=HERE / "networks.json", help="where results are kept"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=HERE / "NETWORKS.md", help="the Markdown file"
+    )
     given = parser.parse_args(arguments)
     chosen = named(given.only)
     if not chosen:
-        parser.error(f"no network is named {given.only!r}; there are {', '.join(n.name for n in NETWORKS)}")
+        parser.error(
+            f"no network is named {given.only!r}; there are {', '.join(n.name for n in NETWORKS)}"
+        )
     results = _Results(given.json, given.output)
     for network in chosen:
         for layers in [(layer,) for layer in network.layers] if given.ratios else [network.layers]:
             done = "ratio_cpu" if given.ratios else "nodes"
-            if not given.again and all(done in results.row(network.name, layer) for layer in layers):
+            if not given.again and all(
+                done in results.row(network.name, layer) for layer in layers
+            ):
                 continue
             if given.ratios and "nodes" not in results.row(network.name, layers[0]):
                 continue  # not exported, or not at all
@@ -60,7 +75,8 @@ def _ratio(network: Network, layer: str, folder: Path, seconds: float) -> list[R
 
 
 def _alone(function: Callable[..., list[Row]], network: Network, *arguments: Any) -> list[Row]:
-    """`function(network, ...)` in a process of its own; an error of every layer where it raises or dies."""
+    """`function(network, ...)` in a process of its own;
+    an error of every layer where it raises or dies."""
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, context) as pool:
@@ -86,21 +102,29 @@ class _Results:
 
     def __init__(self, file: Path, table: Path) -> None:
         self.file, self.table = file, table
-        self.rows: list[Row] = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
+        self.rows: list[Row] = (
+            json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
+        )
 
     def row(self, name: str, layer: str) -> Row:
         """What is known of one network at one layer."""
         return next((row for row in self.rows if (row["name"], row["layer"]) == (name, layer)), {})
 
     def add(self, network: Network, found: list[Row]) -> None:
-        """Adds a ratio to what is known of a file, or replaces it by what is known of a new one; writes both files."""
+        """Adds a ratio to what is known of a file, or replaces it by what is known of a new one;
+        writes both files."""
         for row in found:
             old = self.row(row["name"], row["layer"])
             self.rows = [other for other in self.rows if other is not old]
             self.rows.append({**old, **row} if "ratio_cpu" in row else row)
-            shown = row.get("error") or ", ".join(f"{k} {v:.4g}" for k, v in row.items() if isinstance(v, int | float))
+            shown = row.get("error") or ", ".join(
+                f"{k} {v:.4g}" for k, v in row.items() if isinstance(v, int | float)
+            )
             print(f"{row['name']} {row['layer']}: {shown}", flush=True)
-        order = {pair: i for i, pair in enumerate((n.name, layer) for n in NETWORKS for layer in n.layers)}
+        order = {
+            pair: i
+            for i, pair in enumerate((n.name, layer) for n in NETWORKS for layer in n.layers)
+        }
         self.rows.sort(key=lambda row: order.get((row["name"], row["layer"]), len(order)))
         results = {"date": f"{datetime.date.today()}", "versions": _versions(), "rows": self.rows}
         _write(self.file, json.dumps(results, indent=1) + "\n")
@@ -111,7 +135,11 @@ class _Results:
 def _versions() -> dict[str, str]:
     from importlib import metadata
 
-    own = {k: v for k, v in versions().items() if k in ("camport", "torch", "torchvision", "onnxruntime")}
+    own = {
+        k: v
+        for k, v in versions().items()
+        if k in ("camport", "torch", "torchvision", "onnxruntime")
+    }
     return own | {k: metadata.version(k) for k in ("timm", "transformers")}
 
 

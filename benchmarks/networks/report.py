@@ -26,14 +26,27 @@ its neutral value, batch-norm statistics those of the network's own activations,
   the two taking turns; median of the rounds, quartiles in brackets. CPU time of the process, since the machine was not
   at rest: other processes took the second core and a share of the caches.
 """
-COLUMNS = ("network", "layer", "heatmap", "gradients", "nodes", "over bare", "MB", "over bare", "seconds", "ratio")
+COLUMNS = (
+    "network",
+    "layer",
+    "heatmap",
+    "gradients",
+    "nodes",
+    "over bare",
+    "MB",
+    "over bare",
+    "seconds",
+    "ratio",
+)
 
 
 def markdown(results: dict[str, Any], old: str) -> str:
     """The file's text; `old` is what it held before, whose notes are kept."""
     rows = {(row["name"], row["layer"]): row for row in results["rows"]}
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    lines = [_line(n, layer, rows[n.name, layer]) for n, layer in _pairs() if (n.name, layer) in rows]
+    lines = [
+        _line(n, layer, rows[n.name, layer]) for n, layer in _pairs() if (n.name, layer) in rows
+    ]
     parts = [HEAD.format(date=results["date"], versions=versions), _table(COLUMNS, lines)]
     aims = [
         (n.name, layer, f"{limit:.2f}", _ratio(rows.get((n.name, layer), {})))
@@ -57,7 +70,10 @@ def _line(network: Network, layer: str, row: dict[str, Any]) -> tuple[str, ...]:
     return (
         network.name,
         layer,
-        *(f"{row[f'{output}_exported']:.1e} ({row[f'{output}_eager']:.1e})" for output in ("heatmap", "gradients")),
+        *(
+            f"{row[f'{output}_exported']:.1e} ({row[f'{output}_eager']:.1e})"
+            for output in ("heatmap", "gradients")
+        ),
         str(row["nodes"]),
         f"{row['nodes'] / row['bare_nodes']:.2f}",
         f"{row['bytes'] / 1e6:.1f}",

@@ -1,6 +1,7 @@
 """How alike a method's maps of two classes of one scene are, and those of one class in two scenes.
 
-`python -m benchmarks quality_notes` prints the table of QUALITY.md's notes, which `quality.py` puts there.
+`python -m benchmarks quality_notes` prints the table of QUALITY.md's notes,
+which `quality.py` puts there.
 """
 
 import argparse
@@ -35,11 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def text(networks: Sequence[str] = POOLED, methods: Sequence[str] = METHODS, scenes: int = 8) -> str:
+def text(
+    networks: Sequence[str] = POOLED, methods: Sequence[str] = METHODS, scenes: int = 8
+) -> str:
     """The table with what it shows."""
     lines = [
-        "The cosine of a method's maps of two classes of one scene, and of one class in two scenes, the means over "
-        f"{scenes} scenes",
+        (
+            "The cosine of a method's maps of two classes of one scene, and of one class in two"
+            f" scenes, the means over {scenes} scenes"
+        ),
         "(`python -m benchmarks quality_notes`):",
         "",
         "| method | " + " | ".join(networks) + " |",

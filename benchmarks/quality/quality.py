@@ -1,7 +1,7 @@
 """How good each method's maps are, by the code of `camport evaluate`.
 
-`python -m benchmarks quality --records FOLDER -o benchmarks/QUALITY.md`; stopped and started again it goes on from the
-records in that folder.
+`python -m benchmarks quality --records FOLDER -o benchmarks/QUALITY.md`; stopped and started again
+it goes on from the records in that folder.
 """
 
 import argparse
@@ -27,7 +27,8 @@ from camport.evaluation.report import verdict
 from camport.models import load_model
 
 MARGIN = 32
-"""The margin is the image's side divided by this: 4 of 128 pixels, half a cell of the coarsest map."""
+"""The margin is the image's side divided by this: 4 of 128 pixels,
+half a cell of the coarsest map."""
 
 PHOTOGRAPHS = "imagenet"
 SETTINGS: dict[str, str] = {
@@ -107,8 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     names = [*NETWORKS, PHOTOGRAPHS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks quality", description=__doc__)
-    parser.add_argument("--scenes", type=int, default=60, help="how many held-out scenes for digits")
-    parser.add_argument("--fewer", type=int, default=16, help="and for the other networks of digits")
+    parser.add_argument(
+        "--scenes", type=int, default=60, help="how many held-out scenes for digits"
+    )
+    parser.add_argument(
+        "--fewer", type=int, default=16, help="and for the other networks of digits"
+    )
     parser.add_argument("--steps", type=int, default=25, help="of insertion and deletion")
     parser.add_argument("--networks", nargs="+", choices=names, default=names)
     parser.add_argument("--methods", nargs="+", help="all if left out")
@@ -122,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layers: dict[str, str] = {}
     for name in given.networks:
         scenes = given.scenes if name == "digits" else given.fewer
-        tables[name], layers[name] = measure(name, scenes, given.steps, given.methods, given.records / name)
+        tables[name], layers[name] = measure(
+            name, scenes, given.steps, given.methods, given.records / name
+        )
         text = markdown(tables, layers, (given.scenes, given.fewer), given.steps)
         if given.output:
             given.output.write_text(text, encoding="utf-8")
@@ -134,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(name: str, scenes: int, steps: int, methods: Sequence[str] | None, record: Path) -> tuple[Table, str]:
+def measure(
+    name: str, scenes: int, steps: int, methods: Sequence[str] | None, record: Path
+) -> tuple[Table, str]:
     """Every method on one network, and the layer at which it is explained."""
     loaded = load_model(f"demo:{name}")
     subject = Evaluated(
@@ -144,15 +153,25 @@ def measure(name: str, scenes: int, steps: int, methods: Sequence[str] | None, r
         loaded.labels,
         settings={"model": name},
     )
-    examples = open_data("demo:photographs") if name == PHOTOGRAPHS else questions(scenes, NETWORKS[name].input_size)
+    examples = (
+        open_data("demo:photographs")
+        if name == PHOTOGRAPHS
+        else questions(scenes, NETWORKS[name].input_size)
+    )
     settings = {**SETTINGS, **WIDE} if name == PHOTOGRAPHS else SETTINGS
     chosen = [settings.get(method, method) for method in methods or camport.methods()]
-    metrics = [f"insertion_deletion(steps={steps})", f"pointing_game(margin={margin(name)})", "energy_in_region"]
+    metrics = [
+        f"insertion_deletion(steps={steps})",
+        f"pointing_game(margin={margin(name)})",
+        "energy_in_region",
+    ]
 
     def progress(done: int, total: int, method: str) -> None:
         print(f"{name}: {done} of {total} {method}", file=sys.stderr, flush=True)
 
-    return evaluate(subject, chosen, metrics, examples, record, progress=progress), loaded.layer or "the one chosen"
+    return evaluate(
+        subject, chosen, metrics, examples, record, progress=progress
+    ), loaded.layer or "the one chosen"
 
 
 def margin(name: str) -> int:
@@ -168,12 +187,18 @@ def questions(count: int, size: int) -> list[Example]:
         classes = sorted({digit.label for digit in scene.digits})
         label = classes[seed % len(classes)]
         boxes = np.array([digit.box for digit in scene.digits if digit.label == label], np.float32)
-        found.append(Example(f"scene {seed}, {label}", partial(Image.fromarray, scene.image), label, boxes))
+        found.append(
+            Example(f"scene {seed}, {label}", partial(Image.fromarray, scene.image), label, boxes)
+        )
     return found
 
 
 def markdown(
-    tables: dict[str, Table], layers: dict[str, str], scenes: tuple[int, int], steps: int, alike: str = ""
+    tables: dict[str, Table],
+    layers: dict[str, str],
+    scenes: tuple[int, int],
+    steps: int,
+    alike: str = "",
 ) -> str:
     """The page; `alike` is what `benchmarks.quality.notes` measures."""
     used = {name: version for name, version in versions().items() if name in ("camport", "torch")}
@@ -195,8 +220,12 @@ def markdown(
     ]
     for name, table in tables.items():
         parts += [f"## {name}", verdict(table), "\n".join(_table(table))]
-        reasons = [f"- `{method}`: {reason}" for method, metric, reason in table.refusals if not metric]
-        parts += ["What does not fit this network, and why:\n\n" + "\n".join(reasons)] if reasons else []
+        reasons = [
+            f"- `{method}`: {reason}" for method, metric, reason in table.refusals if not metric
+        ]
+        parts += (
+            ["What does not fit this network, and why:\n\n" + "\n".join(reasons)] if reasons else []
+        )
     return "\n\n".join(part.strip() for part in (*parts, NOTES, alike) if part) + "\n"
 
 
@@ -210,7 +239,12 @@ def _table(table: Table) -> Iterator[str]:
         for metric in metrics:
             cell = table.cell(method, metric)
             text = "-" if cell is None else f"{cell.mean:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
-            weak = cell is not None and cell.gain_low is not None and cell.gain_low <= 0 and metric != "flat"
+            weak = (
+                cell is not None
+                and cell.gain_low is not None
+                and cell.gain_low <= 0
+                and metric != "flat"
+            )
             cells.append(f"*{text}*" if weak else text)
         rank = f"{table.ranks[method]:.1f}" if method in table.ranks else "-"
         yield f"| {REFERENCES.get(method, f'`{method}`')} | {' | '.join(cells)} | {rank} |"

@@ -1,7 +1,8 @@
 """Which methods notice that a network's weights are gone, or that its labels were shuffled.
 
 `python -m benchmarks sanity --shuffled FILE -o benchmarks/SANITY.md`, where FILE is what
-`python training/train_classifiers.py --only digits --shuffled FILE` writes; without it the labels are left out.
+`python training/train_classifiers.py --only digits --shuffled FILE` writes;
+without it the labels are left out.
 """
 
 import argparse
@@ -82,12 +83,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks sanity", description=__doc__)
     parser.add_argument("--scenes", type=int, default=4)
     parser.add_argument("--draws", type=int, default=3, help="of random parameters")
-    parser.add_argument("--shuffled", type=Path, metavar="FILE", help="weights that learned shuffled labels")
+    parser.add_argument(
+        "--shuffled", type=Path, metavar="FILE", help="weights that learned shuffled labels"
+    )
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     trained, network = load(NETWORK), NETWORKS[NETWORK]
-    drawn = [make_scene(seed, split="held-out", size=network.input_size) for seed in range(given.scenes)]
+    drawn = [
+        make_scene(seed, split="held-out", size=network.input_size) for seed in range(given.scenes)
+    ]
     images = torch.cat([normalised(scene, network) for scene in drawn])
     target = torch.tensor([scene.digits[0].label for scene in drawn])
     text = head(given.scenes, given.draws) + "\n" + parameters(trained, images, target, given.draws)
@@ -98,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text += "\n" + labels(trained, other, images, target)
         if given.output:
             picture = given.output.with_name(f"{given.output.stem}-labels.jpg")
-            save_image(picture, side_by_side(trained, other, drawn[:2], images[:2], target[:2]), quality=80)
+            save_image(
+                picture, side_by_side(trained, other, drawn[:2], images[:2], target[:2]), quality=80
+            )
             text += f"\n![maps of both networks, method by method]({picture.name})\n"
     if given.output:
         given.output.write_text(text, encoding="utf-8")
@@ -110,11 +117,17 @@ def head(scenes: int, draws: int) -> str:
     """What the page begins with."""
     return HEAD.format(
         date=datetime.date.today(),
-        versions=", ".join(f"{name} {version}" for name, version in versions().items() if name in ("camport", "torch")),
+        versions=", ".join(
+            f"{name} {version}"
+            for name, version in versions().items()
+            if name in ("camport", "torch")
+        ),
         network=NETWORK,
         scenes=scenes,
         drawn=f"{draws} draws of parameters, ± their standard deviation" if draws > 1 else ONE,
-        settings="; ".join(f"{m} {k}={v}" for m, options in SETTINGS.items() for k, v in options.items()),
+        settings="; ".join(
+            f"{m} {k}={v}" for m, options in SETTINGS.items() for k, v in options.items()
+        ),
     )
 
 
@@ -129,8 +142,14 @@ def parameters(trained: nn.Module, images: Tensor, target: Tensor, draws: int) -
             for models in cascades
         ]
         drawn = torch.tensor(found)
-        rows.append((method.name, drawn.mean(0).tolist(), drawn.std(0).tolist() if draws > 1 else None))
-        print(f"{method.name}: {', '.join(f'{v:.2f}' for v in rows[-1][1])}", file=sys.stderr, flush=True)
+        rows.append(
+            (method.name, drawn.mean(0).tolist(), drawn.std(0).tolist() if draws > 1 else None)
+        )
+        print(
+            f"{method.name}: {', '.join(f'{v:.2f}' for v in rows[-1][1])}",
+            file=sys.stderr,
+            flush=True,
+        )
     rows.sort(key=lambda row: row[1][-1])
     return table([f"{'+ ' if i else ''}{stage}" for i, stage in enumerate(STAGES)], rows)
 
@@ -139,9 +158,13 @@ def labels(trained: nn.Module, other: nn.Module, images: Tensor, target: Tensor)
     """The table of labels shuffled, the methods in the order of its first column."""
     rows = []
     for method in methods(trained, images):
-        one, two = (camport.bind(model, method, NETWORKS[NETWORK].layer) for model in (trained, other))
+        one, two = (
+            camport.bind(model, method, NETWORKS[NETWORK].layer) for model in (trained, other)
+        )
         found = compare_models(one, two, images, target)
-        rows.append((method.name, [float(found[name].mean()) for name in ("spearman", "ssim", "hog")], None))
+        rows.append(
+            (method.name, [float(found[name].mean()) for name in ("spearman", "ssim", "hog")], None)
+        )
     rows.sort(key=lambda row: row[1][0])
     return table(["Spearman", "SSIM", "HOG"], rows)
 
@@ -149,16 +172,28 @@ def labels(trained: nn.Module, other: nn.Module, images: Tensor, target: Tensor)
 def side_by_side(
     trained: nn.Module, other: nn.Module, scenes: Sequence[Scene], images: Tensor, target: Tensor
 ) -> Image.Image:
-    """Two rows a scene: maps of the trained network, and of the one that learned shuffled labels."""
+    """Two rows a scene: maps of the trained network,
+    and of the one that learned shuffled labels."""
     rows = []
     found = [
-        [(maps(model, registry.explainer(name)(), images, target).numpy(), camport.methods()[name]) for name in SHOWN]
+        [
+            (
+                maps(model, registry.explainer(name)(), images, target).numpy(),
+                camport.methods()[name],
+            )
+            for name in SHOWN
+        ]
         for model in (trained, other)
     ]
     for i, scene in enumerate(scenes):
         asked = Cell(scene.image, f"where is {scene.digits[0].label}?")
         for first, of_model in zip((asked, None), found, strict=True):
-            rows.append([first, *(apply_colormap(pictured(each[i], info.family)) for each, info in of_model)])
+            rows.append(
+                [
+                    first,
+                    *(apply_colormap(pictured(each[i], info.family)) for each, info in of_model),
+                ]
+            )
     heads = ["", *(camport.methods()[name].title for name in SHOWN)]
     return grid(rows, columns=heads, row_labels=["true labels", "shuffled"] * len(scenes), cell=128)
 
@@ -176,12 +211,18 @@ def methods(trained: nn.Module, images: Tensor) -> Iterator[camport.Explainer]:
         yield method
 
 
-def table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[float], Sequence[float] | None]]) -> str:
+def table(
+    heads: Sequence[str], rows: Sequence[tuple[str, Sequence[float], Sequence[float] | None]]
+) -> str:
     """A line a method: its name, its figures, and their spreads where there are any."""
     lines = [f"| method | {' | '.join(heads)} |", "| :--- |" + " ---: |" * len(heads)]
     for name, values, spreads in rows:
         cells = [f"{value:.2f}" for value in values]
-        cells = [f"{cell} ± {spread:.2f}" for cell, spread in zip(cells, spreads, strict=True)] if spreads else cells
+        cells = (
+            [f"{cell} ± {spread:.2f}" for cell, spread in zip(cells, spreads, strict=True)]
+            if spreads
+            else cells
+        )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -189,7 +230,9 @@ def table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[float], Seque
 def cascade(trained: nn.Module, images: Tensor, seed: int) -> list[nn.Module]:
     """The network with one stage more drawn anew each time."""
     stages = [(stage, "bn1") if stage == "conv1" else (stage,) for stage in STAGES]
-    return [copy.deepcopy(model) for model in randomised(trained, stages, "cascading", images, seed)]
+    return [
+        copy.deepcopy(model) for model in randomised(trained, stages, "cascading", images, seed)
+    ]
 
 
 def maps(model: nn.Module, method: camport.Explainer, images: Tensor, target: Tensor) -> Tensor:
@@ -202,4 +245,6 @@ def maps(model: nn.Module, method: camport.Explainer, images: Tensor, target: Te
 def normalised(scene: Scene, network: Network) -> Tensor:
     """The scene as the network takes it, [1,3,H,W]."""
     pixels = torch.from_numpy(scene.image).float() / 255
-    return ((pixels - torch.tensor(network.mean)) / torch.tensor(network.std)).permute(2, 0, 1)[None]
+    return ((pixels - torch.tensor(network.mean)) / torch.tensor(network.std)).permute(2, 0, 1)[
+        None
+    ]

@@ -1,4 +1,5 @@
-"""How well maps of words, answers and regions point on held-out digit scenes: `python -m benchmarks tasks`.
+"""How well maps of words, answers and regions point on held-out digit scenes:
+`python -m benchmarks tasks`.
 
 With `-o benchmarks/TASKS.md` it writes the table there.
 """
@@ -51,7 +52,8 @@ them, or within half a cell of the map (4 pixels).
 
 @dataclass(frozen=True)
 class Asked:
-    """One explanation to make: a scene, the target for it, and the digits that the map should lie on."""
+    """One explanation to make: a scene, the target for it,
+    and the digits that the map should lie on."""
 
     kind: str
     scene: Scene
@@ -120,7 +122,10 @@ def words(count: int) -> Iterator[Asked]:
         for digit in in_caption_order(scene):
             seen[digit.label] += 1
             word = word_in(said, LABELS[digit.label], seen[digit.label])
-            target = {"tokens": torch.tensor([tokens]), "span": torch.tensor([[word.start, word.end]])}
+            target = {
+                "tokens": torch.tensor([tokens]),
+                "span": torch.tensor([[word.start, word.end]]),
+            }
             yield Asked("a word", scene, target, (digit,))
 
 
@@ -138,8 +143,18 @@ def questions(count: int, bound: Bound) -> Iterator[Asked]:
         for kind, text, answer, own in (
             ("how many", f"how many {PLURALS[label]}?", str(len(same)), same),
             ("is there", f"is there {article} {LABELS[label]}?", "yes", same),
-            ("leftmost", "which digit is leftmost?", LABELS[scene.digits[0].label], scene.digits[:1]),
-            ("rightmost", "which digit is rightmost?", LABELS[scene.digits[-1].label], scene.digits[-1:]),
+            (
+                "leftmost",
+                "which digit is leftmost?",
+                LABELS[scene.digits[0].label],
+                scene.digits[:1],
+            ),
+            (
+                "rightmost",
+                "which digit is rightmost?",
+                LABELS[scene.digits[-1].label],
+                scene.digits[-1:],
+            ),
             ("topmost", "which digit is topmost?", LABELS[top.label], (top,)),
         ):
             target = bound._prepared((text, answer), normalised(scene))
@@ -219,7 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks tasks", description=__doc__)
     parser.add_argument("--scenes", type=int, default=200, help="how many held-out scenes")
-    parser.add_argument("--networks", nargs="+", choices=list(TASK_NETWORKS), default=list(TASK_NETWORKS))
+    parser.add_argument(
+        "--networks", nargs="+", choices=list(TASK_NETWORKS), default=list(TASK_NETWORKS)
+    )
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("-o", "--output", type=Path, help="the Markdown file; otherwise printed")
     given = parser.parse_args(arguments)
@@ -235,10 +252,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(lines[-1], file=sys.stderr, flush=True)
     networks = {name: (TASK_NETWORKS[name].adapter, load(name)) for name in given.networks}
     right = table(networks, range(FIRST_SEED, FIRST_SEED + given.scenes))
-    used = ", ".join(f"{key} {value}" for key, value in versions().items() if key in ("camport", "torch"))
-    head = f"{datetime.date.today()}. Python {platform.python_version()}, {used}, CPU, {given.scenes} scenes."
+    used = ", ".join(
+        f"{key} {value}" for key, value in versions().items() if key in ("camport", "torch")
+    )
+    head = (
+        f"{datetime.date.today()}. Python {platform.python_version()}, {used}, CPU, {given.scenes}"
+        " scenes."
+    )
     command = "`python -m benchmarks tasks -o benchmarks/TASKS.md` makes this file."
-    parts = ["# How well words, answers and regions point", head, TEXT.format(first=FIRST_SEED).strip(), command]
+    parts = [
+        "# How well words, answers and regions point",
+        head,
+        TEXT.format(first=FIRST_SEED).strip(),
+        command,
+    ]
     parts += ["## The maps", "\n".join(lines), "## The networks themselves", "\n".join(right)]
     text = "\n\n".join(parts) + "\n"
     if given.output:

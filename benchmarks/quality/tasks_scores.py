@@ -1,4 +1,5 @@
-"""How often the demo's captioners, answerer and segmentation are right, on the scenes that their maps lie on."""
+"""How often the demo's captioners, answerer and segmentation are right,
+on the scenes that their maps lie on."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,14 +24,26 @@ def normalised(scene: Scene) -> Tensor:
 
 
 def captions(network: nn.Module, seeds: Sequence[int]) -> Iterable[Row]:
-    """Captions that the network writes and that are the scene's, word for word, by the number of digits."""
+    """Captions that the network writes and that are the scene's, word for word,
+    by the number of digits."""
     adapter = CaptioningAdapter(length=CAPTION_LENGTH).settled(network, None)
     for digits in (1, 2, 3):
-        scenes = [make_scene(seed, split="held-out", size=INPUT_SIZE, digits=digits) for seed in seeds]
+        scenes = [
+            make_scene(seed, split="held-out", size=INPUT_SIZE, digits=digits) for seed in seeds
+        ]
         maps = torch.cat([network.get_submodule("encoder")(normalised(scene)) for scene in scenes])
-        tokens = adapter.written(network, lambda said, maps=maps: network.get_submodule("decoder")(maps, said), maps)
-        right = [caption_text(row[1:]) == s.caption for row, s in zip(tokens.tolist(), scenes, strict=True)]
-        yield f"captions of {digits} digit{'s' * (digits > 1)}, exact", len(right), sum(right) / len(right)
+        tokens = adapter.written(
+            network, lambda said, maps=maps: network.get_submodule("decoder")(maps, said), maps
+        )
+        right = [
+            caption_text(row[1:]) == s.caption
+            for row, s in zip(tokens.tolist(), scenes, strict=True)
+        ]
+        yield (
+            f"captions of {digits} digit{'s' * (digits > 1)}, exact",
+            len(right),
+            sum(right) / len(right),
+        )
 
 
 def answers(network: nn.Module, seeds: Sequence[int]) -> Iterable[Row]:
@@ -38,7 +51,9 @@ def answers(network: nn.Module, seeds: Sequence[int]) -> Iterable[Row]:
     right: dict[str, list[bool]] = defaultdict(list)
     for seed in seeds:
         scene = make_scene(seed, split="held-out", size=INPUT_SIZE)
-        pairs = [(question, answer) for question, answer in scene.questions if "tallest" not in question]
+        pairs = [
+            (question, answer) for question, answer in scene.questions if "tallest" not in question
+        ]
         tokens = torch.tensor([question_tokens(question) for question, _ in pairs])
         said = network(normalised(scene).expand(len(pairs), -1, -1, -1), tokens).argmax(1).tolist()
         for (question, answer), index in zip(pairs, said, strict=True):
@@ -82,6 +97,7 @@ def table(networks: dict[str, tuple[str, nn.Module]], seeds: Sequence[int]) -> l
     lines = ["| network | right | of | share |", "| :--- | :--- | ---: | ---: |"]
     for name, (adapter, network) in networks.items():
         lines += [
-            f"| {name} | {what} | {count} | {share:.3f} |" for what, count, share in SCORES[adapter](network, seeds)
+            f"| {name} | {what} | {count} | {share:.3f} |"
+            for what, count, share in SCORES[adapter](network, seeds)
         ]
     return lines

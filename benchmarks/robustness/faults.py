@@ -1,4 +1,5 @@
-"""A fuzz campaign over every door: `python -m benchmarks faults --seed N [--minutes 10] -o benchmarks/FAULTS.md`.
+"""A fuzz campaign over every door:
+`python -m benchmarks faults --seed N [--minutes 10] -o benchmarks/FAULTS.md`.
 
 Each case hands damaged or hostile input to one door. It fails where the door raises what is no
 `CamportError`, says more than one line, ends the process or takes longer than `LIMIT` seconds; a
@@ -56,7 +57,9 @@ def work(kind: str, seed: int, numbers: range, folder: Path, at: Any, log: Path)
     at[0] = -1
 
 
-def note(stream: Any, kind: str, number: int, what: str, error: BaseException | None = None) -> None:
+def note(
+    stream: Any, kind: str, number: int, what: str, error: BaseException | None = None
+) -> None:
     """Writes down a failure."""
     trace = error.__traceback__ if error else None
     place = ""
@@ -68,7 +71,9 @@ def note(stream: Any, kind: str, number: int, what: str, error: BaseException | 
     stream.flush()
 
 
-def campaign(plan: dict[str, range], seed: int, workers: int, minutes: float, folder: Path) -> dict[str, Any]:
+def campaign(
+    plan: dict[str, range], seed: int, workers: int, minutes: float, folder: Path
+) -> dict[str, Any]:
     """Runs all cases of the plan, or as many as fit in the time; failures and counts by kind."""
     log, end = folder / "failures.jsonl", time.monotonic() + minutes * 60
     log.touch()
@@ -107,7 +112,11 @@ def campaign(plan: dict[str, range], seed: int, workers: int, minutes: float, fo
             if late and KINDS[kind].runs:
                 endless[kind] += 1
             else:
-                what = f"longer than {LIMIT:.0f} s" if late else f"the process ended with {process.exitcode}"
+                what = (
+                    f"longer than {LIMIT:.0f} s"
+                    if late
+                    else f"the process ended with {process.exitcode}"
+                )
                 with log.open("a") as stream:
                     note(stream, kind, number, what)
             done[kind] += number + 1 - numbers.start
@@ -127,12 +136,19 @@ def page(found: list[dict[str, Any]], lives: dict[str, Any]) -> str:
     lines = [
         "# Damaged and hostile input",
         "",
-        f"{cases} cases, {len(failures)} failures. Made by `python -m benchmarks faults` on "
-        f"{datetime.date.today().isoformat()}, seeds {seeds}; Python {sys.version.split()[0]}, {listed}.",
+        (
+            f"{cases} cases, {len(failures)} failures. Made by `python -m benchmarks faults` on"
+            f" {datetime.date.today().isoformat()}, seeds {seeds}; Python {sys.version.split()[0]},"
+            f" {listed}."
+        ),
         "",
-        "A failure is an error that is no CamportError, an exit status other than 0 and 2, more than one line, the "
-        f"end of the process, or more than {LIMIT:.0f} s. Files of networks are programs, whose own computation has no "
-        "limit ([SECURITY.md](../SECURITY.md)); those that were ended after that time are counted by themselves.",
+        (
+            "A failure is an error that is no CamportError, an exit status other than 0 and 2,"
+            f" more than one line, the end of the process, or more than {LIMIT:.0f} s. Files of"
+            " networks are programs, whose own computation has no limit"
+            " ([SECURITY.md](../SECURITY.md)); those that were ended after that time are counted"
+            " by themselves."
+        ),
         "",
         "| door | what is handed to it | cases | failures | ended |",
         "| :--- | :--- | ---: | ---: | ---: |",
@@ -162,13 +178,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="of each seed")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first case of each kind"
+    )
     parser.add_argument("--cases", type=int, help="of each kind, in place of its own number")
     parser.add_argument("--lives", type=Path, help="what benchmarks.robustness.lives recorded")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
-    plan = {kind: range(given.first, given.first + (given.cases or KINDS[kind].cases)) for kind in given.only}
+    plan = {
+        kind: range(given.first, given.first + (given.cases or KINDS[kind].cases))
+        for kind in given.only
+    }
     found = []
     with tempfile.TemporaryDirectory() as made:
         prepare(Path(made))
@@ -180,7 +203,10 @@ def main() -> None:
                     (folder / file.name).hardlink_to(file)
             one = campaign(plan, seed, given.workers, given.minutes, folder)
             found.append(one)
-            print(f"seed {seed}: {sum(one['done'].values())} cases, {len(one['failures'])} failures", flush=True)
+            print(
+                f"seed {seed}: {sum(one['done'].values())} cases, {len(one['failures'])} failures",
+                flush=True,
+            )
             for failure in one["failures"]:
                 print(json.dumps(failure), flush=True)
     lives = json.loads(given.lives.read_text()) if given.lives else {}

@@ -22,8 +22,36 @@ TEXTS = (
     "%s",
     "\0",
 )
-NUMBERS = (0, 1, -1, 2, 9, 10, 2**31, -(2**63), 2**64, 10**400, 0.5, -0.0, 1e-320, 1e308, float("nan"), float("inf"))
-TYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool", "complex64", "float8_e5m2")
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    9,
+    10,
+    2**31,
+    -(2**63),
+    2**64,
+    10**400,
+    0.5,
+    -0.0,
+    1e-320,
+    1e308,
+    float("nan"),
+    float("inf"),
+)
+TYPES = (
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "uint8",
+    "bool",
+    "complex64",
+    "float8_e5m2",
+)
 
 
 def pick(rng: np.random.Generator, values: Any) -> Any:
@@ -55,7 +83,9 @@ def damaged(rng: np.random.Generator, content: bytes) -> bytes:
 def tensor(rng: np.random.Generator) -> Any:
     """A tensor of any type and shape."""
     shape = tuple(int(pick(rng, (0, 1, 2, 3, 4, 5, 16))) for _ in range(int(rng.integers(0, 6))))
-    value = torch.from_numpy(np.asarray(rng.normal(size=shape) * float(pick(rng, (1, 100, 1e30))))).float()
+    value = torch.from_numpy(
+        np.asarray(rng.normal(size=shape) * float(pick(rng, (1, 100, 1e30))))
+    ).float()
     if value.numel() and rng.random() < 0.2:
         value.view(-1)[0] = pick(rng, (float("nan"), float("inf"), -1e38))
     value = value.to(getattr(torch, pick(rng, TYPES)))
@@ -64,7 +94,11 @@ def tensor(rng: np.random.Generator) -> Any:
         return value.to("meta")
     if way < 0.1 and value.dtype == torch.float32:
         return value.to_sparse()
-    return np.asarray(value.numpy()) if way < 0.3 and value.dtype not in (torch.bfloat16, torch.float8_e5m2) else value
+    return (
+        np.asarray(value.numpy())
+        if way < 0.3 and value.dtype not in (torch.bfloat16, torch.float8_e5m2)
+        else value
+    )
 
 
 def anything(rng: np.random.Generator, depth: int = 2) -> Any:
@@ -75,7 +109,23 @@ def anything(rng: np.random.Generator, depth: int = 2) -> Any:
     if way == 2:
         return pick(rng, TEXTS)
     if way == 3:
-        return pick(rng, (None, True, False, b"x", object(), object, int, print, 3 + 4j, {1, 2}, range(3), slice(2)))
+        return pick(
+            rng,
+            (
+                None,
+                True,
+                False,
+                b"x",
+                object(),
+                object,
+                int,
+                print,
+                3 + 4j,
+                {1, 2},
+                range(3),
+                slice(2),
+            ),
+        )
     if way <= 6:
         return tensor(rng)
     if way == 7:
@@ -83,7 +133,10 @@ def anything(rng: np.random.Generator, depth: int = 2) -> Any:
     some = [anything(rng, depth - 1) for _ in range(int(rng.integers(0, 4)))]
     if way <= 9:
         return some if way == 8 else tuple(some)
-    return {pick(rng, ("boxes", "class", "tokens", "span", "question", "answer", "mask", 3, "a")): v for v in some}
+    return {
+        pick(rng, ("boxes", "class", "tokens", "span", "question", "answer", "mask", 3, "a")): v
+        for v in some
+    }
 
 
 def jsonlike(rng: np.random.Generator, depth: int = 3) -> Any:

@@ -60,11 +60,17 @@ def prepare(folder: Path) -> None:
 
     save_file(net.state_dict(), folder / "sound.safetensors")
     torch.onnx.export(net, (images,), folder / "bare.onnx", dynamo=False, input_names=["images"])
-    to_onnx(camport.bind(net, "gradcam", "features", labels=["a", "b", "c"]), folder / "explainer.onnx", images)
+    to_onnx(
+        camport.bind(net, "gradcam", "features", labels=["a", "b", "c"]),
+        folder / "explainer.onnx",
+        images,
+    )
     annotations = {
         "images": [{"id": 1, "file_name": "sound.png", "height": 8, "width": 10}],
         "categories": [{"id": 3, "name": "cat"}],
-        "annotations": [{"id": 5, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": 0}],
+        "annotations": [
+            {"id": 5, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": 0}
+        ],
     }
     (folder / "coco.json").write_text(json.dumps(annotations))
     (folder / "labels.txt").write_text("zero\none\nzwölf\n", encoding="utf-8")
@@ -96,7 +102,9 @@ def labels(folder: Path, own: Path) -> Case:
 def weights(folder: Path, own: Path) -> Case:
     """Damaged state dicts, loaded into a network."""
     net = Net()
-    return _bytes(folder, own, ["sound.pt", "sound.safetensors"], lambda f: load_state(net, read_state(f), f))
+    return _bytes(
+        folder, own, ["sound.pt", "sound.safetensors"], lambda f: load_state(net, read_state(f), f)
+    )
 
 
 def values_of_weights(folder: Path, own: Path) -> Case:
@@ -113,10 +121,18 @@ def values_of_weights(folder: Path, own: Path) -> Case:
                 state[key] = anything(rng)
             elif way == 1:
                 state[pick(rng, (*TEXTS, 3, None))] = state.pop(key)
-            elif isinstance(state[key], torch.Tensor) and state[key].dtype == torch.float32 and state[key].numel():
+            elif (
+                isinstance(state[key], torch.Tensor)
+                and state[key].dtype == torch.float32
+                and state[key].numel()
+            ):
                 changed = state[key].clone()
                 changed.view(-1)[0] = pick(rng, (float("nan"), float("inf"), 1e38, 0))
-                state[key] = changed if way == 2 else changed.to(pick(rng, (torch.float16, torch.int64, torch.cfloat)))
+                state[key] = (
+                    changed
+                    if way == 2
+                    else changed.to(pick(rng, (torch.float16, torch.int64, torch.cfloat)))
+                )
         try:
             torch.save(state, own / "odd.pt")
         except Exception:
@@ -130,13 +146,20 @@ def values_of_weights(folder: Path, own: Path) -> Case:
 def network_file(folder: Path, own: Path) -> Case:
     """Damaged bare .onnx files, rebuilt and explained."""
     images = torch.rand(1, 3, 8, 10)
-    return _bytes(folder, own, ["bare.onnx"], lambda f: camport.explain(load_onnx(f).model, images, "gradcam", 1))
+    return _bytes(
+        folder,
+        own,
+        ["bare.onnx"],
+        lambda f: camport.explain(load_onnx(f).model, images, "gradcam", 1),
+    )
 
 
 def exported_file(folder: Path, own: Path) -> Case:
     """Damaged exported files, loaded and run."""
     images = np.random.default_rng(1).random((1, 3, 8, 10), np.float32)
-    return _bytes(folder, own, ["explainer.onnx"], lambda f: load(f, ["cpu"], threads=1)(images, target=1))
+    return _bytes(
+        folder, own, ["explainer.onnx"], lambda f: load(f, ["cpu"], threads=1)(images, target=1)
+    )
 
 
 def metadata(folder: Path, own: Path) -> Case:
@@ -150,11 +173,16 @@ def metadata(folder: Path, own: Path) -> Case:
             value = jsonlike(rng)
             if key == "adapter" and rng.random() < 0.7:
                 own_options = {pick(rng, options): jsonlike(rng) for _ in range(3)}
-                value = {"name": pick(rng, ("vqa", "detection", "captioning", value)), "options": own_options}
+                value = {
+                    "name": pick(rng, ("vqa", "detection", "captioning", value)),
+                    "options": own_options,
+                }
             if key == "preprocess" and rng.random() < 0.7:
                 value = _stated(rng)
             text = json.dumps(value)
-            entries[f"camport.{key}"] = damaged(rng, text.encode()).decode("latin-1") if rng.random() < 0.3 else text
+            entries[f"camport.{key}"] = (
+                damaged(rng, text.encode()).decode("latin-1") if rng.random() < 0.3 else text
+            )
         parse_metadata(entries, "x.onnx")
 
     return case
@@ -170,7 +198,9 @@ def _stated(rng: Rng) -> dict[str, Any]:
         if rng.random() < 0.3:
             chosen[key] = jsonlike(rng, 2)
         elif isinstance(chosen[key], list) and rng.random() < 0.3:
-            chosen[key] = [pick(rng, (0, -1, 1, 5, 300, 10**9, 1e-320, 1e300, None, "a")) for _ in chosen[key]]
+            chosen[key] = [
+                pick(rng, (0, -1, 1, 5, 300, 10**9, 1e-320, 1e300, None, "a")) for _ in chosen[key]
+            ]
     return chosen
 
 
@@ -202,19 +232,44 @@ def plugin(folder: Path, own: Path) -> Case:
         def dist(self) -> Any:
             if self.rng.random() < 0.2:
                 raise KeyError("Name")
-            return types.SimpleNamespace(name=pick(self.rng, (*TEXTS, None)), version=pick(self.rng, (*TEXTS, None)))
+            return types.SimpleNamespace(
+                name=pick(self.rng, (*TEXTS, None)), version=pick(self.rng, (*TEXTS, None))
+            )
 
         def load(self) -> Any:
             rng = self.rng
             if rng.random() < 0.2:
-                raise pick(rng, (SystemExit(3), ImportError("x\ny"), RecursionError(), MemoryError(), OSError(5, "o")))
-            hook = pick(rng, ("camport_explainers", "camport_adapters", "camport_metrics", "camport_none"))
+                raise pick(
+                    rng,
+                    (
+                        SystemExit(3),
+                        ImportError("x\ny"),
+                        RecursionError(),
+                        MemoryError(),
+                        OSError(5, "o"),
+                    ),
+                )
+            hook = pick(
+                rng, ("camport_explainers", "camport_adapters", "camport_metrics", "camport_none")
+            )
             module, returned = types.ModuleType("third"), anything(rng)
             if rng.random() < 0.7:
-                traits = {t: anything(rng, 0) for t in rng.choice(["title", "paper", "family", "needs", "range"], 2)}
-                traits |= {"name": pick(rng, ("mine", 3, None, "gradcam", [], *TEXTS)), "needs_gradients": False}
+                traits = {
+                    t: anything(rng, 0)
+                    for t in rng.choice(["title", "paper", "family", "needs", "range"], 2)
+                }
+                traits |= {
+                    "name": pick(rng, ("mine", 3, None, "gradcam", [], *TEXTS)),
+                    "needs_gradients": False,
+                }
                 base = pick(rng, (camport.Explainer, camport.Adapter, camport.Metric, object))
-                returned = [type("Mine", (base,), {**traits, "saliency": lambda *_: None, "measure": lambda *_: None})]
+                returned = [
+                    type(
+                        "Mine",
+                        (base,),
+                        {**traits, "saliency": lambda *_: None, "measure": lambda *_: None},
+                    )
+                ]
             setattr(module, hook, camport.hookimpl(lambda: returned))
             return pick(rng, (module, anything(rng))) if rng.random() < 0.2 else module
 
@@ -245,20 +300,59 @@ def command_line(folder: Path, own: Path) -> Case:
         "9x9",
     )
     options = (
-        *("--target", "--layer", "--labels", "--preprocess", "--colormap", "--alpha", "--box", "--method", "--adapter"),
-        *("--confidence", "--question", "--view", "--weights", "--provider", "--caption", "--format", "--zzz"),
+        *(
+            "--target",
+            "--layer",
+            "--labels",
+            "--preprocess",
+            "--colormap",
+            "--alpha",
+            "--box",
+            "--method",
+            "--adapter",
+        ),
+        *(
+            "--confidence",
+            "--question",
+            "--view",
+            "--weights",
+            "--provider",
+            "--caption",
+            "--format",
+            "--zzz",
+        ),
     )
 
     def case(rng: Rng) -> None:
         name = pick(
-            rng, ("explain", "run", "run", "layers", "methods", "metrics", "plugins", "evaluate", pick(rng, words))
+            rng,
+            (
+                "explain",
+                "run",
+                "run",
+                "layers",
+                "methods",
+                "metrics",
+                "plugins",
+                "evaluate",
+                pick(rng, words),
+            ),
         )
-        model = ["-m", pick(rng, ("bare.onnx", "bare.onnx", "sound.pt", "demo:none", pick(rng, words)))]
-        start = {"explain": ["sound.png", *model], "run": ["explainer.onnx", "sound.png"], "layers": model}
+        model = [
+            "-m",
+            pick(rng, ("bare.onnx", "bare.onnx", "sound.pt", "demo:none", pick(rng, words))),
+        ]
+        start = {
+            "explain": ["sound.png", *model],
+            "run": ["explainer.onnx", "sound.png"],
+            "layers": model,
+        }
         arguments = [name, *start.get(name, [])]
         for _ in range(int(rng.integers(0, 3))):
             arguments += [pick(rng, options), pick(rng, words)]
-        arguments += ["-o", pick(rng, ("out.png", "out.npz", pick(rng, words)))] if name in start else []
+        arguments += (
+            ["-o", pick(rng, ("out.png", "out.npz", pick(rng, words)))] if name in start else []
+        )
         if name == "evaluate":
             arguments += [*model, "--data", pick(rng, words), "-o", "scores"]
         _run([str(a) for a in arguments])
@@ -271,8 +365,14 @@ def _run(arguments: list[str]) -> None:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = command(arguments)
     assert status in (0, 2), f"{arguments}: status {status}: {err.getvalue()[-300:]}"
-    lines = [line for line in err.getvalue().splitlines() if not line.startswith(("camport: note", "camport: Flat"))]
-    assert status != 2 or sum("error:" in line for line in lines) == 1, f"{arguments}: {err.getvalue()[-300:]}"
+    lines = [
+        line
+        for line in err.getvalue().splitlines()
+        if not line.startswith(("camport: note", "camport: Flat"))
+    ]
+    assert status != 2 or sum("error:" in line for line in lines) == 1, (
+        f"{arguments}: {err.getvalue()[-300:]}"
+    )
     for text in (out.getvalue(), err.getvalue()):
         assert not set("\x1b\x07\u202e\0") & set(text), f"{arguments}: controls the terminal"
 
@@ -302,8 +402,22 @@ def arguments(folder: Path, own: Path) -> Case:
     net = Net().eval()
 
     def case(rng: Rng) -> None:
-        given: dict[str, Any] = {"images": torch.rand(2, 3, 8, 10), "layer": "features", "method": "gradcam"}
-        keys = ["images", "target", "layer", "method", "adapter", "chunk", "labels", "preprocess", "model"]
+        given: dict[str, Any] = {
+            "images": torch.rand(2, 3, 8, 10),
+            "layer": "features",
+            "method": "gradcam",
+        }
+        keys = [
+            "images",
+            "target",
+            "layer",
+            "method",
+            "adapter",
+            "chunk",
+            "labels",
+            "preprocess",
+            "model",
+        ]
         for key in rng.choice(keys, int(rng.integers(1, 3)), replace=False):
             given[str(key)] = anything(rng)
         explanation = camport.explain(given.pop("model", net), **given)
@@ -319,7 +433,9 @@ def fed(folder: Path, own: Path) -> Case:
 
     def case(rng: Rng) -> None:
         given: dict[str, Any] = {"images": images, "target": 1}
-        for key in rng.choice(["images", "target", "only", "boxes"], int(rng.integers(1, 3)), replace=False):
+        for key in rng.choice(
+            ["images", "target", "only", "boxes"], int(rng.integers(1, 3)), replace=False
+        ):
             given[str(key)] = anything(rng)
         explainer(**given)
 

@@ -1,8 +1,9 @@
-"""Memory over long lives, and many threads at once: `python -m benchmarks lives --records FILE.json`.
+"""Memory over long lives, and many threads at once:
+`python -m benchmarks lives --records FILE.json`.
 
-Each family explains small images thousands of times in a process of its own, whose resident memory is read now and
-then. `--only NAME...` runs some of them; what the records hold is not run again. `faults.py` writes them into
-FAULTS.md.
+Each family explains small images thousands of times in a process of its own, whose resident memory
+is read now and then. `--only NAME...` runs some of them; what the records hold is not run again.
+`faults.py` writes them into FAULTS.md.
 """
 
 import argparse
@@ -42,7 +43,9 @@ class Small(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()
+        )
         self.fc = nn.Linear(8, 4)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +68,9 @@ def _by(method: Any) -> Step:
 
 
 def _detection() -> Step:
-    bound = camport.bind(load_model("demo:detector").model, adapter=DetectionAdapter(threshold=0.0, most=2))
+    bound = camport.bind(
+        load_model("demo:detector").model, adapter=DetectionAdapter(threshold=0.0, most=2)
+    )
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     return lambda i: bound(images)
 
@@ -108,7 +113,9 @@ def _classes() -> Step:
             pass
 
         camport.explain(Own().eval(), images, "gradcam", i % 4, "features")
-        camport.explain(torch.fx.symbolic_trace(_network()), images, "eigencam", i % 4, "features.3")
+        camport.explain(
+            torch.fx.symbolic_trace(_network()), images, "eigencam", i % 4, "features.3"
+        )
 
     return explain
 
@@ -132,7 +139,8 @@ FAMILIES: dict[str, Callable[[], Step]] = {
 
 
 def live(name: str, count: int) -> Record:
-    """Runs a family `count` times; its resident memory in MB, and by how much it grew from one half to the other."""
+    """Runs a family `count` times; its resident memory in MB,
+    and by how much it grew from one half to the other."""
     torch.set_num_threads(1)
     start = time.perf_counter()
     readings: list[float] = []
@@ -156,12 +164,16 @@ def live(name: str, count: int) -> Record:
 
 
 def threads(kind: str, seconds: float) -> Record:
-    """THREADS threads on one bound explainer or one session, each result compared with the serial one's bits."""
+    """THREADS threads on one bound explainer or one session,
+    each result compared with the serial one's bits."""
     torch.set_num_threads(1)
     with silenced(), tempfile.TemporaryDirectory() as folder:
         if kind == "runtime":
             explainer, images = _file(Path(folder))
-            run: Callable[[int], np.ndarray] = lambda i: explainer(images, target=[i % 4, 1]).heatmap  # noqa: E731
+
+            def run(i: int) -> np.ndarray:
+                return explainer(images, target=[i % 4, 1]).heatmap
+
         else:
             bound, pixels = camport.bind(_network(), "gradcam", "features"), _images()
             run = lambda i: bound(pixels, i % 4).heatmap.numpy()  # noqa: E731
@@ -184,7 +196,13 @@ def threads(kind: str, seconds: float) -> Record:
             worker.start()
         for worker in workers:
             worker.join()
-    return {"times": sum(done), "wrong": sum(wrong), "raised": raised[:3], "seconds": round(seconds), "MB": _resident()}
+    return {
+        "times": sum(done),
+        "wrong": sum(wrong),
+        "raised": raised[:3],
+        "seconds": round(seconds),
+        "MB": _resident(),
+    }
 
 
 def section(records: dict[str, Record]) -> Iterator[str]:
@@ -198,8 +216,9 @@ def section(records: dict[str, Record]) -> Iterator[str]:
     for name, record in records.items():
         if "wrong" in record:
             yield (
-                f"{THREADS} {name}, {record['seconds']} s: {record['times']} explanations, {record['wrong']} of them "
-                f"other than the serial ones, to the last bit; {len(record['raised'])} errors."
+                f"{THREADS} {name}, {record['seconds']} s: {record['times']} explanations,"
+                f" {record['wrong']} of them other than the serial ones, to the last bit;"
+                f" {len(record['raised'])} errors."
             )
 
 
@@ -222,9 +241,13 @@ def main() -> None:
     names = [*FAMILIES, "threads, PyTorch", "threads, runtime"]
     parser.add_argument("--records", type=Path, required=True, help="a JSON file")
     parser.add_argument("--only", nargs="+", choices=names, default=names)
-    parser.add_argument("--share", type=float, default=1.0, help="of the times and seconds, for a trial")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the times and seconds, for a trial"
+    )
     given = parser.parse_args()
-    records: dict[str, Record] = json.loads(given.records.read_text()) if given.records.is_file() else {}
+    records: dict[str, Record] = (
+        json.loads(given.records.read_text()) if given.records.is_file() else {}
+    )
     for name in given.only:
         if name in records:
             continue

@@ -39,7 +39,8 @@ SOUND: dict[str, list[Any]] = {
 
 
 def targets(folder: Path, own: Path) -> Callable[[Rng], None]:
-    """Boxes, tokens, spans, masks, questions: a sound target of each adapter with something changed, and anything."""
+    """Boxes, tokens, spans, masks, questions: a sound target of each adapter with something
+    changed, and anything."""
     found: list[tuple[Any, Tensor, list[Any]]] = []
     for name, sound in SOUND.items():
         loaded = load_model(f"demo:{name}")
@@ -106,13 +107,23 @@ def _tensor(rng: Rng, value: Tensor) -> Any:
         number = pick(rng, VALUES)
         whole = not value.is_floating_point()
         changed = value.clone()
-        changed.view(-1)[int(rng.integers(value.numel()))] = int(number) if whole and abs(number) < 2**62 else 0
+        changed.view(-1)[int(rng.integers(value.numel()))] = (
+            int(number) if whole and abs(number) < 2**62 else 0
+        )
         if not whole:
             changed.view(-1)[0] = number
         return changed
     if way == 3:
         return pick(
-            rng, (value[0], value[None], value[:0], torch.cat([value, value]), value[..., :-1], value.flatten())
+            rng,
+            (
+                value[0],
+                value[None],
+                value[:0],
+                torch.cat([value, value]),
+                value[..., :-1],
+                value.flatten(),
+            ),
         )
     if way == 4:
         return value.to(getattr(torch, pick(rng, TYPES)))

@@ -1,7 +1,7 @@
 """The built-in adapters, a folder a task; registered through the same hook as everybody else's.
 
-The package is also the function `camport.adapters()`, which lists all that are registered: one name for both, so the
-module itself is callable.
+The package is also the function `camport.adapters()`, which lists all that are registered: one name
+for both, so the module itself is callable.
 """
 
 import sys

@@ -20,9 +20,13 @@ from camport.errors import InputError, ModelError
 
 def loudest(outputs: Any) -> Tensor:
     """The largest number that the model says about each image."""
-    first = next((v for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.is_floating_point()), None)
+    first = next(
+        (v for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.is_floating_point()), None
+    )
     if first is None or not first.dim():
-        raise ModelError(f"the model returned {type(outputs).__name__} without a floating-point tensor")
+        raise ModelError(
+            f"the model returned {type(outputs).__name__} without a floating-point tensor"
+        )
     return first.flatten(1).amax(1)
 
 
@@ -30,18 +34,21 @@ def loudest(outputs: Any) -> Tensor:
 class FunctionAdapter(Adapter):
     """Explains y = `function(outputs, *tensors)`, any tensor maths from the model's outputs to [b].
 
-    The outputs may be of any kind, a list with a dictionary for each image too. b is the number of images: a function
-    of outputs [t,b,k] has to give [b] as well.
+    The outputs may be of any kind, a list with a dictionary for each image too. b is the number of
+    images: a function of outputs [t,b,k] has to give [b] as well.
 
     ```python
-    adapter = FunctionAdapter(lambda z, weights: (z * weights).sum(1), examples=(("weights", (1.0, 0.0, 0.0)),))
-    camport.bind(model, "gradcam", adapter=adapter)(images, {"weights": torch.tensor([0.5, 0.5, 0.0])})
+    adapter = FunctionAdapter(lambda z, weights: (z * weights).sum(1), examples=(("weights", (1.0,
+    0.0, 0.0)),)) camport.bind(model, "gradcam", adapter=adapter)(images, {"weights":
+        torch.tensor([0.5, 0.5, 0.0])})
     ```
 
     Args:
-        function: differentiable in the outputs, without branches on values; a row of its result is about that image.
-        examples: for every further tensor its name and an example for one image, as numbers in (nested) tuples. The
-            names are the graph inputs of an exported file; the examples are what is explained without a target.
+        function: differentiable in the outputs, without branches on values;
+            a row of its result is about that image.
+        examples: for every further tensor its name and an example for one image,
+            as numbers in (nested) tuples. The names are the graph inputs of an exported file; the
+            examples are what is explained without a target.
     """
 
     name: ClassVar[str] = "function"
@@ -52,10 +59,14 @@ class FunctionAdapter(Adapter):
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            raise InputError(f"function is {self.function!r}; wanted a callable of (outputs, *tensors)")
+            raise InputError(
+                f"function is {self.function!r}; wanted a callable of (outputs, *tensors)"
+            )
         for name, value in self.examples:
             if not name.isidentifier():
-                raise InputError(f"examples has the name {name!r}; names are made of letters, digits and _")
+                raise InputError(
+                    f"examples has the name {name!r}; names are made of letters, digits and _"
+                )
             numbers(value, name, "an example in numbers", torch.float64, torch.device("cpu"))
 
     @property
@@ -92,22 +103,35 @@ class FunctionAdapter(Adapter):
         try:
             y = self.score(outputs, target)
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-            raise ModelError(f"the function failed on the model's outputs: {type(error).__name__}: {error}") from error
+            raise ModelError(
+                f"the function failed on the model's outputs: {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(y, Tensor) or not y.is_floating_point():
             shown = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
-            raise ModelError(f"the function gives {shown}; wanted floating-point [b], b the number of images")
+            raise ModelError(
+                f"the function gives {shown}; wanted floating-point [b], b the number of images"
+            )
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As given, and a zero an image, which is what is shown of a target that is none."""
-        return {**target, "_image": torch.zeros_like(self.score(outputs, target), dtype=torch.int64)}
+        return {
+            **target,
+            "_image": torch.zeros_like(self.score(outputs, target), dtype=torch.int64),
+        }
 
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """The function's value; ModelError where it is not of each image."""
         y = self.function(said(outputs), *(target[name] for name in self.inputs))
-        if isinstance(y, Tensor) and isinstance(outputs, Answer) and not traced() and y.shape != (outputs.images,):
+        if (
+            isinstance(y, Tensor)
+            and isinstance(outputs, Answer)
+            and not traced()
+            and y.shape != (outputs.images,)
+        ):
             raise ModelError(
-                f"the function gives {tuple(y.shape)}; wanted floating-point [b] with b = {outputs.images}, the number "
-                f"of images. The model returned {described(outputs.outputs)}"
+                f"the function gives {tuple(y.shape)}; wanted floating-point [b] with b ="
+                f" {outputs.images}, the number of images. The model returned"
+                f" {described(outputs.outputs)}"
             )
         return y
 
@@ -129,7 +153,10 @@ class FunctionAdapter(Adapter):
 
     def options(self) -> dict[str, Any]:
         """The function by its name."""
-        return {"function": getattr(self.function, "__qualname__", repr(self.function)), "inputs": list(self.inputs)}
+        return {
+            "function": getattr(self.function, "__qualname__", repr(self.function)),
+            "inputs": list(self.inputs),
+        }
 
     def _example(self, value: Any, like: Tensor) -> Tensor:
         tensor = torch.as_tensor(value, device=like.device)

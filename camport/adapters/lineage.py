@@ -1,7 +1,8 @@
-"""Which tensors of a model's end are made of which: the logits behind a softmax, the features before a classifier.
+"""Which tensors of a model's end are made of which: the logits behind a softmax,
+the features before a classifier.
 
-No graph of the model is needed, nor a gradient: torch's functions tell what they are given and what they give while a
-mode is active, in this thread alone, and while a graph is traced as well.
+No graph of the model is needed, nor a gradient: torch's functions tell what they are given and what
+they give while a mode is active, in this thread alone, and while a graph is traced as well.
 """
 
 from __future__ import annotations
@@ -38,18 +39,19 @@ OVER: dict[tuple[str, Link], Link] = {
 
 # fmt: off
 MOVES = frozenset([
-    "flatten", "unflatten", "squeeze", "unsqueeze", "reshape", "reshape_as", "view", "view_as", "contiguous", "clone",
-    "detach", "alias", "to", "type", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda", "permute",
-    "transpose", "swapaxes", "movedim", "moveaxis", "expand", "expand_as", "__getitem__", "narrow", "select",
-    "index_select", "unbind", "split", "chunk", "tensor_split", "dropout", "dropout1d", "dropout2d", "requires_grad_",
+    "flatten", "unflatten", "squeeze", "unsqueeze", "reshape", "reshape_as", "view", "view_as",
+    "contiguous", "clone", "detach", "alias", "to", "type", "type_as", "float", "double", "half",
+    "bfloat16", "cpu", "cuda", "permute", "transpose", "swapaxes", "movedim", "moveaxis", "expand",
+    "expand_as", "__getitem__", "narrow", "select", "index_select", "unbind", "split", "chunk",
+    "tensor_split", "dropout", "dropout1d", "dropout2d", "requires_grad_",
 ])
 RANKS = frozenset(["topk", "sort", "argsort"])
 PLACED = frozenset(["gather", "scatter", "scatter_", "take_along_dim", "index_put", "index_put_"])
 TAKES = frozenset(["gather", "take_along_dim", "__getitem__"])
 CLAMPS = frozenset(["clamp", "clip", "clamp_min", "clamp_max", "nan_to_num"])
 LINEAR = frozenset([
-    "linear", "addmm", "mm", "matmul", "__matmul__", "bilinear", "conv1d", "conv2d", "conv_transpose1d",
-    "conv_transpose2d", "cdist",
+    "linear", "addmm", "mm", "matmul", "__matmul__", "bilinear", "conv1d", "conv2d",
+    "conv_transpose1d", "conv_transpose2d", "cdist",
 ])
 # fmt: on
 
@@ -63,8 +65,9 @@ class Origin:
         maker: the name of torch's function that made it; empty where none was seen.
         link: what it is of `logits`; None where it is no function of logits.
         logits: in its own layout.
-        made: of what it is a function that none of `LINKS` and `OVER` is, of that alone: an average of probabilities,
-            percent, the product of several; of a link, what its logits are of others.
+        made: of what it is a function that none of `LINKS` and `OVER` is, of that alone:
+            an average of probabilities, percent, the product of several; of a link,
+            what its logits are of others.
         ranked: its columns are in the order of their values, or it holds the places of such.
     """
 
@@ -135,10 +138,18 @@ class Lineage(TorchFunctionMode):
     def _note_rows(self, result: Any, given: Any, maker: str) -> None:
         # what torch returns by names, as topk does, is no tree to it
         parts = tuple(result) if isinstance(result, tuple) else result
-        made = [v for v in tree_leaves(parts) if isinstance(v, Tensor) and (v.is_floating_point() or maker in RANKS)]
+        made = [
+            v
+            for v in tree_leaves(parts)
+            if isinstance(v, Tensor) and (v.is_floating_point() or maker in RANKS)
+        ]
         if not made:
             return
-        taken = [v for v in tree_leaves(given) if isinstance(v, Tensor) and v.dim() and type(v) is not nn.Parameter]
+        taken = [
+            v
+            for v in tree_leaves(given)
+            if isinstance(v, Tensor) and v.dim() and type(v) is not nn.Parameter
+        ]
         values = [v for v in taken if v.is_floating_point()]
         origins = [self.of(v) for v in values]
         links = [origin.link or origin.made for origin in origins]
@@ -146,14 +157,19 @@ class Lineage(TorchFunctionMode):
         depth = max((origin.depth for origin in origins), default=0) + (maker in LINEAR)
         for tensor in made:
             ranked = maker not in LINEAR | PLACED and any(
-                origin.ranked and not _broadcast(v, tensor) for v, origin in zip(values, origins, strict=True)
+                origin.ranked and not _broadcast(v, tensor)
+                for v, origin in zip(values, origins, strict=True)
             )
             if maker in RANKS:
                 # the order of an order is where each stands
                 ordered = any(not v.is_floating_point() and self.of(v).ranked for v in taken)
-                ranked = ranked or (not ordered and _of_columns(given[0], given[1], at=2 if maker == "topk" else 1))
+                ranked = ranked or (
+                    not ordered and _of_columns(given[0], given[1], at=2 if maker == "topk" else 1)
+                )
             elif maker in TAKES:
-                ranked = self._ordered(maker, given[0], given[1], any(origin.ranked for origin in origins))
+                ranked = self._ordered(
+                    maker, given[0], given[1], any(origin.ranked for origin in origins)
+                )
             if _is_row(tensor) or link or ranked:
                 self.origins[tensor] = Origin(depth, maker, made=link, ranked=ranked)
 
@@ -162,22 +178,32 @@ class Lineage(TorchFunctionMode):
         return [
             v
             for v in tree_leaves((args[1:], kwargs))
-            if isinstance(v, Tensor) and v.dim() > 1 and not v.is_floating_point() and v.dtype != torch.bool
+            if isinstance(v, Tensor)
+            and v.dim() > 1
+            and not v.is_floating_point()
+            and v.dtype != torch.bool
         ]
 
     def _ordered(self, maker: str, args: Any, kwargs: Any, ranked: bool) -> bool:
-        """Whether what is taken by indices is in the order of its values: what is ranked is put back by others."""
+        """Whether what is taken by indices is in the order of its values:
+        what is ranked is put back by others."""
         by_order = any(self.of(v).ranked for v in self._indices(args, kwargs))
         return by_order and not ranked
 
 
 def _broadcast(value: Tensor, result: Tensor) -> bool:
     """Whether one of its columns meets many: the largest that is subtracted from all ranks none."""
-    return any(p == 1 < q for p, q in zip(reversed(value.shape), reversed(result.shape), strict=False))
+    return any(
+        p == 1 < q for p, q in zip(reversed(value.shape), reversed(result.shape), strict=False)
+    )
 
 
 def _is_row(tensor: Tensor) -> bool:
-    return type(tensor) is not nn.Parameter and 0 < tensor.dim() <= 4 and all(n == 1 for n in tensor.shape[2:])
+    return (
+        type(tensor) is not nn.Parameter
+        and 0 < tensor.dim() <= 4
+        and all(n == 1 for n in tensor.shape[2:])
+    )
 
 
 def _over_classes(args: Any, kwargs: Any) -> bool:
@@ -188,7 +214,8 @@ def _over_classes(args: Any, kwargs: Any) -> bool:
 
 
 def _of_columns(args: Any, kwargs: Any, at: int) -> bool:
-    """Whether a function orders the second axis, that of the classes, and not the places of a map."""
+    """Whether a function orders the second axis, that of the classes,
+    and not the places of a map."""
     given = args[0] if args else kwargs["input"]
     dim = args[at] if len(args) > at else kwargs.get("dim", -1)
     return given.dim() > 1 and dim % given.dim() == 1

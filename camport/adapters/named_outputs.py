@@ -24,12 +24,15 @@ def named(outputs: Any, names: Sequence[str] = ()) -> dict[str, Tensor]:
     elif isinstance(outputs, Tensor) and len(names) == 1:
         outputs = {names[0]: outputs}
     return {
-        name: value for name, value in _walk(outputs, "") if isinstance(value, Tensor) and value.is_floating_point()
+        name: value
+        for name, value in _walk(outputs, "")
+        if isinstance(value, Tensor) and value.is_floating_point()
     }
 
 
 def chosen_name(chosen: str | int, tensors: Mapping[str, Tensor]) -> str:
-    """The name of the output that the user chose by name or number; UnknownNameError where there is none."""
+    """The name of the output that the user chose by name or number;
+    UnknownNameError where there is none."""
     if isinstance(chosen, str) and chosen in tensors:
         return chosen
     number = int(chosen) if re.fullmatch(r"-?\d+", str(chosen)) else None

@@ -1,4 +1,5 @@
-"""One function in a process of its own, so that what this one holds is neither timed nor counted."""
+"""One function in a process of its own, so that what this one holds is neither timed nor
+counted."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def apart(function: Callable[..., T], *arguments: object) -> T:
     except EOFError:
         process.join()
         reason = "lack of memory, mostly" if process.exitcode == -9 else "see its output above"
-        raise CamportError(f"the process that measured ended with status {process.exitcode}: {reason}") from None
+        raise CamportError(
+            f"the process that measured ended with status {process.exitcode}: {reason}"
+        ) from None
     finally:
         here.close()
     process.join()
@@ -42,7 +45,9 @@ def apart(function: Callable[..., T], *arguments: object) -> T:
     return answer
 
 
-def _answer(there: Connection, function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+def _answer(
+    there: Connection, function: Callable[..., object], arguments: tuple[object, ...]
+) -> None:
     try:
         found: tuple[bool, object] = (True, function(*arguments))
     except CamportError as error:

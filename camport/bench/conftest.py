@@ -1,4 +1,5 @@
-"""The plan as pytest's parameters, progress lines for the process that waits, and what is said of the machine."""
+"""The plan as pytest's parameters, progress lines for the process that waits,
+and what is said of the machine."""
 
 import gc
 import os
@@ -53,7 +54,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
-def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
     """What the figures were measured on and with; no host's name, since the files are shared."""
     plan = config.stash[PLAN]
     cpu = machine_info["cpu"].get("brand_raw", machine_info["processor"] or machine_info["machine"])

@@ -1,7 +1,9 @@
-"""How the time of an explanation grows with the batch, the image, the network's depth and the number of masks.
+"""How the time of an explanation grows with the batch, the image,
+the network's depth and the number of masks.
 
-Times are CPU seconds of the process, on a GPU wall seconds; all sizes of a series take turns, and the median over the
-rounds counts. A power law t = a n^k is fitted by least squares in log t against log n.
+Times are CPU seconds of the process, on a GPU wall seconds; all sizes of a series take turns, and
+the median over the rounds counts. A power law t = a n^k is fitted by least squares in log t against
+log n.
 """
 
 from __future__ import annotations
@@ -81,7 +83,10 @@ def fitted(sizes: Sequence[float], times: Sequence[float]) -> Power:
         InputError: fewer than three points, or values that have no logarithm.
     """
     if len(sizes) != len(times) or len(set(sizes)) < 3 or min(*sizes, *times) <= 0:
-        raise InputError(f"{len(set(sizes))} sizes and {len(times)} times; wanted three or more of each, all above 0")
+        raise InputError(
+            f"{len(set(sizes))} sizes and {len(times)} times; wanted three or more of each, all"
+            " above 0"
+        )
     x, y = [math.log(n) for n in sizes], [math.log(t) for t in times]
     middle, height = statistics.fmean(x), statistics.fmean(y)
     spread = sum((a - middle) ** 2 for a in x)
@@ -92,12 +97,13 @@ def fitted(sizes: Sequence[float], times: Sequence[float]) -> Power:
 
 
 def growth(plan: Plan, methods: Sequence[str]) -> list[Series]:
-    """All series: batch and image size on each network, depth and masks on stacks of residual blocks.
+    """All series: batch and image size on each network,
+    depth and masks on stacks of residual blocks.
 
     Args:
         plan: its networks, device, threads and seconds, those of a series.
-        methods: as in `camport.bench.plan.Entry`, beside the bare pass. Those that do not fit a network are left out
-            there.
+        methods: as in `camport.bench.plan.Entry`, beside the bare pass.
+            Those that do not fit a network are left out there.
     """
     torch.set_num_threads(plan.threads)
     found: list[Series] = []
@@ -106,7 +112,9 @@ def growth(plan: Plan, methods: Sequence[str]) -> list[Series]:
         sides = sorted({max(32, round(own * scale / 32) * 32) for scale in SCALES})
         batches = {n: subject(network, n, plan.device) for n in BATCHES}
         found += _each(f"batch, {network.spec}", batches, methods, plan)
-        sizes = {s * s: subject(Network(network.spec, network.weights, s), 1, plan.device) for s in sides}
+        sizes = {
+            s * s: subject(Network(network.spec, network.weights, s), 1, plan.device) for s in sides
+        }
         found += _each(f"pixels, {network.spec}", sizes, methods, plan)
     depths = {n: _stacked(n, 32, plan.device) for n in DEPTHS}
     found += _each("residual blocks", depths, methods, plan, own_layer=False)
@@ -119,13 +127,18 @@ def growth(plan: Plan, methods: Sequence[str]) -> list[Series]:
 
 
 class Stack(nn.Module):
-    """`depth` equal residual blocks of 32 channels, and a layer of `maps` channels before the classes."""
+    """`depth` equal residual blocks of 32 channels,
+    and a layer of `maps` channels before the classes."""
 
     def __init__(self, depth: int, maps: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU()
+        )
         self.blocks = nn.Sequential(*(_Residual(32) for _ in range(depth)))
-        self.maps = nn.Sequential(nn.Conv2d(32, maps, 1, bias=False), nn.BatchNorm2d(maps), nn.ReLU())
+        self.maps = nn.Sequential(
+            nn.Conv2d(32, maps, 1, bias=False), nn.BatchNorm2d(maps), nn.ReLU()
+        )
         self.head = nn.Linear(maps, 10)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -154,14 +167,20 @@ def _stacked(depth: int, maps: int, device: str) -> Subject:
 
 
 def _each(
-    axis: str, subjects: dict[int, Subject], methods: Sequence[str], plan: Plan, own_layer: bool = True
+    axis: str,
+    subjects: dict[int, Subject],
+    methods: Sequence[str],
+    plan: Plan,
+    own_layer: bool = True,
 ) -> list[Series]:
     """A series of the bare pass and of each method."""
     found = [_series(axis, BARE, {n: bare_pass(s) for n, s in subjects.items()}, plan)]
     for text in methods:
         method, layer = method_of(text)
         try:
-            runs = {n: _explained(s, method, layer if own_layer else None) for n, s in subjects.items()}
+            runs = {
+                n: _explained(s, method, layer if own_layer else None) for n, s in subjects.items()
+            }
             found.append(_series(axis, text, runs, plan))
         except CamportError:  # a method that does not fit the network; the table of ratios says why
             continue
@@ -182,7 +201,9 @@ def _series(axis: str, name: str, runs: dict[int, Run], plan: Plan) -> Series:
         for _ in range(max(ROUNDS[0], min(ROUNDS[1], round(plan.seconds / once)))):
             for n, run in runs.items():
                 taken[n].append(_seconds(run, plan.device))
-    return Series(axis, name, tuple(runs), tuple(statistics.median(values) for values in taken.values()))
+    return Series(
+        axis, name, tuple(runs), tuple(statistics.median(values) for values in taken.values())
+    )
 
 
 def _seconds(run: Run, device: str) -> float:

@@ -1,4 +1,5 @@
-"""The picture of growth: a panel an axis, measured points and fitted lines, both axes logarithmic."""
+"""The picture of growth: a panel an axis, measured points and fitted lines,
+both axes logarithmic."""
 
 from __future__ import annotations
 
@@ -27,7 +28,10 @@ def plot(series: Sequence[Series], file: Path) -> None:
         for s in (s for s in series if s.axis == axis):
             law = s.power
             (points,) = panel.loglog(
-                s.sizes, [1e3 * t for t in s.seconds], "o", label=f"{s.name}: $n^{{{law.exponent:.2f}}}$"
+                s.sizes,
+                [1e3 * t for t in s.seconds],
+                "o",
+                label=f"{s.name}: $n^{{{law.exponent:.2f}}}$",
             )
             line = [1e3 * law.factor * n**law.exponent for n in s.sizes]
             panel.loglog(s.sizes, line, "-", color=points.get_color(), linewidth=1)

@@ -1,4 +1,5 @@
-"""Runs a plan by pytest in a process of its own; only the plan and pytest-benchmark's file go between the two."""
+"""Runs a plan by pytest in a process of its own;
+only the plan and pytest-benchmark's file go between the two."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ PROGRESS = "camport bench: "
 """What a line begins with that tells of an entry that is done."""
 
 
-def run(plan: Plan, progress: Callable[[int, int, str], None] = lambda done, total, name: None) -> dict[str, Any]:
-    """pytest-benchmark's report of the plan, with the reasons by entry of what was refused, `left_out`, and of what
-    raised something else, `failed`.
+def run(
+    plan: Plan, progress: Callable[[int, int, str], None] = lambda done, total, name: None
+) -> dict[str, Any]:
+    """pytest-benchmark's report of the plan, with the reasons by entry of what was refused,
+    `left_out`, and of what raised something else, `failed`.
 
     Raises:
         CamportError: pytest failed.
@@ -30,15 +33,34 @@ def run(plan: Plan, progress: Callable[[int, int, str], None] = lambda done, tot
     with tempfile.TemporaryDirectory() as folder:
         target, planned = Path(folder) / "run.json", Path(folder) / "plan.json"
         plan.write(planned)
-        command = [sys.executable, "-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE)]
-        command += ["-p", "pytest_benchmark.plugin", f"--benchmark-json={target}", f"--plan={planned}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-c",
+            str(HERE / "pytest.ini"),
+            "--rootdir",
+            str(HERE),
+        ]
+        command += [
+            "-p",
+            "pytest_benchmark.plugin",
+            f"--benchmark-json={target}",
+            f"--plan={planned}",
+        ]
         command += [f"--benchmark-storage=file://{folder}/storage", str(HERE / "test_cost.py")]
-        # other plugins would be timed, and a worker of pytest-xdist, which may be the caller, measures nothing
+        # other plugins would be timed, and a worker of pytest-xdist, which may be the caller,
+        # measures nothing
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
         environment = kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         said: list[str] = []
         with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         ) as process:
             assert process.stdout is not None
             done = 0

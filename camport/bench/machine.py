@@ -1,4 +1,5 @@
-"""What a figure was measured with: versions and a description of the machine that names nobody's machine."""
+"""What a figure was measured with: versions and a description of the machine that names nobody's
+machine."""
 
 from importlib import metadata
 from pathlib import Path
@@ -6,7 +7,16 @@ from typing import Any
 
 import torch
 
-VERSIONED = ("camport", "torch", "torchvision", "onnxruntime", "onnxruntime-gpu", "torchcam", "grad-cam", "captum")
+VERSIONED = (
+    "camport",
+    "torch",
+    "torchvision",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torchcam",
+    "grad-cam",
+    "captum",
+)
 
 
 def versions() -> dict[str, str]:

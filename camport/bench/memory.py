@@ -1,7 +1,8 @@
 """Peak memory of a run beyond what its process held before, each in a process of its own.
 
-On Linux the high-water mark of the resident set (`VmHWM`), reset before the run; elsewhere `getrusage`'s, which cannot
-be reset, so that a peak below that of loading the model is not seen. On CUDA what PyTorch has allocated at most.
+On Linux the high-water mark of the resident set (`VmHWM`), reset before the run; elsewhere
+`getrusage`'s, which cannot be reset, so that a peak below that of loading the model is not seen. On
+CUDA what PyTorch has allocated at most.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def peak_of(prepare: Callable[..., Run], *arguments: object, device: str = "cpu"
 def memory_of(entry: Entry, files: str, device: str, threads: int) -> tuple[Peak, Peak]:
     """The bare pass's and the explanation's, of a process that holds the network and the images.
 
-    In PyTorch the second call counts, since the first one imports and copies what is then held. In ONNX Runtime it is
-    the first one of an open session, whose arena keeps what it took.
+    In PyTorch the second call counts, since the first one imports and copies what is then held. In
+    ONNX Runtime it is the first one of an open session, whose arena keeps what it took.
 
     Raises:
         CamportError: the entry cannot be run, or the memory is not told.
@@ -122,6 +123,8 @@ def _high_water() -> int:
     try:
         import resource
     except ImportError:
-        raise CamportError("the peak memory of a process is read on Linux and macOS alone") from None
+        raise CamportError(
+            "the peak memory of a process is read on Linux and macOS alone"
+        ) from None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,4 +1,5 @@
-"""The network of an entry, with images of its size: its own weights, or random ones that keep activations alive."""
+"""The network of an entry, with images of its size: its own weights,
+or random ones that keep activations alive."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def subject(network: Network, batch: int, device: str = "cpu") -> Subject:
     torch.manual_seed(0)
     loaded = load_model(network.spec, network.weights)
     if loaded.adapter != "classification":
-        raise InputError(f"{network.spec} is a model for {loaded.adapter}; camport bench measures classifiers")
+        raise InputError(
+            f"{network.spec} is a model for {loaded.adapter}; camport bench measures classifiers"
+        )
     size = (network.size,) * 2 if network.size else loaded.preprocess.size or (SIDE, SIDE)
     model = loaded.model
     shape = (loaded.preprocess.channels, *size)
@@ -51,10 +54,11 @@ def subject(network: Network, batch: int, device: str = "cpu") -> Subject:
 
 
 def awake(model: nn.Module, images: Tensor) -> nn.Module:
-    """`model` with batch-norm that really scales and shifts, with statistics of its own activations.
+    """`model` with batch-norm that really scales and shifts,
+    with statistics of its own activations.
 
-    Fresh batch-norm is the identity: an exporter that drops it would go unnoticed, and activations die or explode
-    on their way through a deep random network.
+    Fresh batch-norm is the identity: an exporter that drops it would go unnoticed, and activations
+    die or explode on their way through a deep random network.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     model.eval()

@@ -1,4 +1,5 @@
-"""The ONNX Runtime side: the bare network as a file, and one run of a file, on a GPU with all values kept there."""
+"""The ONNX Runtime side: the bare network as a file, and one run of a file,
+on a GPU with all values kept there."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ Run = Callable[[], Any]
 
 
 def bare_file(model: nn.Module, images: Tensor, file: Path) -> Path:
-    """The weights by plain torch.onnx.export, with opset and dynamic batch as an explained file has; written once.
+    """The weights by plain torch.onnx.export, with opset and dynamic batch as an explained file
+    has; written once.
 
     Args:
         model: on the CPU.
@@ -58,7 +60,9 @@ def session_run(file: Path, feeds: Mapping[str, Any], device: str, threads: int)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     if device == "cpu":
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
         return lambda: session.run(None, feeds)
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
@@ -68,7 +72,9 @@ def session_run(file: Path, feeds: Mapping[str, Any], device: str, threads: int)
         raise ModelError("this ONNX Runtime has no working CUDA provider: install onnxruntime-gpu")
     binding = session.io_binding()
     for name, value in feeds.items():
-        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value, "cuda", 0))
+        binding.bind_ortvalue_input(
+            name, onnxruntime.OrtValue.ortvalue_from_numpy(value, "cuda", 0)
+        )
     for output in session.get_outputs():
         binding.bind_output(output.name, "cuda", 0)
     return lambda: session.run_with_iobinding(binding)

@@ -11,13 +11,15 @@ from camport.bench.record import Report
 
 TITLES = {"eager": "PyTorch", "exported": "ONNX Runtime"}
 EXPLAINED = """\
-Each figure is a **ratio**: prediction and explanation together over the bare forward pass of the same weights in the
-same engine (of other libraries: in PyTorch), {clock}. The two take turns in one process, and the median over the
-rounds is shown, quartiles in brackets; *bare* is the control, a bare pass against itself. Networks of torchvision and
-timm have random weights with awake batch-norm statistics, those of `demo:` are as shipped; images are noise."""
+Each figure is a **ratio**: prediction and explanation together over the bare forward pass of the
+same weights in the same engine (of other libraries: in PyTorch), {clock}. The two take turns in one
+process, and the median over the rounds is shown, quartiles in brackets; *bare* is the control, a
+bare pass against itself. Networks of torchvision and timm have random weights with awake batch-norm
+statistics, those of `demo:` are as shipped; images are noise."""
 MEMORY = """\
-*MB* is the peak of a run beyond what the process held before, explanation / bare pass and their ratio, each in a
-process of its own: in PyTorch of the second call, in ONNX Runtime of the first, whose arena keeps what it took."""
+*MB* is the peak of a run beyond what the process held before, explanation / bare pass and their
+ratio, each in a process of its own: in PyTorch of the second call, in ONNX Runtime of the first,
+whose arena keeps what it took."""
 CLOCKS = {"cpu": "process CPU time", "cuda": "wall time with the device synchronised"}
 
 
@@ -31,12 +33,17 @@ def page(report: Report, command: str, growth: Sequence[Series] = (), picture: s
         picture: their plot, as the page links to it.
     """
     machine = report["machine_info"]
-    rows = [benchmark["extra_info"] for benchmark in report["benchmarks"] if benchmark["extra_info"]]
+    rows = [
+        benchmark["extra_info"] for benchmark in report["benchmarks"] if benchmark["extra_info"]
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     measured = any("memory" in row for row in rows)
     parts = [
         "# What an explanation costs",
-        f"{report['datetime'][:10]}. {machine['device_line']}. Python {machine['python_version']}, {versions}.",
+        (
+            f"{report['datetime'][:10]}. {machine['device_line']}. Python"
+            f" {machine['python_version']}, {versions}."
+        ),
         EXPLAINED.format(clock=CLOCKS[machine["device"]]) + (f"\n{MEMORY}" if measured else ""),
         f"`{command}` makes this page.",
     ]
@@ -47,7 +54,10 @@ def page(report: Report, command: str, growth: Sequence[Series] = (), picture: s
     for group, members in groups.items():
         parts += [f"## {group}", _table(members, "wall" if machine["device"] == "cuda" else "cpu")]
     if report["left_out"]:
-        parts += ["## Left out", "\n".join(f"- {entry}: {_line(why)}" for entry, why in report["left_out"].items())]
+        parts += [
+            "## Left out",
+            "\n".join(f"- {entry}: {_line(why)}" for entry, why in report["left_out"].items()),
+        ]
     if growth:
         parts += ["## Growth", _growth(growth)]
         parts += [f"![time against size, with the fitted power laws]({picture})"] if picture else []
@@ -80,7 +90,9 @@ def megabytes(row: dict[str, Any] | None) -> str:
 def _table(members: Sequence[dict[str, Any]], clock: str) -> str:
     found = {(row["method"], row["engine"]): row for row in members}
     engines = list(dict.fromkeys(row["engine"] for row in members))
-    with_memory = [e for e in engines if any("memory" in row for row in members if row["engine"] == e)]
+    with_memory = [
+        e for e in engines if any("memory" in row for row in members if row["engine"] == e)
+    ]
     head = ["method"]
     for engine in engines:
         head += [f"{TITLES[engine]}, ms"] if engine in OWN else []
@@ -104,8 +116,18 @@ def _growth(series: Sequence[Series]) -> str:
     for s in series:
         law = s.power
         spent = f"{1e3 * s.seconds[0]:.1f} to {1e3 * s.seconds[-1]:.1f}"
-        rows.append((s.axis, s.name, f"{s.sizes[0]} to {s.sizes[-1]}", spent, f"{law.exponent:.2f} ± {law.error:.2f}"))
-    return markdown(("what grows", "what is run", "from, to", "ms", "exponent, standard error"), rows)
+        rows.append(
+            (
+                s.axis,
+                s.name,
+                f"{s.sizes[0]} to {s.sizes[-1]}",
+                spent,
+                f"{law.exponent:.2f} ± {law.error:.2f}",
+            )
+        )
+    return markdown(
+        ("what grows", "what is run", "from, to", "ms", "exponent, standard error"), rows
+    )
 
 
 def _line(text: str) -> str:

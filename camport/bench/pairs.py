@@ -1,4 +1,5 @@
-"""Both sides of an entry: the bare forward pass and the explanation, in PyTorch, exported, or by another library."""
+"""Both sides of an entry: the bare forward pass and the explanation, in PyTorch, exported,
+or by another library."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def method_of(text: str) -> tuple[Explainer, str | None]:
 
 
 def written(text: str) -> str:
-    """`text` with options that are the default left out, so that one method has one name in all records."""
+    """`text` with options that are the default left out,
+    so that one method has one name in all records."""
     method, layer = method_of(text)
     return key(method) + (f"@{layer}" if layer else "")
 
@@ -73,7 +75,8 @@ class Pairs:
         """Makes the two runs, which have not run yet.
 
         Raises:
-            CamportError: the method does not fit the network, or cannot be exported, or a library cannot do it.
+            CamportError: the method does not fit the network, or cannot be exported,
+                or a library cannot do it.
         """
         if entry.engine == "exported":
             return self._exported(entry)
@@ -122,11 +125,18 @@ class Pairs:
         """A run of another library, tried once."""
         layers = bound.layers or ()
         if len(layers) > 1:
-            raise MethodError(f"{entry.engine} is asked for one layer, and {bound.explainer.name} has {len(layers)}")
+            raise MethodError(
+                f"{entry.engine} is asked for one layer, and {bound.explainer.name} has"
+                f" {len(layers)}"
+            )
         with quiet():
             target = bound(found.images).target
         try:
-            run = _silent(Peers(found.model, bound.explainer, "".join(layers), found.images, target).run(entry.engine))
+            run = _silent(
+                Peers(found.model, bound.explainer, "".join(layers), found.images, target).run(
+                    entry.engine
+                )
+            )
             run()
         except CamportError:
             raise
@@ -146,7 +156,8 @@ def bare_pass(found: Subject) -> Run:
 
 
 def bind(entry: Entry, found: Subject) -> Bound:
-    """The entry's method on its network, asked once, which chooses the layer and refuses what does not fit."""
+    """The entry's method on its network, asked once,
+    which chooses the layer and refuses what does not fit."""
     method, layer = method_of(entry.method)
     bound = camport.bind(found.model, method, layer or found.layer)
     with quiet():

@@ -1,7 +1,8 @@
-"""The same method of grad-cam, torchcam and captum, called as their manuals say, each on a model of its own.
+"""The same method of grad-cam, torchcam and captum, called as their manuals say,
+each on a model of its own.
 
-Their hooks stay on the model they were given. Options that say how many variants of the image are run are those of
-camport's method, the others are the library's own.
+Their hooks stay on the model they were given. Options that say how many variants of the image are
+run are those of camport's method, the others are the library's own.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Peers:
         return [library for library in installed() if self.method.name in METHODS[library]]
 
     def run(self, library: str) -> Run:
-        """A run of the whole explanation, up to a map of the images' size where the library makes one.
+        """A run of the whole explanation, up to a map of the images' size where the library makes
+        one.
 
         Raises:
             MissingDependencyError: the library is not installed.
@@ -62,7 +64,9 @@ class Peers:
             raise MissingDependencyError(f"{library} is not installed")
         if self.method.name not in METHODS[library]:
             raise MethodError(f"{library} does not have {self.method.name}")
-        make = {"grad-cam": self._grad_cam, "torchcam": self._torchcam, "captum": self._captum}[library]
+        make = {"grad-cam": self._grad_cam, "torchcam": self._torchcam, "captum": self._captum}[
+            library
+        ]
         return make(copy.deepcopy(self.model).requires_grad_(True))
 
     @property
@@ -70,10 +74,13 @@ class Peers:
         return torch.as_tensor(self.target).expand(len(self.images)).tolist()
 
     def _samples(self) -> int:
-        """How many variants are run, where the method says it: libraries differ in their defaults."""
+        """How many variants are run, where the method says it:
+        libraries differ in their defaults."""
         count = self.method.options()["samples"]
         if count is None:
-            raise MethodError(f"other libraries have another default: say {self.method.name}(samples=NUMBER)")
+            raise MethodError(
+                f"other libraries have another default: say {self.method.name}(samples=NUMBER)"
+            )
         return int(count)
 
     def _grad_cam(self, model: nn.Module) -> Run:
@@ -82,10 +89,16 @@ class Peers:
 
         cls, targets = GRAD_CAM[self.method.name], self._targets
         if cls == "GuidedBackpropReLUModel":
-            guided = pytorch_grad_cam.GuidedBackpropReLUModel(model=model, device=self.images.device)
-            return lambda: [guided(x[None].clone(), t) for x, t in zip(self.images, targets, strict=True)]
+            guided = pytorch_grad_cam.GuidedBackpropReLUModel(
+                model=model, device=self.images.device
+            )
+            return lambda: [
+                guided(x[None].clone(), t) for x, t in zip(self.images, targets, strict=True)
+            ]
         if cls == "DeepFeatureFactorization":
-            factors = pytorch_grad_cam.DeepFeatureFactorization(model, model.get_submodule(self.layer))
+            factors = pytorch_grad_cam.DeepFeatureFactorization(
+                model, model.get_submodule(self.layer)
+            )
             return lambda: factors(self.images, self.method.options()["concepts"])
         layers = [] if cls == "FullGrad" else [model.get_submodule(self.layer)]
         cam = getattr(pytorch_grad_cam, cls)(model=model, target_layers=layers)
@@ -101,11 +114,16 @@ class Peers:
         if cls in ("SSCAM", "ISCAM", "SmoothGradCAMpp"):
             options = {"num_samples": self._samples()}
         if cls == "CAM":
-            linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+            linear = [
+                name for name, module in model.named_modules() if isinstance(module, nn.Linear)
+            ]
             options = {"fc_layer": linear[-1] if linear else None}
         blocks = "encoder.layers"  # of torchvision's vision transformers, the only ones it reads
         layers: Any = list(model.get_submodule(blocks)) if cls == "LeGrad" else self.layer  # type: ignore[call-overload]
-        extractor, size = getattr(torchcam.methods, cls)(model, layers, **options), tuple(self.images.shape[-2:])
+        extractor, size = (
+            getattr(torchcam.methods, cls)(model, layers, **options),
+            tuple(self.images.shape[-2:]),
+        )
 
         def run() -> Any:
             extractor.enable_hooks()
@@ -129,13 +147,21 @@ class Peers:
             count = self._samples()
             deviation = own["noise"] * float(self.images.max() - self.images.min())
             return lambda: tunnel.attribute(
-                self.images, nt_samples=count, nt_samples_batch_size=8, stdevs=deviation, target=target, abs=False
+                self.images,
+                nt_samples=count,
+                nt_samples_batch_size=8,
+                stdevs=deviation,
+                target=target,
+                abs=False,
             )
         if cls == "IntegratedGradients":
             options = {"n_steps": own["steps"], "internal_batch_size": chunk}
         if cls == "Occlusion":
             if own["patch"] is None or own["stride"] is None:
-                raise MethodError("captum's occlusion needs a patch and a stride: occlusion(patch=..., stride=...)")
+                raise MethodError(
+                    "captum's occlusion needs a patch and a stride: occlusion(patch=...,"
+                    " stride=...)"
+                )
             channels = self.images.shape[1]
             options = {
                 "sliding_window_shapes": (channels, *own["patch"]),
@@ -148,12 +174,16 @@ class Peers:
 
             def run() -> Any:
                 found = layer.attribute(self.images, target=target, relu_attributions=True)
-                return captum.attr.LayerAttribution.interpolate(found, size, interpolate_mode="bilinear")
+                return captum.attr.LayerAttribution.interpolate(
+                    found, size, interpolate_mode="bilinear"
+                )
 
             return run
         places = [model.get_submodule(self.layer)] if cls == "GuidedGradCam" else []
         method = getattr(captum.attr, cls)(model, *places)
-        return lambda: method.attribute(self.images.clone().requires_grad_(), target=target, **options)
+        return lambda: method.attribute(
+            self.images.clone().requires_grad_(), target=target, **options
+        )
 
 
 GRAD_CAM = {

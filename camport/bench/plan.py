@@ -1,4 +1,5 @@
-"""What is measured: networks x batches x methods x engines, as a plan that one process hands to another."""
+"""What is measured: networks x batches x methods x engines,
+as a plan that one process hands to another."""
 
 from __future__ import annotations
 
@@ -38,8 +39,8 @@ class Entry:
 
     Attributes:
         network: the network.
-        method: as it was written, `NAME(option=value)@layer` with options and layer left out where they are the
-            default; "bare" is the control.
+        method: as it was written, `NAME(option=value)@layer` with options and layer left out where
+            they are the default; "bare" is the control.
         engine: "eager", "exported" or another library's name.
         batch: images in one run.
     """
@@ -94,7 +95,10 @@ class Plan:
         for network in self.networks:
             for method in (BARE, *self.methods):
                 for engine in self.engines:
-                    if engine not in OWN and split(method)[0].partition("(")[0] not in METHODS[engine]:
+                    if (
+                        engine not in OWN
+                        and split(method)[0].partition("(")[0] not in METHODS[engine]
+                    ):
                         continue
                     for batch in self.batches:
                         yield Entry(network, method, engine, batch)
@@ -108,7 +112,9 @@ class Plan:
         """What `write` wrote."""
         given: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         networks = tuple(Network(**network) for network in given.pop("networks"))
-        options: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+        options: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in given.items()
+        }
         return cls(networks, **options)
 
 

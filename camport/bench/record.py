@@ -1,7 +1,8 @@
 """Runs that are kept, and whether an entry became slower than in the last one on the same machine.
 
-A run is pytest-benchmark's JSON, in the folder and under the name that pytest-benchmark's own storage would have, so
-that `pytest-benchmark compare` reads it too. A file appears whole or not at all.
+A run is pytest-benchmark's JSON, in the folder and under the name that pytest-benchmark's own
+storage would have, so that `pytest-benchmark compare` reads it too.
+A file appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -69,15 +70,20 @@ class Change:
 
     @property
     def slower(self) -> bool:
-        """It grew, beyond noise: three quarters of the rounds now are above three quarters of those before."""
+        """It grew, beyond noise: three quarters of the rounds now are above three quarters of those
+        before."""
         return self.grew and self.now.low > self.before.high
 
     def __str__(self) -> str:
-        moved = f"; {self.before.layer} then, {self.now.layer} now" if self.before.layer != self.now.layer else ""
+        moved = (
+            f"; {self.before.layer} then, {self.now.layer} now"
+            if self.before.layer != self.now.layer
+            else ""
+        )
         return (
-            f"{self.entry}: {self.now.ratio:.2f} [{self.now.low:.2f}, {self.now.high:.2f}] times the bare pass, "
-            f"{self.before.ratio:.2f} [{self.before.low:.2f}, {self.before.high:.2f}] in {self.run} "
-            f"({self.factor - 1:+.0%}{moved})"
+            f"{self.entry}: {self.now.ratio:.2f} [{self.now.low:.2f}, {self.now.high:.2f}] times"
+            f" the bare pass, {self.before.ratio:.2f} [{self.before.low:.2f},"
+            f" {self.before.high:.2f}] in {self.run} ({self.factor - 1:+.0%}{moved})"
         )
 
 
@@ -129,10 +135,11 @@ def machine(report: Report) -> dict[str, Any]:
 
 
 def compared(report: Report, earlier: Mapping[str, Report]) -> Comparison:
-    """Each entry beside the last earlier run on this machine in which it is and was not found slower itself.
+    """Each entry beside the last earlier run on this machine in which it is and was not found
+    slower itself.
 
-    An entry that was found slower stays slower when the command is given again; a run that was stored without being
-    compared is what later ones are compared with.
+    An entry that was found slower stays slower when the command is given again; a run that was
+    stored without being compared is what later ones are compared with.
 
     Args:
         report: the run.
@@ -142,9 +149,17 @@ def compared(report: Report, earlier: Mapping[str, Report]) -> Comparison:
     for name, run in earlier.items():
         if machine(run) == machine(report):
             refused = set(run.get("slower", ()))
-            known |= {entry: (name, figure) for entry, figure in figures(run).items() if entry not in refused}
+            known |= {
+                entry: (name, figure)
+                for entry, figure in figures(run).items()
+                if entry not in refused
+            }
     now = figures(report)
-    changes = [Change(entry, known[entry][1], now[entry], known[entry][0]) for entry in now if entry in known]
+    changes = [
+        Change(entry, known[entry][1], now[entry], known[entry][0])
+        for entry in now
+        if entry in known
+    ]
     return Comparison(tuple(changes), tuple(entry for entry in now if entry not in known))
 
 
@@ -190,7 +205,9 @@ def store(report: Report, storage: Path) -> Path:
 def machine_id() -> str:
     """The folder of this kind of machine, as pytest-benchmark names it."""
     version = ".".join(platform.python_version_tuple()[:2])
-    return "-".join((platform.system(), platform.python_implementation(), version, platform.architecture()[0]))
+    return "-".join(
+        (platform.system(), platform.python_implementation(), version, platform.architecture()[0])
+    )
 
 
 def _runs(folder: Path) -> Iterator[tuple[str, Report]]:

@@ -1,6 +1,8 @@
-"""What each entry of a plan costs, as a multiple of the bare forward pass of the same weights in the same engine.
+"""What each entry of a plan costs, as a multiple of the bare forward pass of the same weights in
+the same engine.
 
-Run by `camport.bench.launch`; by hand: `python -m pytest -c camport/bench/pytest.ini --plan FILE camport/bench`.
+Run by `camport.bench.launch`; by hand:
+`python -m pytest -c camport/bench/pytest.ini --plan FILE camport/bench`.
 """
 
 import dataclasses
@@ -15,7 +17,12 @@ from camport.errors import CamportError
 
 
 def test_cost(
-    entry: Entry, pairs: Pairs, seconds: float, benchmark: Any, record_property: Any, synchronize: Any
+    entry: Entry,
+    pairs: Pairs,
+    seconds: float,
+    benchmark: Any,
+    record_property: Any,
+    synchronize: Any,
 ) -> None:
     """Bare pass and explanation in turns."""
     benchmark.group = entry.group

@@ -1,9 +1,9 @@
 """The ratio of two runs that take turns, as honest as a shared machine allows.
 
-Bare pass, subject, bare pass, subject, ...: whatever slows the machine slows neighbours alike, so each round gives
-one ratio, and the median over many rounds is reported with its quartiles. CPU time of the whole process counts the
-work done and is not lengthened by other processes waiting their turn; wall time is what a user waits for. Both are
-taken in every round.
+Bare pass, subject, bare pass, subject, ...: whatever slows the machine slows neighbours alike, so
+each round gives one ratio, and the median over many rounds is reported with its quartiles. CPU time
+of the whole process counts the work done and is not lengthened by other processes waiting their
+turn; wall time is what a user waits for. Both are taken in every round.
 """
 
 import gc
@@ -18,7 +18,8 @@ WARM_UP = 3
 ROUNDS = (15, 300)
 """Fewest and most rounds, whatever the time allowed."""
 LONG, FEW = 1.0, 5
-"""Seconds of a run from which it is warmed up once and FEW rounds do: what disturbs it is a small part of it."""
+"""Seconds of a run from which it is warmed up once and FEW rounds do:
+what disturbs it is a small part of it."""
 
 
 @dataclass
@@ -57,7 +58,9 @@ class Ratio:
     @classmethod
     def of(cls, subject: list[float], baseline: list[float]) -> "Ratio":
         """Of two equally long lists of times."""
-        low, median, high = statistics.quantiles([s / b for s, b in zip(subject, baseline, strict=True)], n=4)
+        low, median, high = statistics.quantiles(
+            [s / b for s, b in zip(subject, baseline, strict=True)], n=4
+        )
         return cls(median, low, high)
 
 
@@ -108,7 +111,8 @@ def interleave(
 
 @contextmanager
 def collector_at_rest() -> Iterator[None]:
-    """What is there now is left out of later collections: the test runner's objects are not the subject's cost."""
+    """What is there now is left out of later collections:
+    the test runner's objects are not the subject's cost."""
     gc.collect()
     gc.freeze()
     try:

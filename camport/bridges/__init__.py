@@ -1,7 +1,8 @@
 """Explanations in other people's tools: one short module a tool, imported by itself.
 
-`supervision`, `fiftyone`, `tensorboard`, `mlflow`, `lightning`, `ultralytics` and `hub` (Hugging Face). None of these
-packages is needed by camport: where one is missing, the error names the command that brings it.
+`supervision`, `fiftyone`, `tensorboard`, `mlflow`, `lightning`, `ultralytics` and `hub` (Hugging
+Face). None of these packages is needed by camport: where one is missing, the error names the
+command that brings it.
 """
 
 from camport.late import late

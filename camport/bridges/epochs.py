@@ -1,4 +1,5 @@
-"""What the callbacks of trainings have in common: when they explain, and that no training ends because of it."""
+"""What the callbacks of trainings have in common: when they explain,
+and that no training ends because of it."""
 
 import warnings
 from typing import Any
@@ -17,7 +18,8 @@ def check_every(every: int) -> None:
 
 
 def explained(model: nn.Module, images: Tensor, epoch: int, **options: Any) -> Explanation | None:
-    """`camport.explain`; what cannot be explained after this epoch is a CamportWarning, and None."""
+    """`camport.explain`; what cannot be explained after this epoch is a CamportWarning,
+    and None."""
     try:
         return camport.explain(model, images, **options)
     except CamportError as error:

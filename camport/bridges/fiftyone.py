@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 def heatmaps(explanation: Explanation) -> list[Any]:
-    """One `fiftyone.Heatmap` of each row, its range [0,1]: `sample["gradcam"] = heatmaps(explanation)[0]`.
+    """One `fiftyone.Heatmap` of each row, its range [0,1]:
+    `sample["gradcam"] = heatmaps(explanation)[0]`.
 
-    Each has the method, the explained class and its score as attributes. FiftyOne stretches a map over its photograph,
-    so that images that were cropped or padded have to be uncropped first.
+    Each has the method, the explained class and its score as attributes. FiftyOne stretches a map
+    over its photograph, so that images that were cropped or padded have to be uncropped first.
 
     Raises:
         MissingDependencyError: fiftyone is not installed.
@@ -22,6 +23,14 @@ def heatmaps(explanation: Explanation) -> list[Any]:
     fo = package("fiftyone", "fiftyone")
     numbers = explanation.numbers()
     return [
-        fo.Heatmap(map=heat, range=[0, 1], method=explanation.method, score=float(score), target=target.tolist())
-        for heat, score, target in zip(numbers["heatmap"], numbers["score"], numbers["target"], strict=True)
+        fo.Heatmap(
+            map=heat,
+            range=[0, 1],
+            method=explanation.method,
+            score=float(score),
+            target=target.tolist(),
+        )
+        for heat, score, target in zip(
+            numbers["heatmap"], numbers["score"], numbers["target"], strict=True
+        )
     ]

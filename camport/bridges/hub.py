@@ -12,8 +12,11 @@ from camport.runtime import Explainer, load
 NAME = "model.onnx"
 
 
-def push(file: str | Path, repo: str, *, licence: str | None = None, api: Any = None, **options: Any) -> Any:
-    """Uploads an exported .onnx file, as `model.onnx`, with its card; what `HfApi.upload_folder` gives comes back.
+def push(
+    file: str | Path, repo: str, *, licence: str | None = None, api: Any = None, **options: Any
+) -> Any:
+    """Uploads an exported .onnx file, as `model.onnx`, with its card;
+    what `HfApi.upload_folder` gives comes back.
 
     Args:
         file: made by `camport.export.to_onnx`.
@@ -31,5 +34,8 @@ def push(file: str | Path, repo: str, *, licence: str | None = None, api: Any = 
 
 
 def download(repo: str, **options: Any) -> Explainer:
-    """The explainer of a repository that `push` made; options of `huggingface_hub.hf_hub_download`."""
-    return load(package("huggingface_hub", "huggingface_hub").hf_hub_download(repo, NAME, **options))
+    """The explainer of a repository that `push` made; options of
+    `huggingface_hub.hf_hub_download`."""
+    return load(
+        package("huggingface_hub", "huggingface_hub").hf_hub_download(repo, NAME, **options)
+    )

@@ -13,15 +13,17 @@ from camport.errors import MissingDependencyError
 _missing: MissingDependencyError | None = None
 try:
     Callback: Any = package("lightning.pytorch", "lightning").Callback
-except MissingDependencyError as error:  # said when a callback is made, so that this module can be read without it
+except MissingDependencyError as error:
+    # said when a callback is made, so that this module can be read without it
     Callback, _missing = object, error
 
 
 class ExplainCallback(Callback):
-    """Writes pictures of the maps where TensorBoard's logger writes, or into the trainer's own folder.
+    """Writes pictures of the maps where TensorBoard's logger writes,
+    or into the trainer's own folder.
 
-    The module is explained in evaluation mode and left in the mode it was in; the random state stays. What cannot be
-    explained after an epoch is a CamportWarning, and the training goes on.
+    The module is explained in evaluation mode and left in the mode it was in; the random state
+    stays. What cannot be explained after an epoch is a CamportWarning, and the training goes on.
 
     Args:
         images: [b,c,H,W], as the module's `forward` takes them.

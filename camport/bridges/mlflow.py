@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from camport.core import Explanation
 
 
-def log_explanation(explanation: Explanation, name: str, images: Any = None, *, step: int | None = None) -> None:
-    """Logs to the active run: `name/0.png`, ... the overlays, `name/explanation.npz` all numbers, and the scores.
+def log_explanation(
+    explanation: Explanation, name: str, images: Any = None, *, step: int | None = None
+) -> None:
+    """Logs to the active run: `name/0.png`, ... the overlays, `name/explanation.npz` all numbers,
+    and the scores.
 
     Args:
         explanation: of one image or several.
@@ -29,4 +32,6 @@ def log_explanation(explanation: Explanation, name: str, images: Any = None, *, 
         mlflow.log_image(picture, f"{name}/{row}.png")
     with tempfile.TemporaryDirectory() as folder:
         mlflow.log_artifact(str(explanation.save(Path(folder) / "explanation.npz")), name)
-    mlflow.log_metrics({f"{name}.score.{row}": s for row, s in enumerate(explanation.score.tolist())}, step=step)
+    mlflow.log_metrics(
+        {f"{name}.score.{row}": s for row, s in enumerate(explanation.score.tolist())}, step=step
+    )

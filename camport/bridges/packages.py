@@ -21,4 +21,6 @@ def package(module: str, install: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # the package is there, and misses one of its own
-        raise MissingDependencyError(f"{module.split('.')[0]} is needed for this: pip install {install}") from error
+        raise MissingDependencyError(
+            f"{module.split('.')[0]} is needed for this: pip install {install}"
+        ) from error

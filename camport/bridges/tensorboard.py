@@ -11,12 +11,18 @@ if TYPE_CHECKING:
 
 
 def add_explanation(
-    writer: Any, tag: str, explanation: Explanation, images: Any = None, step: int | None = None, **options: Any
+    writer: Any,
+    tag: str,
+    explanation: Explanation,
+    images: Any = None,
+    step: int | None = None,
+    **options: Any,
 ) -> None:
     """Overlays of all images as `tag`, their scores as `tag/score/0`, ...
 
     Args:
-        writer: `torch.utils.tensorboard.SummaryWriter`, or what has its `add_images` and `add_scalar`.
+        writer: `torch.utils.tensorboard.SummaryWriter`,
+            or what has its `add_images` and `add_scalar`.
         tag: the name in TensorBoard.
         explanation: of images of one size.
         images: as `Explanation.overlay` takes them; the explained images where left out.

@@ -1,4 +1,5 @@
-"""ultralytics: a callback that explains a detector's best candidates after every n-th epoch of its training."""
+"""ultralytics: a callback that explains a detector's best candidates after every n-th epoch of its
+training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +11,19 @@ from camport.adapters import DetectionAdapter
 from camport.bridges.epochs import check_every, explained
 
 
-def explain_every(images: Tensor, every: int = 1, *, adapter: Any = None, **options: Any) -> Callable[[Any], None]:
-    """A callback: `YOLO("yolov8n.yaml").add_callback("on_fit_epoch_end", explain_every(images, 5))`.
+def explain_every(
+    images: Tensor, every: int = 1, *, adapter: Any = None, **options: Any
+) -> Callable[[Any], None]:
+    """A callback: `model.add_callback("on_fit_epoch_end", explain_every(images, 5))`.
 
-    Pictures go to `explanations/` in the training's folder. What is explained is the averaged network, as it is
-    validated and saved.
+    Pictures go to `explanations/` in the training's folder. What is explained is the averaged
+    network, as it is validated and saved.
 
     Args:
         images: [b,3,H,W] in [0,1], letterboxed as the network's own.
         every: epochs between two explanations, the first after the first epoch.
-        adapter: as of `camport.bind`; None: the best three detections of each image, however confident, since there
-            may be none that is in the first epochs.
+        adapter: as of `camport.bind`; None: the best three detections of each image,
+            however confident, since there may be none that is in the first epochs.
         options: of `camport.bind`: `method`, `layer`, ...
 
     Raises:

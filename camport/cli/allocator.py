@@ -1,4 +1,5 @@
-"""The C library's allocator keeps what is freed, for a process that is this command and nothing else."""
+"""The C library's allocator keeps what is freed,
+for a process that is this command and nothing else."""
 
 import ctypes
 import sys
@@ -10,9 +11,9 @@ LARGEST_PARAMETER = (1 << 31) - 1
 def keep_freed_memory() -> None:
     """With glibc, tensors are taken from memory that was freed before instead of fresh pages.
 
-    Each of a network's large activations is mapped anew and given back otherwise, and its pages are filled with zeros
-    by the kernel at every pass: a third of the time of a batch of eight, more than half of 32. Elsewhere nothing is
-    done.
+    Each of a network's large activations is mapped anew and given back otherwise, and its pages are
+    filled with zeros by the kernel at every pass: a third of the time of a batch of eight, more
+    than half of 32. Elsewhere nothing is done.
     """
     if sys.platform != "linux":
         return

@@ -6,7 +6,9 @@ from pathlib import Path
 from camport.files import check_apart
 
 
-def keep_inputs(outputs: Iterable[Path], paths: Sequence[Path | str | None] = (), *, model: str | None = None) -> None:
+def keep_inputs(
+    outputs: Iterable[Path], paths: Sequence[Path | str | None] = (), *, model: str | None = None
+) -> None:
     """Refuses outputs that are read, before any work.
 
     Args:
@@ -26,8 +28,11 @@ def keep_inputs(outputs: Iterable[Path], paths: Sequence[Path | str | None] = ()
 
 
 def _external(model: str, outputs: Sequence[Path]) -> list[Path]:
-    """The files of an ONNX model's weights, as far as they would be written: the model is not read otherwise."""
-    beside = [Path(model).parent / output.name for output in outputs if output.name.endswith(".data")]
+    """The files of an ONNX model's weights, as far as they would be written:
+    the model is not read otherwise."""
+    beside = [
+        Path(model).parent / output.name for output in outputs if output.name.endswith(".data")
+    ]
     beside = [data for data in beside if data.exists()]
     if not beside or not model.endswith(".onnx"):
         return []

@@ -34,9 +34,14 @@ def _version(asked: bool) -> None:
 @app.callback()
 def camport(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", callback=_version, is_eager=True
+        ),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors and warnings alone.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print errors and warnings alone.")
+    ] = False,
 ) -> None:
     """Visual explanations of image networks, in PyTorch and as one ONNX file."""
 
@@ -71,7 +76,9 @@ def _run(arguments: list[str] | None, stop: Stop) -> int:
             return _stopped(stop)
     except CamportError as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        return _failed((_short_of_memory(error) if out_of_memory(error) else str(error)) + notes, error)
+        return _failed(
+            (_short_of_memory(error) if out_of_memory(error) else str(error)) + notes, error
+        )
     except typer.Exit as ended:
         return ended.exit_code
     except USAGE as error:
@@ -95,11 +102,14 @@ def _stopped(stop: Stop) -> int:
 
 
 def _short_of_memory(error: Exception) -> str:
-    """Of what else than an explanation finds no memory: an import, a model that is loaded, a picture."""
+    """Of what else than an explanation finds no memory: an import, a model that is loaded,
+    a picture."""
     if isinstance(error, OutOfMemoryError):
         return str(error)
     said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-    return f"out of memory: {said}; a smaller model, smaller or fewer images, or --chunk 1 need less"
+    return (
+        f"out of memory: {said}; a smaller model, smaller or fewer images, or --chunk 1 need less"
+    )
 
 
 def _failed(message: str, error: BaseException) -> int:
@@ -111,8 +121,8 @@ def _failed(message: str, error: BaseException) -> int:
 def _internal(error: Exception) -> int:
     _traceback(error)
     say(
-        f"camport: internal error: {reason_of(error)}; this is a fault of camport, please report it with "
-        f"the command ({DEBUG}=1 shows the traceback)",
+        f"camport: internal error: {reason_of(error)}; this is a fault of camport, please report it"
+        f" with the command ({DEBUG}=1 shows the traceback)",
         err=True,
     )
     return INTERNAL

@@ -19,24 +19,37 @@ if TYPE_CHECKING:
 
 MODELS = ("torchvision:resnet18", "demo:digits")
 GROWING = ("gradcam", "saliency")
-"""Methods whose growth is measured where none is named: one that stops at the layer, and one that does not."""
+"""Methods whose growth is measured where none is named: one that stops at the layer,
+and one that does not."""
 
 
 def bench(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="SPEC", help=f"A network; several. {' and '.join(MODELS)} if none."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="SPEC",
+            help=f"A network; several. {' and '.join(MODELS)} if none.",
+        ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Weights of the one network; torchvision's and timm's are random if none."),
+        typer.Option(
+            metavar="FILE",
+            help="Weights of the one network; torchvision's and timm's are random if none.",
+        ),
     ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A method, with options and layer as in 'rise(samples=64)' and 'gradcam@layer3'; several; 'all', of "
-            "which those that are named beside it have their options. Those of one pass if none.",
+            help=(
+                "A method, with options and layer as in 'rise(samples=64)' and 'gradcam@layer3';"
+                " several; 'all', of "
+                "which those that are named beside it have their options. Those of one pass if"
+                " none."
+            ),
         ),
     ] = None,
     engine: Annotated[
@@ -47,29 +60,49 @@ def bench(
             "The first two if none.",
         ),
     ] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="Images in one run; several. 1 if none.")] = None,
-    size: Annotated[int | None, typer.Option(min=1, help="Side of the images; the network's own if none.")] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images in one run; several. 1 if none.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the images; the network's own if none.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of PyTorch and of ONNX Runtime.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seconds: Annotated[float, typer.Option(min=0, help="How long one entry is measured, roughly.")] = 2.0,
-    memory: Annotated[bool, typer.Option("--memory", help="Peak memory too, in processes of their own.")] = False,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="How long one entry is measured, roughly.")
+    ] = 2.0,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Peak memory too, in processes of their own.")
+    ] = False,
     growth: Annotated[
         bool,
-        typer.Option("--growth", help="How time grows with batch, image, depth and masks; of the methods named."),
+        typer.Option(
+            "--growth",
+            help="How time grows with batch, image, depth and masks; of the methods named.",
+        ),
     ] = False,
-    storage: Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.")] = Path(".camport-bench"),
+    storage: Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.")] = Path(
+        ".camport-bench"
+    ),
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.md", help="Tables as Markdown, a plot beside it.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.md", help="Tables as Markdown, a plot beside it."
+        ),
     ] = None,
     compare: Annotated[
         bool,
         typer.Option(
             "--compare",
-            help="Exit status 1 where a ratio is over 15 % above that of the last run on this machine, beyond noise.",
+            help=(
+                "Exit status 1 where a ratio is over 15 % above that of the last run on this"
+                " machine, beyond noise."
+            ),
         ),
     ] = False,
 ) -> int:
-    """Measure what explanations cost as ratios to the bare forward pass, keep the run and compare it."""
+    """Measure what explanations cost as ratios to the bare forward pass,
+    keep the run and compare it."""
     if output:
         check_writable(output)
     check_folder(storage)
@@ -91,7 +124,16 @@ def bench(
     networks = tuple(_network(spec, weights, size) for spec in model or MODELS)
     earlier = record.stored(storage)
     with tempfile.TemporaryDirectory() as files:
-        plan = Plan(networks, _methods(method), _engines(engine), tuple(batch or (1,)), device, threads, seconds, files)
+        plan = Plan(
+            networks,
+            _methods(method),
+            _engines(engine),
+            tuple(batch or (1,)),
+            device,
+            threads,
+            seconds,
+            files,
+        )
         for network in networks:
             _check(network)
         total = sum(1 for _ in plan.entries())
@@ -127,7 +169,10 @@ def _compare(comparison: Any) -> int:
     for change in comparison.slower:
         say(f"slower: {change}")
     if not comparison.slower:
-        say(f"{len(comparison.changes)} ratios compared; none is over {SLOWER - 1:.0%} above the last run's")
+        say(
+            f"{len(comparison.changes)} ratios compared; none is over {SLOWER - 1:.0%} above the"
+            " last run's"
+        )
     return 1 if comparison.slower else 0
 
 
@@ -148,7 +193,7 @@ def _methods(chosen: list[str] | None) -> tuple[str, ...]:
     by_name: dict[str, list[str]] = {name: [] for name in names}
     for text in said:
         by_name[split(text)[0].partition("(")[0]].append(text)
-    return tuple(text for name in names for text in (by_name[name] or [name]))
+    return tuple(text for name in names for text in by_name[name] or [name])
 
 
 def _engines(chosen: list[str] | None) -> tuple[str, ...]:
@@ -171,7 +216,8 @@ def _engines(chosen: list[str] | None) -> tuple[str, ...]:
 def _network(spec: str, weights: str | None, size: int | None) -> "Network":
     from camport.bench.plan import Network
 
-    random = spec.partition(":")[0] in ("torchvision", "timm")  # what they cost does not depend on their weights
+    # what they cost does not depend on their weights
+    random = spec.partition(":")[0] in ("torchvision", "timm")
     return Network(spec, weights or ("none" if random else None), size)
 
 
@@ -216,9 +262,16 @@ def _print(report: dict[str, Any]) -> None:
     for benchmark in report["benchmarks"]:
         row = benchmark["extra_info"]
         if row:
-            times = (f"{row[f'{clock}_ms']:.1f}", f"{row[f'bare_{clock}_ms']:.1f}", ratio(row, clock), megabytes(row))
+            times = (
+                f"{row[f'{clock}_ms']:.1f}",
+                f"{row[f'bare_{clock}_ms']:.1f}",
+                ratio(row, clock),
+                megabytes(row),
+            )
             rows.append((benchmark["group"], row["method"], row["engine"], *times))
-    print_table(("network", "method", "engine", "ms", "bare, ms", "ratio [quartiles]", "MB over bare"), rows)
+    print_table(
+        ("network", "method", "engine", "ms", "bare, ms", "ratio [quartiles]", "MB over bare"), rows
+    )
     _missing(report)
 
 
@@ -229,7 +282,9 @@ def _missing(report: dict[str, Any]) -> None:
             say(f"{what.replace('_', ' ')}: {entry}: {' '.join(why.split())}")
 
 
-def _write(report: dict[str, Any], series: "list[Series]", output: Path | None, storage: Path) -> None:
+def _write(
+    report: dict[str, Any], series: "list[Series]", output: Path | None, storage: Path
+) -> None:
     """The page and the plot."""
     from camport.bench.growth_plot import plot
     from camport.bench.page import page
@@ -252,4 +307,6 @@ def _need(package: str, extra: str = "bench") -> None:
     from importlib.util import find_spec
 
     if find_spec(package) is None:
-        raise MissingDependencyError(f'{package} is needed for this: pip install "camport[{extra}]"')
+        raise MissingDependencyError(
+            f'{package} is needed for this: pip install "camport[{extra}]"'
+        )

@@ -57,14 +57,21 @@ def explain(
         if label is not None and asked is None:
             explanation = _of_class(explanation, label, target, loaded.labels)
         found.append(shown(explanation, placement))
-        numbers.append({**explanation.numbers(), **{k: v.cpu().numpy() for k, v in explanation.figures.items()}})
+        numbers.append(
+            {
+                **explanation.numbers(),
+                **{k: v.cpu().numpy() for k, v in explanation.figures.items()},
+            }
+        )
     where = at_layers(bound.layers)
     title = f"{bound.explainer.title}: why is it there?{where}"
     write(path, drawn, found, numbers, title, loaded.labels, colormap, alpha)
     _tell(images, found, loaded.labels, path)
 
 
-def _tell(images: Sequence[Path], found: Sequence[Found], labels: Sequence[str] | None, path: Path) -> None:
+def _tell(
+    images: Sequence[Path], found: Sequence[Found], labels: Sequence[str] | None, path: Path
+) -> None:
     """Prints what was found in each picture, and the file that was written."""
     for image, one in zip(images, found, strict=True):
         listed = ", ".join(said(one, i, labels) for i in range(len(one.boxes)))
@@ -107,12 +114,18 @@ def run(
             boxes = parsed(box, *whole)
             classes = np.full(len(boxes), -1 if label is None else label)
         else:
-            first = explainer(pixels[None], boxes=np.zeros((1, 4), np.float32), only=_predictions(explainer))
-            boxes, classes = chosen(first, explainer.metadata.get("adapter", {}), size, confidence, label, target)
+            first = explainer(
+                pixels[None], boxes=np.zeros((1, 4), np.float32), only=_predictions(explainer)
+            )
+            boxes, classes = chosen(
+                first, explainer.metadata.get("adapter", {}), size, confidence, label, target
+            )
         result = explainer(for_rows(explainer, pixels, len(boxes)), boxes=boxes, class_ids=classes)
         sure = confident(result, explainer.metadata.get("adapter", {}), size, boxes, classes)
         heatmaps = [pictured(placement.to_image(heatmap), family) for heatmap in result["heatmap"]]
-        shown.append(Found(placement.boxes_to_image(sure.boxes), sure.class_ids, sure.confidence, heatmaps))
+        shown.append(
+            Found(placement.boxes_to_image(sure.boxes), sure.class_ids, sure.confidence, heatmaps)
+        )
         numbers.append({**result, "boxes": boxes, "class_ids": classes})
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {explainer.path.name}"
@@ -126,45 +139,68 @@ def for_rows(explainer: Explainer, pixels: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _found_by_file(
-    explainer: Explainer, pixels: np.ndarray, placement: Placement, label: int | None, confidence: float | None
+    explainer: Explainer,
+    pixels: np.ndarray,
+    placement: Placement,
+    label: int | None,
+    confidence: float | None,
 ) -> tuple[Found, Mapping[str, np.ndarray]]:
     """What a file that suppresses and explains by itself finds, the most confident first."""
     result = explainer(pixels[None])
     found, rows = found_by_file(result, label, confidence)
-    heatmaps = [pictured(placement.to_image(result["heatmap"][row]), family_of(explainer)) for row in rows]
-    return Found(placement.boxes_to_image(found.boxes), found.class_ids, found.confidence, heatmaps), result
+    heatmaps = [
+        pictured(placement.to_image(result["heatmap"][row]), family_of(explainer)) for row in rows
+    ]
+    return (
+        Found(placement.boxes_to_image(found.boxes), found.class_ids, found.confidence, heatmaps),
+        result,
+    )
 
 
 def _predictions(explainer: Explainer) -> list[str]:
     names = [port.name for port in explainer.outputs if port.name.startswith("outputs")]
     if not names:
-        raise InputError(f"{explainer.path} gives no predictions, so nothing can be found with it: name a --box")
+        raise InputError(
+            f"{explainer.path} gives no predictions, so nothing can be found with it: name a --box"
+        )
     return names
 
 
-def _of_class(explanation: Explanation, label: int, named: str | None, labels: Sequence[str]) -> Explanation:
+def _of_class(
+    explanation: Explanation, label: int, named: str | None, labels: Sequence[str]
+) -> Explanation:
     """What was found of one class alone."""
     rows = of_class(explanation.target.numpy(force=True), label, named, labels).tolist()
-    kept = {name: getattr(explanation, name)[rows] for name in ("heatmap", "raw", "score", "target")}
+    kept = {
+        name: getattr(explanation, name)[rows] for name in ("heatmap", "raw", "score", "target")
+    }
     figures = {name: value[rows] for name, value in explanation.figures.items()}
     return replace(explanation, **kept, figures=figures, activations=None, gradients=None)
 
 
 def parsed(boxes: Sequence[str], picture: Image, placement: Placement) -> np.ndarray:
-    """Boxes as they were written, [k,4] in the network's pixels; InputError for what is no box in the picture."""
+    """Boxes as they were written, [k,4] in the network's pixels;
+    InputError for what is no box in the picture."""
     found = []
     for text in boxes:
         try:
             left, top, right, bottom = (float(part) for part in text.split(","))
         except ValueError:
-            raise InputError(f"box {text!r} is not LEFT,TOP,RIGHT,BOTTOM in pixels, e.g. 40,25,180,210") from None
+            raise InputError(
+                f"box {text!r} is not LEFT,TOP,RIGHT,BOTTOM in pixels, e.g. 40,25,180,210"
+            ) from None
         if not (left < right and top < bottom):
-            raise InputError(f"box {text} has no area; wanted left < right and top < bottom, in pixels")
+            raise InputError(
+                f"box {text} has no area; wanted left < right and top < bottom, in pixels"
+            )
         if right <= 0 or bottom <= 0 or left >= picture.width or top >= picture.height:
             raise InputError(
-                f"box {text} lies outside the picture, which is {picture.width} wide and {picture.height} high"
+                f"box {text} lies outside the picture, which is {picture.width} wide and"
+                f" {picture.height} high"
             )
-        found.append((max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)))
+        found.append(
+            (max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height))
+        )
     return placement.boxes_to_network(np.array(found))
 
 
@@ -190,11 +226,16 @@ def write(
     colormap: str,
     alpha: float,
 ) -> None:
-    """The picture with all boxes, then each with its map, box, label and confidence; or the numbers."""
+    """The picture with all boxes, then each with its map, box, label and confidence;
+    or the numbers."""
     if path.suffix.lower() in ARRAYS:
         only = path.suffix.lower() == ".npy"
         several = len(numbers) > 1
-        named = {f"{k}_{i}" if several else k: v for i, n in enumerate(numbers) for k, v in n.items()}
+        named = {
+            f"{k}_{i}" if several else k: v for i, n in enumerate(numbers) for k, v in n.items()
+        }
         save_arrays(path, np.concatenate([n["heatmap"] for n in numbers]) if only else named)
         return
-    save_image(path, found_grid(pictures, found, labels, title=title, colormap=colormap, alpha=alpha))
+    save_image(
+        path, found_grid(pictures, found, labels, title=title, colormap=colormap, alpha=alpha)
+    )

@@ -29,11 +29,14 @@ def found(places: Sequence[Path], most: int) -> list[Path]:
             files += inside
         else:
             files.append(place)
-    return [files[i] for i in np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)]
+    return [
+        files[i] for i in np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)
+    ]
 
 
 def read(places: Sequence[Path], preprocess: Preprocess) -> np.ndarray:
-    """The images as the model wants them, float32 [n,3,H,W]; of more than `MOST`, evenly spread ones.
+    """The images as the model wants them, float32 [n,3,H,W]; of more than `MOST`,
+    evenly spread ones.
 
     Raises:
         ImageFileError: nothing there, or a file that is no image.

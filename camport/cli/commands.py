@@ -1,4 +1,5 @@
-"""The subcommands by name, each imported when it runs: listing them needs neither NumPy nor what they need."""
+"""The subcommands by name, each imported when it runs:
+listing them needs neither NumPy nor what they need."""
 
 from importlib import import_module
 from typing import Any
@@ -15,36 +16,61 @@ COMMANDS = {
     "explain": ("explain", "Explain what a model sees in images, in PyTorch."),
     "export": (
         "export",
-        "Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.",
+        (
+            "Export a model with its explainer as one graph of standard operators, proven equal to"
+            " PyTorch."
+        ),
     ),
     "run": ("run", "Explain images with an exported file, with onnxruntime alone."),
-    "web": ("web", "Write a static page that runs exported files in a browser: images, the camera, a class or a box."),
+    "web": (
+        "web",
+        (
+            "Write a static page that runs exported files in a browser: images, the camera, a class"
+            " or a box."
+        ),
+    ),
     "evaluate": (
         "evaluate",
         "Measure methods by metrics on a model and images; started again, it goes on where it was.",
     ),
     "bench": (
         "bench",
-        "Measure what explanations cost as ratios to the bare forward pass, keep the run and compare it.",
+        (
+            "Measure what explanations cost as ratios to the bare forward pass, keep the run and"
+            " compare it."
+        ),
     ),
     "demo": (
         "demo",
-        "Explain photographs and bundled scenes in PyTorch, export the explainer, run it without PyTorch, and compare.",
+        (
+            "Explain photographs and bundled scenes in PyTorch, export the explainer, run it"
+            " without PyTorch, and compare."
+        ),
     ),
     "methods": ("listings", "List the explainers, or tell all about one."),
     "adapters": ("listings", "List the adapters: the tasks a model may have."),
-    "metrics": ("listings", "List the metrics: what each needs, and whether higher or lower is better."),
+    "metrics": (
+        "listings",
+        "List the metrics: what each needs, and whether higher or lower is better.",
+    ),
     "plugins": ("listings", "List the plugins, with what they add and what went wrong."),
     "layers": (
         "layer_list",
-        "List a model's layers in the order they run, with those that `camport explain` would choose.",
+        (
+            "List a model's layers in the order they run, with those that `camport explain` would"
+            " choose."
+        ),
     ),
-    "doctor": ("doctor", "Say which versions and devices are there, what is missing, and how to bring it."),
+    "doctor": (
+        "doctor",
+        "Say which versions and devices are there, what is missing, and how to bring it.",
+    ),
 }
 """Module of camport.cli, whose function has the command's name, and the first line of its help."""
 
 WRITING = ("explain", "export", "run", "web", "evaluate", "bench", "demo")
-"""Commands whose result is a file; what the others print is all that they do, and --quiet leaves it."""
+"""Commands whose result is a file; what the others print is all that they do,
+and --quiet leaves it."""
 
 
 class Commands(TyperGroup):

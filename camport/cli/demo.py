@@ -19,7 +19,8 @@ def demo(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for pictures and files.")
     ] = Path("camport-demo"),
 ) -> None:
-    """Explain photographs and bundled scenes in PyTorch, export the explainer, run it without PyTorch, and compare."""
+    """Explain photographs and bundled scenes in PyTorch, export the explainer,
+    run it without PyTorch, and compare."""
     started = time.perf_counter()
     check_folder(output)
     try:
@@ -27,19 +28,27 @@ def demo(
 
         from camport.show.show import show
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(f'{error.name} is needed: pip install "camport[torch,cpu]"') from error
+        raise MissingDependencyError(
+            f'{error.name} is needed: pip install "camport[torch,cpu]"'
+        ) from error
     with stepping() as step:
         figures = show(output, step)
     ms, report = figures.milliseconds, figures.report
     table = Table("", "", box=None, show_header=False, pad_edge=False)
     photographs = figures.photographs
     if not isinstance(photographs, str):
-        photographs = f"an ImageNet classifier's heatmaps differ by at most {photographs:.1e}, PyTorch and file"
+        photographs = (
+            f"an ImageNet classifier's heatmaps differ by at most {photographs:.1e}, PyTorch and"
+            " file"
+        )
     rows = [
         ("photographs", photographs),
         ("digits asked about", f"{figures.asked}"),
         ("hottest point on that digit", f"{figures.hits} of {figures.asked} (to half a map cell)"),
-        ("exported file", f"{report.bytes / 1e6:.2f} MB, {report.nodes} nodes, opset {report.opset}"),
+        (
+            "exported file",
+            f"{report.bytes / 1e6:.2f} MB, {report.nodes} nodes, opset {report.opset}",
+        ),
         ("heatmaps, PyTorch and file", f"differ by at most {figures.difference:.1e} (of 1)"),
         ("pictures, PyTorch and file", f"differ by at most {figures.same_picture} (of 255)"),
         ("PyTorch, prediction alone", f"{ms['bare']:.2f} ms an image"),

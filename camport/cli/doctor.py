@@ -54,13 +54,23 @@ def doctor(as_json: Json = False) -> int:
             say(group)
             for found in lines:
                 remedy = f"  -> {found.remedy}" if found.remedy else ""
-                say(f"  {'ok  ' if found.works else 'no  '}{found.what:<{width}}  {found.state}{remedy}")
-    broken = [found for lines in groups.values() for found in lines if not found.works and found.state != "missing"]
+                say(
+                    f"  {'ok  ' if found.works else 'no  '}{found.what:<{width}} "
+                    f" {found.state}{remedy}"
+                )
+    broken = [
+        found
+        for lines in groups.values()
+        for found in lines
+        if not found.works and found.state != "missing"
+    ]
     return 1 if broken else 0
 
 
 def _system() -> Iterator[Finding]:
-    yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Finding(
+        "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    )
     yield Finding("camport", _version("camport") or "not installed, run from its source")
     yield Finding("cores", str(os.cpu_count()))
 
@@ -73,7 +83,9 @@ def _packages() -> Iterator[Finding]:
             if f"extra == '{extra}'" in line or f'extra == "{extra}"' in line:
                 needed.setdefault(_name(line), extra)
     runtime = _version("onnxruntime-gpu")
-    for name, extra in sorted(needed.items(), key=lambda entry: (OPTIONAL.index(entry[1]), entry[0])):
+    for name, extra in sorted(
+        needed.items(), key=lambda entry: (OPTIONAL.index(entry[1]), entry[0])
+    ):
         found = _version(name)
         if name == "onnxruntime" and runtime and not found:
             continue  # the other build of the same package
@@ -84,7 +96,12 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, found)
     if runtime and _version("onnxruntime"):
         both = 'pip uninstall -y onnxruntime onnxruntime-gpu, then pip install "camport[gpu]"'
-        yield Finding("onnxruntime and onnxruntime-gpu", "both are installed, and hide each other", False, both)
+        yield Finding(
+            "onnxruntime and onnxruntime-gpu",
+            "both are installed, and hide each other",
+            False,
+            both,
+        )
 
 
 def _devices() -> Iterator[Finding]:
@@ -92,17 +109,30 @@ def _devices() -> Iterator[Finding]:
         try:
             import torch
         except Exception as error:
-            yield Finding("PyTorch", f"does not load: {_line(error)}", False, "install torch and torchvision anew")
+            yield Finding(
+                "PyTorch",
+                f"does not load: {_line(error)}",
+                False,
+                "install torch and torchvision anew",
+            )
         else:
             names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
             mps = getattr(torch.backends, "mps", None)
             names += ["mps"] if mps is not None and mps.is_available() else []
-            yield Finding("PyTorch", f"cpu, {torch.get_num_threads()} threads" + "".join(f"; {n}" for n in names))
+            yield Finding(
+                "PyTorch",
+                f"cpu, {torch.get_num_threads()} threads" + "".join(f"; {n}" for n in names),
+            )
     if find_spec("onnxruntime"):
         try:
             import onnxruntime
         except Exception as error:
-            yield Finding("ONNX Runtime", f"does not load: {_line(error)}", False, 'pip install "camport[cpu]"')
+            yield Finding(
+                "ONNX Runtime",
+                f"does not load: {_line(error)}",
+                False,
+                'pip install "camport[cpu]"',
+            )
         else:
             yield Finding("ONNX Runtime", ", ".join(onnxruntime.get_available_providers()))
     if find_spec("torchvision") and find_spec("torch"):
@@ -110,7 +140,10 @@ def _devices() -> Iterator[Finding]:
             import torchvision  # noqa: F401 - builds for another torch fail as they are imported
         except Exception as error:
             yield Finding(
-                "torchvision", f"does not load: {_line(error)}", False, "install it with torch, from one index"
+                "torchvision",
+                f"does not load: {_line(error)}",
+                False,
+                "install it with torch, from one index",
             )
 
 
@@ -125,7 +158,9 @@ def _plugins() -> Iterator[Finding]:
     for plugin in found:
         works = plugin.state in ("loaded", "built in", "disabled")
         remedy = "" if works else f"pip install -U {plugin.distribution}, or tell its authors"
-        yield Finding(f"{plugin.name} ({plugin.distribution} {plugin.version})", plugin.state, works, remedy)
+        yield Finding(
+            f"{plugin.name} ({plugin.distribution} {plugin.version})", plugin.state, works, remedy
+        )
 
 
 def _version(name: str) -> str | None:

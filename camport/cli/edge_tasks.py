@@ -44,30 +44,48 @@ def run(
         if shown == "words" and target is None:
             texts, inputs = each_word(explainer, what, inputs)
             result = explainer(for_rows(explainer, pixels, len(texts)), **inputs)
-            maps = [pictured(placement.to_image(heatmap), family_of(explainer)) for heatmap in result.heatmap]
-            figures.append(word_grid(picture, texts, maps, title=what, colormap=colormap, alpha=alpha))
+            maps = [
+                pictured(placement.to_image(heatmap), family_of(explainer))
+                for heatmap in result.heatmap
+            ]
+            figures.append(
+                word_grid(picture, texts, maps, title=what, colormap=colormap, alpha=alpha)
+            )
         else:
             result = explainer(pixels[None], **inputs)
             if shown == "answer":
                 what = f"{what} {answered(explainer, inputs, result)}"
             heatmap = pictured(placement.to_image(result.heatmap[0]), family_of(explainer))
-            rows.append([Cell(picture), Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), what)])
+            rows.append(
+                [
+                    Cell(picture),
+                    Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), what),
+                ]
+            )
         numbers.append(dict(result))
         scores = ", ".join(f"{score:.2f}" for score in result.score) if "score" in result else ""
         say(f"{image}: {what}" + (f", score {scores}" if scores else ""))
     if path.suffix.lower() in ARRAYS:
         save_numbers(path, numbers)
     elif figures:
-        save_image(path, figures[0] if len(figures) == 1 else grid([[f] for f in figures], cell=max(figures[0].size)))
+        save_image(
+            path,
+            figures[0]
+            if len(figures) == 1
+            else grid([[f] for f in figures], cell=max(figures[0].size)),
+        )
     else:
         save_image(path, grid(rows, title=explainer.path.name, colorbar=colormap))
     say(f"wrote {path}")
 
 
 def save_numbers(path: Path, numbers: Sequence[Mapping[str, np.ndarray]]) -> None:
-    """The heatmaps (.npy), or all numbers (.npz), of several pictures with their number behind the name."""
+    """The heatmaps (.npy), or all numbers (.npz),
+    of several pictures with their number behind the name."""
     if path.suffix.lower() == ".npy":
         save_arrays(path, np.concatenate([found["heatmap"] for found in numbers]))
         return
-    named = {f"{name}_{i}": value for i, found in enumerate(numbers) for name, value in found.items()}
+    named = {
+        f"{name}_{i}": value for i, found in enumerate(numbers) for name, value in found.items()
+    }
     save_arrays(path, dict(numbers[0]) if len(numbers) == 1 else named)

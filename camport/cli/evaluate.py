@@ -9,7 +9,18 @@ from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
 from camport.cli.listings import table as print_table
 from camport.cli.loading import load
-from camport.cli.options import Adapter, Chunk, Device, Inputs, Labels, Layer, Model, Preprocessing, Trust, Weights
+from camport.cli.options import (
+    Adapter,
+    Chunk,
+    Device,
+    Inputs,
+    Labels,
+    Layer,
+    Model,
+    Preprocessing,
+    Trust,
+    Weights,
+)
 from camport.cli.printing import say
 from camport.cli.working import counting
 from camport.errors import InputError, MissingDependencyError, silenced
@@ -32,27 +43,40 @@ def evaluate(
         str,
         typer.Option(
             metavar="DATA",
-            help="demo:scenes, demo:photographs, a folder of images (subfolders are classes) or a COCO .json file.",
+            help=(
+                "demo:scenes, demo:photographs, a folder of images (subfolders are classes) or a"
+                " COCO .json file."
+            ),
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for record, tables and report.")
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for record, tables and report."),
     ],
     method: Annotated[
         list[str] | None,
-        typer.Option(help="A method, with options as in 'rise(samples=500)'; several; 'all'. Six fast ones if none."),
+        typer.Option(
+            help=(
+                "A method, with options as in 'rise(samples=500)'; several; 'all'. Six fast ones if"
+                " none."
+            )
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="A metric (`camport metrics`), with options as methods; several; 'all'."),
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Only the first so many examples.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many examples.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Examples at a time.")] = 8,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where COCO's images are, if not beside the file.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Where COCO's images are, if not beside the file."),
     ] = None,
     masks: Annotated[
-        bool, typer.Option("--masks", help="COCO's regions are the objects' masks and not their boxes.")
+        bool,
+        typer.Option("--masks", help="COCO's regions are the objects' masks and not their boxes."),
     ] = False,
     weights: Weights = None,
     layer: Layer = None,
@@ -66,7 +90,11 @@ def evaluate(
 ) -> None:
     """Measure methods by metrics on a model and images; started again, it goes on where it was."""
     check_folder(output)
-    keep_inputs([output / name for name in (RECORD, *WRITTEN)], [data, weights, labels, *(inputs or [])], model=model)
+    keep_inputs(
+        [output / name for name in (RECORD, *WRITTEN)],
+        [data, weights, labels, *(inputs or [])],
+        model=model,
+    )
     for package in ("scipy", "pyarrow", "matplotlib"):
         _need(package)
     keep_freed_memory()
@@ -91,12 +119,20 @@ def evaluate(
         loaded.preprocess,
         loaded.labels,
         described(task).shown == "boxes",
-        {"model": model, "weights": weights or "its own", "layer": where or "chosen", "adapter": task}
-        | ({"inputs": inputs} if inputs else {}),  # which a record that is gone on with has to be of
+        {
+            "model": model,
+            "weights": weights or "its own",
+            "layer": where or "chosen",
+            "adapter": task,
+        }
+        # which a record that is gone on with has to be of
+        | ({"inputs": inputs} if inputs else {}),
     )
     size = loaded.preprocess.size
     side: dict[str, Any] = {} if size is None else {"size": size[0]}
-    examples = open_data(data, count=count, images=images, masks=masks, **side, **described(task).evaluated)
+    examples = open_data(
+        data, count=count, images=images, masks=masks, **side, **described(task).evaluated
+    )
     methods = sorted(camport.methods()) if method == ["all"] else method or list(METHODS)
     known = examples[0].boxes is not None or examples[0].mask is not None
     metrics = _metrics(metric, known)
@@ -117,13 +153,19 @@ def _metrics(chosen: list[str] | None, region: bool) -> list[str]:
     fitting = [i.name for i in camport.metrics().values() if region or "region" not in i.needs]
     if chosen == ["all"]:
         return fitting
-    return chosen or [name for name in ("insertion_deletion", "pointing_game", "energy_in_region") if name in fitting]
+    return chosen or [
+        name
+        for name in ("insertion_deletion", "pointing_game", "energy_in_region")
+        if name in fitting
+    ]
 
 
 def _print(found: "Table") -> None:
     metrics = list(dict.fromkeys(c.metric for c in found.cells))
     rows = []
-    for name in sorted(dict.fromkeys(c.method for c in found.cells), key=lambda m: found.ranks.get(m, float("inf"))):
+    for name in sorted(
+        dict.fromkeys(c.method for c in found.cells), key=lambda m: found.ranks.get(m, float("inf"))
+    ):
         cells = [found.cell(name, metric) for metric in metrics]
         figures = [f"{c.mean:.3f} ({c.low:.3f} to {c.high:.3f})" if c else "-" for c in cells]
         rows.append((name, *figures, f"{found.ranks[name]:.1f}" if name in found.ranks else "-"))
@@ -136,4 +178,6 @@ def _need(package: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(package) is None:
-        raise MissingDependencyError(f'{package} is needed for this: pip install "camport[evaluate]"')
+        raise MissingDependencyError(
+            f'{package} is needed for this: pip install "camport[evaluate]"'
+        )

@@ -79,7 +79,11 @@ def explain(
 ) -> None:
     """Explain what a model sees in images, in PyTorch."""
     one_each, images = folders.one_each(output, images), folders.files(images)
-    several = len(method or []) > 1 or ALL in (method or []) or output.suffix.lower() == side_by_side.REPORT
+    several = (
+        len(method or []) > 1
+        or ALL in (method or [])
+        or output.suffix.lower() == side_by_side.REPORT
+    )
     asked = {
         "model": model,
         "weights": weights,
@@ -104,7 +108,9 @@ def explain(
         jobs = [(check_writable(output, side_by_side.FORMATS), images)]
     else:
         jobs = [(check_writable(output), images)]
-    keep_inputs([path for path, _ in jobs], [*images, weights, labels, *(inputs or [])], model=model)
+    keep_inputs(
+        [path for path, _ in jobs], [*images, weights, labels, *(inputs or [])], model=model
+    )
     colormap_table(colormap)
     views = view or []
     for path, group in jobs:
@@ -112,9 +118,14 @@ def explain(
     if "all" in (layer or []):
         raise InputError("--layer all: a picture of every layer, one by one, is made by --sweep")
     if several and (views or sweep):
-        raise InputError("--view and --sweep draw one method; several are drawn side by side, or in a report (.html)")
+        raise InputError(
+            "--view and --sweep draw one method; several are drawn side by side, or in a report"
+            " (.html)"
+        )
     if sweep and (views or len(images) > 1):
-        raise InputError(f"--sweep draws overlays of one image; given are {len(images)} and {len(views)} views")
+        raise InputError(
+            f"--sweep draws overlays of one image; given are {len(images)} and {len(views)} views"
+        )
     keep_freed_memory()
     for image in images:
         check_image(image)
@@ -131,7 +142,10 @@ def explain(
         task = adapter or loaded.adapter
         asking, kind = adapter_with(adapter_of(task, given), adapter_option), described(task).shown
         if several and (kind == "boxes" or kind in ASKED):
-            raise InputError(f"several methods and reports are for classes, and the task is {task}: give one --method")
+            raise InputError(
+                f"several methods and reports are for classes, and the task is {task}: give one"
+                " --method"
+            )
 
         @cache  # whatever the number of files, a model is copied and its layer chosen once
         def bound() -> list[Bound]:
@@ -139,9 +153,21 @@ def explain(
             return [camport.bind(loaded.model, one, where, asking, chunk=chunk) for one in methods]
 
         for path, images in jobs:
-            pictures = map(open_image, images)  # one at a time: a picture may have 89 million pixels
+            # one at a time: a picture may have 89 million pixels
+            pictures = map(open_image, images)
             _explain(
-                *(path, images, pictures, loaded, bound, task, several, ALL in (method or []), target, layer),
+                *(
+                    path,
+                    images,
+                    pictures,
+                    loaded,
+                    bound,
+                    task,
+                    several,
+                    ALL in (method or []),
+                    target,
+                    layer,
+                ),
                 *(methods[0], asking, colormap, alpha, views, sweep, given, chunk, model, progress),
             )
 
@@ -175,7 +201,18 @@ def _explain(
     if kind == "boxes" and not sweep:
         named, given = told(target, given)
         boxes.explain(
-            *(path, images, pictures, loaded, bind()[0], named, given["box"], colormap, alpha, progress),
+            *(
+                path,
+                images,
+                pictures,
+                loaded,
+                bind()[0],
+                named,
+                given["box"],
+                colormap,
+                alpha,
+                progress,
+            ),
         )
         return
     if kind in ASKED and not sweep and not views:
@@ -203,7 +240,9 @@ def _explain(
         pixels, placement = loaded.preprocess.apply(picture)
         drawn.append(bounded(picture, placement))
         if sweep:
-            found = layers.at_layers(loaded, pixels[None], method, index, layer, asking, progress, chunk)
+            found = layers.at_layers(
+                loaded, pixels[None], method, index, layer, asking, progress, chunk
+            )
             continue
         e = bound(torch.from_numpy(pixels)[None], index, progress=progress)
         numbers.append(figure.kept({**e.numbers(), **_signed(e)}, path))
@@ -214,13 +253,18 @@ def _explain(
         last = list(found.values())[-1]
         text = figure.legend(last.target, last.score, loaded.labels)
         layers.write(path, *drawn[0], found, f"{title}: {text}", colormap, alpha, family)
-        say(f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to {list(found)[-1]}")
+        say(
+            f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to"
+            f" {list(found)[-1]}"
+        )
         say(f"wrote {path}")
         return
     where = at_layers(bound.layers)
     title = f"Feature maps of {model}" if "grid" in views else title
     shown, placements = [d[0] for d in drawn], [d[1] for d in drawn]
-    figure.write(path, shown, placements, numbers, title + where, legends, colormap, alpha, views, family)
+    figure.write(
+        path, shown, placements, numbers, title + where, legends, colormap, alpha, views, family
+    )
     for image, text in zip(images, legends, strict=True):
         say(f"{image}: {text}" + (f", layer {', '.join(bound.layers)}" if bound.layers else ""))
     say(f"wrote {path}")

@@ -53,47 +53,68 @@ def export(
     labels: Labels = None,
     preprocess: Preprocessing = None,
     size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Image size to trace with, where the model names none.")
+        str | None,
+        typer.Option(metavar="HxW", help="Image size to trace with, where the model names none."),
     ] = None,
     images: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="PATH",
-            help="Image file or folder to trace and to compare with, in place of shipped ones; may be given several "
-            "times.",
+            help=(
+                "Image file or folder to trace and to compare with, in place of shipped ones; may"
+                " be given several "
+                "times."
+            ),
         ),
     ] = None,
     outputs: Annotated[
         str | None,
-        typer.Option(metavar="NAME,...", help="Outputs of the file, e.g. score,heatmap; all if left out."),
+        typer.Option(
+            metavar="NAME,...", help="Outputs of the file, e.g. score,heatmap; all if left out."
+        ),
     ] = None,
     dynamic: Annotated[
-        str | None, typer.Option(metavar="AXES", help="batch, or batch+size: height and width free too.")
+        str | None,
+        typer.Option(metavar="AXES", help="batch, or batch+size: height and width free too."),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="Version of the ONNX operators, 18 to 23; 20 if left out.")] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="Version of the ONNX operators, 18 to 23; 20 if left out.")
+    ] = None,
     precision: Annotated[
-        str | None, typer.Option(metavar="NAME", help="float32, float16 or int8; int8 needs --calibration.")
+        str | None,
+        typer.Option(metavar="NAME", help="float32, float16 or int8; int8 needs --calibration."),
     ] = None,
     calibration: Annotated[
         list[Path] | None,
-        typer.Option(metavar="PATH", help="Image file or folder that calibrates int8; may be given several times."),
+        typer.Option(
+            metavar="PATH",
+            help="Image file or folder that calibrates int8; may be given several times.",
+        ),
     ] = None,
     with_preprocess: Annotated[
-        bool, typer.Option("--with-preprocess", help="The file takes photographs as they are, uint8 (b,h,w,3).")
+        bool,
+        typer.Option(
+            "--with-preprocess", help="The file takes photographs as they are, uint8 (b,h,w,3)."
+        ),
     ] = False,
     given: Given = DECLARED,
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
     chunk: Chunk = None,
-    report: Annotated[bool, typer.Option("--report", help="Store the report beside the file, as JSON.")] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Store the report beside the file, as JSON.")
+    ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Print what each stage and each pass over the graph did.")
+        bool,
+        typer.Option("--explain", help="Print what each stage and each pass over the graph did."),
     ] = False,
     graphs: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write the graph after each pass there, as text.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the graph after each pass there, as text."),
     ] = None,
 ) -> None:
-    """Export a model with its explainer as one graph of standard operators, proven equal to PyTorch.
+    """Export a model with its explainer as one graph of standard operators,
+    proven equal to PyTorch.
 
     The suffix of the output picks the format: .onnx, .pt2 (torch.export) or .pt (TorchScript).
     """
@@ -130,7 +151,9 @@ def export(
         if dynamic != "batch+size" or spec.size is not None:
             spec = dataclasses.replace(spec, size=(height, width), stride=None, side=None)
         if calibration:
-            read = calibration_images.read(calibration, dataclasses.replace(spec, size=(height, width), side=None))
+            read = calibration_images.read(
+                calibration, dataclasses.replace(spec, size=(height, width), side=None)
+            )
             options["calibration"] = torch.from_numpy(read)
         bound = camport.bind(
             loaded.model,
@@ -142,12 +165,21 @@ def export(
             chunk=chunk,
         )
         spec = dataclasses.replace(spec, size=(height, width), stride=None, side=None)
-        shown = shown if images else [tracing.with_channels(picture, spec.channels) for picture in shown]
+        shown = (
+            shown
+            if images
+            else [tracing.with_channels(picture, spec.channels) for picture in shown]
+        )
         pixels, placements = zip(*(spec.apply(picture) for picture in shown), strict=True)
         asked_about = tracing.asked(bound.adapter.name, given["box"] or [], shown, placements)
         with _stages(explain, graphs):
             made = getattr(formats, FORMATS[path.suffix.lower()])(
-                bound, path, torch.from_numpy(np.stack(pixels)), asked_about, report=report, **options
+                bound,
+                path,
+                torch.from_numpy(np.stack(pixels)),
+                asked_about,
+                report=report,
+                **options,
             )
     say(*str(made).splitlines())
     say(f"wrote {path}" + (f" and {place_of(path)}.report.json" if report else ""))
@@ -169,7 +201,8 @@ def _stages(explain: bool, graphs: Path | None) -> Iterator[None]:
 
 
 def _options(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for, by the names that `camport.export` has; refused where the format has no such option."""
+    """What was asked for, by the names that `camport.export` has;
+    refused where the format has no such option."""
     given = {name: value for name, value in asked.items() if value is not None}
     suffix = path.suffix.lower()
     for name in given:
@@ -178,7 +211,10 @@ def _options(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
         if suffix == ".pt" and name in NOT_TORCHSCRIPT:
             raise InputError(f"--{name} is for .onnx and .pt2 files, and {path} is none")
     if given.get("precision") == "int8" and "calibration" not in given:
-        raise InputError("--precision int8 needs --calibration, image files or a folder of them, some dozens in all")
+        raise InputError(
+            "--precision int8 needs --calibration, image files or a folder of them, some dozens"
+            " in all"
+        )
     if given.get("precision") != "int8" and "calibration" in given:
         raise InputError("--calibration is for --precision int8")
     if given.pop("with_preprocess", False):
@@ -190,7 +226,9 @@ def _size(given: str | None, own: Preprocess) -> tuple[int, int]:
     if given is None:
         if own.size is None:
             height, width = (n or 224 for n in own.side or (None, None))
-            what = "no image size" if own.side is None else f"one side of its images alone, {own.side}"
+            what = (
+                "no image size" if own.side is None else f"one side of its images alone, {own.side}"
+            )
             raise InputError(f"the model names {what}; give one, e.g. --size {height}x{width}")
         return own.size
     try:
@@ -200,5 +238,7 @@ def _size(given: str | None, own: Preprocess) -> tuple[int, int]:
     if min(height, width) < 1:
         raise InputError(f"size {given!r}: both sides must be at least 1")
     if height * width > MAX_PIXELS:
-        raise InputError(f"size {given!r} is {height * width} pixels; at most {MAX_PIXELS} can be explained")
+        raise InputError(
+            f"size {given!r} is {height * width} pixels; at most {MAX_PIXELS} can be explained"
+        )
     return height, width

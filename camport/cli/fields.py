@@ -1,4 +1,5 @@
-"""What any task is asked by `--target NAME=VALUE`: the fields that its adapter declares, or that a file carries."""
+"""What any task is asked by `--target NAME=VALUE`: the fields that its adapter declares,
+or that a file carries."""
 
 from __future__ import annotations
 
@@ -47,7 +48,11 @@ Answer = tuple[Mapping[str, np.ndarray], float | None]
 
 
 def asked(
-    texts: Sequence[str], fields: Sequence[Field], labels: tuple[str, ...] | None, picture: Image, placement: Placement
+    texts: Sequence[str],
+    fields: Sequence[Field],
+    labels: tuple[str, ...] | None,
+    picture: Image,
+    placement: Placement,
 ) -> Asked:
     """The values that texts of the command line give for the fields, in the network's pixels.
 
@@ -94,7 +99,11 @@ def explain(
 
     def prepared(picture: Image) -> tuple[np.ndarray, Placement, Asked]:
         pixels, placement = loaded.preprocess.apply(picture)
-        return pixels, placement, asked(texts, bound.adapter.fields, loaded.labels or None, picture, placement)
+        return (
+            pixels,
+            placement,
+            asked(texts, bound.adapter.fields, loaded.labels or None, picture, placement),
+        )
 
     _write(
         path,
@@ -126,7 +135,11 @@ def run(
 
     def prepared(picture: Image) -> tuple[np.ndarray, Placement, Asked]:
         pixels, placement = explainer.preprocess.apply(picture)
-        return pixels, placement, asked(texts, explainer.fields, explainer.labels, picture, placement)
+        return (
+            pixels,
+            placement,
+            asked(texts, explainer.fields, explainer.labels, picture, placement),
+        )
 
     name, family = explainer.path.name, family_of(explainer)
     _write(path, images, pictures, prepared, answer, lambda: name, family, colormap, alpha)
@@ -151,10 +164,15 @@ def _write(
         found, score = answer(pixels, what)
         picture, placement = bounded(original, placement)
         heatmap = pictured(placement.to_image(found["heatmap"][0]), family)
-        text = ", ".join(part for part in (what.text, "" if score is None else f"score {score:.2f}") if part)
+        text = ", ".join(
+            part for part in (what.text, "" if score is None else f"score {score:.2f}") if part
+        )
         marks = [scaled(mark, picture.width / original.width) for mark in what.marks]
         rows.append(
-            [Cell(picture, "", marks), Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), text, marks)]
+            [
+                Cell(picture, "", marks),
+                Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), text, marks),
+            ]
         )
         numbers.append(found)
         said.append(text)

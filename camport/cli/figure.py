@@ -1,4 +1,5 @@
-"""What `explain` and `run` write: a picture that says what was asked and where the network looked, or the numbers."""
+"""What `explain` and `run` write: a picture that says what was asked and where the network looked,
+or the numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,20 +44,35 @@ def check_views(views: Sequence[str], path: Path, images: int, layers: int) -> N
     if views and path.suffix.lower() in ARRAYS:
         raise InputError(f"--view is for pictures (.png, .jpg), and {path} is written with numbers")
     if "grid" in views and (len(views) > 1 or images > 1 or layers > 1):
-        what = "is given with others" if len(views) > 1 else f"has {images} images and {max(1, layers)} layers"
-        raise InputError(f"view 'grid' is a figure of its own, of one image at one layer; here it {what}")
+        what = (
+            "is given with others"
+            if len(views) > 1
+            else f"has {images} images and {max(1, layers)} layers"
+        )
+        raise InputError(
+            f"view 'grid' is a figure of its own, of one image at one layer; here it {what}"
+        )
 
 
 def check_method(views: Sequence[str], method: Any) -> None:
     """Refuses views of what the method, a class of explainers, does not give."""
     signed = next((view for view in views if view in GRADIENT_VIEWS), None)
     if signed and method.family != "input-gradient":
-        raise InputError(f"view {signed!r} draws the gradient of the image; {method.name} gives none, {_WITH_GRADIENT}")
+        raise InputError(
+            f"view {signed!r} draws the gradient of the image; {method.name} gives none,"
+            f" {_WITH_GRADIENT}"
+        )
     if "grid" in views and not method.needs_layer:
-        raise InputError(f"view 'grid' draws a layer's feature maps, and {method.name} reads none; feature_maps does")
+        raise InputError(
+            f"view 'grid' draws a layer's feature maps, and {method.name} reads none; feature_maps"
+            " does"
+        )
 
 
-_WITH_GRADIENT = "but saliency, guided_backprop, deconvnet, guided_gradcam, smoothgrad and integrated_gradients do"
+_WITH_GRADIENT = (
+    "but saliency, guided_backprop, deconvnet, guided_gradcam, smoothgrad and"
+    " integrated_gradients do"
+)
 
 
 DRAWN = ("heatmap", "gradient", "feature_maps")
@@ -80,10 +96,11 @@ def write(
     views: Sequence[str] = (),
     family: str | None = None,
 ) -> None:
-    """Writes pictures at the pictures' own size (.png, .jpg) or the graph's outputs (.npy: heatmaps, .npz: all).
+    """Writes pictures at the pictures' own size (.png, .jpg) or the graph's outputs (.npy:
+    heatmaps, .npz: all).
 
-    `results` hold "heatmap" [1,H,W]; for views of them "gradient" [1,c,H,W] or "feature_maps" [1,c,h,w].
-    `family` is the method's.
+    `results` hold "heatmap" [1,H,W]; for views of them "gradient" [1,c,H,W] or "feature_maps"
+    [1,c,h,w]. `family` is the method's.
     """
     if path.suffix.lower() in ARRAYS:
         _write_numbers(path, results)
@@ -93,8 +110,12 @@ def write(
         return
     views = views or ("overlay",)
     rows = []
-    for picture, placement, result, legend in zip(pictures, placements, results, legends, strict=True):
-        cells = [_drawn(view, picture, placement, result, colormap, alpha, family) for view in views]
+    for picture, placement, result, legend in zip(
+        pictures, placements, results, legends, strict=True
+    ):
+        cells = [
+            _drawn(view, picture, placement, result, colormap, alpha, family) for view in views
+        ]
         rows.append([Cell(picture), Cell(cells[0], legend), *cells[1:]])
     heads = [HEADS[view] for view in views]
     bar = colormap if {"overlay", "map"} & set(views) else None
@@ -118,8 +139,13 @@ def _drawn(
             else apply_colormap(heatmap, colormap)
         )
     if "gradient" not in result:
-        raise InputError(f"view {view!r} draws the gradient of the image; this method gives none, {_WITH_GRADIENT}")
-    return gradient_picture(np.stack([placement.to_image(channel) for channel in result["gradient"][0]]), view)
+        raise InputError(
+            f"view {view!r} draws the gradient of the image; this method gives none,"
+            f" {_WITH_GRADIENT}"
+        )
+    return gradient_picture(
+        np.stack([placement.to_image(channel) for channel in result["gradient"][0]]), view
+    )
 
 
 def _write_numbers(path: Path, results: Sequence[Mapping[str, np.ndarray]]) -> None:
@@ -141,6 +167,10 @@ def legend(target: int | None, score: float | None, labels: Sequence[str] | None
     """What was asked and its score, as far as they are known, e.g. "seven (7), score 8.31"."""
     said = [] if score is None else [f"score {score:.2f}"]
     if target is not None:
-        name = f"{labels[target]} ({target})" if labels and 0 <= target < len(labels) else f"class {target}"
+        name = (
+            f"{labels[target]} ({target})"
+            if labels and 0 <= target < len(labels)
+            else f"class {target}"
+        )
         said.insert(0, name)
     return ", ".join(said) or "top class"

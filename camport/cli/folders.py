@@ -1,4 +1,5 @@
-"""Folders of images in, and a folder of pictures out: one file an image, and those that are there already stay."""
+"""Folders of images in, and a folder of pictures out: one file an image,
+and those that are there already stay."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,13 +29,17 @@ def files(places: Sequence[Path]) -> list[Path]:
 
 
 def one_each(output: Path, places: Sequence[Path]) -> bool:
-    """Whether each image gets a file: those of a folder, or several, in a folder or a name without a suffix."""
+    """Whether each image gets a file: those of a folder, or several,
+    in a folder or a name without a suffix."""
     many = len(places) > 1 or any(place.is_dir() for place in places)
     return many and (output.is_dir() or (not output.suffix and not output.exists()))
 
 
-def jobs(output: Path, images: Sequence[Path], settings: Mapping[str, Any]) -> list[tuple[Path, list[Path]]]:
-    """A file for each image, under its name; those that are there already are left out, and told. Nothing is written.
+def jobs(
+    output: Path, images: Sequence[Path], settings: Mapping[str, Any]
+) -> list[tuple[Path, list[Path]]]:
+    """A file for each image, under its name; those that are there already are left out, and told.
+    Nothing is written.
 
     Args:
         output: the folder.
@@ -50,11 +55,17 @@ def jobs(output: Path, images: Sequence[Path], settings: Mapping[str, Any]) -> l
     for image in images:
         path = output / f"{image.stem}{SUFFIX}"
         if path in wanted:
-            raise InputError(f"{wanted[path]} and {image} would both be written to {path}; explain them one by one")
+            raise InputError(
+                f"{wanted[path]} and {image} would both be written to {path}; explain them one"
+                " by one"
+            )
         wanted[path] = image
     open_ = [(path, [image]) for path, image in wanted.items() if not path.exists()]
     if len(open_) < len(wanted):
-        there = f"{len(wanted) - len(open_)} of {len(wanted)} images have their picture in {output} already"
+        there = (
+            f"{len(wanted) - len(open_)} of {len(wanted)} images have their picture in {output}"
+            " already"
+        )
         if other := _other(output / RECORD, settings):
             raise InputError(f"{there}, {other}; name another folder, or delete them")
         say(there)
@@ -68,7 +79,8 @@ def begin(output: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _other(record: Path, settings: Mapping[str, Any]) -> str:
-    """In what the pictures that are there differ from what is asked; empty where they are the same."""
+    """In what the pictures that are there differ from what is asked;
+    empty where they are the same."""
     try:
         then = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):

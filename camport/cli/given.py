@@ -23,13 +23,16 @@ DECLARED: Given = {}
 
 
 def declared(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options declared for its name, which stand where its parameter `given` does."""
+    """The command with the options declared for its name,
+    which stand where its parameter `given` does."""
     name = command.__name__
     options = {option.name: option for option in OPTIONS if name in option.commands}
     parameters: list[inspect.Parameter] = []
     hints = typing.get_type_hints(command, include_extras=True)
     for own in inspect.signature(command).parameters.values():
-        made = [own.replace(kind=KEYWORD, annotation=hints[own.name])] if own.name != "given" else []
+        made = (
+            [own.replace(kind=KEYWORD, annotation=hints[own.name])] if own.name != "given" else []
+        )
         parameters += made or [_parameter(option) for option in options.values()]
 
     def whole(**values: Any) -> None:
@@ -45,7 +48,11 @@ def declared(command: Callable[..., None]) -> Callable[..., None]:
 def _parameter(option: Option) -> inspect.Parameter:
     switch = option.kind is bool
     shown = typer.Option(
-        option.flag, metavar=option.metavar or None, help=option.help, min=option.least, max=option.most
+        option.flag,
+        metavar=option.metavar or None,
+        help=option.help,
+        min=option.least,
+        max=option.most,
     )
     kind: Any = bool if switch else option.kind | None
     return inspect.Parameter(
@@ -84,7 +91,9 @@ def told(texts: Sequence[str] | None, given: Given) -> tuple[str | None, Given]:
     Raises:
         InputError: two of a thing that a task takes once.
     """
-    once = {option.name: option for option in OPTIONS if option.name in given and not option.adapter}
+    once = {
+        option.name: option for option in OPTIONS if option.name in given and not option.adapter
+    }
     rest: list[str] = []
     found = dict(given)
     for text in texts or ():

@@ -32,7 +32,8 @@ def layers(
     adapter: Adapter = None,
     preprocess: Preprocessing = None,
     size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Image size to run with, where the model names none.")
+        str | None,
+        typer.Option(metavar="HxW", help="Image size to run with, where the model names none."),
     ] = None,
     given: Given = DECLARED,
     trust_checkpoint: Trust = False,
@@ -41,8 +42,8 @@ def layers(
 ) -> None:
     """List a model's layers in the order they run, with those that `camport explain` would choose.
 
-    Weights that have to be downloaded are random here, unless a file is named: the choice depends on how the network
-    is made.
+    Weights that have to be downloaded are random here, unless a file is named: the choice depends
+    on how the network is made.
     """
     loaded = load(model, weights or "none", None, preprocess, trust_checkpoint, inputs)
     import torch
@@ -50,7 +51,9 @@ def layers(
     import camport
     from camport.core.running.layers import named_run
 
-    spec = dataclasses.replace(loaded.preprocess, size=_size(size, loaded.preprocess), stride=None, side=None)
+    spec = dataclasses.replace(
+        loaded.preprocess, size=_size(size, loaded.preprocess), stride=None, side=None
+    )
     picture = tracing.with_channels(tracing.pictures([])[0], spec.channels)
     pixels, _ = spec.apply(picture)
     task = adapter_of(adapter or loaded.adapter, given)
@@ -63,9 +66,14 @@ def layers(
         name = run.name if totals[run.name] == 1 else f"{run.name}@{run.call}"
         rows.append((name, run.kind, run.shape, id(run) in chosen))
     if as_json:
-        say_json([dict(zip(("layer", "kind", "output", "chosen"), row, strict=True)) for row in rows])
+        say_json(
+            [dict(zip(("layer", "kind", "output", "chosen"), row, strict=True)) for row in rows]
+        )
         return
-    shown = [(name, kind, "x".join(map(str, shape)), "chosen" if taken else "") for name, kind, shape, taken in rows]
+    shown = [
+        (name, kind, "x".join(map(str, shape)), "chosen" if taken else "")
+        for name, kind, shape, taken in rows
+    ]
     table(("layer", "kind", "output", ""), shown)
     if found.refused is not None:
         say(f"camport: note: {found.refused}", err=True)

@@ -58,7 +58,9 @@ def at_layers(
     with silenced(FlatMapWarning), silenced(GuardWarning):
         images = torch.from_numpy(pixels)
         options: dict[str, Any] = {"progress": progress, "chunk": chunk}
-        for name, e in camport.sweep(loaded.model, images, method or "gradcam", target, layers, adapter, **options):
+        for name, e in camport.sweep(
+            loaded.model, images, method or "gradcam", target, layers, adapter, **options
+        ):
             found[name] = AtLayer(
                 e.heatmap[0].numpy(),
                 " x ".join(map(str, (e.activations or [e.raw])[0].shape[1:])),
@@ -67,7 +69,9 @@ def at_layers(
                 float(e.score[0]),
             )
     if not found:
-        raise LayerError("at none of the layers there is a map with a path to the score; name some with --layer")
+        raise LayerError(
+            "at none of the layers there is a map with a path to the score; name some with --layer"
+        )
     return found
 
 
@@ -81,7 +85,8 @@ def write(
     alpha: float,
     family: str | None = None,
 ) -> None:
-    """Writes the labelled figure (.png, .jpg), or the heatmaps: .npz by layer, .npy one after the other."""
+    """Writes the labelled figure (.png, .jpg), or the heatmaps: .npz by layer,
+    .npy one after the other."""
     suffix = path.suffix.lower()
     if suffix in ARRAYS:
         heatmaps: Any = {name: at.heatmap for name, at in found.items()}
@@ -89,4 +94,7 @@ def write(
         return
     maps = {name: pictured(placement.to_image(at.heatmap), family) for name, at in found.items()}
     captions = {name: f"{at.size}, flat" if at.flat else at.size for name, at in found.items()}
-    save_image(path, layer_grid(picture, maps, captions=captions, title=title, colormap=colormap, alpha=alpha))
+    save_image(
+        path,
+        layer_grid(picture, maps, captions=captions, title=title, colormap=colormap, alpha=alpha),
+    )

@@ -21,7 +21,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None, as_json: Json = False
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
+    as_json: Json = False,
 ) -> None:
     """List the explainers, or tell all about one."""
     import camport
@@ -48,18 +49,26 @@ def methods(
                 *(_yes(i.exportable), i.paper, i.distribution),
             )
         )
-    table(("name", "method", "family", "map", "gradients", "passes", "exports", "paper", "from"), rows)
+    table(
+        ("name", "method", "family", "map", "gradients", "passes", "exports", "paper", "from"), rows
+    )
 
 
 def _facts(told: "Description") -> dict[str, Any]:
     """A method as JSON."""
     cls = told.cls
     return {
-        **{key: getattr(cls, key) for key in ("name", "title", "family", "paper", "needs_gradients", "needs_layer")},
+        **{
+            key: getattr(cls, key)
+            for key in ("name", "title", "family", "paper", "needs_gradients", "needs_layer")
+        },
         "exportable": cls.exportable,
         "not_exportable_because": "" if cls.exportable else cls.not_exportable_because,
         "passes": told.passes,
-        **{key: getattr(told, key) for key in ("signed", "summary", "equations", "deviations", "map", "cost", "link")},
+        **{
+            key: getattr(told, key)
+            for key in ("signed", "summary", "equations", "deviations", "map", "cost", "link")
+        },
         "options": [asdict(option) for option in told.options],
     }
 
@@ -67,7 +76,12 @@ def _facts(told: "Description") -> dict[str, Any]:
 def _page(told: "Description") -> str:
     """A method in full, as plain text."""
     cls = told.cls
-    parts = [f"{cls.title} ({cls.name})", told.summary, *(f"    {e}" for e in told.equations), *told.text]
+    parts = [
+        f"{cls.title} ({cls.name})",
+        told.summary,
+        *(f"    {e}" for e in told.equations),
+        *told.text,
+    ]
     exports = "yes" if cls.exportable else f"no: {cls.not_exportable_because}"
     paper = told.link + (f", {told.places}" if told.places else "") if told.link else "none"
     facts = {
@@ -82,8 +96,12 @@ def _page(told: "Description") -> str:
     }
     parts.append("\n".join(f"{key + ':':<12}{text}" for key, text in facts.items()))
     if told.options:
-        parts.append("\n".join(["options:", *(f"  {o.name} = {o.default}: {o.text}" for o in told.options)]))
-    return "\n\n".join(part.replace("\n", "\n    ") if part.startswith("    ") else part for part in parts)
+        parts.append(
+            "\n".join(["options:", *(f"  {o.name} = {o.default}: {o.text}" for o in told.options)])
+        )
+    return "\n\n".join(
+        part.replace("\n", "\n    ") if part.startswith("    ") else part for part in parts
+    )
 
 
 def adapters(as_json: Json = False) -> None:
@@ -94,7 +112,12 @@ def adapters(as_json: Json = False) -> None:
         say_json([asdict(info) for info in camport.adapters().values()])
         return
     rows = [
-        (i.name, i.title, ", ".join(f"{f.name} ({f.kind})" for f in i.fields) or "-", i.distribution)
+        (
+            i.name,
+            i.title,
+            ", ".join(f"{f.name} ({f.kind})" for f in i.fields) or "-",
+            i.distribution,
+        )
         for i in camport.adapters().values()
     ]
     table(("name", "explains", "--target NAME=", "from"), rows)
@@ -108,7 +131,15 @@ def metrics(as_json: Json = False) -> None:
         say_json([asdict(info) for info in camport.metrics().values()])
         return
     rows = [
-        (i.name, i.title, ", ".join(i.needs) or "-", i.better, _range(*i.range), i.paper, i.distribution)
+        (
+            i.name,
+            i.title,
+            ", ".join(i.needs) or "-",
+            i.better,
+            _range(*i.range),
+            i.paper,
+            i.distribution,
+        )
         for i in camport.metrics().values()
     ]
     table(("name", "metric", "needs", "better", "range", "paper", "from"), rows)
@@ -121,7 +152,10 @@ def plugins(as_json: Json = False) -> None:
     if as_json:
         say_json([asdict(info) for info in registry.plugins()])
         return
-    rows = [(p.name, f"{p.distribution} {p.version}", p.state, ", ".join(p.adds)) for p in registry.plugins()]
+    rows = [
+        (p.name, f"{p.distribution} {p.version}", p.state, ", ".join(p.adds))
+        for p in registry.plugins()
+    ]
     table(("plugin", "distribution", "state", "adds"), rows, cut="adds")
 
 
@@ -139,7 +173,8 @@ def _finite(value: Any) -> Any:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], cut: str = "") -> None:
-    """Prints a table; only on a terminal is the column `cut` shortened to what fits, so that a row stays a line."""
+    """Prints a table; only on a terminal is the column `cut` shortened to what fits,
+    so that a row stays a line."""
     console = Console()
     if not console.is_terminal:  # a file or a pipe: nothing may be cut off
         console = Console(width=10_000)

@@ -34,20 +34,29 @@ def load(
     try:
         from camport.models import load_model
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
+        raise MissingDependencyError(
+            f'{error.name} is needed for this: pip install "camport[torch]"'
+        ) from error
     if os.getcwd() not in sys.path:
         # a console script does not see modules that lie where it is called, as `python -m` does
         sys.path.insert(0, os.getcwd())
-    loaded = load_model(spec, weights, trust_checkpoint=trust_checkpoint, inputs=_values(inputs or ()))
+    loaded = load_model(
+        spec, weights, trust_checkpoint=trust_checkpoint, inputs=_values(inputs or ())
+    )
     if preprocess is not None:
         stated, channels = Preprocess.from_json(preprocess), loaded.preprocess.channels
         if not {"mean", "std"} & set(json.loads(preprocess)):
             stated = stated.with_channels(channels)
         elif spec.lower().endswith(".onnx") and stated.channels != channels:
-            raise InputError(f"--preprocess has {stated.channels} means, and {spec} takes {channels} channels")
+            raise InputError(
+                f"--preprocess has {stated.channels} means, and {spec} takes {channels} channels"
+            )
         loaded = dataclasses.replace(loaded, preprocess=stated, guessed=False)
     if loaded.guessed:
-        guess = f"{spec} does not say how it wants its pictures; pixels / 255 is a guess: tell by --preprocess JSON"
+        guess = (
+            f"{spec} does not say how it wants its pictures; pixels / 255 is a guess: tell by"
+            " --preprocess JSON"
+        )
         loaded = dataclasses.replace(loaded, notes=(*loaded.notes, guess))
     for note in loaded.notes:
         say(f"camport: note: {note}", err=True)

@@ -1,4 +1,5 @@
-"""Methods and options as the command line has them: `--method 'rise(samples=64)'`, `--option groups=8`."""
+"""Methods and options as the command line has them: `--method 'rise(samples=64)'`,
+`--option groups=8`."""
 
 from __future__ import annotations
 
@@ -17,19 +18,27 @@ if TYPE_CHECKING:
 
 Options = Annotated[
     list[str] | None,
-    typer.Option("--option", metavar="NAME=VALUE", help="Option of the method; `camport methods NAME` lists them."),
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="Option of the method; `camport methods NAME` lists them.",
+    ),
 ]
 AdapterOptions = Annotated[
     list[str] | None,
     typer.Option(
-        "--adapter-option", metavar="NAME=VALUE", help="Option of the task's adapter, e.g. score_as=probability."
+        "--adapter-option",
+        metavar="NAME=VALUE",
+        help="Option of the task's adapter, e.g. score_as=probability.",
     ),
 ]
 ALL = "all"
 """Stands for every method."""
 
 
-def methods_of(texts: Sequence[str] | None, options: Sequence[str] | None) -> list[str | Explainer | None]:
+def methods_of(
+    texts: Sequence[str] | None, options: Sequence[str] | None
+) -> list[str | Explainer | None]:
     """The methods that were named, with their options; [None] where none was.
 
     Args:
@@ -43,7 +52,9 @@ def methods_of(texts: Sequence[str] | None, options: Sequence[str] | None) -> li
     values = pairs(options, "--option")
     if not texts:
         if values:
-            raise InputError(f"--option {next(iter(values))}=... is for a method; name it by --method")
+            raise InputError(
+                f"--option {next(iter(values))}=... is for a method; name it by --method"
+            )
         return [None]
     from camport.core import registry
     from camport.evaluation.named import made
@@ -53,7 +64,10 @@ def methods_of(texts: Sequence[str] | None, options: Sequence[str] | None) -> li
     known = {name for one in found for name in _fields(one)}
     for name in values:
         if name not in known:
-            given, there = ", ".join(one.name for one in found[:3]), ", ".join(sorted(known)) or "none"
+            given, there = (
+                ", ".join(one.name for one in found[:3]),
+                ", ".join(sorted(known)) or "none",
+            )
             raise InputError(f"--option {name}: {given} has no such option; there is: {there}")
     return [_changed(one, values) for one in found]
 
@@ -73,7 +87,10 @@ def adapter_with(adapter: str | Adapter, options: Sequence[str] | None) -> str |
     known = _fields(made)
     for name in values:
         if name not in known:
-            raise InputError(f"--adapter-option {name}: {made.name} has no such option; there is: {', '.join(known)}")
+            raise InputError(
+                f"--adapter-option {name}: {made.name} has no such option; there is:"
+                f" {', '.join(known)}"
+            )
     return _changed(made, values)
 
 
@@ -96,7 +113,11 @@ def pairs(texts: Sequence[str] | None, flag: str) -> dict[str, Any]:
 
 
 def _fields(thing: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(thing)] if dataclasses.is_dataclass(thing) else []
+    return (
+        [field.name for field in dataclasses.fields(thing)]
+        if dataclasses.is_dataclass(thing)
+        else []
+    )
 
 
 def _changed(thing: Any, values: dict[str, Any]) -> Any:

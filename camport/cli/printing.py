@@ -14,7 +14,8 @@ from unicodedata import category
 from camport.errors import OutputError
 
 CONTROLS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of Unicode that are no signs: controls, directions, lone surrogates, separators of lines."""
+"""Categories of Unicode that are no signs: controls, directions, lone surrogates,
+separators of lines."""
 
 JOINERS = "\u200c\u200d"
 """Formatting characters that written words and emoji need."""
@@ -23,7 +24,8 @@ JOINERS = "\u200c\u200d"
 def printable(text: object) -> str:
     """`text` on one line, each control character as its escape: "\\x1b[2J".
 
-    The bytes of a file name that are no UTF-8, which Python keeps as surrogates, are shown as bytes.
+    The bytes of a file name that are no UTF-8, which Python keeps as surrogates,
+    are shown as bytes.
     """
     return "".join(map(_shown, str(text)))
 

@@ -47,7 +47,8 @@ def run(
         names = [port.name for port in explainer.outputs]
         if "heatmap" not in names:
             raise InputError(
-                f"{file} gives {', '.join(names)} and no heatmap to show; export it with heatmap among them"
+                f"{file} gives {', '.join(names)} and no heatmap to show; export it with heatmap"
+                " among them"
             )
         task, _ = task_of(explainer.metadata)
         kind = described(task).shown
@@ -72,7 +73,9 @@ def run(
             drawn.append(bounded(picture, placement))
             result = explainer(pixels[None], target=index)
             numbers.append(figure.kept(dict(result), path))
-            legends.append(figure.legend(_explained(result, index), _score(result), explainer.labels))
+            legends.append(
+                figure.legend(_explained(result, index), _score(result), explainer.labels)
+            )
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {file.name}"
     family = figure.family_of(explainer)
@@ -84,7 +87,8 @@ def run(
 
 
 def _explained(result: Result, target: int) -> int | None:
-    """The class that was explained; -1 was the top one, which a file without `outputs` does not tell."""
+    """The class that was explained; -1 was the top one,
+    which a file without `outputs` does not tell."""
     if target >= 0:
         return target
     return int(np.argmax(result.outputs[0])) if "outputs" in result else None

@@ -13,7 +13,8 @@ LARGEST = 2048
 
 
 def bounded(picture: Image, placement: Placement) -> tuple[Image, Placement]:
-    """The picture, reduced where it is larger than any figure shows, and where this one lies in the network.
+    """The picture, reduced where it is larger than any figure shows,
+    and where this one lies in the network.
 
     Maps are brought to the size of what is drawn, so their memory is bounded with it.
     """
@@ -31,5 +32,6 @@ def scaled(box: Box, scale: float) -> Box:
 
 
 def at_layers(layers: Sequence[str] | None) -> str:
-    """What stands behind a method's name in a title, e.g. " at layer4"; nothing where there is no layer."""
+    """What stands behind a method's name in a title, e.g. " at layer4";
+    nothing where there is no layer."""
     return f" at {', '.join(layers)}" if layers else ""

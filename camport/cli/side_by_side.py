@@ -1,4 +1,5 @@
-"""`camport explain` by several methods: a picture or a report with a column for each, a row for each class."""
+"""`camport explain` by several methods: a picture or a report with a column for each,
+a row for each class."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ FORMATS = (REPORT, ".png", ".jpg", ".jpeg")
 def check_format(path: Path) -> None:
     """Refuses what several methods are not written as."""
     if path.suffix.lower() not in FORMATS:
-        raise OutputError(f"{path}: several methods are drawn; what can be written is {', '.join(FORMATS)}")
+        raise OutputError(
+            f"{path}: several methods are drawn; what can be written is {', '.join(FORMATS)}"
+        )
 
 
 def explain(
@@ -44,7 +47,8 @@ def explain(
     """Explains each image by each method for each class, and writes the picture or the report.
 
     Args:
-        every: the methods are all there are: those that do not fit the model are left out, with the reason.
+        every: the methods are all there are: those that do not fit the model are left out,
+            with the reason.
     """
     import torch
 
@@ -79,7 +83,9 @@ def explain(
     for name, why in left_out.items():
         say(f"camport: note: {name} is left out: {why}", err=True)
     if path.suffix.lower() == REPORT:
-        save_report(path, found, title=f"{len(images)} image{'s' * (len(images) != 1)}", colormap=colormap)
+        save_report(
+            path, found, title=f"{len(images)} image{'s' * (len(images) != 1)}", colormap=colormap
+        )
     else:
         save_image(path, map_grid(found, colormap=colormap, alpha=alpha))
     say(f"wrote {path}")

@@ -23,7 +23,8 @@ class Stop:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """While open, those signals raise KeyboardInterrupt in the main thread; one that is ignored stays so."""
+    """While open, those signals raise KeyboardInterrupt in the main thread;
+    one that is ignored stays so."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():  # no other may set handlers
         yield stop

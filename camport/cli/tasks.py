@@ -1,4 +1,5 @@
-"""Words, answers and regions in `camport explain`: a map of each word, of the answer, of the region."""
+"""Words, answers and regions in `camport explain`: a map of each word, of the answer,
+of the region."""
 
 from __future__ import annotations
 
@@ -61,22 +62,35 @@ def explain(
             cells, text, found = _one(
                 bound, shown, picture, pixels, placement, asked, loaded, colormap, alpha, progress
             )
-            rows.append([Cell(picture, what, [scaled(mark, scale) for mark in _marks(given)]), cells])
+            rows.append(
+                [Cell(picture, what, [scaled(mark, scale) for mark in _marks(given)]), cells]
+            )
         numbers.append(found)
         said.append(text)
     if path.suffix.lower() in ARRAYS:
         save_numbers(path, numbers)
     else:
         title = bound.explainer.title + at_layers(bound.layers)
-        whole = grid([[figure] for figure in figures], cell=max(figures[0].size)) if len(figures) > 1 else None
-        save_image(path, whole or (figures[0] if figures else grid(rows, title=title, colorbar=colormap)))
+        whole = (
+            grid([[figure] for figure in figures], cell=max(figures[0].size))
+            if len(figures) > 1
+            else None
+        )
+        save_image(
+            path, whole or (figures[0] if figures else grid(rows, title=title, colorbar=colormap))
+        )
     for image, text in zip(images, said, strict=True):
         say(f"{image}: {text}")
     say(f"wrote {path}")
 
 
 def _words(
-    bound: Bound, picture: Image, pixels: np.ndarray, placement: Placement, colormap: str, alpha: float
+    bound: Bound,
+    picture: Image,
+    pixels: np.ndarray,
+    placement: Placement,
+    colormap: str,
+    alpha: float,
 ) -> tuple[Image, str, Mapping[str, np.ndarray]]:
     """Every word of what the model writes."""
     import torch
@@ -85,7 +99,8 @@ def _words(
 
     found = explain_words(bound, torch.from_numpy(pixels))
     maps = [
-        pictured(placement.to_image(heatmap), found.explanation.family) for heatmap in found.explanation.heatmap.numpy()
+        pictured(placement.to_image(heatmap), found.explanation.family)
+        for heatmap in found.explanation.heatmap.numpy()
     ]
     chances = found.explanation.score.exp().tolist()
     words = [f"{word.text}  ({p:.0%})" for word, p in zip(found.words, chances, strict=True)]
@@ -116,7 +131,11 @@ def _one(
         index = int(explanation.target[0])
         name = loaded.labels[index] if index < len(loaded.labels) else f"class {index}"
         text = f"{name}, score {score:.2f}"
-    return Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), text), text, explanation.numbers()
+    return (
+        Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), text),
+        text,
+        explanation.numbers(),
+    )
 
 
 def _marks(given: Given) -> list[Box]:

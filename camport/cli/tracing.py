@@ -22,7 +22,8 @@ MOST = 8
 
 
 def pictures(images: Sequence[Path]) -> list[Image]:
-    """The user's pictures, or two of those that are shipped: on noise a map is often flat, which proves little.
+    """The user's pictures, or two of those that are shipped: on noise a map is often flat,
+    which proves little.
 
     Raises:
         ImageFileError: nothing there, or a file that is no image.
@@ -34,17 +35,22 @@ def pictures(images: Sequence[Path]) -> list[Image]:
 
 
 def with_channels(picture: Image, channels: int) -> Image:
-    """A picture for a network of so many channels: beyond three, its colours again, turned left to right."""
+    """A picture for a network of so many channels: beyond three, its colours again,
+    turned left to right."""
     if channels in (1, 3):
         return picture
     colours = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
-    turned = [colours[i % 3] if i // 3 % 2 == 0 else colours[i % 3, :, ::-1] for i in range(channels)]
+    turned = [
+        colours[i % 3] if i // 3 % 2 == 0 else colours[i % 3, :, ::-1] for i in range(channels)
+    ]
     made = picture.copy()
     made.info[KEY] = np.stack(turned)
     return made
 
 
-def asked(task: str, box: Sequence[str], shown: Sequence[Image], placements: Sequence[Placement]) -> Any:
+def asked(
+    task: str, box: Sequence[str], shown: Sequence[Image], placements: Sequence[Placement]
+) -> Any:
     """The target to trace with: what lies in the boxes, one for all pictures or one for each.
 
     Raises:
@@ -53,9 +59,13 @@ def asked(task: str, box: Sequence[str], shown: Sequence[Image], placements: Seq
     if not box:
         return described(task).example
     if of_traced(task, box, len(shown)) == "one":
-        return {"class": -1, "box": tuple(float(v) for v in parsed(box, shown[0], placements[0])[0])}
+        return {
+            "class": -1,
+            "box": tuple(float(v) for v in parsed(box, shown[0], placements[0])[0]),
+        }
     each = box if len(box) == len(shown) else list(box) * len(shown)
     rows = [
-        parsed([text], picture, placement) for text, picture, placement in zip(each, shown, placements, strict=True)
+        parsed([text], picture, placement)
+        for text, picture, placement in zip(each, shown, placements, strict=True)
     ]
     return {"boxes": np.concatenate(rows)}

@@ -16,26 +16,40 @@ SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif")
 
 
 def web(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE.onnx...", help="What `camport export` wrote; several.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE.onnx...", help="What `camport export` wrote; several."),
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="The site's folder; made, but not its parents.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="The site's folder; made, but not its parents."
+        ),
     ],
     runtime: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="onnxruntime-web's dist, or its package. Left out: npm brings it (33 MB, once)."
+            metavar="FOLDER",
+            help="onnxruntime-web's dist, or its package. Left out: npm brings it (33 MB, once).",
         ),
     ] = None,
     sample: Annotated[
         list[Path] | None,
-        typer.Option(metavar="IMAGE", help="A picture to try, shown by its name; several. Six digit scenes if none."),
+        typer.Option(
+            metavar="IMAGE",
+            help="A picture to try, shown by its name; several. Six digit scenes if none.",
+        ),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Write into a folder that is not empty: files of the same names are replaced."),
+        typer.Option(
+            "--force",
+            help="Write into a folder that is not empty: files of the same names are replaced.",
+        ),
     ] = False,
 ) -> None:
-    """Write a static page that runs exported files in a browser: images, the camera, a class or a box.
+    """Write a static page that runs exported files in a browser: images, the camera,
+    a class or a box.
 
     The folder holds all that the page needs, onnxruntime-web too: it asks no
     other address, and pictures stay in the browser. Any web server shows it:
@@ -52,13 +66,17 @@ def web(
     for path in files:
         load(path, ["cpu"])
         if path.with_name(path.name + ".data").exists():
-            raise InputError(f"{path} has its weights in {path.name}.data: it is too large for a browser")
+            raise InputError(
+                f"{path} has its weights in {path.name}.data: it is too large for a browser"
+            )
     for path in sample or []:
         check_image(path)
         if path.suffix.lower() not in SHOWN:
             raise InputError(f"{path}: browsers show {', '.join(SHOWN)}")
     samples = {path: path.stem for path in sample} if sample else scenes()
-    with working("gathering onnxruntime-web's files" if runtime else "fetching onnxruntime-web by npm"):
+    with working(
+        "gathering onnxruntime-web's files" if runtime else "fetching onnxruntime-web by npm"
+    ):
         engine = from_folder(runtime) if runtime else from_npm()
     write_site(output, files, engine, samples, force=force)
     say(f"wrote {output}; show it with: python -m http.server --bind 127.0.0.1 -d {output} 8000")

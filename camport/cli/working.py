@@ -1,6 +1,7 @@
 """Tells a person that something takes a while.
 
-Without a terminal it is said on stdout: stderr is kept for the one line of an error, which scripts read.
+Without a terminal it is said on stdout: stderr is kept for the one line of an error,
+which scripts read.
 """
 
 import time
@@ -24,7 +25,8 @@ from camport.cli.printing import hushed, printable, say
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the elapsed time on a terminal, one line elsewhere; yields a function of (done, total)."""
+    """A bar with the elapsed time on a terminal, one line elsewhere; yields a function of (done,
+    total)."""
     console = Console(stderr=True, quiet=hushed())
     if not console.is_terminal:
         say(f"{what} ...")
@@ -44,7 +46,8 @@ def working(what: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def stepping() -> Iterator[Callable[[str], None]]:
-    """Steps of one long job: a spinner with the present step on a terminal, a line for each elsewhere."""
+    """Steps of one long job: a spinner with the present step on a terminal,
+    a line for each elsewhere."""
     console = Console(stderr=True, quiet=hushed())
     if not console.is_terminal:
         yield lambda what: say(f"{what} ...")
@@ -57,7 +60,8 @@ def stepping() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on a terminal, a line for every tenth elsewhere, both with the time left; yields (done, total, at work)."""
+    """A bar on a terminal, a line for every tenth elsewhere, both with the time left;
+    yields (done, total, at work)."""
     console = Console(stderr=True, quiet=hushed())
     if not console.is_terminal:
         say(f"{what} ...")
@@ -69,7 +73,9 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
             start = start or (done, now)  # what a record held before took no time
             if done * 10 // total > said:
                 said = done * 10 // total
-                say(f"{done} of {total} steps{_left(done - start[0], total - done, now - start[1])}")
+                say(
+                    f"{done} of {total} steps{_left(done - start[0], total - done, now - start[1])}"
+                )
 
         yield line
         return
@@ -87,5 +93,6 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 def _left(done: int, open_: int, seconds: float) -> str:
-    """The time that the open steps take at the pace of those done; nothing where there is no pace or no step."""
+    """The time that the open steps take at the pace of those done;
+    nothing where there is no pace or no step."""
     return f", {timedelta(seconds=round(seconds / done * open_))} left" if done and open_ else ""

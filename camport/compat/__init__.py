@@ -1,7 +1,8 @@
-"""Other libraries' classes under their names, computed by camport, so that moving over costs the import line.
+"""Other libraries' classes under their names, computed by camport,
+so that moving over costs the import line.
 
-`camport.compat.pytorch_grad_cam` is grad-cam's package, `camport.compat.torchcam` is torchcam's. Their maps are
-camport's: docs/moving.md says where and why they differ from the original's.
+`camport.compat.pytorch_grad_cam` is grad-cam's package, `camport.compat.torchcam` is torchcam's.
+Their maps are camport's: docs/moving.md says where and why they differ from the original's.
 """
 
 from camport.late import late

@@ -66,7 +66,9 @@ class Adapter(Checked, ABC):
         found = arrays(self._fields("prepare"), _local(given), images.shape[0])
         return {name: torch.from_numpy(array).to(images.device) for name, array in found.items()}
 
-    def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+    def prepare_for(
+        self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]
+    ) -> dict[str, Tensor]:
         """As `prepare`, with the model at hand where it says what the user left out: the caption it
         would write."""
         return self.prepare(target, images)
@@ -75,7 +77,9 @@ class Adapter(Checked, ABC):
         """Calls the model."""
         return model(images)
 
-    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
+    def ask(
+        self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]
+    ) -> Any:
         """Calls the model about a target, where that is a further input of it: tokens, a question,
         a box."""
         return self.call(model, images)
@@ -115,7 +119,10 @@ class Adapter(Checked, ABC):
         """As `sample`, for adapters whose targets have the images' size; of `fields`, random
         values."""
         if self.fields and type(self).sample is Adapter.sample:
-            return {field.name: _drawn(field, images.shape[2:], batch, generator) for field in self.fields}
+            return {
+                field.name: _drawn(field, images.shape[2:], batch, generator)
+                for field in self.fields
+            }
         return self.sample(outputs, batch, generator)
 
     def unwrap(self, model: nn.Module) -> nn.Module:
@@ -132,7 +139,9 @@ class Adapter(Checked, ABC):
 
     def settles_of(self, images: int) -> bool:
         """Whether the first explanation of so many images settles it in passing."""
-        return self.settles_in_passing is True or (self.settles_in_passing == "one image" and images == 1)
+        return self.settles_in_passing is True or (
+            self.settles_in_passing == "one image" and images == 1
+        )
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
         """The target layers where the user names none, from the runs of the modules in one forward
@@ -165,7 +174,9 @@ class Adapter(Checked, ABC):
         """Sentences that warn of what was explained, or of a method that does not fit it."""
         return iter(())
 
-    def lay(self, maps: Float[Tensor, "b h w"], size: Size, model: nn.Module) -> Float[Tensor, "b H W"]:
+    def lay(
+        self, maps: Float[Tensor, "b h w"], size: Size, model: nn.Module
+    ) -> Float[Tensor, "b H W"]:
         """A method's maps at the images' size, where they lie on the images."""
         return upsample(maps, size)
 
@@ -181,7 +192,9 @@ class Adapter(Checked, ABC):
         """
         return size
 
-    def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
+    def grid(
+        self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str
+    ) -> Grid:
         """How the output of `module`, called `name`, lies on the image; LayerError where it is no
         map."""
         return find_grid(activation, image_size, model, module, name)
@@ -192,7 +205,9 @@ class Adapter(Checked, ABC):
 
     def _fields(self, lacking: str) -> tuple[Field, ...]:
         if not self.fields:
-            raise PluginError(f"{type(self).__name__} declares no `fields` and does not implement `{lacking}`")
+            raise PluginError(
+                f"{type(self).__name__} declares no `fields` and does not implement `{lacking}`"
+            )
         return self.fields
 
 
@@ -200,7 +215,8 @@ def _local(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
     value = value.detach().cpu()
-    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # NumPy has no bfloat16
+    # NumPy has no bfloat16
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def _drawn(field: Field, size: Sequence[int], batch: int, generator: torch.Generator) -> Tensor:

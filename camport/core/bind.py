@@ -32,16 +32,20 @@ def bind(
 
     Args:
         model: any nn.Module; left exactly as found. It is always explained in evaluation mode.
-        method: a name from `camport.methods()`, an Explainer class, or an instance with its options; None is the
-            adapter's (gradcam, for detection odam).
-        layer: dotted module name, a module of the model, a list of these (fused), or None: chosen at the first call
-            and reported. `name@0` is the first run of a module that runs several times.
-        adapter: a name from `camport.adapters()`, an Adapter class, or an instance with its options.
-        chunk: images in one pass of methods that run many variants of an image. None: as many as their size gives,
-            never the free memory, on which results would depend: on a CPU 6 of 3x224x224, 32 of 3x64x64. Where even
-            they do not fit the chunk is halved, with a MemoryWarning.
-        preprocess: how the model wants its pictures, for the metadata of an exported file: the fields of
-            `camport.runtime.Preprocess`, e.g. {"size": [224, 224], "mean": [...], "std": [...]}.
+        method: a name from `camport.methods()`, an Explainer class,
+            or an instance with its options; None is the adapter's (gradcam, for detection odam).
+        layer: dotted module name, a module of the model, a list of these (fused), or None:
+            chosen at the first call and reported.
+            `name@0` is the first run of a module that runs several times.
+        adapter: a name from `camport.adapters()`, an Adapter class,
+            or an instance with its options.
+        chunk: images in one pass of methods that run many variants of an image. None:
+            as many as their size gives, never the free memory, on which results would depend: on a
+            CPU 6 of 3x224x224, 32 of 3x64x64. Where even they do not fit the chunk is halved,
+            with a MemoryWarning.
+        preprocess: how the model wants its pictures, for the metadata of an exported file:
+            the fields of `camport.runtime.Preprocess`, e.g. {"size": [224, 224], "mean": [...],
+            "std": [...]}.
         labels: the classes' names, for the same.
 
     Raises:
@@ -59,23 +63,34 @@ def bind(
     wanted = given.method if method is None else method
     explainer = _instance(wanted, Explainer, "method", registry.explainer)  # type: ignore[type-abstract]
     bound_adapter = explainer.scored(given)
-    return Bound(bound_adapter.unwrap(unwrapped(model)), explainer, layer, bound_adapter, chunk, preprocess, labels)
+    return Bound(
+        bound_adapter.unwrap(unwrapped(model)),
+        explainer,
+        layer,
+        bound_adapter,
+        chunk,
+        preprocess,
+        labels,
+    )
 
 
 def _instance(given: Any, kind: type[Kind], what: str, find: Callable[[str], type[Kind]]) -> Kind:
-    """A method or adapter as an instance: of a name's class, of a class with its defaults, or as it was given."""
+    """A method or adapter as an instance: of a name's class, of a class with its defaults,
+    or as it was given."""
     if isinstance(given, kind):
         return given
     cls = find(given) if isinstance(given, str) else given
     if not (isinstance(cls, type) and issubclass(cls, kind)):
         raise InputError(
-            f"{what} is {type(given).__name__}; give a name from `camport {what}s`, a subclass of {kind.__name__}, "
-            "or an instance of one"
+            f"{what} is {type(given).__name__}; give a name from `camport {what}s`, a subclass of"
+            f" {kind.__name__}, or an instance of one"
         )
     try:
         return cls()
     except TypeError as error:
-        raise InputError(f"{what} {cls.__name__} has no defaults for all of its options: {error}") from error
+        raise InputError(
+            f"{what} {cls.__name__} has no defaults for all of its options: {error}"
+        ) from error
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

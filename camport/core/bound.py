@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ from camport.core.adapter import Adapter
 from camport.core.bound_program import BoundProgram
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, joined
+from camport.core.file_metadata import file_metadata
 from camport.core.isolation.module_classes import eager
 from camport.core.isolation.private_copy import double_of
 from camport.core.isolation.random_state import random_state_kept
@@ -28,7 +28,7 @@ from camport.core.probe import Probe
 from camport.core.recipe import explained
 from camport.core.result_warnings import check_traits, warn
 from camport.core.running.alone import check_alone
-from camport.core.running.call_model import called, one_each, prepared, rows
+from camport.core.running.call_model import one_each, prepared, rows
 from camport.core.running.checks import check_images, check_initialised
 from camport.core.running.chunk_size import within_memory
 from camport.core.running.derivative import NoPathError
@@ -38,10 +38,14 @@ from camport.core.running.mixing import Mixed, Mixing, mixes
 from camport.core.running.not_finite import check_finite
 from camport.core.running.reading import Readings
 from camport.core.running.settling import Settled, read, settle, warn_of_others
-from camport.core.running.unrecorded import switched_off
-from camport.errors import DoubtWarning, ExportError, FlatMapWarning, LayerError, MethodError, silenced
-from camport.targets import described
-from camport.version import __version__
+from camport.core.running.unrecorded import blamed
+from camport.errors import (
+    DoubtWarning,
+    ExportError,
+    FlatMapWarning,
+    MethodError,
+    silenced,
+)
 
 
 class Bound:
@@ -75,14 +79,18 @@ class Bound:
 
     def __repr__(self) -> str:
         where = f" at {', '.join(self.layers)}" if self.layers else ""
-        return f"<{self.explainer.title} of {type(self.model).__name__}{where}, {self.adapter.name}>"
+        return (
+            f"<{self.explainer.title} of {type(self.model).__name__}{where}, {self.adapter.name}>"
+        )
 
     @property
     def layers(self) -> tuple[str, ...] | None:
         """Names of the target layers."""
         return None if self._layers is None else tuple(map(str, self._layers))
 
-    def __call__(self, images: Tensor, target: Any = None, *, progress: Tick | None = None) -> Explanation:
+    def __call__(
+        self, images: Tensor, target: Any = None, *, progress: Tick | None = None
+    ) -> Explanation:
         """Explains what the model says about each image.
 
         Args:
@@ -126,7 +134,11 @@ class Bound:
             return self._singly(mixed, images, target)
 
     def _singly(
-        self, mixed: Mixed, images: Tensor, given: Mapping[str, Tensor], progress: Tick | None = None
+        self,
+        mixed: Mixed,
+        images: Tensor,
+        given: Mapping[str, Tensor],
+        progress: Tick | None = None,
     ) -> Explanation:
         """Each image alone, of a model that does not take several."""
         pairs = zip(images.split(1), one_each(given, images.shape[0]), strict=True)
@@ -165,7 +177,9 @@ class Bound:
         given = self._prepared(target, images)
         memory = within_memory(images, self.chunk)
         with memory, torch.inference_mode(False), random_state_kept(images.device, self.model):
-            found = restarted(lambda: self._found(images, given, target is None and self.adapter.lists))
+            found = restarted(
+                lambda: self._found(images, given, target is None and self.adapter.lists)
+            )
         return found if self._layers is None else replace(found, layers=self._layers, refused=None)
 
     def program(self, images: Tensor, target: Any = None) -> BoundProgram:
@@ -177,12 +191,15 @@ class Bound:
         """
         if not self.explainer.exportable:
             raise MethodError(
-                f"{self.explainer.name} cannot be exported: {self.explainer.not_exportable_because or 'it says so'}"
+                f"{self.explainer.name} cannot be exported:"
+                f" {self.explainer.not_exportable_because or 'it says so'}"
             )
         for name, module in self.model.named_modules():
             reason = getattr(module, "not_exportable_because", None)
             if reason:
-                raise ExportError(f"layer {name!r} ({type(module).__name__}) cannot be exported: {reason}")
+                raise ExportError(
+                    f"layer {name!r} ({type(module).__name__}) cannot be exported: {reason}"
+                )
         with silenced(FlatMapWarning), limited(2):
             # refuses what does not fit, and chooses the layer; nothing is listed, so nothing need
             # be found in `images`
@@ -193,7 +210,8 @@ class Bound:
                 mixes = self._mixes(images[:1], rows(given, 1))
             except Mixed:
                 mixes = True
-                self._explained(images[:1], rows(given, 1), lists=False)  # settles the layer and the reading
+                # settles the layer and the reading
+                self._explained(images[:1], rows(given, 1), lists=False)
         example = rows(self._prepared(target, images), 1)
         with torch.no_grad(), random_state_kept(images.device, self.model):
             outputs = self.adapter.ask(double_of(self.model), images[:1].clone(), example)
@@ -202,35 +220,14 @@ class Bound:
 
     def metadata(self, images: Tensor) -> dict[str, str]:
         """The `camport.*` properties of an exported file."""
-        method = {
-            "name": self.explainer.name,
-            "family": self.explainer.family,
-            "options": self.explainer.options(),
-        }
-        adapter = {"name": self.adapter.name, "options": self.adapter.options()}
-        preprocess = self.preprocess or {"size": [images.shape[-2], images.shape[-1]]}
-        if images.shape[1] != 3 and not {"mean", "std"} & set(preprocess):
-            preprocess = {**preprocess, "mean": [0.0] * images.shape[1], "std": [1.0] * images.shape[1]}
-        found = {
-            "camport.version": __version__,
-            "camport.method": json.dumps(method),
-            "camport.layer": json.dumps(list(self.layers or ())),
-            "camport.adapter": json.dumps(adapter),
-            "camport.preprocess": json.dumps(dict(preprocess)),
-        }
-        if self._classes is not None:
-            found["camport.classes"] = str(self._classes)
-        if self.adapter.fields:
-            found["camport.target"] = json.dumps(described(self.adapter.fields))
-        if self.labels:
-            found["camport.labels"] = json.dumps(list(self.labels))
-        return found
+        return file_metadata(self, images, self._classes)
 
     def _double(self) -> nn.Module:
         try:
             return double_of(self.model, eager)
         except Exception:
-            check_initialised(self.model)  # looked at here alone, since it takes a hundredth of an explanation
+            # looked at here alone, since it takes a hundredth of an explanation
+            check_initialised(self.model)
             raise
 
     def _once(
@@ -240,12 +237,13 @@ class Bound:
         probe = self._probe(double, images, given, validate=True, progress=progress, lists=lists)
         try:
             if lists:
-                probe.evaluation.run()  # tells how many rows the target has, so that no property of the probe runs it
+                # tells how many rows the target has, so that no property of the probe runs it
+                probe.evaluation.run()
             self.explainer.check(probe)
             found = explained(self.explainer, probe, partial(self._check, probe, images, given))
         except NoPathError as error:
-            if blamed := self._blamed(double, images, given):
-                raise blamed from error
+            if cause := blamed(self.adapter, double, images, given, self._layers):
+                raise cause from error
             raise
         explanation = Explanation(
             heatmap=found.heatmap.float(),
@@ -263,7 +261,9 @@ class Bound:
         )
         return explanation, probe
 
-    def _check(self, probe: Probe, images: Tensor, given: Mapping[str, Tensor], raw: Tensor) -> None:
+    def _check(
+        self, probe: Probe, images: Tensor, given: Mapping[str, Tensor], raw: Tensor
+    ) -> None:
         """Refuses a map that is not what the method promises; keeps what the first one settles of
         the adapter."""
         check_traits(self.explainer, probe, raw, probe.images)
@@ -275,25 +275,15 @@ class Bound:
         clean, finite = lambda: probe.run_with(probe.images.clone()), lambda: probe.extremes.finite
         check_finite(self.explainer.name, probe.y, raw, probe.double, clean, finite)
 
-    def _blamed(self, double: nn.Module, images: Tensor, given: Mapping[str, Tensor]) -> LayerError | None:
-        """An error that names the place where the model itself switches gradients off, if it
-        does."""
-        for layer in self._layers or [LayerName("")]:
-            call = partial(called, self.adapter, double, images[:1].clone(), rows(given, 1))
-            if where := switched_off(double, call, layer.module):
-                what = f"layer {str(layer)!r}" if layer.module else "a part of the model"
-                return LayerError(
-                    f"{what} runs under {where}, where no gradient is recorded; choose the output of what runs there "
-                    "or a layer behind it, leave that out of the model, or use a method without gradients (eigencam)"
-                )
-        return None
-
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
         asks = type(self.adapter).prepare_for is not Adapter.prepare_for
         memory = within_memory(images, self.chunk)
-        with memory, random_state_kept(images.device):  # the model itself may not run in here, which says nothing of it
+        # the model itself may not run in here, which says nothing of it
+        with memory, random_state_kept(images.device):
             if asks:
-                return restarted(lambda: prepared(self.adapter, double_of(self.model), target, images.clone()))
+                return restarted(
+                    lambda: prepared(self.adapter, double_of(self.model), target, images.clone())
+                )
             return prepared(self.adapter, self.model, target, images)
 
     def _probe(
@@ -319,7 +309,9 @@ class Bound:
     def _settle(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> None:
         """Fixes once what passes on one image tell: how the outputs are read, and the layers that
         nobody named."""
-        asks = type(self.adapter).settled is not Adapter.settled and not self.adapter.settles_of(images.shape[0])
+        asks = type(self.adapter).settled is not Adapter.settled and not self.adapter.settles_of(
+            images.shape[0]
+        )
         unread = asks and not self._settled
         if self._layers is not None and not unread:
             return
@@ -330,12 +322,16 @@ class Bound:
             self.adapter, self._layers = found.adapter, found.layers
             warn_of_others(found.runs, found.layers)
         else:
-            self.adapter = read(double_of(self.model, eager), self.adapter, images[:1], rows(given, 1))
+            self.adapter = read(
+                double_of(self.model, eager), self.adapter, images[:1], rows(given, 1)
+            )
         self._settled = True
 
     def _found(self, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> Settled:
         fresh = partial(double_of, self.model, eager)
-        return settle(fresh, self.adapter, images[:1], rows(given, 1), lists, self._readings, len(images) == 1)
+        return settle(
+            fresh, self.adapter, images[:1], rows(given, 1), lists, self._readings, len(images) == 1
+        )
 
     def _mixes(self, image: Tensor, given: Mapping[str, Tensor]) -> bool:
         """Whether the model mixes the images of a batch, asked for one image that nothing else is

@@ -24,13 +24,17 @@ class BoundProgram:
     """A `Bound` as a pure function of the model's tensors and the graph's inputs
     (`camport.core.program.Program`)."""
 
-    def __init__(self, bound: Bound, example: Mapping[str, Tensor], mixes: bool, ruled_out: bool) -> None:
+    def __init__(
+        self, bound: Bound, example: Mapping[str, Tensor], mixes: bool, ruled_out: bool
+    ) -> None:
         self.bound, self.example, self.mixes, self.ruled_out = bound, example, mixes, ruled_out
         self.inputs = ("images", *bound.adapter.inputs)
         self.sized = bound.adapter.sized
         self.state = tensors(bound.model)
 
-    def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(
+        self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Outputs by graph name: outputs, ..., score, heatmap, feature_maps, ..., gradients, ..."""
         bound, images = self.bound, inputs["images"]
         given = {name: value for name, value in inputs.items() if name != "images"}
@@ -47,8 +51,9 @@ class BoundProgram:
         # told of first
         if self.mixes and not traced() and images.shape[0] > 1:
             raise ExportError(
-                f"{type(bound.model).__name__} mixes the images of a batch, and a graph takes several: its map of one "
-                "would depend on the others. Explain it in PyTorch, where each image is run alone"
+                f"{type(bound.model).__name__} mixes the images of a batch, and a graph takes"
+                " several: its map of one would depend on the others. Explain it in PyTorch, where"
+                " each image is run alone"
             )
         return named
 
@@ -58,9 +63,14 @@ class BoundProgram:
         generator = torch.Generator().manual_seed(seed)
         like = images.detach().float().cpu()
         noise = torch.randn(batch, *like.shape[1:], generator=generator)
-        mean, std = like.mean((0, 2, 3), keepdim=True), like.std((0, 2, 3), keepdim=True, correction=0)
+        mean, std = (
+            like.mean((0, 2, 3), keepdim=True),
+            like.std((0, 2, 3), keepdim=True, correction=0),
+        )
         rows = torch.randint(like.shape[0], (batch,), generator=generator)
-        drawn = (0.7 * like[rows] + 0.3 * mean + 0.5 * std * noise).to(images.dtype).to(images.device)
+        drawn = (
+            (0.7 * like[rows] + 0.3 * mean + 0.5 * std * noise).to(images.dtype).to(images.device)
+        )
         with torch.no_grad():
             double = double_of(self.bound.model)
             outputs = self.bound.adapter.ask(double, images[:1], self.example)

@@ -1,4 +1,5 @@
-"""What a metric measures: maps with their images, and beside them the truth, the model, the method."""
+"""What a metric measures: maps with their images, and beside them the truth, the model,
+the method."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ class Case:
         images, maps = tuple(self.images.shape), tuple(self.heatmap.shape)
         wanted = (images[0], *images[2:])
         if maps != wanted:
-            raise InputError(f"heatmap has shape {maps}; wanted {wanted}, as the images are {images}")
+            raise InputError(
+                f"heatmap has shape {maps}; wanted {wanted}, as the images are {images}"
+            )
         if self.region is not None:
             check_region(self.region, self.images)
 
@@ -67,7 +70,8 @@ class Case:
             bound: a method bound to a model.
             images: [b,c,H,W], as for a call of `bound`, as is `target`.
             region: bool [b,H,W], where the explained thing is.
-            heatmap: [b,H,W], maps from elsewhere instead of the method's: random ones, another library's.
+            heatmap: [b,H,W], maps from elsewhere instead of the method's: random ones,
+                another library's.
             scorer: of the same model, images and target, so that it is made once for many methods.
 
         Raises:
@@ -97,32 +101,43 @@ class Case:
         }
         for need in sorted(metric.needs):
             if lacking[need]:
-                what = {"region": "the true region", "model": "the model", "explain": "the method"}[need]
-                raise InputError(f"{metric.name} needs {what}, which this case does not have; {remedies[need]}")
+                what = {"region": "the true region", "model": "the model", "explain": "the method"}[
+                    need
+                ]
+                raise InputError(
+                    f"{metric.name} needs {what}, which this case does not have; {remedies[need]}"
+                )
 
     @property
     def scores(self) -> Scorer:
         """The scorer, for metrics that need the model."""
         if self.scorer is None:
-            raise InputError("this case has no model; declare needs = frozenset({'model'}) on the metric's class")
+            raise InputError(
+                "this case has no model; declare needs = frozenset({'model'}) on the metric's class"
+            )
         return self.scorer
 
     def explain(self, images: Float[Tensor, "b c H W"]) -> Explanation:
         """Explains changed images with respect to the target of the clean ones, silently."""
         if self.bound is None:
-            raise InputError("this case has no method; declare needs = frozenset({'explain'}) on the metric's class")
+            raise InputError(
+                "this case has no method; declare needs = frozenset({'explain'}) on the metric's"
+                " class"
+            )
         with silenced():
             return self.bound.again(images, self.scores.target)
 
     def laid(self) -> Float[Tensor, "b H W"]:
-        """The method's raw map where it lies on the images, signed and not scaled; of maps from elsewhere these."""
+        """The method's raw map where it lies on the images, signed and not scaled;
+        of maps from elsewhere these."""
         if self.explanation is None:
             return self.heatmap
         raw = self.explanation.raw
         return self.once("laid", lambda: self.scores.lay(raw))
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, kept for the next metric that asks for `key`: a curve that two metrics share."""
+        """What `make` gives, kept for the next metric that asks for `key`:
+        a curve that two metrics share."""
         if key not in self._known:
             self._known[key] = make()
         found: T = self._known[key]
@@ -138,6 +153,6 @@ def check_region(region: Tensor, images: Tensor) -> None:
     wanted = (images.shape[0], *images.shape[2:])
     if region.dtype != torch.bool or tuple(region.shape) != wanted:
         raise InputError(
-            f"region is {str(region.dtype).removeprefix('torch.')} {tuple(region.shape)}; wanted bool {wanted}, "
-            f"as the images are {tuple(images.shape)}"
+            f"region is {str(region.dtype).removeprefix('torch.')} {tuple(region.shape)}; wanted"
+            f" bool {wanted}, as the images are {tuple(images.shape)}"
         )

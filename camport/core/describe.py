@@ -1,7 +1,9 @@
-"""What a method's class tells of itself, read from its traits and its docstring: one source for lists and manuals.
+"""What a method's class tells of itself, read from its traits and its docstring:
+one source for lists and manuals.
 
-A docstring begins with one sentence, has its equations as `.. math::`, and says in paragraphs of their own what departs
-from the paper ("Deviation: "), what the map is ("Map: ") and what it costs ("Cost: "). What is missing stays empty.
+A docstring begins with one sentence, has its equations as `.. math::`, and says in paragraphs of
+their own what departs from the paper ("Deviation: "), what the map is ("Map: ") and what it costs
+("Cost: "). What is missing stays empty.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ _LABELS = re.compile(r"^(Map|Cost|Deviations?): ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Option:
-    """One field of a method: its name, its default as Python writes it, and what the docstring says of it."""
+    """One field of a method: its name, its default as Python writes it,
+    and what the docstring says of it."""
 
     name: str
     default: str
@@ -98,11 +101,15 @@ def describe(cls: type[Explainer]) -> Description:
 
 
 def _options(cls: Any, arguments: str) -> tuple[Option, ...]:
-    told = dict(re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", arguments, re.MULTILINE | re.DOTALL))
+    told = dict(
+        re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", arguments, re.MULTILINE | re.DOTALL)
+    )
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     return tuple(
         Option(
-            f.name, "" if f.default is dataclasses.MISSING else repr(f.default), " ".join(told.get(f.name, "").split())
+            f.name,
+            "" if f.default is dataclasses.MISSING else repr(f.default),
+            " ".join(told.get(f.name, "").split()),
         )
         for f in fields
     )

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
 
 class Explainer(Checked, ABC):
-    """A method that says where a model looked; abstract, every method is a final subclass in a file of its own.
+    """A method that says where a model looked; abstract,
+    every method is a final subclass in a file of its own.
 
-    Options are the fields of a frozen dataclass, so that an instance is a value: comparable, printable, and written
-    into the metadata of an exported file. The traits below are facts, checked against what `saliency` really used.
+    Options are the fields of a frozen dataclass, so that an instance is a value: comparable,
+    printable, and written into the metadata of an exported file. The traits below are facts,
+    checked against what `saliency` really used.
 
     Attributes:
         name: the registry name, e.g. "gradcam".
         title: the method's name as its paper spells it.
         paper: arXiv number or DOI, "-" where there is none.
-        family: "activation" (maps at a layer), "input-gradient", "perturbation", or "attention" (of transformers).
+        family: "activation" (maps at a layer), "input-gradient", "perturbation",
+            or "attention" (of transformers).
         needs_gradients: `saliency` reads `probe.gradients` or `probe.input_gradient`.
         needs_layer: `saliency` reads activations at target layers; without it no layer is chosen.
         exportable: `saliency` can be captured as one graph.
@@ -44,17 +47,20 @@ class Explainer(Checked, ABC):
 
     @abstractmethod
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
-        """The method's own map at layer resolution: signed where the method is, not normalised, not upsampled.
+        """The method's own map at layer resolution: signed where the method is, not normalised,
+        not upsampled.
 
-        Out-of-place tensor operations only: no numpy, no `.item()`, no branch on values; the same code is traced
-        for export.
+        Out-of-place tensor operations only: no numpy, no `.item()`, no branch on values; the same
+        code is traced for export.
         """
 
     def check(self, probe: Probe) -> None:
-        """Raises MethodError where the method does not fit the probed model. Called eagerly, never traced."""
+        """Raises MethodError where the method does not fit the probed model. Called eagerly,
+        never traced."""
 
     def scored(self, adapter: Adapter) -> Adapter:
-        """What scores the model where this method explains it: the user's adapter, unless the method is a score."""
+        """What scores the model where this method explains it: the user's adapter,
+        unless the method is a score."""
         return adapter
 
     def options(self) -> dict[str, Any]:
@@ -68,4 +74,8 @@ def _described(value: Any) -> Any:
         return f"tensor {list(value.shape)}"
     if isinstance(value, Explainer):
         return {"name": value.name, "options": value.options()}
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+    return (
+        dataclasses.asdict(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type)
+        else value
+    )

@@ -27,7 +27,8 @@ class Explanation:
 
     Attributes:
         heatmap: float32 [b,H,W] in [0,1], at the resolution of the images.
-        raw: [b,h,w], the method's own map: layer resolution, signed where the method is, not normalised.
+        raw: [b,h,w], the method's own map: layer resolution, signed where the method is,
+            not normalised.
         score: [b], the scalar y^c that was explained.
         target: what was explained, e.g. int64 [b] class indices.
         outputs: the model's own output, detached.
@@ -35,7 +36,8 @@ class Explanation:
         gradients: likewise, d score / d activations.
         method: registry name of the method.
         layers: names of the target layers, chosen or given.
-        family: of the method, see `Explainer`; pictures of "input-gradient" saturate at the 99th percentile.
+        family: of the method, see `Explainer`;
+            pictures of "input-gradient" saturate at the 99th percentile.
         figures: what the method reports beside its map, such as a completeness gap.
     """
 
@@ -58,17 +60,23 @@ class Explanation:
         return f"<Explanation by {self.method}{layers}, heatmap {shape}, target {target}>"
 
     def heatmap_as(self, library: Scaling) -> Float[Tensor, "b y x"]:
-        """The map as another library scales it, for figures that were made there: "grad-cam" or "torchcam"."""
+        """The map as another library scales it, for figures that were made there:
+        "grad-cam" or "torchcam"."""
         if library not in get_args(Scaling):
-            raise InputError(f"heatmap_as({library!r}); it is one of {', '.join(get_args(Scaling))}")
+            raise InputError(
+                f"heatmap_as({library!r}); it is one of {', '.join(get_args(Scaling))}"
+            )
         return scaled_as(self.raw, (self.heatmap.shape[-2], self.heatmap.shape[-1]), library)
 
-    def overlay(self, images: Any = None, *, alpha: float = 0.5, colormap: str = "turbo") -> list[Image]:
+    def overlay(
+        self, images: Any = None, *, alpha: float = 0.5, colormap: str = "turbo"
+    ) -> list[Image]:
         """The heatmap over each image, as PIL images.
 
         Args:
-            images: [b,c,H,W] tensor, or a list of PIL images or arrays; the explained images where left out. Tensor
-                values outside [0,1] (normalised input) are stretched to it image by image.
+            images: [b,c,H,W] tensor, or a list of PIL images or arrays;
+                the explained images where left out. Tensor values outside [0,1] (normalised input)
+                are stretched to it image by image.
             alpha: weight of the colours where the map is hottest.
             colormap: one of `camport.view.colormaps`.
         """
@@ -78,10 +86,16 @@ class Explanation:
         if len(pictures) != self.heatmap.shape[0]:
             raise InputError(f"{len(pictures)} images for {self.heatmap.shape[0]} heatmaps")
         maps = [pictured(heatmap, self.family) for heatmap in self.heatmap.detach().cpu().numpy()]
-        return [overlay(p, m, alpha=alpha, colormap=colormap) for p, m in zip(pictures, maps, strict=True)]
+        return [
+            overlay(p, m, alpha=alpha, colormap=colormap)
+            for p, m in zip(pictures, maps, strict=True)
+        ]
 
-    def figure(self, images: Any = None, *, title: str = "", alpha: float = 0.6, colormap: str = "turbo") -> Figure:
-        """Each image beside its overlay as a matplotlib Figure; method, layers, target and score stand over it.
+    def figure(
+        self, images: Any = None, *, title: str = "", alpha: float = 0.6, colormap: str = "turbo"
+    ) -> Figure:
+        """Each image beside its overlay as a matplotlib Figure; method, layers,
+        target and score stand over it.
 
         Args:
             images: as for `overlay`, as are `alpha` and `colormap`.
@@ -99,12 +113,20 @@ class Explanation:
 
     def captions(self) -> list[str]:
         """For each image what was explained, and its score."""
-        targets = self.target.tolist() if isinstance(self.target, Tensor) and self.target.dim() == 1 else []
+        targets = (
+            self.target.tolist()
+            if isinstance(self.target, Tensor) and self.target.dim() == 1
+            else []
+        )
         texts = [f"target {target}, " for target in targets] or [""] * len(self.score)
-        return [f"{text}score {score:.4g}" for text, score in zip(texts, self.score.tolist(), strict=True)]
+        return [
+            f"{text}score {score:.4g}"
+            for text, score in zip(texts, self.score.tolist(), strict=True)
+        ]
 
     def save(self, path: str | Path, images: Any = None, **options: Any) -> Path:
-        """Writes the overlays as one picture (.png, .jpg), the heatmap (.npy) or all numbers (.npz)."""
+        """Writes the overlays as one picture (.png, .jpg),
+        the heatmap (.npy) or all numbers (.npz)."""
         from camport.view import grid, save_arrays, save_image
         from camport.view.save import check_writable
 
@@ -118,7 +140,12 @@ class Explanation:
 
     def numbers(self) -> dict[str, np.ndarray]:
         """All tensors as arrays, named as the outputs of an exported graph."""
-        named = {"heatmap": self.heatmap, "raw": self.raw, "score": self.score, "target": self.target}
+        named = {
+            "heatmap": self.heatmap,
+            "raw": self.raw,
+            "score": self.score,
+            "target": self.target,
+        }
         for name, tensors in (("feature_maps", self.activations), ("gradients", self.gradients)):
             for i, tensor in enumerate(tensors or []):
                 named[name if i == 0 else f"{name}_{i}"] = tensor
@@ -127,14 +154,18 @@ class Explanation:
     def _repr_png_(self) -> bytes:
         from camport.view import Cell, grid
 
-        cells = [Cell(picture, text) for picture, text in zip(self.overlay(), self.captions(), strict=True)]
+        cells = [
+            Cell(picture, text)
+            for picture, text in zip(self.overlay(), self.captions(), strict=True)
+        ]
         buffer = io.BytesIO()
         grid([cells]).save(buffer, "PNG")
         return buffer.getvalue()
 
 
 def joined(parts: Sequence[Explanation]) -> Explanation:
-    """The explanations of several images as one: rows one after the other, the model's outputs as a list."""
+    """The explanations of several images as one: rows one after the other,
+    the model's outputs as a list."""
     first = parts[0]
 
     def lists(name: str) -> list[Tensor] | None:
@@ -152,15 +183,21 @@ def joined(parts: Sequence[Explanation]) -> Explanation:
         activations=lists("activations"),
         gradients=lists("gradients"),
         figures={
-            **{k: torch.cat([torch.atleast_1d(part.figures[k]) for part in parts]) for k in first.figures},
+            **{
+                k: torch.cat([torch.atleast_1d(part.figures[k]) for part in parts])
+                for k in first.figures
+            },
             "image": torch.cat(numbers),
         },
-        images=None if first.images is None else torch.cat([p.images for p in parts if p.images is not None]),
+        images=None
+        if first.images is None
+        else torch.cat([p.images for p in parts if p.images is not None]),
     )
 
 
 def displayable(images: Any) -> list[Any]:
-    """Images as view takes them: tensors become float arrays [H,W,3] in [0,1], everything else stays."""
+    """Images as view takes them: tensors become float arrays [H,W,3] in [0,1],
+    everything else stays."""
     if not isinstance(images, Tensor):
         return [images] if not isinstance(images, list | tuple) else list(images)
     pictures = []

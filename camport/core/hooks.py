@@ -1,7 +1,8 @@
-"""The hooks a plugin may implement. They are called when things are composed, never inside a forward pass.
+"""The hooks a plugin may implement. They are called when things are composed,
+never inside a forward pass.
 
-A distribution names a module in the entry-point group `camport`; that module holds functions of these names, each
-marked with `@camport.hookimpl`. What is built in comes through the same hooks.
+A distribution names a module in the entry-point group `camport`; that module holds functions of
+these names, each marked with `@camport.hookimpl`. What is built in comes through the same hooks.
 """
 
 from __future__ import annotations
@@ -35,4 +36,5 @@ def camport_metrics() -> Iterable[type[Metric]]:  # type: ignore[empty-body]
 
 @hookspec
 def camport_models() -> Iterable[type[ModelFamily]]:  # type: ignore[empty-body]
-    """Returns the families of models to add: `--model NAME:...` and `camport.models.load_model("NAME:...")`."""
+    """Returns the families of models to add: `--model NAME:...` and
+    `camport.models.load_model("NAME:...")`."""

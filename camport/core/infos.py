@@ -32,7 +32,8 @@ class AdapterInfo:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """What `camport.metrics()` tells of a metric; the fields are the traits of its class, `needs` in their order."""
+    """What `camport.metrics()` tells of a metric; the fields are the traits of its class,
+    `needs` in their order."""
 
     name: str
     title: str
@@ -46,7 +47,8 @@ class MetricInfo:
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One line of `camport plugins`: who it is, what it adds, and what went wrong, if anything did."""
+    """One line of `camport plugins`: who it is, what it adds, and what went wrong,
+    if anything did."""
 
     name: str
     distribution: str

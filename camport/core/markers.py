@@ -1,4 +1,5 @@
-"""The two markers of the plugin system. This module imports pluggy alone, so a plugin's import stays cheap."""
+"""The two markers of the plugin system. This module imports pluggy alone,
+so a plugin's import stays cheap."""
 
 import pluggy
 

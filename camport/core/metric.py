@@ -1,4 +1,5 @@
-"""What a metric is: one number a map that says how good it is, of the truth, of the model, or of the map alone."""
+"""What a metric is: one number a map that says how good it is, of the truth, of the model,
+or of the map alone."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from camport.core.option_kinds import Checked
 from camport.errors import InputError
 
 NEEDS = frozenset({"region", "model", "explain"})
-"""What a metric may ask of a case: the region that is true, the score of changed images, maps of changed images."""
+"""What a metric may ask of a case: the region that is true, the score of changed images,
+maps of changed images."""
 
 Curves = dict[str, Tensor]
 """Curves [b,steps] by name."""
@@ -48,13 +50,17 @@ class Metric(Checked, ABC):
     scale_free: ClassVar[bool] = True
 
     def __call__(self, *maps: Any, **named: Any) -> Float[Tensor, " b"]:
-        """The figure of each heatmap: `metric(heatmap, region)` with heatmaps [b,H,W] and regions bool [b,H,W], True
-        where the explained thing is, or `metric(heatmap)` where no region is needed.
+        """The figure of each heatmap: `metric(heatmap, region)` with heatmaps [b,H,W] and regions
+        bool [b,H,W], True where the explained thing is,
+        or `metric(heatmap)` where no region is needed.
 
         Raises:
             InputError: the metric asks more than maps and regions.
         """
-        raise InputError(f"{self.name} needs {asked(self)}; measure it by {self.name}.measure(Case.of(bound, images))")
+        raise InputError(
+            f"{self.name} needs {asked(self)}; measure it by {self.name}.measure(Case.of(bound,"
+            " images))"
+        )
 
     def measure(self, case: Case) -> Float[Tensor, " b"]:
         """The figure of each map of a case.
@@ -88,5 +94,11 @@ class Metric(Checked, ABC):
 
 def asked(metric: Metric | type[Metric]) -> str:
     """What a metric needs, in words."""
-    words = {"region": "the true region", "model": "the model", "explain": "the method, to explain changed images"}
-    return " and ".join(words[need] for need in sorted(metric.needs, reverse=True)) or "the map alone"
+    words = {
+        "region": "the true region",
+        "model": "the model",
+        "explain": "the method, to explain changed images",
+    }
+    return (
+        " and ".join(words[need] for need in sorted(metric.needs, reverse=True)) or "the map alone"
+    )

@@ -21,13 +21,16 @@ class ModelFamily(ABC):
     form: ClassVar[str] = "NAME"
 
     @abstractmethod
-    def load(self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool) -> Any:
+    def load(
+        self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool
+    ) -> Any:
         """The model called `name`, as `camport.models.Loaded`.
 
         Args:
             name: what follows the colon.
             weights: a file of weights to load instead of published ones.
-            pretrained: whether published weights are loaded where `weights` is None; else random ones.
+            pretrained: whether published weights are loaded where `weights` is None;
+                else random ones.
             trust_checkpoint: whether a file that may run code of its own may be loaded.
 
         Raises:

@@ -1,4 +1,5 @@
-"""Options of the kind that their class declares: checked before the instance is made, by its fields' annotations."""
+"""Options of the kind that their class declares: checked before the instance is made,
+by its fields' annotations."""
 
 import dataclasses
 import math
@@ -21,7 +22,8 @@ class Checked:
         """A bare instance.
 
         Raises:
-            InputError: an option of a wrong kind, a number that is NaN, or a text that is none of those declared.
+            InputError: an option of a wrong kind, a number that is NaN,
+                or a text that is none of those declared.
         """
         fields: Any = getattr(cls, "__dataclass_fields__", None)
         if (args or options) and fields is not None:
@@ -70,7 +72,11 @@ def fits(value: Any, kind: Any) -> bool:
     if origin is Sequence and isinstance(value, str) and inner == (str,):
         return False
     plain = origin or kind
-    if not isinstance(plain, type) or getattr(plain, "_is_protocol", False) or plain.__module__.startswith("jaxtyping"):
+    if (
+        not isinstance(plain, type)
+        or getattr(plain, "_is_protocol", False)
+        or plain.__module__.startswith("jaxtyping")
+    ):
         return True
     return isinstance(value, plain)
 
@@ -85,7 +91,11 @@ def _literals(kind: Any) -> list[Any]:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return list(inner)
-    return [text for one in inner for text in _literals(one)] if origin in (Union, types.UnionType) else []
+    return (
+        [text for one in inner for text in _literals(one)]
+        if origin in (Union, types.UnionType)
+        else []
+    )
 
 
 def _shown(kind: Any) -> str:
@@ -101,4 +111,6 @@ def _shown(kind: Any) -> str:
         return "a callable"
     if kind is float:
         return "a number"
-    return kind.__name__ if isinstance(kind, type) and not inner else str(kind).replace("typing.", "")
+    return (
+        kind.__name__ if isinstance(kind, type) and not inner else str(kind).replace("typing.", "")
+    )

@@ -94,7 +94,10 @@ class Probe:
         self.used.add("activations")
         seen = self.evaluation
         seen.run()
-        return [grid.to_maps(wide(seen.rows_of(a))) for a, grid in zip(seen.native, seen.grids, strict=True)]
+        return [
+            grid.to_maps(wide(seen.rows_of(a)))
+            for a, grid in zip(seen.native, seen.grids, strict=True)
+        ]
 
     @property
     def gradients(self) -> list[Tensor]:
@@ -102,9 +105,13 @@ class Probe:
         self.used.add("gradients")
         if self.layers and not self.evaluation.records:
             raise MethodError(
-                "probe.gradients were read, but the method's class declares needs_gradients = False; declare True"
+                "probe.gradients were read, but the method's class declares needs_gradients ="
+                " False; declare True"
             )
-        return [grid.to_maps(g) for g, grid in zip(self.evaluation.gradients(), self.evaluation.grids, strict=True)]
+        return [
+            grid.to_maps(g)
+            for g, grid in zip(self.evaluation.gradients(), self.evaluation.grids, strict=True)
+        ]
 
     def each(self, codes: Sequence[Tensor], step: Step, same: Tensor | None = None) -> Tensor:
         """`step` for each of r variants: codes `[r,...]`, handed over in chunks `[m,...]`, give
@@ -125,7 +132,9 @@ class Probe:
         """The sum of what `each` gives, `[...]`, without ever holding more than a chunk of it."""
         return looped(self, codes, step, total=True)
 
-    def score(self, images: Float[Tensor, "m r c H W"], *, probability: bool = False) -> Float[Tensor, "m b"]:
+    def score(
+        self, images: Float[Tensor, "m r c H W"], *, probability: bool = False
+    ) -> Float[Tensor, "m b"]:
         """y^c for m variants of each image, masked or noisy ones, in one pass; many go through
         `each`.
 
@@ -151,8 +160,12 @@ class Probe:
         self.used.update(("activations", "tail"))
         self.evaluation.run()
         if len(self.layers) != 1:
-            raise LayerError(f"a tail begins at one layer, {len(self.layers)} were given: {self.layers}")
-        tail = behind(self, LayerName(self.layers[0].module, self.evaluation.run_index(self.layers[0])))
+            raise LayerError(
+                f"a tail begins at one layer, {len(self.layers)} were given: {self.layers}"
+            )
+        tail = behind(
+            self, LayerName(self.layers[0].module, self.evaluation.run_index(self.layers[0]))
+        )
         return lambda maps: self.extremes.note(tail(maps), self.evaluation.images.dtype)
 
     def input_gradient(
@@ -184,7 +197,9 @@ class Probe:
         self.used.add("gradients")
         return hessian_product(self, vectors)
 
-    def at(self, images: Float[Tensor, "m b c H W"] | None = None, layers: Sequence[str] | None = None) -> Probe:
+    def at(
+        self, images: Float[Tensor, "m b c H W"] | None = None, layers: Sequence[str] | None = None
+    ) -> Probe:
         """A probe of the same model and target at other images, m variants of each as one batch, or
         other layers."""
         seen = self.evaluation

@@ -37,7 +37,9 @@ class Parts:
     gradients: list[Tensor] | None
 
 
-def explained(explainer: Explainer, probe: Probe, check: Callable[[Tensor], None] | None = None) -> Parts:
+def explained(
+    explainer: Explainer, probe: Probe, check: Callable[[Tensor], None] | None = None
+) -> Parts:
     """What a method tells of a probe: the map is computed, checked, placed on the images and
     scaled.
 

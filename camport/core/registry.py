@@ -1,4 +1,5 @@
-"""What is registered: explainers, adapters and metrics, built in and from plugins, through one door."""
+"""What is registered: explainers, adapters and metrics, built in and from plugins,
+through one door."""
 
 from __future__ import annotations
 
@@ -19,7 +20,14 @@ import pluggy
 from camport.core import hooks
 from camport.core.infos import AdapterInfo, MethodInfo, MetricInfo, PluginInfo
 from camport.core.markers import PROJECT
-from camport.errors import CamportError, MissingDependencyError, PluginError, PluginWarning, UnknownNameError, reason_of
+from camport.errors import (
+    CamportError,
+    MissingDependencyError,
+    PluginError,
+    PluginWarning,
+    UnknownNameError,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter
@@ -64,11 +72,14 @@ class Registry:
         for point in sorted(entry_points, key=lambda p: p.name):
             dist, version = _owner(point)
             if disabled.strip() == "1" or point.name in off:
-                self.plugins.append(PluginInfo(point.name, dist, version, (), f"disabled by {KILL_SWITCH}"))
+                self.plugins.append(
+                    PluginInfo(point.name, dist, version, (), f"disabled by {KILL_SWITCH}")
+                )
                 continue
             try:
                 self._add(point.load(), point.name, dist, version)
-            except (Exception, SystemExit) as error:  # a plugin may end the process when it is imported
+            except (Exception, SystemExit) as error:
+                # a plugin may end the process when it is imported
                 reason = str(error) if isinstance(error, CamportError) else reason_of(error)
                 self.plugins.append(PluginInfo(point.name, dist, version, (), f"broken: {reason}"))
                 warnings.warn(
@@ -81,18 +92,25 @@ class Registry:
     def find(self, kind: str, name: str) -> type:
         """The class registered as `name`; UnknownNameError offers the nearest."""
         if name not in self.classes[kind]:
-            raise UnknownNameError("method" if kind == "explainer" else kind, name, self.classes[kind])
+            raise UnknownNameError(
+                "method" if kind == "explainer" else kind, name, self.classes[kind]
+            )
         return self.classes[kind][name].cls
 
     def _add(self, plugin: Any, name: str, distribution: str, version: str) -> None:
         """Registers one plugin wholly or not at all."""
         who = f"plugin {name!r} of {distribution} {version}"
         if self.manager.has_plugin(name):
-            raise PluginError(f"{who}: a plugin of this name is registered already; rename one entry point")
+            raise PluginError(
+                f"{who}: a plugin of this name is registered already; rename one entry point"
+            )
         self.manager.register(plugin, name=name)
         try:
             self._check_hooks(plugin, who)
-            added = {kind: self._collect(hook, kind, name, who, distribution) for hook, kind in HOOKS.items()}
+            added = {
+                kind: self._collect(hook, kind, name, who, distribution)
+                for hook, kind in HOOKS.items()
+            }
         except BaseException:
             self.manager.unregister(name=name)
             raise
@@ -111,10 +129,13 @@ class Registry:
         hooks = self.manager.get_hookcallers(plugin) or []
         if not hooks:
             raise PluginError(
-                f"{who} implements no hook; mark functions named {', '.join(HOOKS)} with @camport.hookimpl"
+                f"{who} implements no hook; mark functions named {', '.join(HOOKS)} with"
+                " @camport.hookimpl"
             )
 
-    def _collect(self, hook: str, kind: str, name: str, who: str, distribution: str) -> dict[str, _Owned]:
+    def _collect(
+        self, hook: str, kind: str, name: str, who: str, distribution: str
+    ) -> dict[str, _Owned]:
         caller = getattr(self.manager.hook, hook)
         impl = next((i for i in caller.get_hookimpls() if i.plugin_name == name), None)
         if impl is None:
@@ -122,7 +143,9 @@ class Registry:
         found: dict[str, _Owned] = {}
         returned = impl.function()
         if isinstance(returned, type) or not isinstance(returned, Iterable):
-            raise PluginError(f"{who}: {hook}() returned {returned!r}; wanted a list of {kind} classes")
+            raise PluginError(
+                f"{who}: {hook}() returned {returned!r}; wanted a list of {kind} classes"
+            )
         for cls in returned:
             problem = _problem(kind, cls)
             if problem:
@@ -130,8 +153,8 @@ class Registry:
             owner = self.classes[kind].get(cls.name) or found.get(cls.name)
             if owner:
                 raise PluginError(
-                    f"{who}: {kind} name {cls.name!r} is taken by plugin {owner.plugin!r} of {owner.distribution}; "
-                    "rename one of them"
+                    f"{who}: {kind} name {cls.name!r} is taken by plugin {owner.plugin!r} of"
+                    f" {owner.distribution}; rename one of them"
                 )
             found[cls.name] = _Owned(cls, name, distribution)
         return found
@@ -152,7 +175,10 @@ def _problem(kind: str, cls: Any) -> str:
     }
     base, traits = kinds[kind]
     if not isinstance(cls, type) or not issubclass(cls, base):
-        return f"which is no subclass of camport.{base.__name__}; return classes, not instances or functions"
+        return (
+            f"which is no subclass of camport.{base.__name__}; return classes, not instances or"
+            " functions"
+        )
     missing = [trait for trait in traits if not hasattr(cls, trait)]
     if missing:
         return f"which does not declare {', '.join(missing)} on the class"
@@ -164,7 +190,9 @@ def _problem(kind: str, cls: Any) -> str:
         return problem
     name = getattr(cls, "name", "")
     if kind == "model family" and not re.fullmatch(r"\w+", name):
-        return f"whose name {name!r} cannot stand before a colon; use letters, digits and underscores"
+        return (
+            f"whose name {name!r} cannot stand before a colon; use letters, digits and underscores"
+        )
     if inspect.isabstract(cls):
         lacking = sorted(getattr(cls, "__abstractmethods__", ()))
         return f"which is abstract: it does not implement {', '.join(lacking)}"
@@ -174,7 +202,9 @@ def _problem(kind: str, cls: Any) -> str:
 def _problem_of_metric(cls: Any) -> str:
     from camport.core.metric import NEEDS, Metric
 
-    if all(getattr(cls, name) is getattr(Metric, name) for name in ("__call__", "measure", "curves")):
+    if all(
+        getattr(cls, name) is getattr(Metric, name) for name in ("__call__", "measure", "curves")
+    ):
         return "which is abstract: it implements neither __call__ nor measure nor curves"
     if isinstance(cls.needs, str) or not set(cls.needs) <= NEEDS:
         return f"which needs {cls.needs!r}; wanted a frozenset of {', '.join(sorted(NEEDS))}"
@@ -191,7 +221,9 @@ def _import_built_in(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("camport"):
             raise
-        raise MissingDependencyError(f'{error.name} is needed for this: pip install "camport[torch]"') from error
+        raise MissingDependencyError(
+            f'{error.name} is needed for this: pip install "camport[torch]"'
+        ) from error
 
 
 def _version(distribution: str) -> str:
@@ -213,7 +245,8 @@ def entry_points() -> list[metadata.EntryPoint]:
             except Exception as error:
                 place = getattr(distribution, "_path", "a distribution")
                 warnings.warn(
-                    f"the metadata in {place} is damaged and was left out: {reason_of(error)} (reinstall it)",
+                    f"the metadata in {place} is damaged and was left out: {reason_of(error)}"
+                    " (reinstall it)",
                     PluginWarning,
                     stacklevel=2,
                 )

@@ -30,7 +30,8 @@ Variants = Callable[[Int[Tensor, " m"]], Float[Tensor, "m b c H W"]]
 
 
 class Scorer:
-    """A model, an adapter and a target that is resolved on clean images: the target's score in any others.
+    """A model, an adapter and a target that is resolved on clean images:
+    the target's score in any others.
 
     Made by `Scorer.of(bound, images, target)`; one scorer serves every method on the same images.
     It holds a private double of the model, which shares the model's tensors.
@@ -74,7 +75,9 @@ class Scorer:
             if mixes(probes[0], alone=True) and probes[0].evaluation.images.shape[0] > 1:
                 each = one_each(bound._prepared(target, images), len(images))
                 pairs = list(zip(images.split(1), each, strict=True))
-                probes = [restarted(partial(_started, bound, part, one, False)) for part, one in pairs]
+                probes = [
+                    restarted(partial(_started, bound, part, one, False)) for part, one in pairs
+                ]
             return cls(bound.model, probes)
 
     def __call__(
@@ -84,7 +87,8 @@ class Scorer:
         *,
         probability: bool = True,
     ) -> Float[Tensor, " n"]:
-        """The score of row `rows[i]` of the target in image i, as a probability where the task has one.
+        """The score of row `rows[i]` of the target in image i,
+        as a probability where the task has one.
 
         Args:
             images: any number, run in batches.
@@ -96,7 +100,9 @@ class Scorer:
         """
         b, n = self.y.shape[0], images.shape[0]
         if rows is None and n != b:
-            raise InputError(f"{n} images for {b} rows of the target; say whose each image is: rows=[n]")
+            raise InputError(
+                f"{n} images for {b} rows of the target; say whose each image is: rows=[n]"
+            )
         rows = torch.arange(b, device=images.device) if rows is None else rows.to(images.device)
         of = self.adapter.probability if probability else self.adapter.score
 
@@ -113,8 +119,11 @@ class Scorer:
         """A method's maps at the images' size, where they lie on the images."""
         return self.adapter.lay(maps, (self.images.shape[-2], self.images.shape[-1]), self._double)
 
-    def each(self, number: int, variants: Variants, *, probability: bool = True) -> Float[Tensor, "m b"]:
-        """The scores of `number` variants of every image, of which a batch is made and held at a time.
+    def each(
+        self, number: int, variants: Variants, *, probability: bool = True
+    ) -> Float[Tensor, "m b"]:
+        """The scores of `number` variants of every image,
+        of which a batch is made and held at a time.
 
         Args:
             number: m, how many.
@@ -129,13 +138,17 @@ class Scorer:
             return found.unflatten(0, (len(numbers), b))
 
         with aside(self.images, self._model):
-            return in_chunks(scores, [torch.arange(number, device=device)], max(1, self._chunk // b), False, None)
+            return in_chunks(
+                scores, [torch.arange(number, device=device)], max(1, self._chunk // b), False, None
+            )
 
 
 def _started(bound: Bound, images: Tensor, given: Mapping[str, Tensor], lists: bool) -> Probe:
     """A probe without layers that was run on the clean images."""
     bound._settle(images, given, lists)
-    clean = Evaluation(bound._double(), bound.adapter, [], images, given, records=False, validate=True, lists=lists)
+    clean = Evaluation(
+        bound._double(), bound.adapter, [], images, given, records=False, validate=True, lists=lists
+    )
     probe = Probe(clean, chunk=bound.chunk, mixing=bound._mixing)
     _ = probe.target
     return probe
@@ -151,6 +164,11 @@ def _probability(probe: Probe) -> Float[Tensor, " b"]:
 
 @contextmanager
 def aside(images: Tensor, model: nn.Module) -> Iterator[None]:
-    """Outside of inference mode; what the model draws leaves the process's generators as they are."""
-    with within_memory(images), torch.inference_mode(False), random_state_kept(images.device, model):
+    """Outside of inference mode; what the model draws leaves the process's generators as they
+    are."""
+    with (
+        within_memory(images),
+        torch.inference_mode(False),
+        random_state_kept(images.device, model),
+    ):
         yield

@@ -1,4 +1,5 @@
-"""One method at every layer of a network, layer by layer: where in the depth a map becomes what it is."""
+"""One method at every layer of a network, layer by layer:
+where in the depth a map becomes what it is."""
 
 from __future__ import annotations
 
@@ -34,19 +35,21 @@ def sweep(
     progress: Tick | None = None,
     **options: Any,
 ) -> Iterator[tuple[str, Explanation]]:
-    """Explains the images at one layer after the other, first to last; each with the cost of one explanation.
+    """Explains the images at one layer after the other, first to last;
+    each with the cost of one explanation.
 
     Args:
         model: as for `camport.bind`, as are `method`, `adapter` and `options`.
         images: [b,c,H,W], as for `camport.explain`, as is `target`.
-        layers: names; or patterns such as "layer?.*", in which * stands for any characters and ? for one; None is
-            every layer whose output is a map over the image. Of modules that put out one and the same tensor the
-            outermost is named, and pooling, dropout and the like are left out.
+        layers: names; or patterns such as "layer?.*",
+            in which * stands for any characters and ? for one; None is every layer whose output is
+            a map over the image. Of modules that put out one and the same tensor the outermost is
+            named, and pooling, dropout and the like are left out.
         progress: called with (layers done, layers in all).
 
     Yields:
-        The layer's name and its explanation. Layers that were not named one by one and turn out to be no map, or to
-        have no path to the score, are passed over.
+        The layer's name and its explanation. Layers that were not named one by one and turn out to
+        be no map, or to have no path to the score, are passed over.
 
     Raises:
         MethodError: a method that has no target layer, or as `camport.explain`.
@@ -54,7 +57,10 @@ def sweep(
     """
     bound = bind(model, method, None, adapter, **options)
     if not bound.explainer.needs_layer:
-        raise MethodError(f"{bound.explainer.name} has no target layer to sweep over; gradcam and its relatives have")
+        raise MethodError(
+            f"{bound.explainer.name} has no target layer to sweep over; gradcam and its relatives"
+            " have"
+        )
     given = [layers] if isinstance(layers, str) else list(layers or ["*"])
     exact = {name for name in given if not _is_pattern(name)}
     names = list(given) if exact == set(given) else _matching(given, _layers(bound, images, target))
@@ -71,7 +77,8 @@ def sweep(
 
 
 def map_layers(runs: Sequence[Run]) -> list[str]:
-    """Every map over the image that a module puts out, once, by the outermost module, in the order they are made."""
+    """Every map over the image that a module puts out, once, by the outermost module,
+    in the order they are made."""
     totals: dict[str, int] = {}
     for run in runs:
         totals[run.name] = totals.get(run.name, 0) + 1
@@ -81,7 +88,9 @@ def map_layers(runs: Sequence[Run]) -> list[str]:
         made.setdefault(run.output, run)
         if run.plain and made[run.output].features and run.features and _like_a_map(run.shape):
             outermost[run.output] = run
-    return [str(LayerName(r.name, r.call if totals[r.name] > 1 else None)) for r in outermost.values()]
+    return [
+        str(LayerName(r.name, r.call if totals[r.name] > 1 else None)) for r in outermost.values()
+    ]
 
 
 def _layers(bound: Bound, images: Tensor, target: Any) -> list[str]:
@@ -96,11 +105,15 @@ def _layers(bound: Bound, images: Tensor, target: Any) -> list[str]:
 
 
 def _matching(given: Sequence[str], layers: Sequence[str]) -> list[str]:
-    """The layers that a pattern fits, in their order, and those that were named without one behind them."""
+    """The layers that a pattern fits, in their order,
+    and those that were named without one behind them."""
     for pattern in given:
         if _is_pattern(pattern) and not any(fnmatchcase(layer, pattern) for layer in layers):
             shown = ", ".join(layers[:4]) + (", ..." if len(layers) > 4 else "")
-            raise LayerError(f"no layer with maps over the image is like {pattern!r}; there is: {shown or 'none'}")
+            raise LayerError(
+                f"no layer with maps over the image is like {pattern!r}; there is:"
+                f" {shown or 'none'}"
+            )
     fitting = [layer for layer in layers if any(fnmatchcase(layer, pattern) for pattern in given)]
     return [*fitting, *(name for name in given if not _is_pattern(name) and name not in fitting)]
 

@@ -1,6 +1,7 @@
 """The demo's captioner: a convolutional network and an LSTM with soft attention.
 
-"Show, Attend and Tell" (Xu et al. 2015, arXiv 1502.03044), equations 4 to 9, in small. Teacher-forced:
+"Show, Attend and Tell" (Xu et al. 2015, arXiv 1502.03044), equations 4 to 9, in small.
+Teacher-forced:
 `network(images, tokens)` gives for every token the logits of the one that follows.
 """
 
@@ -37,12 +38,14 @@ GLANCE = 4
 class AttentionDecoder(nn.Module):
     """An LSTM that looks at the maps anew for every word.
 
-    e_ti = v . relu(W_a [a_i, place_i] + W_h h_(t-1)), alpha_t = softmax(e_t), z_t = sum_i alpha_ti [a_i, place_i].
-    It starts from a glance, a few numbers of how much there is and how far apart ("left of" or "above"?); what a digit
-    is called it only knows where it looked.
+    e_ti = v . relu(W_a [a_i, place_i] + W_h h_(t-1)), alpha_t = softmax(e_t), z_t = sum_i alpha_ti
+    [a_i, place_i]. It starts from a glance, a few numbers of how much there is and how far apart
+    ("left of" or "above"?); what a digit is called it only knows where it looked.
     """
 
-    def __init__(self, words: int, channels: int = 96, hidden: int = 112, embedding: int = 24, keys: int = 48) -> None:
+    def __init__(
+        self, words: int, channels: int = 96, hidden: int = 112, embedding: int = 24, keys: int = 48
+    ) -> None:
         super().__init__()
         self.embed = nn.Embedding(words, embedding)
         self.keys = nn.Conv2d(channels + 2, keys, 1)
@@ -53,7 +56,9 @@ class AttentionDecoder(nn.Module):
         self.cell = nn.LSTMCell(embedding + channels + 2, hidden)
         self.head = nn.Linear(hidden + channels + 2, words)
 
-    def forward(self, maps: Float[Tensor, "b c h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
+    def forward(
+        self, maps: Float[Tensor, "b c h w"], tokens: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b t words"]:
         """Logits of the token behind each of `tokens`."""
         return self.look(maps, tokens)[0]
 
@@ -62,7 +67,10 @@ class AttentionDecoder(nn.Module):
     ) -> tuple[Float[Tensor, "b t words"], Float[Tensor, "b t cells"]]:
         """The logits, and how much it looked at each cell of the map, row by row."""
         placed = with_places(maps)
-        keys, values = self.keys(placed).flatten(2).transpose(1, 2), placed.flatten(2).transpose(1, 2)
+        keys, values = (
+            self.keys(placed).flatten(2).transpose(1, 2),
+            placed.flatten(2).transpose(1, 2),
+        )
         h, c = torch.tanh(self.first(moments(torch.relu(self.glance(maps))))).chunk(2, 1)
         logits, looked = [], []
         for word in self.embed(tokens).unbind(1):
@@ -84,13 +92,20 @@ class Captioner(nn.Module):
     """
 
     writer: ClassVar[type[nn.Module]] = AttentionDecoder
-    start_token, end_token, caption_words, caption_length = START, END, CAPTION_WORDS, CAPTION_LENGTH
+    start_token, end_token, caption_words, caption_length = (
+        START,
+        END,
+        CAPTION_WORDS,
+        CAPTION_LENGTH,
+    )
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = Encoder()
         self.decoder = self.writer(len(CAPTION_WORDS))
 
-    def forward(self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b t words"]:
         """Logits of the token behind each of `tokens`."""
         return self.decoder(self.encoder(images), tokens)

@@ -1,4 +1,5 @@
-"""Files that other Python packages carry, found without importing the package, whose own loader might download."""
+"""Files that other Python packages carry, found without importing the package,
+whose own loader might download."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +18,12 @@ REMEDY = 'pip install "camport[demo]"'
 
 
 def carried(path: str) -> Path:
-    """The file at `path`, e.g. "skimage/data/coffee.png": an import name of PROJECTS and the place below it.
+    """The file at `path`, e.g. "skimage/data/coffee.png":
+    an import name of PROJECTS and the place below it.
 
     Raises:
-        MissingDependencyError: the package is not installed, or has no such file in the version that is.
+        MissingDependencyError: the package is not installed,
+            or has no such file in the version that is.
     """
     package, _, rest = path.partition("/")
     project, spec = PROJECTS[package], find_spec(package)
@@ -28,5 +31,7 @@ def carried(path: str) -> Path:
         raise MissingDependencyError(f"{project} carries {rest} and is not installed: {REMEDY}")
     file = Path(spec.submodule_search_locations[0], rest)
     if not file.is_file():
-        raise MissingDependencyError(f"this version of {project} does not contain {rest}; another does: {REMEDY}")
+        raise MissingDependencyError(
+            f"this version of {project} does not contain {rest}; another does: {REMEDY}"
+        )
     return file

@@ -1,10 +1,11 @@
 """The demo's detector: a small network in the manner of YOLOv5, written for digit scenes.
 
-CSP blocks, spatial pyramid pooling, a path down and up again, three levels with three anchors each, and a score for
-"there is an object here" beside the ten classes. Levels have strides 4, 8 and 16, since a scene's side is 128.
+CSP blocks, spatial pyramid pooling, a path down and up again, three levels with three anchors each,
+and a score for "there is an object here" beside the ten classes. Levels have strides 4, 8 and 16,
+since a scene's side is 128.
 
-In evaluation mode it answers in YOLOv5's form: boxes and probabilities [b,n,5+k] of all candidates, and the raw maps
-of the levels, [b,3,h,w,5+k] each.
+In evaluation mode it answers in YOLOv5's form: boxes and probabilities [b,n,5+k] of all candidates,
+and the raw maps of the levels, [b,3,h,w,5+k] each.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ ANCHORS = (
     ((25.0, 36.0), (25.0, 47.0), (29.0, 41.0)),
     ((32.0, 46.0), (31.0, 52.0), (38.0, 51.0)),
 )
-"""Width and height in pixels: three shapes a level, the means of nine clusters of the training scenes' boxes."""
+"""Width and height in pixels: three shapes a level,
+the means of nine clusters of the training scenes' boxes."""
 
 
 class Convolution(nn.Module):
@@ -54,7 +56,8 @@ class Bottleneck(nn.Module):
 
 
 class CrossStage(nn.Module):
-    """A cross-stage partial block: half of the channels pass a bottleneck, half pass by, and both are mixed."""
+    """A cross-stage partial block: half of the channels pass a bottleneck, half pass by,
+    and both are mixed."""
 
     def __init__(self, inputs: int, outputs: int, shortcut: bool = True) -> None:
         super().__init__()
@@ -70,7 +73,8 @@ class CrossStage(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Spatial pyramid pooling, the fast form: one max-pooling three times over, all four stages mixed."""
+    """Spatial pyramid pooling, the fast form: one max-pooling three times over,
+    all four stages mixed."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -90,8 +94,9 @@ class PyramidPooling(nn.Module):
 class Head(nn.Module):
     """One 1x1 convolution a level, and from its numbers the candidates' boxes and probabilities.
 
-    With s the logistic function and t the raw numbers of a candidate in the cell (i, j) of stride r: its centre is
-    ((2 s(t0) - 0.5 + j) r, (2 s(t1) - 0.5 + i) r), its width and height (2 s(t2))^2 and (2 s(t3))^2 times the
+    With s the logistic function and t the raw numbers of a candidate in the cell (i, j) of stride
+    r: its centre is ((2 s(t0) - 0.5 + j) r, (2 s(t1) - 0.5 + i) r), its width and height (2
+        s(t2))^2 and (2 s(t3))^2 times the
     anchor's, s(t4) the probability of an object, s(t5), ... those of the classes.
     """
 
@@ -115,7 +120,9 @@ class Head(nn.Module):
             return raw
         return torch.cat([self.decode(t, i).flatten(1, 3) for i, t in enumerate(raw)], 1), raw
 
-    def decode(self, raw: Float[Tensor, "b 3 h w values"], level: int) -> Float[Tensor, "b 3 h w values"]:
+    def decode(
+        self, raw: Float[Tensor, "b 3 h w values"], level: int
+    ) -> Float[Tensor, "b 3 h w values"]:
         """Centre, width and height in pixels, then the probabilities."""
         h, w = raw.shape[2:4]
         rows = torch.arange(h, device=raw.device, dtype=raw.dtype)[:, None, None].expand(h, w, 1)
@@ -128,7 +135,8 @@ class Head(nn.Module):
 
 
 class DigitDetector(nn.Module):
-    """Finds digits: images [b,3,H,W], with H and W multiples of 16, to the candidates of three levels."""
+    """Finds digits: images [b,3,H,W], with H and W multiples of 16,
+    to the candidates of three levels."""
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
@@ -151,8 +159,11 @@ class DigitDetector(nn.Module):
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
         self.head = Head((48, 64, 96), classes)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The raw maps of the levels; in evaluation mode the candidates [b,n,5+k] and the raw maps."""
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"]
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The raw maps of the levels; in evaluation mode the candidates [b,n,5+k] and the raw
+        maps."""
         c2 = self.stage2(self.down2(self.stem(images)))
         c3 = self.stage3(self.down3(c2))
         c4 = self.pooling(self.stage4(self.down4(c3)))

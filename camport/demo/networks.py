@@ -1,10 +1,12 @@
 """The demo's classifiers: small, trained on digit scenes, shipped with the package.
 
-Each has ten logits, one a digit class, trained as presence (binary cross-entropy): the logit of the seven
-speaks of sevens alone, so a map for target 7 must lie on the sevens and on nothing else.
+Each has ten logits, one a digit class, trained as presence (binary cross-entropy): the logit of the
+seven speaks of sevens alone, so a map for target 7 must lie on the sevens and on nothing else.
 
-`gap-pool` and `gap-full` are the pair of the class activation map experiment (Zhou et al. 2016, arXiv
-1512.04150): three convolutions, global average pooling and one linear layer, with max-pooling between the
+`gap-pool` and `gap-full` are the pair of the class activation map experiment (Zhou et al. 2016,
+arXiv
+1512.04150): three convolutions, global average pooling and one linear layer, with max-pooling
+    between the
 convolutions and without. Without it the maps have the input's resolution and need no upsampling.
 
 `vit` is torchvision's vision transformer, for the methods that read attention.
@@ -35,7 +37,9 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Module | None = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k2 h2 w2"]:
         """The residual sum after its ReLU."""
@@ -47,8 +51,8 @@ class BasicBlock(nn.Module):
 class DigitResNet(nn.Module):
     """A small ResNet of stride 8: maps are 16x16 at 128 pixels.
 
-    The receptive field of `layer3` is 49 pixels and the largest digit 54: what the last map says of a place is about
-    the digit there.
+    The receptive field of `layer3` is 49 pixels and the largest digit 54: what the last map says of
+    a place is about the digit there.
     """
 
     def __init__(self, classes: int = len(LABELS)) -> None:
@@ -90,10 +94,12 @@ class PoolingCAMNet(nn.Module):
 
 
 class FullResolutionCAMNet(nn.Module):
-    """`PoolingCAMNet` with its poolings taken out: convolutions dilated by 1, 2 and 4, maps of the input's size.
+    """`PoolingCAMNet` with its poolings taken out: convolutions dilated by 1, 2 and 4,
+    maps of the input's size.
 
-    Its tensors have the names and shapes of the pooling network's, whose weights it starts training from. Dilation
-    leaves a grid in its maps: adjacent pixels share none of the last convolution's inputs.
+    Its tensors have the names and shapes of the pooling network's, whose weights it starts training
+    from. Dilation leaves a grid in its maps: adjacent pixels share none of the last convolution's
+    inputs.
     """
 
     def __init__(self, classes: int = len(LABELS)) -> None:
@@ -114,10 +120,12 @@ class FullResolutionCAMNet(nn.Module):
 
 
 def digit_transformer(classes: int = len(LABELS)) -> nn.Module:
-    """torchvision's VisionTransformer, small: four blocks of width 64 over 8x8 tokens of 8 pixels at 64 pixels.
+    """torchvision's VisionTransformer, small: four blocks of width 64 over 8x8 tokens of 8 pixels
+    at 64 pixels.
 
-    A stem of convolutions in place of one large patch projection (Xiao et al. 2021, arXiv 2106.14881). They have
-    the shapes of `PoolingCAMNet`'s, from whose weights training starts, and strides in place of its poolings.
+    A stem of convolutions in place of one large patch projection (Xiao et al. 2021, arXiv
+    2106.14881). They have the shapes of `PoolingCAMNet`'s, from whose weights training starts, and
+        strides in place of its poolings.
     """
     from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 
@@ -125,7 +133,9 @@ def digit_transformer(classes: int = len(LABELS)) -> nn.Module:
     return VisionTransformer(64, 8, 4, 4, 64, 128, num_classes=classes, conv_stem_configs=stem)
 
 
-def _convolution(inputs: int, outputs: int, dilation: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+def _convolution(
+    inputs: int, outputs: int, dilation: int
+) -> tuple[nn.Module, nn.Module, nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, 5, padding=2 * dilation, dilation=dilation, bias=False)
     return convolution, nn.BatchNorm2d(outputs), nn.ReLU()
 

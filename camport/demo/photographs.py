@@ -1,11 +1,13 @@
 """Photographs that Python packages carry, with boxes drawn by hand: a first truth on real images.
 
-Nine photographs of scikit-image, scikit-learn and matplotlib, and eleven questions: an ImageNet class that
-`demo:imagenet` has among its ten likeliest, and boxes around what is meant. Truth that is exact to the pixel is in
-`camport.demo.scenes`; boxes are not, and eleven questions rank no two methods that are close.
+Nine photographs of scikit-image, scikit-learn and matplotlib, and eleven questions: an ImageNet
+class that `demo:imagenet` has among its ten likeliest, and boxes around what is meant. Truth that
+is exact to the pixel is in `camport.demo.scenes`; boxes are not,
+and eleven questions rank no two methods that are close.
 
-Sixteen further pictures of scikit-image show no class that the network knows; other packages with such photographs
-(gradio's lion and cheetahs) name no licence of them, and are no dependency for a demo.
+Sixteen further pictures of scikit-image show no class that the network knows; other packages with
+such photographs (gradio's lion and cheetahs) name no licence of them,
+and are no dependency for a demo.
 """
 
 from collections.abc import Iterator
@@ -70,7 +72,8 @@ SOURCES: dict[str, Source] = {
     ),
     "motorcycle": Source(
         "skimage/data/motorcycle_left.png",
-        "no licence is named; the Middlebury 2014 stereo datasets, published by Scharstein et al., GCPR 2014",
+        "no licence is named; the Middlebury 2014 stereo datasets, published by Scharstein et al.,"
+        " GCPR 2014",
         (
             Question("moped", 665, ((93, 81, 683, 450),)),
             Question("disk brake", 535, ((538, 330, 616, 408),)),
@@ -107,7 +110,8 @@ SOURCES: dict[str, Source] = {
         (Question("military uniform", 652, ((157, 23, 371, 165), (14, 318, 512, 600))),),
     ),
 }
-"""The photographs by name. A dahlia is called a daisy and a Falcon 9 a missile: ImageNet has no nearer class."""
+"""The photographs by name. A dahlia is called a daisy and a Falcon 9 a missile:
+ImageNet has no nearer class."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,8 @@ class Photograph:
     boxes: tuple[Box, ...]
 
     def region(self, placement: Placement) -> NDArray[np.bool_]:
-        """The boxes in the network's frame, bool [H,W]: the pixels whose centre lies in one of them.
+        """The boxes in the network's frame, bool [H,W]:
+        the pixels whose centre lies in one of them.
 
         Args:
             placement: where the photograph lies in that frame, as `Preprocess.apply` says.
@@ -165,10 +170,12 @@ def photographs() -> Iterator[Photograph]:
 
 
 def batches(preprocess: Preprocess, size: int = 4) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """The questions as `camport.metrics.evaluation.Batch` has them: images [b,3,H,W], targets [b], regions [b,H,W].
+    """The questions as `camport.metrics.evaluation.Batch` has them: images [b,3,H,W], targets [b],
+    regions [b,H,W].
 
     Args:
-        preprocess: how the network wants its images; of one size, e.g. that of `load_model("demo:imagenet")`.
+        preprocess: how the network wants its images; of one size, e.g. that of
+            `load_model("demo:imagenet")`.
         size: questions in a batch.
 
     Raises:
@@ -177,7 +184,8 @@ def batches(preprocess: Preprocess, size: int = 4) -> Iterator[tuple[Tensor, Ten
     """
     if preprocess.size is None or preprocess.stride is not None:
         raise InputError(
-            "photographs have sizes of their own; a batch needs a Preprocess with one size, e.g. (224, 224)"
+            "photographs have sizes of their own; a batch needs a Preprocess with one size, e.g."
+            " (224, 224)"
         )
     if size < 1:
         raise InputError(f"size is {size}; a batch has one question or more")
@@ -188,5 +196,9 @@ def batches(preprocess: Preprocess, size: int = 4) -> Iterator[tuple[Tensor, Ten
         yield (
             torch.from_numpy(np.stack([pixels for pixels, _ in applied])),
             torch.tensor([one.target for one in some]),
-            torch.from_numpy(np.stack([one.region(placed) for one, (_, placed) in zip(some, applied, strict=True)])),
+            torch.from_numpy(
+                np.stack(
+                    [one.region(placed) for one, (_, placed) in zip(some, applied, strict=True)]
+                )
+            ),
         )

@@ -1,9 +1,10 @@
-"""Digit scenes: real handwritten digits on crops of real photographs, with the truth known to the pixel.
+"""Digit scenes: real handwritten digits on crops of real photographs,
+with the truth known to the pixel.
 
 A map is right when it lies on the thing it was asked about. To measure that without downloads,
-scikit-learn's 1,797 scans of handwritten digits are drawn in random size, slant, colour and place on crops of
-photographs that scikit-learn and scikit-image carry in their wheels. A scene is a pure function of its seed,
-split and size.
+scikit-learn's 1,797 scans of handwritten digits are drawn in random size, slant, colour and place
+on crops of photographs that scikit-learn and scikit-image carry in their wheels. A scene is a pure
+function of its seed, split and size.
 
 The splits share nothing: every fifth scan and three of the photographs are held out.
 """
@@ -23,10 +24,22 @@ from camport.errors import InputError, MissingDependencyError
 Box = tuple[float, float, float, float]
 
 LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-PLURALS = ("zeros", "ones", "twos", "threes", "fours", "fives", "sixes", "sevens", "eights", "nines")
+PLURALS = (
+    "zeros",
+    "ones",
+    "twos",
+    "threes",
+    "fours",
+    "fives",
+    "sixes",
+    "sevens",
+    "eights",
+    "nines",
+)
 MAX_DIGITS = 5
 
-# Photographs that lie inside the wheels; scikit-image's own loader would download one that does not.
+# Photographs that lie inside the wheels; scikit-image's own loader would download one that does
+# not.
 PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
     "train": (
         "sklearn/datasets/images/china.jpg",
@@ -74,7 +87,8 @@ class Scene:
     Attributes:
         image: uint8 [H, W, 3], RGB.
         digits: the digits from left to right (by the centre of their boxes).
-        caption: "a seven", "a seven above a two", "a four, a seven and an eight from left to right".
+        caption: "a seven", "a seven above a two", "a four,
+            a seven and an eight from left to right".
         questions: pairs of a question and its answer, such as ("how many threes?", "2").
     """
 
@@ -84,7 +98,9 @@ class Scene:
     questions: tuple[tuple[str, str], ...]
 
 
-def make_scene(seed: int, *, split: str = "train", size: int = 128, digits: int | None = None) -> Scene:
+def make_scene(
+    seed: int, *, split: str = "train", size: int = 128, digits: int | None = None
+) -> Scene:
     """The scene of this seed, the same on every call.
 
     Args:
@@ -122,7 +138,8 @@ def make_scene(seed: int, *, split: str = "train", size: int = 128, digits: int 
 def scene_arrays(
     seeds: Iterable[int], *, split: str = "train", size: int = 128, digits: int | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Many scenes for training and scoring: images uint8 [N, size, size, 3] and presence bool [N, 10]."""
+    """Many scenes for training and scoring: images uint8 [N, size, size, 3] and presence bool [N,
+    10]."""
     scenes = [make_scene(seed, split=split, size=size, digits=digits) for seed in seeds]
     images = np.zeros((len(scenes), size, size, 3), dtype=np.uint8)
     presence = np.zeros((len(scenes), len(LABELS)), dtype=bool)
@@ -146,7 +163,8 @@ def describe(digits: tuple[Digit, ...]) -> str:
 
 
 def in_caption_order(digits: tuple[Digit, ...]) -> tuple[Digit, ...]:
-    """The digits, which stand from left to right, in the order in which their caption names them."""
+    """The digits, which stand from left to right,
+    in the order in which their caption names them."""
     return tuple(sorted(digits, key=lambda d: _centre(d)[1])) if _above(digits) else digits
 
 
@@ -192,7 +210,8 @@ def _centre(digit: Digit) -> tuple[float, float]:
 
 
 def _draw_labels(rng: np.random.Generator, count: int) -> list[int]:
-    """Labels, now and then one twice: uniform draws alone would hardly ever answer "how many" with 2."""
+    """Labels, now and then one twice: uniform draws alone would hardly ever answer "how many" with
+    2."""
     labels = [int(label) for label in rng.integers(0, len(LABELS), count)]
     if count > 1 and rng.random() < 0.25:
         labels[1] = labels[0]
@@ -200,7 +219,8 @@ def _draw_labels(rng: np.random.Generator, count: int) -> list[int]:
 
 
 def _background(rng: np.random.Generator, split: str, size: int) -> NDArray[np.float64]:
-    """A crop of a photograph, float [size, size, 3] in 0..1, faded to a tone so that digits stand out."""
+    """A crop of a photograph, float [size, size, 3] in 0..1,
+    faded to a tone so that digits stand out."""
     photo = _photographs(split)[int(rng.integers(len(PHOTOGRAPHS[split])))]
     shortest = min(photo.size)
     side = rng.uniform(min(size, shortest), min(3 * size, shortest))
@@ -229,7 +249,10 @@ def _layout(
             for _ in range(50):
                 x, y = (int(rng.integers(gap, size - gap - side + 1)) for side in (w, h))
                 apart = (
-                    x >= px + a.shape[1] + gap or px >= x + w + gap or y >= py + a.shape[0] + gap or py >= y + h + gap
+                    x >= px + a.shape[1] + gap
+                    or px >= x + w + gap
+                    or y >= py + a.shape[0] + gap
+                    or py >= y + h + gap
                     for a, px, py in placed
                 )
                 if all(apart):
@@ -241,7 +264,8 @@ def _layout(
 
 
 def _glyph(rng: np.random.Generator, scan: NDArray[np.uint8], height: float) -> NDArray[np.float64]:
-    """A scan upsampled smoothly, slightly turned and slanted, cut to its strokes: opacity in 0..1, [h, w]."""
+    """A scan upsampled smoothly, slightly turned and slanted, cut to its strokes: opacity in 0..1,
+    [h, w]."""
     angle, slant = rng.uniform(-0.2, 0.2), rng.uniform(-0.15, 0.15)
     aspect = rng.uniform(0.85, 1.15)
     canvas = round(height * 1.6)
@@ -252,14 +276,19 @@ def _glyph(rng: np.random.Generator, scan: NDArray[np.uint8], height: float) -> 
     framed = Image.fromarray(np.pad(scan, 2))
     shift = framed.width / 2 - matrix @ np.array([canvas / 2, canvas / 2])
     coefficients = (*matrix[0], shift[0], *matrix[1], shift[1])
-    smooth = framed.transform((canvas, canvas), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BICUBIC)
+    smooth = framed.transform(
+        (canvas, canvas), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BICUBIC
+    )
     alpha = np.clip((np.asarray(smooth, dtype=np.float64) / 255 - 0.33) / 0.3, 0, 1)
     rows, columns = np.flatnonzero((alpha >= 0.5).any(1)), np.flatnonzero((alpha >= 0.5).any(0))
     return alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _paint(rng: np.random.Generator, region: NDArray[np.float64], alpha: NDArray[np.float64]) -> None:
-    """Blends a digit into `region` [h, w, 3], in place, in a random colour that a person can tell from it."""
+def _paint(
+    rng: np.random.Generator, region: NDArray[np.float64], alpha: NDArray[np.float64]
+) -> None:
+    """Blends a digit into `region` [h, w, 3], in place,
+    in a random colour that a person can tell from it."""
     luminance = region @ _LUMINANCE
     mean, (low, high) = luminance.mean(), np.percentile(luminance, [5, 95])
     colours = rng.random((16, 3))
@@ -278,11 +307,15 @@ def _scans(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise MissingDependencyError(f"digit scenes need scikit-learn, which is not installed: {REMEDY}") from error
+        raise MissingDependencyError(
+            f"digit scenes need scikit-learn, which is not installed: {REMEDY}"
+        ) from error
     bunch = load_digits()
     held_out = np.arange(len(bunch.target)) % HELD_OUT_EVERY == 0
     chosen = held_out if split == "held-out" else ~held_out
-    return np.round(bunch.images[chosen] * (255 / 16)).astype(np.uint8), bunch.target[chosen].astype(np.int64)
+    return np.round(bunch.images[chosen] * (255 / 16)).astype(np.uint8), bunch.target[
+        chosen
+    ].astype(np.int64)
 
 
 @cache

@@ -13,7 +13,8 @@ CLASSES = ("background", *LABELS)
 
 
 class Segmenter(nn.Module):
-    """Maps of stride 8, 4 and 2, joined from the coarse to the fine (FPN, Lin et al. 2016, arXiv 1612.03144).
+    """Maps of stride 8, 4 and 2, joined from the coarse to the fine (FPN, Lin et al. 2016, arXiv
+    1612.03144).
 
     As torchvision's segmentation models it returns {"out": logits}, at the size of the images.
     """
@@ -21,10 +22,18 @@ class Segmenter(nn.Module):
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.encoder = Encoder()
-        self.deep = nn.Sequential(nn.Conv2d(96, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.middle = nn.Sequential(nn.Conv2d(48, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.fine = nn.Sequential(nn.Conv2d(24, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.join = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.deep = nn.Sequential(
+            nn.Conv2d(96, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.middle = nn.Sequential(
+            nn.Conv2d(48, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.fine = nn.Sequential(
+            nn.Conv2d(24, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.join = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
         self.classes = nn.Conv2d(width, len(CLASSES), 1)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:

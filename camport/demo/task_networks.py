@@ -66,7 +66,10 @@ def load(name: str) -> nn.Module:
     from safetensors.torch import load_file
 
     network = with_encoder(name)
-    state = {f"encoder.{key}": value for key, value in network.get_submodule("encoder").state_dict().items()}
+    state = {
+        f"encoder.{key}": value
+        for key, value in network.get_submodule("encoder").state_dict().items()
+    }
     # stored in half precision; copying into the network's own tensors widens them again
     network.load_state_dict({**state, **load_file(WEIGHTS / f"{name}.safetensors")})
     return network.eval()

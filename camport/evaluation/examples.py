@@ -22,9 +22,10 @@ class Example:
     Attributes:
         name: tells it from the others, and stays the same between runs.
         picture: opens it; uint8 RGB.
-        target: a class, by index or label, a detector's `{"boxes": ..., "class_ids": ...}` in pixels of the picture,
-            or None for what the model says by itself.
-        boxes: [n,4] left, top, right, bottom in pixels of the picture: where the explained thing is; None: not known.
+        target: a class, by index or label, a detector's `{"boxes": ..., "class_ids": ...}` in
+            pixels of the picture, or None for what the model says by itself.
+        boxes: [n,4] left, top, right, bottom in pixels of the picture:
+            where the explained thing is; None: not known.
         mask: bool [h,w] of the picture, in place of `boxes`.
     """
 
@@ -36,7 +37,8 @@ class Example:
 
 
 def region_of(example: Example, placement: Placement) -> np.ndarray | None:
-    """Where the explained thing is in the network's input, bool [H,W]; None where the example does not say.
+    """Where the explained thing is in the network's input, bool [H,W];
+    None where the example does not say.
 
     A pixel of the input belongs to it where its centre does.
 
@@ -49,7 +51,8 @@ def region_of(example: Example, placement: Placement) -> np.ndarray | None:
         mask = np.asarray(example.mask())
         if mask.dtype != bool or mask.shape != placement.image:
             raise InputError(
-                f"the mask of {example.name} is {mask.dtype} {list(mask.shape)}; wanted bool {list(placement.image)}"
+                f"the mask of {example.name} is {mask.dtype} {list(mask.shape)}; wanted bool"
+                f" {list(placement.image)}"
             )
         rows, columns = (
             np.floor((centres - origin) * image / resized).astype(int)

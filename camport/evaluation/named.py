@@ -38,20 +38,28 @@ def made(text: str | T, find: Callable[[str], type[T]]) -> T:
     try:
         return cls(**options)
     except TypeError as error:
-        raise InputError(f"{text!r}: {error}; options are {', '.join(_options(cls)) or 'none'}") from None
+        raise InputError(
+            f"{text!r}: {error}; options are {', '.join(_options(cls)) or 'none'}"
+        ) from None
 
 
 def key(thing: Any) -> str:
     """Name and options other than the defaults, as `made` reads them."""
     options = dataclasses.fields(thing) if dataclasses.is_dataclass(thing) else ()
     changed = [
-        f"{f.name}={getattr(thing, f.name)!r}" for f in options if f.init and getattr(thing, f.name) != _default(f)
+        f"{f.name}={getattr(thing, f.name)!r}"
+        for f in options
+        if f.init and getattr(thing, f.name) != _default(f)
     ]
     return str(thing.name) + (f"({', '.join(changed)})" if changed else "")
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:
-    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    return (
+        field.default_factory()
+        if field.default_factory is not dataclasses.MISSING
+        else field.default
+    )
 
 
 def _options(cls: type) -> list[str]:

@@ -27,7 +27,8 @@ STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
+th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap; }
+th, td { border-bottom: 1px solid #8884; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
 small { opacity: .65; } .chance { opacity: .55; } .reference td { font-style: italic; }
 figure { display: inline-block; margin: 0 .6rem .6rem 0; vertical-align: top; }
@@ -37,9 +38,15 @@ figcaption { font-size: .8rem; max-width: 160px; overflow-wrap: anywhere; }
 
 
 def write_report(
-    folder: Path, title: str, table: Table, store: Store, examples: Sequence[Example], preprocess: Preprocess
+    folder: Path,
+    title: str,
+    table: Table,
+    store: Store,
+    examples: Sequence[Example],
+    preprocess: Preprocess,
 ) -> Path:
-    """`report.html` in the folder: the table, curves, maps of the first examples, and what was refused.
+    """`report.html` in the folder: the table, curves, maps of the first examples,
+    and what was refused.
 
     Raises:
         MissingDependencyError: matplotlib, which draws the curves, is not installed.
@@ -48,48 +55,64 @@ def write_report(
         f"<h1>{escape(title)}</h1>",
         f"<p>{len(store.examples())} examples. {escape(verdict(table))}</p>",
         "<h2>Figures</h2>",
-        "<p><small>Mean over the examples with the 95 % interval of the percentile bootstrap. Pale figures are not "
-        "better than a random map's on the same examples (the interval of their difference holds 0).</small></p>",
+        (
+            "<p><small>Mean over the examples with the 95 % interval of the percentile bootstrap."
+            " Pale figures are not better than a random map's on the same examples (the interval of"
+            " their difference holds 0).</small></p>"
+        ),
         f'<div class="wide">{"".join(_table(table))}</div>',
         *_curves(table, store),
         *_maps(table, store, examples, preprocess),
         *_refusals(table),
     ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    )
     page = (
-        f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n'
+        "<!doctype html>\n<html"
+        f' lang="en"><head>{head}<title>{escape(title)}</title><style>{STYLE}</style></head>\n'
         f"<body>{''.join(parts)}</body></html>\n"
     )
     return write_text(folder / "report.html", page)
 
 
 def verdict(table: Table) -> str:
-    """One sentence: the method that ranks best, and which are no better than chance in most metrics."""
+    """One sentence: the method that ranks best,
+    and which are no better than chance in most metrics."""
     methods = [m for m in table.ranks if m not in REFERENCES]
     if not methods:
         return "No metric has a figure of every method, so that they are not ranked."
     weak = [m for m in methods if not _above(table, m)]
     text = f"Best by mean rank over the metrics: {', then '.join(methods[:3])}."
-    return text + (f" No better than a random map in most metrics: {', '.join(weak)}." if weak else "")
+    return text + (
+        f" No better than a random map in most metrics: {', '.join(weak)}." if weak else ""
+    )
 
 
 def _above(table: Table, method: str) -> bool:
     """Better than the random map in at least half of the metrics."""
-    cells = [c for c in table.cells if c.method == method and c.gain_low is not None and c.metric != FLAT]
-    return not cells or sum(c.gain_low > 0 for c in cells if c.gain_low is not None) * 2 >= len(cells)
+    cells = [
+        c for c in table.cells if c.method == method and c.gain_low is not None and c.metric != FLAT
+    ]
+    return not cells or sum(c.gain_low > 0 for c in cells if c.gain_low is not None) * 2 >= len(
+        cells
+    )
 
 
 def _table(table: Table) -> Iterator[str]:
     metrics = list(dict.fromkeys(c.metric for c in table.cells))
     better = {c.metric: c.better for c in table.cells}
-    heads = "".join(f"<th>{escape(m)}<br><small>{better[m]} is better</small></th>" for m in metrics)
+    heads = "".join(
+        f"<th>{escape(m)}<br><small>{better[m]} is better</small></th>" for m in metrics
+    )
     yield f"<table><thead><tr><th>method</th>{heads}<th>mean rank</th></tr></thead><tbody>"
     methods = list(dict.fromkeys(c.method for c in table.cells))
     for method in sorted(methods, key=lambda m: table.ranks.get(m, np.inf)):
         cells = "".join(f"<td>{_cell(table.cell(method, metric))}</td>" for metric in metrics)
         rank = f"{table.ranks[method]:.1f}" if method in table.ranks else "-"
         kind = ' class="reference"' if method in REFERENCES else ""
-        yield f"<tr{kind}><td>{escape(REFERENCES.get(method, method))}</td>{cells}<td>{rank}</td></tr>"
+        name = escape(REFERENCES.get(method, method))
+        yield f"<tr{kind}><td>{name}</td>{cells}<td>{rank}</td></tr>"
     yield "</tbody></table>"
 
 
@@ -111,19 +134,26 @@ def _curves(table: Table, store: Store) -> Iterator[str]:
             if first:
                 yield "<h2>Curves</h2>"
             first = False
-            yield f'<p><img alt="{escape(metric)}, {escape(name)}" src="{_plot(lines, f"{metric}: {name}")}"></p>'
+            yield (
+                f'<p><img alt="{escape(metric)}, {escape(name)}"'
+                f' src="{_plot(lines, f"{metric}: {name}")}"></p>'
+            )
 
 
 def _plot(lines: Mapping[str, np.ndarray], title: str) -> str:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
-        raise MissingDependencyError('the report needs matplotlib: pip install "camport[evaluate]"') from None
+        raise MissingDependencyError(
+            'the report needs matplotlib: pip install "camport[evaluate]"'
+        ) from None
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     axes: Any = figure.subplots()
     for i, (method, points) in enumerate(lines.items()):
         reference = method in REFERENCES
-        style = {"color": "0.5", "linestyle": "--" if method == "random" else ":"} if reference else {}
+        style = (
+            {"color": "0.5", "linestyle": "--" if method == "random" else ":"} if reference else {}
+        )
         dashes = ("-", "--", "-.", ":")[i // 10 % 4]
         axes.plot(
             np.linspace(0, 1, len(points)),
@@ -134,17 +164,27 @@ def _plot(lines: Mapping[str, np.ndarray], title: str) -> str:
         )
     axes.set(title=title, xlabel="share of the pixels", xlim=(0, 1))
     axes.grid(alpha=0.25)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, ncols=1 + len(lines) // 20, frameon=False)
+    axes.legend(
+        loc="center left",
+        bbox_to_anchor=(1.01, 0.5),
+        fontsize=8,
+        ncols=1 + len(lines) // 20,
+        frameon=False,
+    )
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110)
     return _inline(data.getvalue())
 
 
-def _maps(table: Table, store: Store, examples: Sequence[Example], preprocess: Preprocess) -> Iterator[str]:
+def _maps(
+    table: Table, store: Store, examples: Sequence[Example], preprocess: Preprocess
+) -> Iterator[str]:
     """Each of the first examples with the map of every method over it, as the network sees it."""
     asked = store.examples()
     maps = {m: store.maps(m) for m in dict.fromkeys(c.method for c in table.cells)}
-    shown = sorted({example for found in maps.values() for example in found if example < len(asked)})
+    shown = sorted(
+        {example for found in maps.values() for example in found if example < len(asked)}
+    )
     if shown:
         yield "<h2>Maps</h2>"
     for number in shown:
@@ -157,8 +197,14 @@ def _maps(table: Table, store: Store, examples: Sequence[Example], preprocess: P
         yield _figure(_fitted(whole), "")
         for method, found in maps.items():
             if number in found:
-                family = None if method in REFERENCES else registry.explainer(method.partition("(")[0]).family
-                heatmap = placement.to_image(pictured(found[number].astype(np.float32) / 255, family))
+                family = (
+                    None
+                    if method in REFERENCES
+                    else registry.explainer(method.partition("(")[0]).family
+                )
+                heatmap = placement.to_image(
+                    pictured(found[number].astype(np.float32) / 255, family)
+                )
                 yield _figure(_fitted(overlay(whole, heatmap)), REFERENCES.get(method, method))
 
 
@@ -167,7 +213,10 @@ def _figure(picture: Image.Image, caption: str) -> str:
     picture.convert("RGB").save(data, "JPEG", quality=85)
     source = _inline(data.getvalue(), "jpeg")
     text = escape(caption)
-    return f'<figure><img width="{WIDTH}" alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'
+    return (
+        f'<figure><img width="{WIDTH}" alt="{text}"'
+        f' src="{source}"><figcaption>{text}</figcaption></figure>'
+    )
 
 
 def _fitted(picture: Image.Image) -> Image.Image:

@@ -54,7 +54,8 @@ class Evaluated:
         preprocess: how the model wants its pictures.
         labels: names of its classes, where targets are labels.
         detection: targets are boxes.
-        settings: what else the figures depend on, as JSON takes it: the name of the model, its weights.
+        settings: what else the figures depend on, as JSON takes it: the name of the model,
+            its weights.
     """
 
     model: nn.Module
@@ -78,9 +79,9 @@ def evaluate(
 ) -> Table:
     """Explains every example by every method and measures each map by every metric.
 
-    The record is written after every batch, and a call with the same folder goes on from there: figures do not depend
-    on how often it was stopped. Methods and metrics may be added later; another model, other examples or another size
-    of batch is refused.
+    The record is written after every batch, and a call with the same folder goes on from there:
+    figures do not depend on how often it was stopped. Methods and metrics may be added later;
+    another model, other examples or another size of batch is refused.
 
     Args:
         subject: the model.
@@ -88,7 +89,8 @@ def evaluate(
         metrics: likewise.
         examples: from `camport.evaluation.open_data` or made by hand.
         folder: where the record is.
-        batch: examples at a time; it is part of what figures depend on, since sums are rounded differently.
+        batch: examples at a time; it is part of what figures depend on,
+            since sums are rounded differently.
         references: measure a random map and a blob in the centre as well.
         progress: called with the number of done and of all steps, and the method at work.
 
@@ -100,8 +102,8 @@ def evaluate(
     measured = {key(m): m for m in (made(text, registry.metric) for text in metrics)}
     if not (chosen and measured and examples and batch >= 1):
         raise InputError(
-            f"{len(chosen)} methods, {len(measured)} metrics, {len(examples)} examples, batches of {batch}: "
-            "at least one of each"
+            f"{len(chosen)} methods, {len(measured)} metrics, {len(examples)} examples, batches of"
+            f" {batch}: at least one of each"
         )
     targets = [target_of(example, subject) for example in examples]
     settings = {
@@ -153,7 +155,10 @@ def target_of(example: Example, subject: Evaluated) -> Any:
     if isinstance(target, Mapping):
         classes = target.get("class_ids")
         if classes is not None:
-            numbers = [class_index(c, subject.labels or None) if isinstance(c, str) else int(c) for c in classes]
+            numbers = [
+                class_index(c, subject.labels or None) if isinstance(c, str) else int(c)
+                for c in classes
+            ]
             return {**target, "class_ids": np.array(numbers)}
     return target
 
@@ -168,9 +173,13 @@ def _measured(
             if bound is None:
                 size = (prepared.images.shape[-2], prepared.images.shape[-1])
                 maps = torch.from_numpy(reference_maps(way, names, size))
-                case = Case(prepared.images, maps.to(prepared.images.device), prepared.region, None, scorer)
+                case = Case(
+                    prepared.images, maps.to(prepared.images.device), prepared.region, None, scorer
+                )
             else:
-                case = Case.of(bound, prepared.images, prepared.target, prepared.region, scorer=scorer)
+                case = Case.of(
+                    bound, prepared.images, prepared.target, prepared.region, scorer=scorer
+                )
         except OutOfMemoryError:  # the machine's state is no reason to leave a method out for ever
             raise
         except CamportError as error:
@@ -194,22 +203,33 @@ def _measured(
 
 
 def _prepared(
-    number: int, span: range, examples: Sequence[Example], targets: Sequence[Any], subject: Evaluated
+    number: int,
+    span: range,
+    examples: Sequence[Example],
+    targets: Sequence[Any],
+    subject: Evaluated,
 ) -> Prepared:
     parameter = next(iter(subject.model.parameters()), torch.empty(0))
     chosen = [examples[i] for i in span]
-    pixels, placements = zip(*(subject.preprocess.apply(example.picture()) for example in chosen), strict=True)
+    pixels, placements = zip(
+        *(subject.preprocess.apply(example.picture()) for example in chosen), strict=True
+    )
     sizes = sorted({array.shape[1:] for array in pixels})
     if len(sizes) > 1:
         raise InputError(
-            f"pictures of {chosen[0].name} to {chosen[-1].name} have {len(sizes)} sizes as the model takes them, such "
-            f"as {list(sizes[0])} and {list(sizes[1])}: give a size in preprocess, or evaluate one at a time"
+            f"pictures of {chosen[0].name} to {chosen[-1].name} have {len(sizes)} sizes as the"
+            f" model takes them, such as {list(sizes[0])} and {list(sizes[1])}: give a size in"
+            " preprocess, or evaluate one at a time"
         )
     images = torch.from_numpy(np.stack(pixels)).to(parameter.device)
-    regions = [region_of(example, placement) for example, placement in zip(chosen, placements, strict=True)]
+    regions = [
+        region_of(example, placement) for example, placement in zip(chosen, placements, strict=True)
+    ]
     known = [region for region in regions if region is not None]
     if known and len(known) < len(regions):
-        raise InputError(f"some of {chosen[0].name} to {chosen[-1].name} have a region and some have none")
+        raise InputError(
+            f"some of {chosen[0].name} to {chosen[-1].name} have a region and some have none"
+        )
     region = torch.from_numpy(np.stack(known)).to(parameter.device) if known else None
     target = _joined([targets[i] for i in span], placements, subject)
     return Prepared(number, span.start, chosen, images, target, region)
@@ -218,13 +238,22 @@ def _prepared(
 def _joined(targets: Sequence[Any], placements: Sequence[Placement], subject: Evaluated) -> Any:
     if not any(isinstance(target, Mapping) for target in targets):
         if subject.detection:
-            raise InputError("a detector is asked about boxes: give each example a target of boxes and class_ids")
+            raise InputError(
+                "a detector is asked about boxes: give each example a target of boxes and class_ids"
+            )
         return torch.tensor([-1 if target is None else int(target) for target in targets])
     rows = [
-        {**target, "boxes": placement.boxes_to_network(target["boxes"])} if "boxes" in target else target
+        (
+            {**target, "boxes": placement.boxes_to_network(target["boxes"])}
+            if "boxes" in target
+            else target
+        )
         for target, placement in zip(targets, placements, strict=True)
     ]
-    return {name: torch.from_numpy(np.concatenate([np.asarray(row[name]) for row in rows])) for name in rows[0]}
+    return {
+        name: torch.from_numpy(np.concatenate([np.asarray(row[name]) for row in rows]))
+        for name in rows[0]
+    }
 
 
 def _asked(target: Any, labels: Sequence[str]) -> str:
@@ -241,5 +270,7 @@ def _spans(count: int, batch: int) -> Iterator[range]:
 
 def _digest(examples: Sequence[Example]) -> str:
     """Tells sets of examples apart by names and targets."""
-    text = "\n".join(f"{e.name}\t{e.target}\t{None if e.boxes is None else e.boxes.tolist()}" for e in examples)
+    text = "\n".join(
+        f"{e.name}\t{e.target}\t{None if e.boxes is None else e.boxes.tolist()}" for e in examples
+    )
     return f"{zlib.crc32(text.encode()):08x}"

@@ -32,9 +32,10 @@ def open_data(
     """The examples that a SPEC names.
 
     Args:
-        spec: `demo:scenes`, held-out digit scenes with the boxes of each digit class; `demo:photographs`, photographs
-            of ImageNet classes with boxes; a folder of images, whose subfolders, if it has any, are named for their
-            classes by label or index; a .json file of annotations in COCO's format.
+        spec: `demo:scenes`, held-out digit scenes with the boxes of each digit class;
+            `demo:photographs`, photographs of ImageNet classes with boxes; a folder of images,
+            whose subfolders, if it has any, are named for their classes by label or index; a .json
+            file of annotations in COCO's format.
         count: the first so many examples; None is all, of scenes those of 60 seeds.
         detection: targets are boxes, one an example, for a detector.
         images: folder of COCO's images; the file's own, or `images` beside it, if left out.
@@ -64,29 +65,42 @@ def open_data(
 
 
 def from_folder(folder: Path) -> list[Example]:
-    """Images of a folder, in the order of their names; those in subfolders are of the class that names it."""
+    """Images of a folder, in the order of their names;
+    those in subfolders are of the class that names it."""
     if not folder.is_dir():
         raise InputError(f"--data {folder} is no folder; wanted is one of {', '.join(SPECS)}")
-    classes = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    classes = sorted(
+        child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")
+    )
     found = [Example(file.name, partial(open_image, file)) for file in _files(folder)]
     for child in classes:
         target: int | str = int(child.name) if child.name.isdecimal() else child.name
-        found += [Example(f"{child.name}/{f.name}", partial(open_image, f), target) for f in _files(child)]
+        found += [
+            Example(f"{child.name}/{f.name}", partial(open_image, f), target) for f in _files(child)
+        ]
     if not found:
-        raise InputError(f"{folder} holds no image; known suffixes are {', '.join(sorted(SUFFIXES))}")
+        raise InputError(
+            f"{folder} holds no image; known suffixes are {', '.join(sorted(SUFFIXES))}"
+        )
     return found
 
 
 def from_dataset(
-    dataset: Any, *, image: str = "image", label: str = "label", convert: Callable[[Any], Example] | None = None
+    dataset: Any,
+    *,
+    image: str = "image",
+    label: str = "label",
+    convert: Callable[[Any], Example] | None = None,
 ) -> list[Example]:
-    """The examples of a data set of torchvision, of Hugging Face, or any sequence of pairs (image, class).
+    """The examples of a data set of torchvision, of Hugging Face, or any sequence of pairs (image,
+    class).
 
     Args:
         dataset: has a length and items: pairs of an image and a class index or label, or mappings.
         image: name of the image in a mapping.
         label: name of the class in a mapping.
-        convert: makes an `Example` of an item, where it holds boxes or masks. It is called for every item at once.
+        convert: makes an `Example` of an item, where it holds boxes or masks.
+            It is called for every item at once.
 
     Raises:
         InputError: an item of another form.
@@ -94,7 +108,10 @@ def from_dataset(
     if convert is not None:
         return [convert(dataset[i]) for i in range(len(dataset))]
     read = partial(_item, dataset, image=image, label=label)
-    return [Example(f"{i:06d}", partial(_picture, read, i), _target(read, i)) for i in range(len(dataset))]
+    return [
+        Example(f"{i:06d}", partial(_picture, read, i), _target(read, i))
+        for i in range(len(dataset))
+    ]
 
 
 def _target(read: Callable[[int], tuple[Any, Any]], i: int) -> int | str | None:
@@ -106,7 +123,8 @@ def _target(read: Callable[[int], tuple[Any, Any]], i: int) -> int | str | None:
         return int(target)
     except (TypeError, ValueError):
         raise InputError(
-            f"item {i} of the data set has {type(target).__name__} for a class; give convert= for boxes and masks"
+            f"item {i} of the data set has {type(target).__name__} for a class; give convert= for"
+            " boxes and masks"
         ) from None
 
 
@@ -114,11 +132,16 @@ def _item(dataset: Any, i: int, *, image: str, label: str) -> tuple[Any, Any]:
     item = dataset[i]
     if isinstance(item, Mapping):
         if image not in item:
-            raise InputError(f"item {i} of the data set has no {image!r}; it has {', '.join(map(str, item))}")
+            raise InputError(
+                f"item {i} of the data set has no {image!r}; it has {', '.join(map(str, item))}"
+            )
         return item[image], item.get(label)
     if isinstance(item, Sequence) and len(item) == 2:
         return item[0], item[1]
-    raise InputError(f"item {i} of the data set is a {type(item).__name__}; wanted a pair (image, class) or a mapping")
+    raise InputError(
+        f"item {i} of the data set is a {type(item).__name__}; wanted a pair (image, class) or a"
+        " mapping"
+    )
 
 
 def _picture(read: Callable[[int], tuple[Any, Any]], i: int) -> Picture:
@@ -129,8 +152,8 @@ def _picture(read: Callable[[int], tuple[Any, Any]], i: int) -> Picture:
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3:
         return Image.fromarray(array)
     raise InputError(
-        f"item {i} of the data set is {array.dtype} {list(array.shape)}; wanted a PIL image or uint8 [h,w,3]: "
-        "leave out its transform, camport prepares images as the model wants them"
+        f"item {i} of the data set is {array.dtype} {list(array.shape)}; wanted a PIL image or"
+        " uint8 [h,w,3]: leave out its transform, camport prepares images as the model wants them"
     )
 
 
@@ -146,11 +169,18 @@ def _scenes(size: int, count: int | None, detection: bool) -> list[Example]:
     for seed in range(SCENES if count is None else count):  # a scene has one example at least
         scene = make_scene(seed, split="held-out", size=size)
         for label in sorted({digit.label for digit in scene.digits}):
-            boxes = np.array([digit.box for digit in scene.digits if digit.label == label], np.float32)
+            boxes = np.array(
+                [digit.box for digit in scene.digits if digit.label == label], np.float32
+            )
             name = f"scene {seed}, {label}"
             if detection:
                 found += [
-                    Example(f"{name}.{i}", partial(_opened, scene.image), detected(box, label), box[None])
+                    Example(
+                        f"{name}.{i}",
+                        partial(_opened, scene.image),
+                        detected(box, label),
+                        box[None],
+                    )
                     for i, box in enumerate(boxes)
                 ]
             else:
@@ -167,7 +197,12 @@ def _photographs() -> list[Example]:
     from camport.demo.photographs import SOURCES, photograph
 
     return [
-        Example(f"{name}, {asked.label}", partial(photograph, name), asked.target, np.array(asked.boxes, np.float32))
+        Example(
+            f"{name}, {asked.label}",
+            partial(photograph, name),
+            asked.target,
+            np.array(asked.boxes, np.float32),
+        )
         for name, source in SOURCES.items()
         for asked in source.questions
     ]

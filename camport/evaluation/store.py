@@ -1,4 +1,5 @@
-"""The record of an evaluation: one SQLite file, whole after every batch whatever stops the process."""
+"""The record of an evaluation: one SQLite file,
+whole after every batch whatever stops the process."""
 
 from __future__ import annotations
 
@@ -18,14 +19,19 @@ from camport.errors import InputError, OutputError
 FILE = "evaluation.sqlite"
 _TABLES = """
 create table if not exists settings (name text primary key, value text not null);
-create table if not exists examples (example integer primary key, name text, asked text, score real);
-create table if not exists done (method text, metric text, batch integer, primary key (method, metric, batch));
+create table if not exists examples (
+    example integer primary key, name text, asked text, score real);
+create table if not exists done (method text, metric text, batch integer,
+    primary key (method, metric, batch));
 create table if not exists figures (method text, metric text, example integer, value real,
     primary key (method, metric, example));
-create table if not exists curves (method text, metric text, name text, example integer, points blob,
+create table if not exists curves (
+    method text, metric text, name text, example integer, points blob,
     primary key (method, metric, name, example));
-create table if not exists refusals (method text, metric text, reason text, primary key (method, metric));
-create table if not exists maps (method text, example integer, height integer, width integer, levels blob,
+create table if not exists refusals (method text, metric text, reason text,
+    primary key (method, metric));
+create table if not exists maps (
+    method text, example integer, height integer, width integer, levels blob,
     primary key (method, example));
 """
 
@@ -52,7 +58,8 @@ class Store:
 
     Args:
         folder: made if it does not exist; its parent has to be there.
-        settings: what the figures depend on beside method, metric and example. A record of other settings is refused.
+        settings: what the figures depend on beside method, metric and example.
+            A record of other settings is refused.
 
     Raises:
         InputError: the folder holds an evaluation of other settings.
@@ -77,8 +84,8 @@ class Store:
             if known.get(name, value) != value:
                 self.close()
                 raise InputError(
-                    f"{folder} holds an evaluation with {name} {_short(known[name])}, and this one has "
-                    f"{_short(value)}; name another folder, or remove it"
+                    f"{folder} holds an evaluation with {name} {_short(known[name])}, and this one"
+                    f" has {_short(value)}; name another folder, or remove it"
                 )
         try:
             with self._whole():
@@ -92,7 +99,8 @@ class Store:
         self._db.close()
 
     def _undo(self, begun: bool, new: bool) -> None:
-        """Ends the connection; removes a record that was `begun` in vain, and its folder if that is `new`."""
+        """Ends the connection; removes a record that was `begun` in vain,
+        and its folder if that is `new`."""
         with contextlib.suppress(AttributeError, sqlite3.Error):  # not even connected
             self._db.close()
         with contextlib.suppress(OSError):
@@ -105,7 +113,9 @@ class Store:
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise OutputError(f"{self._folder / FILE} cannot be read: {error}; name another folder") from None
+            raise OutputError(
+                f"{self._folder / FILE} cannot be read: {error}; name another folder"
+            ) from None
 
     def __enter__(self) -> Store:
         return self
@@ -119,15 +129,24 @@ class Store:
             return []
         query = "select metric from done where method = ? and batch = ?"
         done = {metric for (metric,) in self._rows(query, (method, batch))}
-        return [metric for metric in metrics if metric not in done and metric not in self.refusals(method)]
+        return [
+            metric
+            for metric in metrics
+            if metric not in done and metric not in self.refusals(method)
+        ]
 
     def refusals(self, method: str) -> dict[str, str]:
         """Reasons by metric; "" is the method itself."""
         return dict(self._rows("select metric, reason from refusals where method = ?", (method,)))
 
-    def add_examples(self, first: int, names: Sequence[str], asked: Sequence[str], scores: np.ndarray) -> None:
+    def add_examples(
+        self, first: int, names: Sequence[str], asked: Sequence[str], scores: np.ndarray
+    ) -> None:
         """What was asked in examples from number `first` on, and the model's probability of it."""
-        rows = [(first + i, *row) for i, row in enumerate(zip(names, asked, map(float, scores), strict=True))]
+        rows = [
+            (first + i, *row)
+            for i, row in enumerate(zip(names, asked, map(float, scores), strict=True))
+        ]
         with self._whole():
             self._db.executemany("insert or replace into examples values (?, ?, ?, ?)", rows)
 
@@ -135,17 +154,26 @@ class Store:
         """Writes a batch: its number, and the number of its first example."""
         with self._whole():
             for metric, figures in batch.figures.items():
-                self._db.execute("insert or replace into done values (?, ?, ?)", (method, metric, number))
-                rows = [(method, metric, first + i, float(value)) for i, value in enumerate(figures)]
+                self._db.execute(
+                    "insert or replace into done values (?, ?, ?)", (method, metric, number)
+                )
+                rows = [
+                    (method, metric, first + i, float(value)) for i, value in enumerate(figures)
+                ]
                 self._db.executemany("insert or replace into figures values (?, ?, ?, ?)", rows)
             for metric, curves in batch.curves.items():
                 for name, points in curves.items():
                     lines = [
-                        (method, metric, name, first + i, line.astype("<f4").tobytes()) for i, line in enumerate(points)
+                        (method, metric, name, first + i, line.astype("<f4").tobytes())
+                        for i, line in enumerate(points)
                     ]
-                    self._db.executemany("insert or replace into curves values (?, ?, ?, ?, ?)", lines)
+                    self._db.executemany(
+                        "insert or replace into curves values (?, ?, ?, ?, ?)", lines
+                    )
             for metric, reason in batch.refusals.items():
-                self._db.execute("insert or replace into refusals values (?, ?, ?)", (method, metric, reason))
+                self._db.execute(
+                    "insert or replace into refusals values (?, ?, ?)", (method, metric, reason)
+                )
             for example, levels in batch.maps.items():
                 row = (method, example, *levels.shape, levels.tobytes())
                 self._db.execute("insert or replace into maps values (?, ?, ?, ?, ?)", row)
@@ -156,13 +184,17 @@ class Store:
 
     def figures(self, method: str, metric: str) -> dict[int, float]:
         """By the example's number; NaN where a metric says nothing of it."""
-        query = "select example, value from figures where method = ? and metric = ? order by example"
+        query = (
+            "select example, value from figures where method = ? and metric = ? order by example"
+        )
         # SQLite keeps a NaN as null
         return {e: float("nan") if v is None else v for e, v in self._rows(query, (method, metric))}
 
     def curves(self, method: str, metric: str) -> dict[str, np.ndarray]:
         """Arrays [examples,steps] by name."""
-        query = "select name, points from curves where method = ? and metric = ? order by name, example"
+        query = (
+            "select name, points from curves where method = ? and metric = ? order by name, example"
+        )
         found: dict[str, list[np.ndarray]] = {}
         for name, points in self._rows(query, (method, metric)):
             found.setdefault(name, []).append(np.frombuffer(points, "<f4"))

@@ -1,4 +1,5 @@
-"""Tables of an evaluation: means with intervals, and what is better than a map that knows nothing."""
+"""Tables of an evaluation: means with intervals,
+and what is better than a map that knows nothing."""
 
 from __future__ import annotations
 
@@ -32,10 +33,13 @@ class Cell:
         method, metric: their keys.
         better: "higher" or "lower".
         mean: over examples that have a figure.
-        low, high: the percentile bootstrap's interval of the mean, 95 %, 2000 resamples of the examples.
+        low, high: the percentile bootstrap's interval of the mean, 95 %,
+        2000 resamples of the examples.
         examples: how many have a figure.
-        gain: the mean by which the method is better than the random map on the same examples; None for references.
-        gain_low, gain_high: its interval; a method is better than chance where `gain_low` is above 0.
+        gain: the mean by which the method is better than the random map on the same examples; None
+            for references.
+        gain_low, gain_high: its interval; a method is better than chance where `gain_low` is above
+        0.
     """
 
     method: str
@@ -94,7 +98,9 @@ def summarised(store: Store, methods: Sequence[str], metrics: Sequence[Metric]) 
     directions = {key(m): m.better for m in metrics} | {FLAT: "lower"}
     cells, values, refusals = [], [], []
     for method in methods:
-        refusals += [(method, metric, reason) for metric, reason in sorted(store.refusals(method).items())]
+        refusals += [
+            (method, metric, reason) for metric, reason in sorted(store.refusals(method).items())
+        ]
         if "" in store.refusals(method):
             continue
         for metric, better in directions.items():
@@ -106,7 +112,9 @@ def summarised(store: Store, methods: Sequence[str], metrics: Sequence[Metric]) 
     return Table(tuple(cells), tuple(refusals), _ranks(cells, directions), tuple(values))
 
 
-def _cell(method: str, metric: str, better: str, figures: dict[int, float], chance: dict[int, float]) -> Cell:
+def _cell(
+    method: str, metric: str, better: str, figures: dict[int, float], chance: dict[int, float]
+) -> Cell:
     valid = {e: v for e, v in figures.items() if np.isfinite(v)}
     mean, low, high = _interval(list(valid.values()))
     gains: tuple[float | None, ...] = (None,) * 3
@@ -127,20 +135,28 @@ def _interval(values: Sequence[float]) -> tuple[float, float, float]:
     from scipy.stats import bootstrap
 
     interval = bootstrap(
-        (data,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile", rng=SEED
+        (data,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=SEED,
     ).confidence_interval
     return mean, float(interval.low), float(interval.high)
 
 
 def _ranks(cells: Sequence[Cell], directions: Mapping[str, str]) -> dict[str, float]:
-    """Mean rank over metrics with a figure of every method and reference; ties share their mean rank."""
+    """Mean rank over metrics with a figure of every method and reference;
+    ties share their mean rank."""
     from scipy.stats import rankdata
 
     methods = list(dict.fromkeys(c.method for c in cells))
     table = {(c.method, c.metric): c.mean for c in cells if np.isfinite(c.mean)}
     ranked = [
         # means that rounding alone tells apart are equal
-        rankdata([float(f"{table[m, metric] * (-1 if better == 'higher' else 1):.6g}") for m in methods])
+        rankdata(
+            [float(f"{table[m, metric] * (-1 if better == 'higher' else 1):.6g}") for m in methods]
+        )
         for metric, better in directions.items()
         if metric != FLAT and all((m, metric) in table for m in methods)
     ]
@@ -170,7 +186,9 @@ def _parquet(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
         import pyarrow
         from pyarrow import parquet
     except ModuleNotFoundError:
-        raise MissingDependencyError('Parquet files need pyarrow: pip install "camport[evaluate]"') from None
+        raise MissingDependencyError(
+            'Parquet files need pyarrow: pip install "camport[evaluate]"'
+        ) from None
     sink = pyarrow.BufferOutputStream()
     data = {name: [row[i] for row in rows] for i, name in enumerate(columns)}
     parquet.write_table(pyarrow.table(data), sink)

@@ -1,4 +1,5 @@
-"""Where a file goes: written aside and moved into place when it is whole and proven, or not at all."""
+"""Where a file goes: written aside and moved into place when it is whole and proven,
+or not at all."""
 
 import os
 import shutil
@@ -23,7 +24,8 @@ def report_file(path: Path) -> Path:
 
 
 def parts(path: Path) -> list[Path]:
-    """The files that make up the export at `path`, without its report: `path` itself is the last."""
+    """The files that make up the export at `path`, without its report:
+    `path` itself is the last."""
     return [file for file in (data_file(path), path) if file.exists()]
 
 
@@ -34,9 +36,9 @@ def checked_target(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def placed(path: Path) -> Iterator[Path]:
-    """A draft's path, in a folder of its own; what is there at the end moves to `path`, with its external data and its
-    report, and nothing does if the body or the move fails. An older file's external data goes with
-    that file.
+    """A draft's path, in a folder of its own; what is there at the end moves to `path`, with its
+    external data and its report, and nothing does if the body or the move fails. An older file's
+    external data goes with that file.
 
     Where `path` is a link, the file that it points to is replaced, and what belongs to it lies
     beside that one.
@@ -54,7 +56,9 @@ def placed(path: Path) -> Iterator[Path]:
         _move(draft, target)
     except _UnrestoredError as error:
         whole = False
-        raise OutputError(f"{path} cannot be written: {error}; what it replaced is in {folder / 'kept'}") from error
+        raise OutputError(
+            f"{path} cannot be written: {error}; what it replaced is in {folder / 'kept'}"
+        ) from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
@@ -67,10 +71,15 @@ class _UnrestoredError(OSError):
 
 
 def _move(draft: Path, target: Path) -> None:
-    """All parts or none: what is replaced is kept until the last one, the file itself, is in place."""
+    """All parts or none: what is replaced is kept until the last one, the file itself,
+    is in place."""
     names = [file.name for file in (data_file(draft), report_file(draft), draft) if file.exists()]
     old_data = data_file(target)
-    stale = [old_data.name] if old_data.name not in names and old_data.exists() and refers(target, old_data) else []
+    stale = (
+        [old_data.name]
+        if old_data.name not in names and old_data.exists() and refers(target, old_data)
+        else []
+    )
     kept = draft.parent / "kept"
     kept.mkdir()
     for name in names:
@@ -92,12 +101,15 @@ def _move(draft: Path, target: Path) -> None:
                 elif name in names and not (draft.parent / name).exists():
                     (target.parent / name).unlink(missing_ok=True)
         except OSError as again:
-            raise _UnrestoredError(f"{error.strerror or error}, then {again.strerror or again}") from error
+            raise _UnrestoredError(
+                f"{error.strerror or error}, then {again.strerror or again}"
+            ) from error
         raise
 
 
 def _keep(old: Path, kept: Path, copy: bool) -> None:
-    """Puts `old` aside, by a second name where it stays until it is replaced: there is no moment without a file."""
+    """Puts `old` aside, by a second name where it stays until it is replaced:
+    there is no moment without a file."""
     if copy:
         try:
             os.link(old, kept)

@@ -155,7 +155,8 @@ def site_of(frames: Iterable[tuple[FrameType, int]]) -> Site:
 
 
 def own_backward(frames: Iterable[tuple[FrameType, int]]) -> tuple[Any, str]:
-    """An own `autograd.Function` whose backward runs: its node of autograd's graph, and the line."""
+    """An own `autograd.Function` whose backward runs: its node of autograd's graph,
+    and the line."""
     line = ""
     for frame, number in frames:
         if not line and _is_foreign(frame):
@@ -216,9 +217,9 @@ def untraceable(error: BaseException) -> ExportError:
     cause = error.__cause__ or error
     first_line = (str(cause).strip() or "no reason given").splitlines()[0][:200]
     return ExportError(
-        f"the explained model cannot be traced: {type(cause).__name__}: {first_line}{blamed(error)}. "
-        "Its forward pass and its method must be tensor operations without branches on values, "
-        ".item() or numpy"
+        f"the explained model cannot be traced: {type(cause).__name__}:"
+        f" {first_line}{blamed(error)}. Its forward pass and its method must be tensor operations"
+        " without branches on values, .item() or numpy"
     )
 
 

@@ -15,7 +15,8 @@ from camport.export.traceable import Traceable
 
 @dataclass(frozen=True)
 class Written:
-    """What a format wrote: how often each operator occurs, ONNX's operator set, and what `finish` measured or changed:
+    """What a format wrote: how often each operator occurs, ONNX's operator set, and what `finish`
+    measured or changed:
     `dynamic` are the free axes where they are no longer those that were traced.
     """
 
@@ -38,11 +39,13 @@ class Format(Protocol):
         ...
 
     def missing(self, operator: Any, args: Sequence[Any]) -> str | None:
-        """What this format cannot hold where a model calls `operator` with these arguments; None where it can."""
+        """What this format cannot hold where a model calls `operator` with these arguments;
+        None where it can."""
         ...
 
     def check(self, graph: GraphModule) -> None:
-        """Refuses a lowered graph that this format cannot hold, for what the model's own calls do not show."""
+        """Refuses a lowered graph that this format cannot hold,
+        for what the model's own calls do not show."""
         ...
 
     def write(
@@ -56,10 +59,13 @@ class Format(Protocol):
         """Writes `lowered`, traced with `example`, to `path`."""
         ...
 
-    def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
+    def run(
+        self, path: Path, samples: Sequence[Mapping[str, Tensor]]
+    ) -> list[Mapping[str, Tensor]]:
         """The outputs of the file at `path` for each sample, computed by its engine alone."""
         ...
 
     def finish(self, path: Path, program: Traceable, images: Tensor, written: Written) -> Written:
-        """Whatever is done to the file once it is proven, and proof of that on the example batch."""
+        """Whatever is done to the file once it is proven,
+        and proof of that on the example batch."""
         ...

@@ -89,7 +89,8 @@ def compile_graph(graph: GraphModule) -> GraphModule:
 
 
 def sealed(graph: GraphModule) -> GraphModule:
-    """A graph to be saved: it holds the constants in use and no other, and returns a plain tuple."""
+    """A graph to be saved: it holds the constants in use and no other,
+    and returns a plain tuple."""
     root = nn.Module()
     for name, value in state_of(graph).items():
         set_buffer(root, name, value)
@@ -104,5 +105,7 @@ def sealed(graph: GraphModule) -> GraphModule:
 
 def aten_histogram(graph: GraphModule) -> dict[str, int]:
     """How often each operator is called, the most frequent first."""
-    names = (node.target._schema.name for node in graph.graph.nodes if hasattr(node.target, "_schema"))
+    names = (
+        node.target._schema.name for node in graph.graph.nodes if hasattr(node.target, "_schema")
+    )
     return dict(Counter(name.removeprefix("aten::") for name in names).most_common())

@@ -27,7 +27,8 @@ def lower(
     axes: DynamicAxes,
     rules: Mapping[Any, Callable[..., Any]] = RULES,
 ) -> Captured:
-    """Captures `function`, folds and simplifies, and writes every backward operator with forward ones.
+    """Captures `function`, folds and simplifies,
+    and writes every backward operator with forward ones.
 
     The second capture replays the graph: rules are ordinary functions of tensors, so applying them
     is tracing through them, and in-place operators become functional on the way.
@@ -64,7 +65,9 @@ def lower_body(body: Body, rules: Mapping[Any, Callable[..., Any]]) -> None:
 
     functional = torch.func.functionalize(turn, remove="mutations")
     with _rules_named():
-        lowered = record(body.mode, functional, (constants, [node.meta["val"] for node in inputs]), rules)
+        lowered = record(
+            body.mode, functional, (constants, [node.meta["val"] for node in inputs]), rules
+        )
     restore_state(lowered, list(state.items()), [node.name for node in inputs])
     run_passes(lowered, AFTER, "passes in a loop, behind the rules")
     used = state_of(lowered)

@@ -10,14 +10,17 @@ from camport.export.traceable import Traceable
 
 
 class Selected:
-    """A program with some of another's outputs, in their own order; what computes the others alone is never traced."""
+    """A program with some of another's outputs, in their own order;
+    what computes the others alone is never traced."""
 
     def __init__(self, program: Traceable, outputs: Sequence[str]) -> None:
         self.program, self.outputs = program, tuple(outputs)
         self.inputs, self.state = program.inputs, program.state
         self.sized = getattr(program, "sized", {})
 
-    def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(
+        self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The chosen outputs of the program."""
         values = self.program(state, inputs)
         return {name: values[name] for name in self.outputs}
@@ -51,7 +54,10 @@ def select(program: Traceable, images: Tensor, outputs: Sequence[str] | None) ->
 def check_outputs(outputs: Sequence[str] | None) -> None:
     """Refuses what is no list of names, before anything is run."""
     if outputs is not None and (isinstance(outputs, str) or not outputs):
-        raise InputError(f'outputs is {outputs!r}; give a list of names, e.g. ("score", "heatmap"), or None for all')
+        raise InputError(
+            f'outputs is {outputs!r}; give a list of names, e.g. ("score", "heatmap"), or None'
+            " for all"
+        )
 
 
 def chosen(available: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:

@@ -105,7 +105,11 @@ def export_program(
             check_graph(lowered.graph)
             file_format.check(lowered.graph)
         sizes = dynamic == "batch+size"
-        other = functional.interpolate(images, size=[n + 32 for n in images.shape[2:]]) if sizes else images
+        other = (
+            functional.interpolate(images, size=[n + 32 for n in images.shape[2:]])
+            if sizes
+            else images
+        )
         samples = [
             program.sample(like, batch, seed)
             for seed, (like, batch) in enumerate(zip((images, other), checked, strict=True), 2)
@@ -113,7 +117,9 @@ def export_program(
         with stage("proof of the graph, in float64"):
             references = [in_float64(program, state, inputs) for inputs in samples]
             again = partial(in_float64, program, state, samples[0])
-            exactness = check_lowered(replay(lowered), lowered.exact_state, samples[0], references[0], again)
+            exactness = check_lowered(
+                replay(lowered), lowered.exact_state, samples[0], references[0], again
+            )
         judged, kind = (Half(program), HALF) if precision == "float16" else (program, torch.float32)
         judged_state = {name: tensor.cpu() for name, tensor in judged.state.items()}
         if precision != "float32":
@@ -131,8 +137,14 @@ def export_program(
         with stage("proof of the file"):
             results = iter(file_format.run(draft, samples))
             compared = zip(samples, references, strict=True)
-            twin = None if precision == "float16" else partial(replay(lowered), state_of(lowered.graph))
-            parity = check_exported(judged, judged_state, lambda _: next(results), compared, kind, twin)
+            twin = (
+                None
+                if precision == "float16"
+                else partial(replay(lowered), state_of(lowered.graph))
+            )
+            parity = check_exported(
+                judged, judged_state, lambda _: next(results), compared, kind, twin
+            )
         if limit.cut:  # what was checked had fewer turns of the same loops
             with limited(None):
                 written = write(lower(program, state, example, axes, file_format.rules))
@@ -153,7 +165,8 @@ def export_program(
             agreement=written.agreement,
             preparation=written.preparation,
             sha256=sha256(draft),
-            flat="heatmap" in references[0] and not any(reference["heatmap"].any() for reference in references),
+            flat="heatmap" in references[0]
+            and not any(reference["heatmap"].any() for reference in references),
             variants=CHECKED_VARIANTS if limit.cut else None,
             stages=tuple(done),
         )

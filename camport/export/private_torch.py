@@ -110,7 +110,8 @@ def without_function_modes() -> AbstractContextManager[None]:
 
 
 def autograd_node() -> Any:
-    """The node of autograd's graph whose backward runs, or None. If it goes: gradients have no place."""
+    """The node of autograd's graph whose backward runs, or None. If it goes:
+    gradients have no place."""
     return torch._C._current_autograd_node()
 
 
@@ -135,7 +136,8 @@ def operator_libraries() -> frozenset[str]:
 
 
 def onnx_registry() -> Any:
-    """The class of torch.onnx's forms, built anew in every export. If it goes: exports take longer."""
+    """The class of torch.onnx's forms, built anew in every export. If it goes:
+    exports take longer."""
     from torch.onnx._internal.exporter._registration import ONNXRegistry  # onnxscript comes with it
 
     return ONNXRegistry

@@ -12,13 +12,22 @@ from typing import Any, ParamSpec, TypeVar
 
 from camport.errors import silenced
 
-_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "torch._export", "onnxscript", "onnx_ir")
+_LOGGERS = (
+    "torch.onnx",
+    "torch.export",
+    "torch.fx",
+    "torch._dynamo",
+    "torch._export",
+    "onnxscript",
+    "onnx_ir",
+)
 _one = threading.RLock()
 P, T = ParamSpec("P"), TypeVar("T")
 
 
 def one_at_a_time(export: Callable[P, T]) -> Callable[P, T]:
-    """A function whose calls wait for each other: what PyTorch keeps while it traces belongs to the process."""
+    """A function whose calls wait for each other:
+    what PyTorch keeps while it traces belongs to the process."""
 
     @wraps(export)
     def alone(*arguments: P.args, **options: P.kwargs) -> T:
@@ -37,7 +46,9 @@ class _OfThisThread(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is handled."""
-        inside = any(record.name == name or record.name.startswith(f"{name}.") for name in self._names)
+        inside = any(
+            record.name == name or record.name.startswith(f"{name}.") for name in self._names
+        )
         return not inside or threading.get_ident() != self._thread
 
 
@@ -46,7 +57,11 @@ class _Warnings:
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
-        self._own: dict[str, Any] = {"catch_warnings": _caught, "simplefilter": _skipped, "filterwarnings": _skipped}
+        self._own: dict[str, Any] = {
+            "catch_warnings": _caught,
+            "simplefilter": _skipped,
+            "filterwarnings": _skipped,
+        }
 
     def __getattr__(self, name: str) -> Any:
         own = self._own.get(name) if threading.get_ident() == self._thread else None
@@ -63,14 +78,21 @@ def _skipped(*arguments: Any, **options: Any) -> None:
 
 @contextmanager
 def _filters_kept() -> Iterator[None]:
-    """PyTorch ignores its own warnings here and there by filters of the whole process, which others would lack.
+    """PyTorch ignores its own warnings here and there by filters of the whole process,
+    which others would lack.
 
     This thread is silenced already, so that no filter is needed while the modules of PyTorch see
     the stand-in.
     """
-    known = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "torch"]
+    known = [
+        module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "torch"
+    ]
     # None stands there for a module whose import somebody forbade
-    found = [module for module in known if isinstance(module, ModuleType) and vars(module).get("warnings") is warnings]
+    found = [
+        module
+        for module in known
+        if isinstance(module, ModuleType) and vars(module).get("warnings") is warnings
+    ]
     stand_in = _Warnings()
     for module in found:
         vars(module)["warnings"] = stand_in
@@ -93,7 +115,8 @@ class _LastResort(logging.Handler):
 
 @contextmanager
 def quiet(*names: str) -> Iterator[None]:
-    """While active, torch.onnx and its helpers neither warn nor log on this thread; errors still raise.
+    """While active, torch.onnx and its helpers neither warn nor log on this thread;
+    errors still raise.
 
     Levels, and filters of warnings, stay as they are: other threads hear all that they would hear
     otherwise.
@@ -119,7 +142,11 @@ def quiet(*names: str) -> Iterator[None]:
 
 
 def _handlers() -> list[logging.Handler]:
-    """All that may print what those loggers are told: a filter of a logger is not asked for its children's records."""
-    known = [logging.root, *(v for v in logging.root.manager.loggerDict.values() if isinstance(v, logging.Logger))]
+    """All that may print what those loggers are told:
+    a filter of a logger is not asked for its children's records."""
+    known = [
+        logging.root,
+        *(v for v in logging.root.manager.loggerDict.values() if isinstance(v, logging.Logger)),
+    ]
     found = [handler for logger in known for handler in logger.handlers]
     return list(dict.fromkeys([*found, *([logging.lastResort] if logging.lastResort else [])]))

@@ -9,7 +9,10 @@ from typing import Any
 
 from camport.export.stages import Stage
 
-FLAT = "the heatmap was flat wherever it was compared: export with images on which the method finds something"
+FLAT = (
+    "the heatmap was flat wherever it was compared: export with images on which the method finds"
+    " something"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class OutputParity:
 
 @dataclass(frozen=True)
 class OutputAgreement:
-    """How far one output of an int8 file is from that of the float32 file, over images that did not calibrate it.
+    """How far one output of an int8 file is from that of the float32 file,
+    over images that did not calibrate it.
 
     Attributes:
         error: ‖int8 - float32‖ / ‖float32‖ over all images.
@@ -69,14 +73,16 @@ class Agreement:
         rows = [f"int8 against float32 on {many} that did not calibrate it{top}:"]
         rows += [f"{'output':{width}}  {'error':>9}  {'correlation':>11}  {'worst':>9}"]
         rows += [
-            f"{name:{width}}  {a.error:9.1e}  {a.correlation:11.4f}  {a.worst:9.4f}" for name, a in self.outputs.items()
+            f"{name:{width}}  {a.error:9.1e}  {a.correlation:11.4f}  {a.worst:9.4f}"
+            for name, a in self.outputs.items()
         ]
         return "\n".join(rows)
 
 
 @dataclass(frozen=True)
 class PreparationParity:
-    """How the preprocessing in a graph differs from `camport.runtime`'s, which is Pillow's, on pictures of noise.
+    """How the preprocessing in a graph differs from `camport.runtime`'s, which is Pillow's,
+    on pictures of noise.
 
     Attributes:
         worst: the largest difference, in grey levels of 255.
@@ -90,8 +96,8 @@ class PreparationParity:
 
     def __str__(self) -> str:
         return (
-            f"preprocessing inside; of {len(self.sizes)} pictures {self.share:.2%} of the values differ from Pillow's, "
-            f"by {self.worst:.0f} of 255 at most"
+            f"preprocessing inside; of {len(self.sizes)} pictures {self.share:.2%} of the values"
+            f" differ from Pillow's, by {self.worst:.0f} of 255 at most"
         )
 
 
@@ -147,13 +153,16 @@ class ExportReport:
         width = max([len("output"), *map(len, self.parity)])
         rows = [f"{'output':{width}}  {'exported':>9}  {'eager':>9}  {'bound':>9}"]
         rows += [
-            f"{name:{width}}  {p.exported:9.1e}  {p.eager:9.1e}  {p.bound:9.1e}" for name, p in self.parity.items()
+            f"{name:{width}}  {p.exported:9.1e}  {p.eager:9.1e}  {p.bound:9.1e}"
+            for name, p in self.parity.items()
         ]
         operators = ", ".join(f"{name} {count}" for name, count in list(self.operators.items())[:8])
         kind = self.format if self.opset is None else f"opset {self.opset}"
         kind += "" if self.precision == "float32" else f", {self.precision}"
         free = f"dynamic {', '.join(self.dynamic)}" if self.dynamic else "static batch and size"
-        judged = "the float32 file it was made from" if self.precision == "int8" else "relative error"
+        judged = (
+            "the float32 file it was made from" if self.precision == "int8" else "relative error"
+        )
         return "\n".join(
             [
                 f"{self.path}: {_size(self.bytes)}, {kind}, {free}, {self.seconds:.1f} s",
@@ -168,7 +177,8 @@ class ExportReport:
         )
 
     def to_json(self) -> str:
-        """All of it as a JSON object; `path` is the file's name alone, since the report lies beside it."""
+        """All of it as a JSON object; `path` is the file's name alone,
+        since the report lies beside it."""
         values: dict[str, Any] = {**asdict(self), "path": self.path.name}
         return json.dumps(values, indent=1, allow_nan=False) + "\n"
 

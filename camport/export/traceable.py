@@ -1,4 +1,5 @@
-"""What every step of an export takes: a program, in a form that a type checker can check at run time."""
+"""What every step of an export takes: a program,
+in a form that a type checker can check at run time."""
 
 from typing import Protocol, runtime_checkable
 

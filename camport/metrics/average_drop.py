@@ -12,7 +12,8 @@ from camport.metrics.masked import masked
 
 
 class AverageDrop(Metric):
-    r"""Average drop: the share of the probability that is lost where the image is seen through its heatmap.
+    r"""Average drop: the share of the probability that is lost where the image is seen through its
+    heatmap.
 
     .. math:: \frac{\max(0, Y - O)}{Y}, \quad Y = p^c(x),\ O = p^c(L \odot x)
 

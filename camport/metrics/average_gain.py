@@ -12,7 +12,8 @@ from camport.metrics.masked import masked
 
 
 class AverageGain(Metric):
-    r"""Average gain: the share of what the probability lacks that it gains where the image is seen through its heatmap.
+    r"""Average gain: the share of what the probability lacks that it gains where the image is seen
+    through its heatmap.
 
     .. math:: \frac{\max(0, O - Y)}{1 - Y}, \quad Y = p^c(x),\ O = p^c(L \odot x)
 

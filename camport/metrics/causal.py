@@ -44,12 +44,17 @@ class Causal(Metric):
         if self.baseline not in (None, "rise"):
             check_baseline(self.baseline, "baseline")
 
-    def curve(self, case: Case, start: Float[Tensor, "b c H W"], end: Float[Tensor, "b c H W"]) -> Float[Tensor, "b n"]:
-        """The probability as the pixels of `start` become those of `end`, the heatmap's largest first."""
+    def curve(
+        self, case: Case, start: Float[Tensor, "b c H W"], end: Float[Tensor, "b c H W"]
+    ) -> Float[Tensor, "b n"]:
+        """The probability as the pixels of `start` become those of `end`,
+        the heatmap's largest first."""
         places = ranks(case.heatmap)
         steps = STEPS[self.preset] if self.steps is None else self.steps
         counts = shares(steps, places[0].numel(), places.device)
-        scores = case.scores.each(len(counts), lambda n: torch.where(first(places, counts[n]), end, start))
+        scores = case.scores.each(
+            len(counts), lambda n: torch.where(first(places, counts[n]), end, start)
+        )
         return scores.T
 
     def substrate(self, case: Case, value: Substrate) -> Float[Tensor, "b c H W"]:
@@ -76,4 +81,6 @@ def rise_blur(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
     b, c = images.shape[:2]
     flat = images.flatten(0, 1)[:, None]
     flat = F.conv2d(flat, row.reshape(1, 1, 1, -1), padding=(0, width // 2))
-    return F.conv2d(flat, row.reshape(1, 1, -1, 1), padding=(width // 2, 0))[:, 0].unflatten(0, (b, c))
+    return F.conv2d(flat, row.reshape(1, 1, -1, 1), padding=(width // 2, 0))[:, 0].unflatten(
+        0, (b, c)
+    )

@@ -15,7 +15,8 @@ from camport.core.metric import Metric
 
 @dataclass(frozen=True)
 class Completeness(Metric):
-    r"""Completeness: how much of the score's difference to a baseline the sum of the raw map misses.
+    r"""Completeness: how much of the score's difference to a baseline the sum of the raw map
+    misses.
 
     .. math:: \frac{|\sum_{ij} M_{ij} - (y(x) - y(x'))|}{|y(x) - y(x')|}
 
@@ -27,7 +28,8 @@ class Completeness(Metric):
     Cost: one forward pass.
 
     Args:
-        baseline: x': a value, one a channel, "blurred" or "mean"; the one that the method begins at.
+        baseline: x': a value, one a channel, "blurred" or "mean";
+            the one that the method begins at.
     """
 
     name: ClassVar[str] = "completeness"

@@ -14,7 +14,8 @@ from camport.metrics.ranking import area
 
 @dataclass(frozen=True)
 class Deletion(Causal):
-    r"""Deletion: how fast the probability goes as pixels are taken away, the heatmap's largest first.
+    r"""Deletion: how fast the probability goes as pixels are taken away,
+    the heatmap's largest first.
 
     .. math:: \int_0^1 p^c(x_0 \text{ at the first } tHW \text{ pixels}, x \text{ elsewhere})\, dt
 
@@ -29,7 +30,8 @@ class Deletion(Causal):
 
     Args:
         steps: points of the curve beside the first; None is the preset's.
-        baseline: what is there afterwards: a value, one a channel, "blurred", "mean", or "rise"; None is 0.
+        baseline: what is there afterwards: a value, one a channel, "blurred", "mean", or "rise";
+            None is 0.
         preset: "percent", "rise" or "group-cam".
     """
 

@@ -20,7 +20,9 @@ class EnergyInRegion(Metric):
     title: ClassVar[str] = "Energy in region"
     paper: ClassVar[str] = "1910.01279"
 
-    def __call__(self, heatmap: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]) -> Float[Tensor, " b"]:
+    def __call__(
+        self, heatmap: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]
+    ) -> Float[Tensor, " b"]:
         """sum(heatmap in region) / sum(heatmap)."""
         total = heatmap.sum((1, 2))
         return (heatmap * region).sum((1, 2)) / torch.where(total > 0, total, 1)

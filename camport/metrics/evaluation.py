@@ -14,8 +14,8 @@ from camport.core.registry import registered
 from camport.errors import FlatMapWarning, InputError, silenced
 
 Batch = tuple[Tensor, Any, Tensor | None]
-"""images [b,3,H,W] as the model wants them, the target of each, int64 [b] or whatever else the adapter takes, and its
-region bool [b,H,W], None where no metric needs it."""
+"""images [b,3,H,W] as the model wants them, the target of each, int64 [b] or whatever else the
+adapter takes, and its region bool [b,H,W], None where no metric needs it."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Evaluation:
 
     Attributes:
         scores: the mean of each metric over all images, by the metric's name.
-        chance: what a map that knows nothing is expected to reach in the pointing game and in energy in region: the
-            regions' mean share of the area; NaN where there are no regions.
+        chance: what a map that knows nothing is expected to reach in the pointing game and in
+            energy in region: the regions' mean share of the area; NaN where there are no regions.
         images: how many there were.
         flat: how many of them had a flat map, which points nowhere and scores 0.
         values: float64 [images] of each metric, in the order of the images.
@@ -54,12 +54,13 @@ def evaluate(
     Args:
         bound: a method bound to a model, by `camport.bind`.
         batches: images, targets and regions.
-        metrics: what to measure, by name; None is every registered metric that needs a map and a region alone.
+        metrics: what to measure, by name; None is every registered metric that needs a map and a
+            region alone.
         progress: called after each batch with the number of images done.
 
     Raises:
-        InputError: there is no image, targets and regions do not match the images, or a metric needs a region and
-            there is none.
+        InputError: there is no image, targets and regions do not match the images,
+            or a metric needs a region and there is none.
         CamportError: whatever the bound method raises.
     """
     metrics = every_metric({"region"}) if metrics is None else metrics
@@ -90,7 +91,10 @@ def evaluate(
         images=done,
         flat=flat,
         values=each,
-        curves={name: {c: torch.cat(parts) for c, parts in drawn.items()} for name, drawn in curves.items()},
+        curves={
+            name: {c: torch.cat(parts) for c, parts in drawn.items()}
+            for name, drawn in curves.items()
+        },
     )
 
 
@@ -98,13 +102,18 @@ def every_metric(given: Collection[str] | None = None) -> dict[str, Metric]:
     """An instance of each registered metric, by name.
 
     Args:
-        given: what there is to measure with, of `camport.core.metric.NEEDS`; metrics that need more are left out.
+        given: what there is to measure with, of `camport.core.metric.NEEDS`;
+            metrics that need more are left out.
     """
     classes = registered().classes["metric"]
-    return {name: o.cls() for name, o in classes.items() if given is None or o.cls.needs <= set(given)}
+    return {
+        name: o.cls() for name, o in classes.items() if given is None or o.cls.needs <= set(given)
+    }
 
 
-def _case(bound: Bound, images: Tensor, target: Any, region: Tensor | None, metrics: Mapping[str, Metric]) -> Case:
+def _case(
+    bound: Bound, images: Tensor, target: Any, region: Tensor | None, metrics: Mapping[str, Metric]
+) -> Case:
     """The case of a batch; without the model where no metric asks for it."""
     if any(metric.needs & {"model", "explain"} for metric in metrics.values()):
         return Case.of(bound, images, target, region)
@@ -119,4 +128,7 @@ def _check(images: Tensor, target: Any, region: Tensor | None) -> None:
     if region is not None and isinstance(target, Tensor):
         check_region(region, images)
     if isinstance(target, Tensor) and tuple(target.shape) != (images.shape[0],):
-        raise InputError(f"target has shape {tuple(target.shape)}; wanted one class an image, ({images.shape[0]},)")
+        raise InputError(
+            f"target has shape {tuple(target.shape)}; wanted one class an image,"
+            f" ({images.shape[0]},)"
+        )

@@ -15,7 +15,8 @@ from camport.errors import MissingDependencyError
 def imputed(
     images: Float[Tensor, "n c H W"], missing: Bool[Tensor, "n 1 H W"], noise: float, seed: int
 ) -> Float[Tensor, "n c H W"]:
-    r"""The images with their missing pixels the weighted means of their neighbours, and noise on them.
+    r"""The images with their missing pixels the weighted means of their neighbours,
+    and noise on them.
 
     .. math:: \sum_{q \in N(p)} w_{pq} (x_p - x_q) = 0 \quad \text{for every missing } p
 
@@ -78,4 +79,6 @@ def _sparse(part: str = "") -> Any:
     try:
         return import_module(f"scipy.sparse.{part}" if part else "scipy.sparse")
     except ModuleNotFoundError as error:
-        raise MissingDependencyError('ROAD imputes pixels with scipy: pip install "camport[metrics]"') from error
+        raise MissingDependencyError(
+            'ROAD imputes pixels with scipy: pip install "camport[metrics]"'
+        ) from error

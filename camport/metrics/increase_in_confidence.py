@@ -11,7 +11,8 @@ from camport.metrics.masked import masked
 
 
 class IncreaseInConfidence(Metric):
-    r"""Increase in confidence: 1 where the probability grows as the image is seen through its heatmap, else 0.
+    r"""Increase in confidence: 1 where the probability grows as the image is seen through its
+    heatmap, else 0.
 
     .. math:: \mathbb{1}[Y < O], \quad Y = p^c(x),\ O = p^c(L \odot x)
 

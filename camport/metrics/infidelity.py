@@ -17,7 +17,8 @@ from camport.errors import InputError
 
 @dataclass(frozen=True)
 class Infidelity(Metric):
-    r"""Infidelity: how far the map is from predicting what the score loses as a square of the image is taken away.
+    r"""Infidelity: how far the map is from predicting what the score loses as a square of the image
+    is taken away.
 
     .. math:: \mathbb{E}_I\big[(\beta\, I^T \Phi - (y(x) - y(x_I)))^2\big], \quad
               \beta = \frac{\mathbb{E}[I^T\Phi\,(y(x) - y(x_I))]}{\mathbb{E}[(I^T\Phi)^2]}
@@ -58,7 +59,10 @@ class Infidelity(Metric):
 
     def __post_init__(self) -> None:
         if self.samples < 1 or not 0 < self.largest <= 1:
-            raise InputError(f"{self.samples} squares of up to {self.largest} of the image; wanted 1 or more, (0,1]")
+            raise InputError(
+                f"{self.samples} squares of up to {self.largest} of the image; wanted 1 or more,"
+                " (0,1]"
+            )
         check_baseline(self.baseline, "baseline")
 
     def measure(self, case: Case) -> Float[Tensor, " b"]:
@@ -80,7 +84,9 @@ class Infidelity(Metric):
         total = (lost**2).mean(0)
         return found / torch.where(total > 0, total, 1) if self.relative else found
 
-    def squares(self, numbers: Int[Tensor, " m"], images: Float[Tensor, "b c H W"]) -> Float[Tensor, "m H W"]:
+    def squares(
+        self, numbers: Int[Tensor, " m"], images: Float[Tensor, "b c H W"]
+    ) -> Float[Tensor, "m H W"]:
         """1 in the square of each number, 0 elsewhere; the same for each image."""
         h, w = images.shape[2:]
         side, top, left = uniform(self.seed, numbers, 3).double().T[:, :, None]

@@ -16,9 +16,11 @@ BASELINES: dict[Preset, Substrate] = {"percent": "blurred", "rise": "rise", "gro
 
 @dataclass(frozen=True)
 class Insertion(Causal):
-    r"""Insertion: how fast the probability comes as pixels come into a blurred image, the heatmap's largest first.
+    r"""Insertion: how fast the probability comes as pixels come into a blurred image,
+    the heatmap's largest first.
 
-    .. math:: \int_0^1 p^c(x \text{ at the first } tHW \text{ pixels}, \tilde{x} \text{ elsewhere})\, dt
+    .. math:: \int_0^1 p^c(x \text{ at the first } tHW \text{ pixels}, \tilde{x} \text{
+    elsewhere})\, dt
 
     by the trapezoid rule. Petsiuk et al. 2018 (RISE), arXiv 1806.07421, algorithm 1. Equal values
     come in reading order.
@@ -33,7 +35,8 @@ class Insertion(Causal):
 
     Args:
         steps: points of the curve beside the first; None is the preset's.
-        baseline: what is there before: a value, one a channel, "blurred", "mean", or "rise"; None is the preset's.
+        baseline: what is there before: a value, one a channel, "blurred", "mean", or "rise";
+            None is the preset's.
         preset: "percent", "rise" or "group-cam".
     """
 

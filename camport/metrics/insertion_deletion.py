@@ -46,7 +46,10 @@ class InsertionDeletion(Metric):
 
     def curves(self, case: Case) -> Curves:
         """Both curves."""
-        parts = (Insertion(self.steps, preset=self.preset), Deletion(self.steps, preset=self.preset))
+        parts = (
+            Insertion(self.steps, preset=self.preset),
+            Deletion(self.steps, preset=self.preset),
+        )
         return {name: curve for part in parts for name, curve in part.curves(case).items()}
 
     def summary(self, curves: Curves) -> Float[Tensor, " b"]:

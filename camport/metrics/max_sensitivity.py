@@ -48,7 +48,10 @@ class MaxSensitivity(Metric):
 
     def __post_init__(self) -> None:
         if self.samples < 1 or not self.radius > 0:
-            raise InputError(f"{self.samples} samples within a radius of {self.radius}; wanted 1 or more, above 0")
+            raise InputError(
+                f"{self.samples} samples within a radius of {self.radius}; wanted 1 or more,"
+                " above 0"
+            )
 
     def measure(self, case: Case) -> Float[Tensor, " b"]:
         """The largest change of the map over its norm; 0 for a flat map that stays flat."""
@@ -56,13 +59,17 @@ class MaxSensitivity(Metric):
         assert case.explanation is not None
         clean = getattr(case.explanation, self.of).flatten(1).double()
         changes = [
-            (getattr(case.explain(self.near(case.images, i)), self.of).flatten(1).double() - clean).norm(dim=1)
+            (
+                getattr(case.explain(self.near(case.images, i)), self.of).flatten(1).double()
+                - clean
+            ).norm(dim=1)
             for i in range(self.samples)
         ]
         norm = clean.norm(dim=1)
         return torch.stack(changes).amax(0) / torch.where(norm > 0, norm, 1)
 
     def near(self, images: Float[Tensor, "b c H W"], number: int) -> Float[Tensor, "b c H W"]:
-        """y of this number: the same change for each image, so that none depends on the others of its batch."""
+        """y of this number: the same change for each image,
+        so that none depends on the others of its batch."""
         drawn = uniform(self.seed, torch.tensor([number], device=images.device), images[0].numel())
         return images + self.radius * (2 * drawn - 1).reshape(images.shape[1:]).to(images.dtype)

@@ -17,7 +17,8 @@ PAPERS_MARGIN = 15
 
 @dataclass(frozen=True)
 class PointingGame(Metric):
-    """1 where the heatmap's maximum lies in the region, else 0; a flat map points nowhere and scores 0.
+    """1 where the heatmap's maximum lies in the region, else 0;
+    a flat map points nowhere and scores 0.
 
     Zhang et al. 2016, arXiv 1608.00507, section 4.2. Regions are masks, or boxes by
     `region_of_boxes`. Where several pixels have the maximum, as all of a segment have in XRAI's
@@ -28,8 +29,8 @@ class PointingGame(Metric):
     in a straight line, as the published evaluation (TorchRay) has it.
 
     Args:
-        margin: pixels that the maximum may lie beside the region in rows and in columns; half the stride of the target
-            layer is what a map can resolve.
+        margin: pixels that the maximum may lie beside the region in rows and in columns;
+            half the stride of the target layer is what a map can resolve.
         preset: "strict" or "paper".
     """
 
@@ -44,7 +45,9 @@ class PointingGame(Metric):
         if self.preset not in ("strict", "paper"):
             raise InputError(f"preset is {self.preset!r}; it is one of strict, paper")
 
-    def __call__(self, heatmap: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]) -> Float[Tensor, " b"]:
+    def __call__(
+        self, heatmap: Float[Tensor, "b H W"], region: Bool[Tensor, "b H W"]
+    ) -> Float[Tensor, " b"]:
         """Hit or miss for each heatmap."""
         if self.margin:
             region = F.max_pool2d(region.float(), 2 * self.margin + 1, 1, self.margin) > 0
@@ -57,7 +60,9 @@ class PointingGame(Metric):
         return (hit & (flat.amax(1) > flat.amin(1))).float()
 
 
-def _nearer(place: Int64[Tensor, " b"], distance: int, region: Bool[Tensor, "b H W"]) -> Bool[Tensor, "b H W"]:
+def _nearer(
+    place: Int64[Tensor, " b"], distance: int, region: Bool[Tensor, "b H W"]
+) -> Bool[Tensor, "b H W"]:
     """The pixels that are nearer than `distance` to one of each image."""
     h, w = region.shape[1:]
     y, x = (torch.arange(n, device=place.device) for n in (h, w))
@@ -66,7 +71,8 @@ def _nearer(place: Int64[Tensor, " b"], distance: int, region: Bool[Tensor, "b H
 
 
 def hottest(heatmap: Float[Tensor, "b H W"]) -> Int64[Tensor, " b"]:
-    """Index, in reading order, of the maximum's pixel that is nearest to the centroid of all with that value."""
+    """Index, in reading order, of the maximum's pixel that is nearest to the centroid of all with
+    that value."""
     h, w = heatmap.shape[1:]
     flat = heatmap.flatten(1)
     most = flat == flat.amax(1, keepdim=True)

@@ -28,7 +28,9 @@ def region_of_boxes(boxes: Sequence[Any] | Tensor, size: tuple[int, int]) -> Boo
         rows = torch.as_tensor(of_image, dtype=torch.float64).reshape(-1, 4)
         left, top, right, bottom = rows.T[:, :, None]
         if not bool(((right > left) & (bottom > top)).all()):
-            raise InputError(f"boxes {rows.tolist()}; wanted left < right and top < bottom, in pixels")
+            raise InputError(
+                f"boxes {rows.tolist()}; wanted left < right and top < bottom, in pixels"
+            )
         inside = ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None]
         found.append(inside.any(0))
     if not found:
@@ -53,7 +55,9 @@ def region_of_coco(
     try:
         from pycocotools import mask as coco
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("COCO regions need pycocotools: pip install pycocotools") from error
+        raise MissingDependencyError(
+            "COCO regions need pycocotools: pip install pycocotools"
+        ) from error
     found = torch.zeros(size, dtype=torch.bool)
     own = [a for a in annotations if a["category_id"] == category]
     if not own:

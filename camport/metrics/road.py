@@ -16,9 +16,11 @@ from camport.metrics.ranking import first, ranks
 
 @dataclass(frozen=True)
 class ROAD(Metric):
-    r"""ROAD: what the probability loses by the most relevant pixels, against what by the least relevant ones.
+    r"""ROAD: what the probability loses by the most relevant pixels,
+    against what by the least relevant ones.
 
-    .. math:: \frac{1}{2n} \sum_{i=1}^{n} \big(p^c(x \text{ without the } s_i \text{ least relevant})
+    .. math:: \frac{1}{2n} \sum_{i=1}^{n} \big(p^c(x \text{ without the } s_i \text{ least
+    relevant})
               - p^c(x \text{ without the } s_i \text{ most relevant})\big)
 
     Pixels are taken away by noisy linear imputation: each becomes the weighted mean of its
@@ -55,7 +57,8 @@ class ROAD(Metric):
         return {"morf": self.curve(case, "morf"), "lerf": self.curve(case, "lerf")}
 
     def curve(self, case: Case, order: Literal["morf", "lerf"]) -> Float[Tensor, "b n"]:
-        """The probability at each share, the "mo"st or the "le"ast "r"elevant pixels taken away "f"irst."""
+        """The probability at each share, the "mo"st or the "le"ast "r"elevant pixels taken away
+        "f"irst."""
         return case.once((self, order), lambda: self._curve(case, order))
 
     def summary(self, curves: Curves) -> Float[Tensor, " b"]:
@@ -66,7 +69,9 @@ class ROAD(Metric):
         places = ranks(case.heatmap)
         pixels = places[0].numel()
         places = places if order == "morf" else pixels - 1 - places
-        counts = torch.tensor([min(round(s * pixels), pixels - 1) for s in self.shares], device=places.device)
+        counts = torch.tensor(
+            [min(round(s * pixels), pixels - 1) for s in self.shares], device=places.device
+        )
 
         def without(numbers: Tensor) -> Tensor:
             missing = first(places, counts[numbers])

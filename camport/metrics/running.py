@@ -37,7 +37,8 @@ class Running:
         return self._values[-1].mean()
 
     def update(self, *maps: Any) -> None:
-        """Measures a `Case`, or heatmaps [b,H,W] and regions [b,H,W] where the metric needs no more."""
+        """Measures a `Case`, or heatmaps [b,H,W] and regions [b,H,W] where the metric needs no
+        more."""
         one = len(maps) == 1 and isinstance(maps[0], Case)
         found = self.metric.measure(maps[0]) if one else self.metric(*maps)
         self._values.append(found.detach().double().cpu())

@@ -54,7 +54,8 @@ def sanity_check(
         bound: a method bound to a trained model.
         images: [b,c,H,W], as for a call of `bound`, as is `target`.
         order: "cascading" draws each stage beside those before it, "independent" each alone.
-        stages: from the output to the image; None is every module with parameters of its own, the last one first.
+        stages: from the output to the image; None is every module with parameters of its own,
+            the last one first.
         similarities: of `camport.metrics.similarity.SIMILARITIES`.
         statistics: images [n,c,H,W] by which batch norms measure their statistics anew, without
             which a random network's activations leave their range; None leaves them.
@@ -67,20 +68,32 @@ def sanity_check(
     unknown = [s for s in similarities if s not in SIMILARITIES]
     if unknown or order not in ("cascading", "independent"):
         raise InputError(
-            f"order {order!r}, similarities {', '.join(similarities)}; wanted cascading or independent, and of "
-            f"{', '.join(SIMILARITIES)}"
+            f"order {order!r}, similarities {', '.join(similarities)}; wanted cascading or"
+            f" independent, and of {', '.join(SIMILARITIES)}"
         )
-    chosen = [_names(bound.model, stage) for stage in stages] if stages is not None else _stages(bound.model)
+    chosen = (
+        [_names(bound.model, stage) for stage in stages]
+        if stages is not None
+        else _stages(bound.model)
+    )
     with silenced():
         own = bound(images, target).heatmap
         scorer = Scorer.of(bound, images, target)
         found: dict[str, list[Tensor]] = {name: [] for name in similarities}
         for model in randomised(bound.model, chosen, order, statistics, seed):
-            again = bind(model, bound.explainer, list(bound.layers or ()) or None, bound.adapter, chunk=bound.chunk)
+            again = bind(
+                model,
+                bound.explainer,
+                list(bound.layers or ()) or None,
+                bound.adapter,
+                chunk=bound.chunk,
+            )
             maps = again.again(scorer.images, scorer.target).heatmap
             for name in similarities:
                 found[name].append(SIMILARITIES[name](own, maps).double().cpu())
-    return Sanity(tuple("+".join(names) for names in chosen), {n: torch.stack(v, 1) for n, v in found.items()})
+    return Sanity(
+        tuple("+".join(names) for names in chosen), {n: torch.stack(v, 1) for n, v in found.items()}
+    )
 
 
 def compare_models(
@@ -90,9 +103,11 @@ def compare_models(
     target: Any = None,
     similarities: Sequence[str] = ("spearman", "ssim", "hog"),
 ) -> dict[str, Tensor]:
-    """How alike the maps of two models are for one target: label randomisation, where `other` learned shuffled labels.
+    """How alike the maps of two models are for one target: label randomisation,
+    where `other` learned shuffled labels.
 
-    Adebayo et al. 2018, arXiv 1810.03292, section 4. Each is [b], 1 where the map says nothing of what was learned.
+    Adebayo et al. 2018, arXiv 1810.03292, section 4. Each is [b],
+    1 where the map says nothing of what was learned.
 
     Args:
         bound: a method bound to a model that learned the true labels.
@@ -108,7 +123,11 @@ def compare_models(
 
 
 def randomised(
-    model: nn.Module, stages: Sequence[Sequence[str]], order: Order, statistics: Tensor | None, seed: int
+    model: nn.Module,
+    stages: Sequence[Sequence[str]],
+    order: Order,
+    statistics: Tensor | None,
+    seed: int,
 ) -> Iterator[nn.Module]:
     """Copies of the model in evaluation mode, of each stage in turn drawn anew."""
     generator = torch.Generator().manual_seed(seed)
@@ -127,8 +146,8 @@ def randomised(
 def redraw(module: nn.Module, generator: torch.Generator) -> None:
     """A module's own parameters as PyTorch first draws those of convolutions and linear layers.
 
-    Weights of two axes or more, and biases beside them, are uniform within 1 / sqrt(fan-in); scales of norms are 1 and
-    their shifts 0; any other parameter is normal, of the spread it has.
+    Weights of two axes or more, and biases beside them, are uniform within 1 / sqrt(fan-in); scales
+    of norms are 1 and their shifts 0; any other parameter is normal, of the spread it has.
     """
     own = dict(module.named_parameters(recurse=False))
     fans = [p[0].numel() for p in own.values() if p.dim() > 1]
@@ -149,7 +168,9 @@ def redraw(module: nn.Module, generator: torch.Generator) -> None:
 def measure_statistics(model: nn.Module, images: Tensor) -> None:
     """Sets every batch norm's statistics to those of the images, as `images` pass through."""
     norms = [
-        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
+        m
+        for m in model.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
     ]
     before = [norm.momentum for norm in norms]
     for norm in norms:
@@ -163,7 +184,9 @@ def measure_statistics(model: nn.Module, images: Tensor) -> None:
 
 
 def _stages(model: nn.Module) -> list[tuple[str, ...]]:
-    names = [name for name, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))]
+    names = [
+        name for name, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))
+    ]
     if not names:
         raise InputError(f"{type(model).__name__} has no parameters to draw anew")
     return [(name,) for name in reversed(names)]
@@ -175,6 +198,7 @@ def _names(model: nn.Module, stage: Stage) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             raise LayerError(
-                f"stage {name!r} is no module of {type(model).__name__}; there is: {', '.join(known)[:200]}"
+                f"stage {name!r} is no module of {type(model).__name__}; there is:"
+                f" {', '.join(known)[:200]}"
             )
     return names

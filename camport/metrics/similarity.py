@@ -15,27 +15,35 @@ Similarity = Callable[[Tensor, Tensor], Tensor]
 
 
 def spearman(a: Float[Tensor, "b H W"], b: Float[Tensor, "b H W"]) -> Float[Tensor, " b"]:
-    """Spearman's rank correlation, in [-1,1]; ties have the mean of their ranks, a flat map has 0."""
+    """Spearman's rank correlation, in [-1,1]; ties have the mean of their ranks,
+    a flat map has 0."""
     both = zip(ranks(a.flatten(1)), ranks(b.flatten(1)), strict=True)
     return torch.stack([_correlation(x, y) for x, y in both])
 
 
 def ssim(a: Float[Tensor, "b H W"], b: Float[Tensor, "b H W"]) -> Float[Tensor, " b"]:
-    """Structural similarity of heatmaps in [0,1] (Wang et al. 2004), in [-1,1]; windows of 7 pixels, or what fits."""
+    """Structural similarity of heatmaps in [0,1] (Wang et al. 2004), in [-1,1];
+    windows of 7 pixels, or what fits."""
     measure = _skimage("metrics").structural_similarity
     window = min(7, min(a.shape[1:]) - (1 - min(a.shape[1:]) % 2))
     pairs = zip(a.double().cpu().numpy(), b.double().cpu().numpy(), strict=True)
-    return torch.tensor([measure(x, y, data_range=1.0, win_size=window) for x, y in pairs], dtype=torch.float64)
+    return torch.tensor(
+        [measure(x, y, data_range=1.0, win_size=window) for x, y in pairs], dtype=torch.float64
+    )
 
 
 def hog(a: Float[Tensor, "b H W"], b: Float[Tensor, "b H W"]) -> Float[Tensor, " b"]:
     """Pearson's correlation of histograms of oriented gradients, in [-1,1]; of a flat map 0.
 
-    Adebayo et al. 2018, arXiv 1810.03292, section 3: cells of 16 pixels, or what goes three times into the image.
+    Adebayo et al. 2018, arXiv 1810.03292, section 3: cells of 16 pixels,
+    or what goes three times into the image.
     """
     describe = _skimage("feature").hog
     cell = max(1, min(16, min(a.shape[1:]) // 3))
-    both = [[torch.from_numpy(describe(m, pixels_per_cell=(cell, cell))) for m in _arrays(v)] for v in (a, b)]
+    both = [
+        [torch.from_numpy(describe(m, pixels_per_cell=(cell, cell))) for m in _arrays(v)]
+        for v in (a, b)
+    ]
     return torch.stack([_correlation(x.double(), y.double()) for x, y in zip(*both, strict=True)])
 
 

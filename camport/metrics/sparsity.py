@@ -12,7 +12,8 @@ from camport.core.metric import Metric
 class Sparsity(Metric):
     r"""Sparsity: the Gini index of the heatmap's values.
 
-    .. math:: G = \frac{\sum_{k=1}^{n} (2k - n - 1)\, v_{(k)}}{n \sum_k v_{(k)}}, \quad v_{(1)} \le \dots \le v_{(n)}
+    .. math:: G = \frac{\sum_{k=1}^{n} (2k - n - 1)\, v_{(k)}}{n \sum_k v_{(k)}},
+    \quad v_{(1)} \le \dots \le v_{(n)}
 
     of magnitudes. Hurley and Rickard 2009, arXiv 0811.4706, table I; of explanations Chalasani et
     al. 2020, arXiv 1810.06583, section 5. 0 for a flat map, 1 - 1/n where one pixel has all.

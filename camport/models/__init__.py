@@ -1,4 +1,5 @@
-"""Models by name: what `--model SPEC` on the command line understands. Names arrive when they are first used."""
+"""Models by name: what `--model SPEC` on the command line understands.
+Names arrive when they are first used."""
 
 from typing import TYPE_CHECKING
 

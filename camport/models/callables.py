@@ -18,23 +18,34 @@ def exists(module: str) -> bool:
 
 
 def load(module: str, name: str, weights: Path | None) -> Loaded:
-    """Imports `module`, calls `name` without arguments (or takes it, where it is a model) and loads `weights`."""
+    """Imports `module`, calls `name` without arguments (or takes it, where it is a model) and loads
+    `weights`."""
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ModelError(f"module {module!r} cannot be imported: {error}; run camport where it lies") from None
+        raise ModelError(
+            f"module {module!r} cannot be imported: {error}; run camport where it lies"
+        ) from None
     except (Exception, SystemExit) as error:  # a script may end itself when it is imported
-        raise ModelError(f"module {module!r} failed to import: {type(error).__name__}: {error}") from error
+        raise ModelError(
+            f"module {module!r} failed to import: {type(error).__name__}: {error}"
+        ) from error
     if not hasattr(found, name):
-        raise UnknownNameError(f"name in {module}", name, [n for n in vars(found) if not n.startswith("_")])
+        raise UnknownNameError(
+            f"name in {module}", name, [n for n in vars(found) if not n.startswith("_")]
+        )
     made = getattr(found, name)
     if not isinstance(made, nn.Module):
         if not callable(made):
-            raise ModelError(f"{module}:{name} is {type(made).__name__}, neither a model nor a callable")
+            raise ModelError(
+                f"{module}:{name} is {type(made).__name__}, neither a model nor a callable"
+            )
         try:
             made = made()
         except (Exception, SystemExit) as error:
-            raise ModelError(f"{module}:{name}() failed: {type(error).__name__}: {error}") from error
+            raise ModelError(
+                f"{module}:{name}() failed: {type(error).__name__}: {error}"
+            ) from error
     if not isinstance(made, nn.Module):
         raise ModelError(f"{module}:{name}() returned {type(made).__name__}, not a torch.nn.Module")
     if weights is not None:

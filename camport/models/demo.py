@@ -19,7 +19,9 @@ def load(name: str, weights: Path | None, pretrained: bool) -> Loaded:
         return _imagenet(weights, pretrained)
     cards = {**networks.NETWORKS, "detector": detector.CARD}
     if name not in cards:
-        raise UnknownNameError("demo network", name, ["imagenet", *cards, *task_networks.TASK_NETWORKS])
+        raise UnknownNameError(
+            "demo network", name, ["imagenet", *cards, *task_networks.TASK_NETWORKS]
+        )
     network, detects = cards[name], name == "detector"
     trained = detector.load if detects else partial(networks.load, name)
     model = trained() if pretrained else network.factory().eval()
@@ -29,7 +31,11 @@ def load(name: str, weights: Path | None, pretrained: bool) -> Loaded:
     if detects:
         preprocess = replace(preprocess, fit="letterbox")
     return Loaded(
-        model, preprocess, network.labels, network.layer or None, "detection" if detects else "classification"
+        model,
+        preprocess,
+        network.labels,
+        network.layer or None,
+        "detection" if detects else "classification",
     )
 
 

@@ -1,4 +1,5 @@
-"""The families of models that camport knows, registered as those of plugins are; loaders are imported late."""
+"""The families of models that camport knows, registered as those of plugins are;
+loaders are imported late."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 
 
 class _Library(ModelFamily):
-    """A family whose loader is the module of its name, with published weights, weights of a file, or random ones."""
+    """A family whose loader is the module of its name, with published weights, weights of a file,
+    or random ones."""
 
-    def load(self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool) -> Loaded:
+    def load(
+        self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool
+    ) -> Loaded:
         """As `ModelFamily.load`."""
         return import_module(f"camport.models.{self.name}").load(name, weights, pretrained)
 
@@ -43,16 +47,23 @@ class Demo(_Library):
     """The networks shipped with camport, and the ImageNet classifier of its demo."""
 
     name = "demo"
-    title = "the networks shipped with camport, e.g. demo:digits; demo:imagenet, a trained ImageNet classifier"
+    title = (
+        "the networks shipped with camport, e.g. demo:digits; demo:imagenet, a trained ImageNet"
+        " classifier"
+    )
 
 
 class Ultralytics(ModelFamily):
     """Checkpoints and networks of the ultralytics package."""
 
     name, form = "ultralytics", "FILE"
-    title = "a checkpoint (.pt) or network (.yaml) of the ultralytics package, where you installed it"
+    title = (
+        "a checkpoint (.pt) or network (.yaml) of the ultralytics package, where you installed it"
+    )
 
-    def load(self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool) -> Loaded:
+    def load(
+        self, name: str, weights: Path | None, *, pretrained: bool, trust_checkpoint: bool
+    ) -> Loaded:
         """As `ModelFamily.load`."""
         from camport.models import yolo
 

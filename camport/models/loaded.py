@@ -17,8 +17,10 @@ class Loaded:
         labels: names of its classes, empty where they are not known.
         layer: its target layer where the one that would be chosen is not the best.
         adapter: the name of its task's adapter.
-        guessed: nothing tells how the model wants its pictures, and `preprocess` is a guess: pixels / 255.
-        notes: what a user has to know of how the model was read, a sentence each; the command line prints them.
+        guessed: nothing tells how the model wants its pictures, and `preprocess` is a guess:
+            pixels / 255.
+        notes: what a user has to know of how the model was read, a sentence each;
+            the command line prints them.
     """
 
     model: nn.Module

@@ -19,7 +19,9 @@ _OTHERS = {
 
 def specs() -> dict[str, str]:
     """Every form of SPEC with its meaning, those of plugins among them."""
-    return {f"{name}:{family.form}": family.title for name, family in model_families().items()} | _OTHERS
+    return {
+        f"{name}:{family.form}": family.title for name, family in model_families().items()
+    } | _OTHERS
 
 
 def __getattr__(name: str) -> Any:
@@ -40,11 +42,13 @@ def load_model(
 
     Args:
         spec: one of the forms in `specs()`.
-        weights: a .safetensors or state-dict file; "none" for random weights; None for the published ones, which
-            are downloaded.
-        trust_checkpoint: load a checkpoint that holds Python objects, as YOLO packages write them. It may run any code.
+        weights: a .safetensors or state-dict file; "none" for random weights;
+            None for the published ones, which are downloaded.
+        trust_checkpoint: load a checkpoint that holds Python objects, as YOLO packages write them.
+            It may run any code.
         image: of an .onnx file with several inputs, the name of the one that takes the images.
-        inputs: values of its other inputs by name, e.g. {"im_scale": [1, 1]}; one row holds for every image.
+        inputs: values of its other inputs by name, e.g. {"im_scale": [1, 1]};
+            one row holds for every image.
 
     Raises:
         InputError: no form of SPEC, or inputs of what is no .onnx file.
@@ -54,22 +58,30 @@ def load_model(
     """
     file = None if weights in (None, "none") else Path(str(weights))
     if spec.lower().endswith(".onnx"):
-        from camport.models.onnx import load_onnx  # a family of its own size, and rarely the one that is meant
+        # a family of its own size, and rarely the one that is meant
+        from camport.models.onnx import load_onnx
 
         return load_onnx(spec, file, image=image, inputs=inputs)
     if image is not None or inputs:
-        raise InputError(f"inputs are given values in an .onnx file, and {spec!r} is none; wrap the model in a module")
+        raise InputError(
+            f"inputs are given values in an .onnx file, and {spec!r} is none; wrap the model in a"
+            " module"
+        )
     family, colon, name = spec.partition(":")
     if not colon or not family or not name:
-        raise InputError(f"model {spec!r} is no SPEC; {_meant(spec)}it is one of {', '.join(specs())}")
+        raise InputError(
+            f"model {spec!r} is no SPEC; {_meant(spec)}it is one of {', '.join(specs())}"
+        )
     pretrained = weights is None
     known = model_families()
     if family in known:
-        return known[family]().load(name, file, pretrained=pretrained, trust_checkpoint=trust_checkpoint)
+        return known[family]().load(
+            name, file, pretrained=pretrained, trust_checkpoint=trust_checkpoint
+        )
     if re.fullmatch(r"yolo[-_]?v?\d*\w*", family.lower()):
         raise InputError(
-            f"unknown model family {family!r}; YOLOv8 to 12 are loaded by ultralytics:FILE, YOLOv5 by yolov5:FILE, and "
-            "any other as FILE.onnx"
+            f"unknown model family {family!r}; YOLOv8 to 12 are loaded by ultralytics:FILE, YOLOv5"
+            " by yolov5:FILE, and any other as FILE.onnx"
         )
     if "." not in family and not callables.exists(family):
         raise UnknownNameError("model family", family, known)
@@ -77,10 +89,14 @@ def load_model(
 
 
 def _meant(spec: str) -> str:
-    """What to type for a file of another kind, or for a network that was named without its library."""
+    """What to type for a file of another kind,
+    or for a network that was named without its library."""
     suffix = Path(spec).suffix.lower()
     if suffix in (".pt", ".pth", ".yaml"):
-        return f"a YOLO checkpoint: ultralytics:{spec} or yolov5:{spec}; the weights of another: --weights {spec}; "
+        return (
+            f"a YOLO checkpoint: ultralytics:{spec} or yolov5:{spec}; the weights of another:"
+            f" --weights {spec}; "
+        )
     if suffix in (".h5", ".keras", ".pb", ".tflite"):
         return f"{suffix} is TensorFlow's: convert it to .onnx, by tf2onnx say, and explain that; "
     with suppress(ImportError):

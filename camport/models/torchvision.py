@@ -14,8 +14,14 @@ def load(name: str, weights: Path | None, pretrained: bool) -> Loaded:
     try:
         from torchvision import models
     except ImportError as error:
-        raise MissingDependencyError('torchvision is not installed: pip install "camport[torch]"') from error
-    names = [n for room in (models, models.detection, models.segmentation) for n in models.list_models(module=room)]
+        raise MissingDependencyError(
+            'torchvision is not installed: pip install "camport[torch]"'
+        ) from error
+    names = [
+        n
+        for room in (models, models.detection, models.segmentation)
+        for n in models.list_models(module=room)
+    ]
     if name not in names:
         raise UnknownNameError("torchvision model", name, names)
     published = models.get_model_weights(name).DEFAULT
@@ -64,7 +70,8 @@ def _random(models: Any, name: str, **options: Any) -> Any:
 def _preprocess(transforms: Any) -> Preprocess:
     """The published evaluation transforms: shorter side, centre crop, ImageNet's mean and std.
 
-    Those of segmentation networks do not crop; the whole picture is letterboxed into a square of that side.
+    Those of segmentation networks do not crop;
+    the whole picture is letterboxed into a square of that side.
     """
     resize = transforms.resize_size[0]
     if not hasattr(transforms, "crop_size"):

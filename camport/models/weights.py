@@ -1,4 +1,5 @@
-"""Weights from local files: safetensors, or a state dict that is loaded with `weights_only=True`."""
+"""Weights from local files: safetensors, or a state dict that is loaded with
+`weights_only=True`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +15,25 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors in a .safetensors or .pt/.pth file by name; ModelError where it holds none or is corrupt."""
+    """The tensors in a .safetensors or .pt/.pth file by name;
+    ModelError where it holds none or is corrupt."""
     if not path.is_file():
-        what = "are a directory" if path.is_dir() else "are no regular file" if path.exists() else "do not exist"
+        what = (
+            "are a directory"
+            if path.is_dir()
+            else "are no regular file"
+            if path.exists()
+            else "do not exist"
+        )
         raise ModelError(f"weights {path} {what}; name a file")
     try:
         if path.suffix == ".safetensors":
             try:
                 from safetensors.torch import load_file
             except ImportError as error:
-                raise MissingDependencyError('reading .safetensors needs: pip install "camport[torch]"') from error
+                raise MissingDependencyError(
+                    'reading .safetensors needs: pip install "camport[torch]"'
+                ) from error
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except MissingDependencyError:
@@ -36,19 +46,37 @@ def read_state(path: Path) -> dict[str, Tensor]:
     for key in NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
-    if not isinstance(found, Mapping) or not found or not all(isinstance(v, Tensor) for v in found.values()):
-        raise ModelError(f"weights {path} hold {type(found).__name__}, not a state dict; save model.state_dict()")
+    if (
+        not isinstance(found, Mapping)
+        or not found
+        or not all(isinstance(v, Tensor) for v in found.values())
+    ):
+        raise ModelError(
+            f"weights {path} hold {type(found).__name__}, not a state dict; save model.state_dict()"
+        )
     for name, tensor in found.items():
         if not isinstance(name, str):
-            raise ModelError(f"weights {path} have the key {name!r}, which is no name; save model.state_dict()")
-        if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.device.type == "meta":
-            kind = "on the meta device" if tensor.device.type == "meta" else "sparse, nested or quantized"
+            raise ModelError(
+                f"weights {path} have the key {name!r}, which is no name; save model.state_dict()"
+            )
+        if (
+            tensor.layout != torch.strided
+            or tensor.is_nested
+            or tensor.is_quantized
+            or tensor.device.type == "meta"
+        ):
+            kind = (
+                "on the meta device"
+                if tensor.device.type == "meta"
+                else "sparse, nested or quantized"
+            )
             raise ModelError(f"weights {path}: {name!r} is {kind}; save dense tensors with values")
     return dict(found)
 
 
 def classes_in(state: Mapping[str, Tensor], model: nn.Module) -> int | None:
-    """The number of classes of a checkpoint whose head differs from the model's in that number alone."""
+    """The number of classes of a checkpoint whose head differs from the model's in that number
+    alone."""
     own = model.state_dict()
     sizes = set()
     for name, tensor in _fitted(state, own).items():
@@ -60,7 +88,8 @@ def classes_in(state: Mapping[str, Tensor], model: nn.Module) -> int | None:
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Loads a state dict strictly; ModelError names what is missing, left over or of another shape."""
+    """Loads a state dict strictly; ModelError names what is missing,
+    left over or of another shape."""
     own = model.state_dict()
     state = _fitted(state, own)
     problems: list[str] = []
@@ -74,9 +103,13 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
     if shapes:
         k = sorted(shapes)[0]
         problems.append(f"{k} is {tuple(state[k].shape)}, the model's is {tuple(own[k].shape)}")
-    complex_ = [k for k in own.keys() & state.keys() if state[k].is_complex() and not own[k].is_complex()]
+    complex_ = [
+        k for k in own.keys() & state.keys() if state[k].is_complex() and not own[k].is_complex()
+    ]
     if complex_:
-        problems.append(f"{sorted(complex_)[0]} is {state[sorted(complex_)[0]].dtype}, the model's is real")
+        problems.append(
+            f"{sorted(complex_)[0]} is {state[sorted(complex_)[0]].dtype}, the model's is real"
+        )
     if problems:
         raise ModelError(f"weights {path} do not fit {type(model).__name__}: {'; '.join(problems)}")
     with guarded(f"weights {path} cannot be loaded", ModelError, remedy="save model.state_dict()"):
@@ -84,7 +117,8 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> Non
 
 
 def _fitted(state: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Names without the prefix that DataParallel, torch.compile or a wrapper put before all of them."""
+    """Names without the prefix that DataParallel,
+    torch.compile or a wrapper put before all of them."""
     for prefix in PREFIXES:
         if all(k.startswith(prefix) for k in state) and not any(k.startswith(prefix) for k in own):
             return {k.removeprefix(prefix): v for k, v in state.items()}

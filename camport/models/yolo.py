@@ -1,8 +1,10 @@
-"""Detectors and classifiers of YOLO packages that the user installed himself, loaded by those packages' own code.
+"""Detectors and classifiers of YOLO packages that the user installed himself,
+loaded by those packages' own code.
 
-Nothing of theirs is imported here: the SPEC names the package, and it is asked for by that name. Their checkpoints hold
-whole Python objects, and loading one runs whatever code it names. What their .yaml files say of a network is
-evaluated as Python by these packages: a file that is not their own is trusted as a checkpoint is.
+Nothing of theirs is imported here: the SPEC names the package, and it is asked for by that name.
+Their checkpoints hold whole Python objects, and loading one runs whatever code it names. What their
+.yaml files say of a network is evaluated as Python by these packages: a file that is not their own
+is trusted as a checkpoint is.
 """
 
 import importlib
@@ -34,12 +36,14 @@ def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded
 
     Raises:
         MissingDependencyError: the package is not installed.
-        InputError: a checkpoint with Python objects, or a description of a network from elsewhere than the package,
-            that nobody vouched for.
+        InputError: a checkpoint with Python objects,
+            or a description of a network from elsewhere than the package, that nobody vouched for.
         ModelError: no such file, or the package cannot load it.
     """
     if importlib.util.find_spec(package) is None:
-        raise MissingDependencyError(f"{package} is not installed here; install it where you run camport")
+        raise MissingDependencyError(
+            f"{package} is not installed here; install it where you run camport"
+        )
     file = Path(name)
     if file.suffix == ".pt":
         _check(file, trusted)
@@ -60,21 +64,31 @@ def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded
     if _classifies(model):
         return Loaded(model, _square(model, package, trained=file.suffix == ".pt"), labels)
     step = int(max(getattr(model, "stride", torch.tensor([32.0])).max(), 32))
-    return Loaded(model, Preprocess(size=(SIDE, SIDE), fit="letterbox", stride=step), labels, adapter="detection")
+    return Loaded(
+        model,
+        Preprocess(size=(SIDE, SIDE), fit="letterbox", stride=step),
+        labels,
+        adapter="detection",
+    )
 
 
 def _classifies(model: nn.Module) -> bool:
-    """Whether the last of the network's layers ends in one linear layer: detectors have convolutions, or several."""
+    """Whether the last of the network's layers ends in one linear layer: detectors have
+    convolutions, or several."""
     layers = [*getattr(model, "model", model).children()] or [model]
     return sum(isinstance(part, nn.Linear) for part in layers[-1].modules()) == 1
 
 
 def _square(model: nn.Module, package: str, trained: bool) -> Preprocess:
-    """The shorter side brought to the trained size and the centre cut out, as these packages predict classes.
+    """The shorter side brought to the trained size and the centre cut out,
+    as these packages predict classes.
 
-    yolov5 normalises by ImageNet's statistics; the other package as the checkpoint's own transforms say.
+    yolov5 normalises by ImageNet's statistics;
+    the other package as the checkpoint's own transforms say.
     """
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if package == "yolov5" else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    mean, std = (
+        (IMAGENET_MEAN, IMAGENET_STD) if package == "yolov5" else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    )
     for step in getattr(getattr(model, "transforms", None), "transforms", ()):
         if hasattr(step, "mean") and hasattr(step, "std"):
             (r, g, b), (sr, sg, sb) = map(float, step.mean), map(float, step.std)
@@ -83,32 +97,41 @@ def _square(model: nn.Module, package: str, trained: bool) -> Preprocess:
     told = (args if isinstance(args, dict) else vars(args)).get("imgsz") if trained else None
     sides = [told, told] if isinstance(told, int) else list(told or [CLASSES_SIDE, CLASSES_SIDE])
     size = int(sides[0]), int(sides[-1])
-    return Preprocess(size=size, fit="crop" if size[0] == size[1] else "stretch", mean=mean, std=std)
+    return Preprocess(
+        size=size, fit="crop" if size[0] == size[1] else "stretch", mean=mean, std=std
+    )
 
 
 def _check(file: Path, trusted: bool) -> None:
     if not file.is_file():
-        raise ModelError(f"checkpoint {file} {'is a directory' if file.is_dir() else 'does not exist'}; name a file")
+        raise ModelError(
+            f"checkpoint {file} {'is a directory' if file.is_dir() else 'does not exist'}; name a"
+            " file"
+        )
     if not zipfile.is_zipfile(file):
         raise ModelError(f"checkpoint {file} is no PyTorch file, or is cut off")
     if not trusted:
         raise InputError(
-            f"checkpoint {file} holds Python objects, and loading it may run any code: if it is your own or you trust "
-            "its source, say --trust-checkpoint (load_model(..., trust_checkpoint=True))"
+            f"checkpoint {file} holds Python objects, and loading it may run any code: if it is"
+            " your own or you trust its source, say --trust-checkpoint (load_model(...,"
+            " trust_checkpoint=True))"
         )
 
 
 def _check_description(name: str, trusted: bool) -> None:
-    """The package's own description is asked for by its bare name, where no file of the working directory hides it.
+    """The package's own description is asked for by its bare name,
+    where no file of the working directory hides it.
 
     `yolov8n.yaml` is looked up as `yolov8.yaml` too, without the letter of its scale.
     """
     names = {name, *(name[:i] + name[i + 1 :] for i in range(len(name)))}
-    own = Path(name).name == name and not any(Path(known).exists() for known in names if known.endswith(".yaml"))
+    own = Path(name).name == name and not any(
+        Path(known).exists() for known in names if known.endswith(".yaml")
+    )
     if not (own or trusted):
         raise InputError(
-            f"{name} is evaluated as Python code where it is read: if it is your own or you trust its source, say "
-            "--trust-checkpoint (load_model(..., trust_checkpoint=True))"
+            f"{name} is evaluated as Python code where it is read: if it is your own or you trust"
+            " its source, say --trust-checkpoint (load_model(..., trust_checkpoint=True))"
         )
 
 
@@ -125,7 +148,8 @@ def _yolov5(file: Path) -> nn.Module:
         own = [match for folder in folders for match in Path(folder, "models").rglob(file.name)]
         chosen = file if file.is_file() or not own else own[0]
         return _network(importlib.import_module("yolov5.models.yolo").DetectionModel(str(chosen)))
-    # the package knows how to find the modules that its checkpoints name; a bare file name it looks up on a hub
+    # the package knows how to find the modules that its checkpoints name;
+    # a bare file name it looks up on a hub
     loader = importlib.import_module("yolov5.models.experimental")
     with _objects_are_read(loader):
         return _network(loader.attempt_load(str(file.resolve()), fuse=False))
@@ -155,7 +179,8 @@ _one = threading.Lock()
 
 @contextmanager
 def _objects_are_read(loader: Any) -> Iterator[None]:
-    """While open, what the module loads on this thread is read as whole objects; other threads wait to open it."""
+    """While open, what the module loads on this thread is read as whole objects;
+    other threads wait to open it."""
     with _one:
         loader.torch = _ObjectsToo()
         try:

@@ -17,14 +17,17 @@ from camport.errors import GuardWarning, MethodError
 class AblationCAM(Explainer):
     r"""Ablation-CAM: channels weighted by how far the score falls without each.
 
-    .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad w_k = \frac{y^c - y^c|_{A_k = 0}}{y^c}
+    .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big),
+    \quad w_k = \frac{y^c - y^c|_{A_k = 0}}{y^c}
 
     Desai and Ramaswamy 2020, WACV, doi 10.1109/WACV45572.2020.9093360, eq. 5 and 6.
 
-    A channel's weight is what it adds as a whole, so a layer whose activations have one sign suits best: in the demo's
-    transformer it points right in 0.86 of the cases behind the stem's ReLU, in 0.28 behind the last normalisation.
+    A channel's weight is what it adds as a whole, so a layer whose activations have one sign suits
+    best: in the demo's transformer it points right in 0.86 of the cases behind the stem's ReLU, in
+        0.28 behind the last normalisation.
 
-    Where y is negative the quotient turns the weights around, which GuardWarning says; where y is 0 it is left out.
+    Where y is negative the quotient turns the weights around, which GuardWarning says;
+    where y is 0 it is left out.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `2` forward passes, and `c` behind the layer, one a channel.
@@ -57,9 +60,10 @@ class AblationCAM(Explainer):
         negative = int((probe.y < 0).sum())
         if negative:
             warnings.warn(
-                f"ablationcam: the score of {negative} of {probe.y.shape[0]} images is negative, and the paper's "
-                "division by it turns the weights around, so that the map shows what speaks against the target. "
-                "Explain a class with a positive score, or score_as='probability'",
+                f"ablationcam: the score of {negative} of {probe.y.shape[0]} images is negative,"
+                " and the paper's division by it turns the weights around, so that the map shows"
+                " what speaks against the target. Explain a class with a positive score, or"
+                " score_as='probability'",
                 GuardWarning,
                 stacklevel=5,
             )

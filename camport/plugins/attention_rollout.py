@@ -15,26 +15,31 @@ from camport.errors import MethodError
 
 @dataclass(frozen=True)
 class AttentionRollout(Explainer):
-    r"""Attention rollout: how much of each patch reaches the class token through all layers; knows no class.
+    r"""Attention rollout: how much of each patch reaches the class token through all layers;
+    knows no class.
 
-    .. math:: \tilde A_l = \hat A_l \tilde A_{l-1}, \quad \hat A_l = \tfrac{1}{2} \big(\bar A_l + I\big), \quad
+    .. math:: \tilde A_l = \hat A_l \tilde A_{l-1},
+    \quad \hat A_l = \tfrac{1}{2} \big(\bar A_l + I\big), \quad
               L = \tilde A_{\text{class}, \cdot}
 
-    with the mean over heads :math:`\bar A_l` and the identity for the connection around the attention. Abnar and
-    Zuidema 2020, arXiv 2005.00928, eq. 1 and section 3.
+    with the mean over heads :math:`\bar A_l` and the identity for the connection around the
+    attention. Abnar and Zuidema 2020, arXiv 2005.00928, eq. 1 and section 3.
 
-    For transformers whose attentions are all among the same tokens of the whole image (ViT, DeiT), fused or not; a
-    model without, or with windows or pyramids, is refused. Where a head pools by attention, that is left out.
+    For transformers whose attentions are all among the same tokens of the whole image (ViT, DeiT),
+    fused or not; a model without, or with windows or pyramids, is refused. Where a head pools by
+    attention, that is left out.
 
-    Deviation: a model without a class token has no row to read, and the mean over all rows takes its place.
+    Deviation: a model without a class token has no row to read,
+        and the mean over all rows takes its place.
 
     Map: [b,h,w] of the patches, >= 0, at most 1.
     Cost: `1` forward pass.
 
     Args:
         heads: "mean"; or the "max" or "min" over heads, whose rows are then scaled to sum to 1.
-        read: the row that is the map: of the "class" token, the first one or a single one behind the patches, or the
-            "mean" of all; None is the class token where there is one.
+        read: the row that is the map: of the "class" token,
+            the first one or a single one behind the patches, or the "mean" of all; None is the
+            class token where there is one.
     """
 
     name: ClassVar[str] = "attention_rollout"
@@ -48,11 +53,17 @@ class AttentionRollout(Explainer):
     read: Literal["class", "mean"] | None = None
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
-        """The row of the product of all layers' attentions, multiplied from the last to the first."""
+        """The row of the product of all layers' attentions,
+        multiplied from the last to the first."""
         seen = attention(probe)
-        own = 0 if seen.grid.prefix else seen.maps[0].shape[-1] - 1 if seen.grid.suffix == 1 else None
+        own = (
+            0 if seen.grid.prefix else seen.maps[0].shape[-1] - 1 if seen.grid.suffix == 1 else None
+        )
         if self.read == "class" and own is None:
-            raise MethodError(f"{type(probe.double).__name__} has no class token to read; read='mean' reads all tokens")
+            raise MethodError(
+                f"{type(probe.double).__name__} has no class token to read; read='mean' reads all"
+                " tokens"
+            )
         layers = [self._mixed(p) for p in reversed(seen.maps)]
         mean = own is None or self.read == "mean"
         row = layers[0].mean(1, keepdim=True) if mean else layers[0].narrow(1, own or 0, 1)

@@ -16,18 +16,23 @@ from camport.plugins.rise import RISE
 
 @dataclass(frozen=True)
 class DRISE(Explainer):
-    r"""D-RISE: the mean of random masks, each weighted by how well the detection is found again through it.
+    r"""D-RISE: the mean of random masks, each weighted by how well the detection is found again
+    through it.
 
     .. math:: H = \frac{1}{N p} \sum_{i=1}^{N} s_i M_i, \quad s_i = \max_n\;
               \mathrm{IoU}(L, L_n)\;\frac{P \cdot P_n}{\lVert P \rVert \lVert P_n \rVert}\; O_n
 
-    over the candidates n of the masked image; L, P the box and the class probabilities of the detection that is
-    explained, :math:`O_n` the objectness. Petsiuk et al. 2021, CVPR, arXiv 2006.03204, section 3. Masks are those of
-    `rise`, here 5000 with 16 x 16 cells. The detector is seen from outside: no layer, no gradient. All detections of an
-    image share the masked images. Of a classifier, which has no boxes, s is the class's probability.
+    over the candidates n of the masked image; L, P the box and the class probabilities of the
+    detection that is explained, :math:`O_n` the objectness. Petsiuk et al. 2021, CVPR, arXiv
+    2006.03204, section 3. Masks are those of `rise`, here 5000 with 16 x 16 cells. The detector is
+        seen from outside: no layer, no gradient. All detections of an
+    image share the masked images. Of a classifier, which has no boxes,
+    s is the class's probability.
 
-    Deviations: the paper leaves the sum undivided, which a heatmap does not show. Detectors without objectness are
-    scored with their largest class confidence in its place, since the cosine alone does not notice a lost object.
+    Deviations: the paper leaves the sum undivided, which a heatmap does not show. Detectors without
+        objectness are
+    scored with their largest class confidence in its place,
+    since the cosine alone does not notice a lost object.
 
     Map: [b,H,W] of the images, >= 0.
     Cost: `1 + N` forward passes, one a mask.
@@ -54,8 +59,8 @@ class DRISE(Explainer):
     def __post_init__(self) -> None:
         if self.samples < 1 or self.cells < 1 or not 0 < self.probability <= 1:
             raise InputError(
-                f"{self.samples} samples of {self.cells} cells seen with probability {self.probability}; wanted 1 or "
-                "more, 0 < p <= 1"
+                f"{self.samples} samples of {self.cells} cells seen with probability"
+                f" {self.probability}; wanted 1 or more, 0 < p <= 1"
             )
 
     def scored(self, adapter: Adapter) -> Adapter:
@@ -68,11 +73,15 @@ class DRISE(Explainer):
         """sum_i s_i M_i / (N p)."""
         images = probe.images
         one = images[:1] if probe.shared else images
-        masker = RISE(samples=self.samples, cells=self.cells, probability=self.probability, seed=self.seed)
+        masker = RISE(
+            samples=self.samples, cells=self.cells, probability=self.probability, seed=self.seed
+        )
 
         def step(numbers: Tensor) -> Tensor:
             masks = masker.masks(numbers, images)[:, None]
             scores = probe.score(one * masks[:, :, None], probability=True)
             return scores[:, :, None, None] * masks
 
-        return probe.total([torch.arange(self.samples, device=images.device)], step) / (self.samples * self.probability)
+        return probe.total([torch.arange(self.samples, device=images.device)], step) / (
+            self.samples * self.probability
+        )

@@ -14,21 +14,23 @@ from camport.core.probe import Probe
 
 @dataclass(frozen=True)
 class EigenCAM(Explainer):
-    r"""Eigen-CAM: activations projected on their first principal direction; knows no class and needs no gradient.
+    r"""Eigen-CAM: activations projected on their first principal direction;
+    knows no class and needs no gradient.
 
     .. math:: A = U \Sigma V^\top \;(hw \times c), \quad L = A v_1
 
     Muhammad and Yeasin 2020, arXiv 2008.00299, eq. 2 and 3.
 
     Deviation: a graph has no decomposition, so v_1 is found by squaring the Gram matrix
-    (`camport.core.maps.principal_component`), and its sign, which a decomposition leaves open, is that of the mean
-    activation.
+    (`camport.core.maps.principal_component`), and its sign, which a decomposition leaves open, is
+    that of the mean activation.
 
     Map: [b,h,w] of the layer, signed; >= 0 behind a ReLU.
     Cost: `1` forward pass.
 
     Args:
-        centre: subtract each channel's mean first, as the grad-cam library does and the paper does not.
+        centre: subtract each channel's mean first,
+            as the grad-cam library does and the paper does not.
         fusion: how maps of several layers are combined.
     """
 

@@ -17,11 +17,13 @@ class EigenGradCAM(Explainer):
     r"""Eigen-Grad-CAM: Eigen-CAM of activations times gradients, which makes it speak of a class.
 
     .. math:: G \odot A - \overline{G \odot A} = U \Sigma V^\top \;(hw \times c), \quad
-              L = \big(G \odot A - \overline{G \odot A}\big) v_1, \quad G = \partial y^c / \partial A
+              L = \big(G \odot A - \overline{G \odot A}\big) v_1,
+              \quad G = \partial y^c / \partial A
 
     As in the grad-cam library, after Muhammad and Yeasin 2020, arXiv 2008.00299.
 
-    Deviation: as Eigen-CAM's; the sign is that of the mean of G A over channels, so that evidence for the class is
+    Deviation: as Eigen-CAM's; the sign is that of the mean of G A over channels, so that evidence
+        for the class is
     positive.
 
     Map: [b,h,w] of the layer, signed.

@@ -40,12 +40,16 @@ class FeatureMaps(Explainer):
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """mean_k(A_k), or A_channel."""
         channel = self.channel
-        return fuse([a.mean(1) if channel is None else a[:, channel] for a in probe.activations], self.fusion)
+        return fuse(
+            [a.mean(1) if channel is None else a[:, channel] for a in probe.activations],
+            self.fusion,
+        )
 
     def check(self, probe: Probe) -> None:
         """InputError for a channel that a layer does not have."""
         for layer, a in zip(probe.layers, probe.activations, strict=True):
             if self.channel is not None and not 0 <= self.channel < a.shape[1]:
                 raise InputError(
-                    f"channel {self.channel} is out of range: {layer} has {a.shape[1]} (0..{a.shape[1] - 1})"
+                    f"channel {self.channel} is out of range: {layer} has {a.shape[1]}"
+                    f" (0..{a.shape[1] - 1})"
                 )

@@ -13,21 +13,24 @@ from camport.core.probe import Probe
 
 @dataclass(frozen=True)
 class FEM(Explainer):
-    r"""FEM: where channels are unusually strong, each counted by its mean; knows no class and needs no gradient.
+    r"""FEM: where channels are unusually strong, each counted by its mean;
+    knows no class and needs no gradient.
 
     .. math:: L = \sum_k \mu_k\, [A_k > \mu_k + \kappa \sigma_k]
 
     with mean and standard deviation of each channel over its places. Fuad et al. 2020, IPTA, doi
     10.1109/IPTA50016.2020.9286629, the k-sigma rule of section III.
 
-    Deviation: strictly above the threshold, so that a constant channel, which has no strong place, counts nowhere.
+    Deviation: strictly above the threshold, so that a constant channel, which has no strong place,
+        counts nowhere.
 
     Map: [b,h,w] of the layer, signed where channels' means are.
     Cost: `1` forward pass.
 
     Args:
         k: how many standard deviations above its mean a channel is strong.
-        preset: "paper", or "grad-cam": :math:`\sum_k m_k A_k`, with m_k the share of the strong places.
+        preset: "paper", or "grad-cam": :math:`\sum_k m_k A_k`,
+            with m_k the share of the strong places.
         fusion: how maps of several layers are combined.
     """
 

@@ -22,12 +22,12 @@ class FinerCAM(Explainer):
               \alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial}{\partial A_{kij}}
               \Big(y^c - \frac{\gamma}{n} \sum_{d} y^d\Big)
 
-    with d the n classes whose logits are nearest to that of c. Zhang et al. 2025, arXiv 2501.11309, eq. 5 and 8: the
-    mean of the maps against one class each is the map against the mean.
+    with d the n classes whose logits are nearest to that of c. Zhang et al. 2025, arXiv 2501.11309,
+    eq. 5 and 8: the mean of the maps against one class each is the map against the mean.
 
     It is a score more than a method: any other explains the same contrast with
-    `ClassificationAdapter(score_as="contrast", nearest=3, strength=0.6)`, and `Explanation.score` is the contrast. An
-    adapter that contrasts already is used as it is.
+    `ClassificationAdapter(score_as="contrast", nearest=3, strength=0.6)`, and `Explanation.score`
+    is the contrast. An adapter that contrasts already is used as it is.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1` forward pass, and the backward pass behind the layer.
@@ -50,11 +50,16 @@ class FinerCAM(Explainer):
 
     def __post_init__(self) -> None:
         if self.classes < 1 or self.strength < 0:
-            raise InputError(f"{self.classes} classes, strength {self.strength}; wanted 1 or more, and no negative one")
+            raise InputError(
+                f"{self.classes} classes, strength {self.strength}; wanted 1 or more, and no"
+                " negative one"
+            )
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """relu(sum_k mean_ij(G_k) A_k), with G the gradient of the contrast."""
-        return over_layers(probe, lambda a, g: (g.mean((2, 3), keepdim=True) * a).sum(1).relu(), self.fusion)
+        return over_layers(
+            probe, lambda a, g: (g.mean((2, 3), keepdim=True) * a).sum(1).relu(), self.fusion
+        )
 
     def scored(self, adapter: Adapter) -> Adapter:
         """The adapter with a contrast in place of the logit; MethodError where it has none."""
@@ -63,8 +68,9 @@ class FinerCAM(Explainer):
             return adapter
         if score != "logit":
             raise MethodError(
-                f"finercam contrasts logits of classes, adapter {adapter.name!r} scores by "
-                f"{score or 'something else'}; give the classification adapter, or explain that score by gradcam"
+                f"finercam contrasts logits of classes, adapter {adapter.name!r} scores by"
+                f" {score or 'something else'}; give the classification adapter, or explain that"
+                " score by gradcam"
             )
         options = {"score_as": "contrast", "nearest": self.classes, "strength": self.strength}
         return dataclasses.replace(adapter, **options)  # type: ignore[type-var]  # adapters with options are dataclasses

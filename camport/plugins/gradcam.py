@@ -37,4 +37,6 @@ class GradCAM(Explainer):
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """relu(sum_k mean_ij(G_k) A_k)."""
-        return over_layers(probe, lambda a, g: (g.mean((2, 3), keepdim=True) * a).sum(1).relu(), self.fusion)
+        return over_layers(
+            probe, lambda a, g: (g.mean((2, 3), keepdim=True) * a).sum(1).relu(), self.fusion
+        )

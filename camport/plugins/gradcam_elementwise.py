@@ -13,7 +13,8 @@ from camport.core.probe import Probe
 
 @dataclass(frozen=True)
 class GradCAMElementWise(Explainer):
-    r"""Element-wise Grad-CAM: products of activations and gradients, rectified before they are summed.
+    r"""Element-wise Grad-CAM: products of activations and gradients,
+    rectified before they are summed.
 
     .. math:: L = \sum_k \mathrm{ReLU}(G_k \odot A_k)
 

@@ -22,11 +22,13 @@ class GradCAMPlusPlus(Explainer):
 
     with G = dy/dA. Chattopadhyay et al. 2018, arXiv 1710.11063, eq. 5 and 19.
 
-    Deviation: the fraction is reduced by G^2, to 1 / (2 + sum(A) G), and 0 where G or the denominator is 0; small
+    Deviation: the fraction is reduced by G^2, to 1 / (2 + sum(A) G), and 0 where G or the
+        denominator is 0; small
     gradients then neither vanish nor drown in an epsilon.
 
-    Presets for figures that were made elsewhere: "grad-cam" adds 1e-6 to the denominator of the unreduced fraction, in
-    which gradients below 1e-3 drown. "torchcam" (0.5.0 and before) divides a copy and keeps what it wanted to divide:
+    Presets for figures that were made elsewhere: "grad-cam" adds 1e-6 to the denominator of the
+    unreduced fraction, in which gradients below 1e-3 drown. "torchcam" (0.5.0 and before) divides a
+    copy and keeps what it wanted to divide:
     alpha is G^2.
 
     Map: [b,h,w] of the layer, >= 0.
@@ -50,11 +52,15 @@ class GradCAMPlusPlus(Explainer):
         """relu(sum_k w_k A_k)."""
         return over_layers(probe, self._layer_map, self.fusion)
 
-    def _layer_map(self, a: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
+    def _layer_map(
+        self, a: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b h w"]:
         weights = (self._alpha(a, g) * g.relu()).sum((2, 3), keepdim=True)
         return (weights * a).sum(1).relu()
 
-    def _alpha(self, a: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def _alpha(
+        self, a: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"]:
         total = a.sum((2, 3), keepdim=True)
         if self.preset == "torchcam":
             return g**2

@@ -17,31 +17,36 @@ from camport.errors import InputError
 
 @dataclass(frozen=True)
 class GroupCAM(Explainer):
-    r"""Group-CAM: a few dozen masks, each a group of Grad-CAM's weighted channels, scored on a blurred background.
+    r"""Group-CAM: a few dozen masks, each a group of Grad-CAM's weighted channels,
+    scored on a blurred background.
 
     .. math:: L = \mathrm{ReLU}\Big(\sum_g w_g M_g\Big), \quad w_g = p^c(x_g) - p^c(\tilde x), \quad
               x_g = x \odot \mathrm{up}(M_g) + \tilde x \odot (1 - \mathrm{up}(M_g)),
 
     .. math:: M_g = s\Big(\phi_\theta\Big(\mathrm{ReLU}\sum_{k \in g} \alpha_k A_k\Big)\Big)
 
-    with Grad-CAM's weights alpha, the probability p, the blurred image x~, s the scaling to [0,1], and phi_theta
-    setting to 0 what is not above the theta-th percentile of the map. Zhang et al. 2021, arXiv 2103.13859, eq. 2 to 7.
+    with Grad-CAM's weights alpha, the probability p, the blurred image x~, s the scaling to [0,1],
+    and phi_theta setting to 0 what is not above the theta-th percentile of the map. Zhang et al.
+    2021, arXiv 2103.13859, eq. 2 to 7.
 
-    With one group and theta = 0 this is Grad-CAM scaled to [0,1], where the group speaks for the target at all.
+    With one group and theta = 0 this is Grad-CAM scaled to [0,1],
+    where the group speaks for the target at all.
 
-    Deviations: groups are consecutive channels, and where their number does not divide the channels', sizes differ by
-    one. A map that is flat is the mask 0 and weighs nothing; the authors' code divides 0 by 0 there. The kernel of the
-    blur is cut down to images smaller than itself.
+    Deviations: groups are consecutive channels, and where their number does not divide the
+        channels', sizes differ by
+    one. A map that is flat is the mask 0 and weighs nothing; the authors' code divides 0 by 0
+    there. The kernel of the blur is cut down to images smaller than itself.
 
-    Preset "official" is the newest of the authors' three programs: no de-noising; masks are scaled after upsampling;
-    negative weights are dropped, and the sum is of upsampled masks that are not scaled; groups of equal size but the
-    last, so that there may be fewer.
+    Preset "official" is the newest of the authors' three programs: no de-noising; masks are scaled
+    after upsampling; negative weights are dropped, and the sum is of upsampled masks that are not
+    scaled; groups of equal size but the last, so that there may be fewer.
 
-    Without gradient weights alpha is 1 and nothing runs backwards. With theta = 0 besides, it is what the paper's
-    section 5 augments images by (`camport.training`).
+    Without gradient weights alpha is 1 and nothing runs backwards. With theta = 0 besides, it is
+    what the paper's section 5 augments images by (`camport.training`).
 
     Map: [b,h,w] of the layer, >= 0.
-    Cost: `2 + G` forward passes, one a group and one of the blurred image, and the backward pass behind the layer.
+    Cost: `2 + G` forward passes, one a group and one of the blurred image,
+        and the backward pass behind the layer.
 
     Args:
         groups: G; fewer where there are fewer channels.
@@ -74,7 +79,8 @@ class GroupCAM(Explainer):
             raise InputError(f"theta is {self.theta}; it is a percentile, 0 up to 100")
         if self.kernel < 1 or self.kernel % 2 == 0 or self.sigma <= 0:
             raise InputError(
-                f"kernel is {self.kernel} and sigma {self.sigma}; wanted an odd width and a positive number"
+                f"kernel is {self.kernel} and sigma {self.sigma}; wanted an odd width and a"
+                " positive number"
             )
         object.__setattr__(self, "needs_gradients", self.gradient_weights)
 
@@ -86,16 +92,23 @@ class GroupCAM(Explainer):
         if self.gradient_weights:
             pairs = zip(weighted, probe.gradients, strict=True)
             weighted = [g.mean((2, 3), keepdim=True) * a for a, g in pairs]
-        return fuse([self._layer_map(probe, channels, blurred, baseline) for channels in weighted], self.fusion)
+        return fuse(
+            [self._layer_map(probe, channels, blurred, baseline) for channels in weighted],
+            self.fusion,
+        )
 
-    def _layer_map(self, probe: Probe, weighted: Tensor, blurred: Tensor, baseline: Tensor) -> Tensor:
+    def _layer_map(
+        self, probe: Probe, weighted: Tensor, blurred: Tensor, baseline: Tensor
+    ) -> Tensor:
         size = (probe.images.shape[-2], probe.images.shape[-1])
         official = self.preset == "official"
         maps = torch.stack([part.sum(1).relu() for part in self._split(weighted)])  # [g,b,h,w]
         masks = maps if official else minmax(denoised(maps, self.theta))
 
         def score(chosen: Tensor) -> Tensor:
-            seen = (minmax(upsample(chosen, size)) if official else upsample(chosen, size))[:, :, None]
+            seen = (minmax(upsample(chosen, size)) if official else upsample(chosen, size))[
+                :, :, None
+            ]
             return probe.score(probe.images * seen + blurred * (1 - seen), probability=True)
 
         flat = (masks.amax((2, 3)) == masks.amin((2, 3))).all(1)
@@ -111,13 +124,17 @@ class GroupCAM(Explainer):
 
 
 def denoised(maps: Float[Tensor, "*n h w"], theta: float) -> Float[Tensor, "*n h w"]:
-    """Maps with 0 where they are not above their theta-th percentile, linear between values; theta = 0 changes none."""
+    """Maps with 0 where they are not above their theta-th percentile, linear between values;
+    theta = 0 changes none."""
     if theta == 0:
         return maps
     values = maps.flatten(-2)
     rising = values.sort(-1).values
-    # the number of places as a tensor: in a graph of any size it is a symbol, and Python's int() would fix it
-    places = torch.ones_like(values[..., :1, :] if values.dim() > 1 else values, dtype=torch.float64).sum(-1)
+    # the number of places as a tensor: in a graph of any size it is a symbol,
+    # and Python's int() would fix it
+    places = torch.ones_like(
+        values[..., :1, :] if values.dim() > 1 else values, dtype=torch.float64
+    ).sum(-1)
     place = theta / 100 * (places.flatten()[:1] - 1)
     below = place.floor()
     share = (place - below).to(maps.dtype)

@@ -15,15 +15,19 @@ View = Literal["all", "positive", "negative"]
 
 @dataclass(frozen=True)
 class GuidedBackprop(Explainer):
-    r"""Guided backpropagation: gradients pass a ReLU where its input and they themselves are positive.
+    r"""Guided backpropagation: gradients pass a ReLU where its input and they themselves are
+    positive.
 
-    .. math:: R^l = \mathbb{1}[x^l > 0] \, \mathrm{ReLU}(R^{l+1}), \quad M_{ij} = \max_c \big| R^0_{cij} \big|
+    .. math:: R^l = \mathbb{1}[x^l > 0] \, \mathrm{ReLU}(R^{l+1}),
+    \quad M_{ij} = \max_c \big| R^0_{cij} \big|
 
-    Springenberg et al. 2015, arXiv 1412.6806, section 3.4 and figure 1c. The rule acts on the function, so that
-    modules, functional, in-place and reused ReLUs and ReLU6s all follow it; ReluRuleWarning where the network has none.
+    Springenberg et al. 2015, arXiv 1412.6806, section 3.4 and figure 1c. The rule acts on the
+    function, so that modules, functional, in-place and reused ReLUs and ReLU6s all follow it;
+    ReluRuleWarning where the network has none.
 
-    `Explanation.figures["gradient"]` [b,c,H,W] is the signed image R^0; `camport.view.gradient_picture` draws it in
-    colour, in grey, and its positive and negative parts.
+    `Explanation.figures["gradient"]` [b,c,H,W] is the signed image R^0;
+    `camport.view.gradient_picture` draws it in colour, in grey,
+    and its positive and negative parts.
 
     Map: [b,H,W] of the images, >= 0.
     Cost: `1` forward pass and its backward pass.

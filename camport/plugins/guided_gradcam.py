@@ -22,7 +22,8 @@ class GuidedGradCAM(Explainer):
 
     Selvaraju et al. 2017, arXiv 1610.02391, section 3.2 (in words), upsampled bilinearly.
 
-    `Explanation.figures["gradient"]` [b,c,H,W] is the signed product; `camport.view.gradient_picture` draws it.
+    `Explanation.figures["gradient"]` [b,c,H,W] is the signed product;
+    `camport.view.gradient_picture` draws it.
 
     Map: [b,H,W] of the images, >= 0.
     Cost: `2` forward passes, a backward pass, and one behind the layer.

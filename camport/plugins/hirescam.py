@@ -20,7 +20,8 @@ class HiResCAM(Explainer):
 
     Draelos and Carin 2020, arXiv 2011.08891, eq. 3.
 
-    Before a layer normalisation that sees place by place the products cancel to rounding noise, which is warned of.
+    Before a layer normalisation that sees place by place the products cancel to rounding noise,
+    which is warned of.
 
     Map: [b,h,w] of the layer, >= 0; signed without the ReLU of the display, `relu=False`.
     Cost: `1` forward pass, and the backward pass behind the layer.

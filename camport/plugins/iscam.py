@@ -17,16 +17,19 @@ from camport.plugins.scorecam import channel_masks
 
 @dataclass(frozen=True)
 class ISCAM(Explainer):
-    r"""IS-CAM, integrated Score-CAM: channels weighted by the mean score over their mask at several scales.
+    r"""IS-CAM, integrated Score-CAM: channels weighted by the mean score over their mask at several
+    scales.
 
     .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad
-              w_k = \frac{1}{N} \sum_{i=1}^{N} p^c(x \odot s_i M_k), \quad s_i = \sum_{j=0}^{i-1} \frac{j}{N}
+              w_k = \frac{1}{N} \sum_{i=1}^{N} p^c(x \odot s_i M_k),
+              \quad s_i = \sum_{j=0}^{i-1} \frac{j}{N}
 
     with M_k as in Score-CAM. Naidu et al. 2020, arXiv 2010.03023, section 3.
 
-    The paper's scales are running sums, which go beyond 1. Preset "linear" integrates from the black image to
-    Score-CAM's masked one instead, s_i = i / N. Preset "torchcam": s_i is the sum of j/N for j = 1 to i, w the softmax
-    over channels of the mean score y^c (a logit), and masks are scaled before they are upsampled.
+    The paper's scales are running sums, which go beyond 1. Preset "linear" integrates from the
+    black image to Score-CAM's masked one instead, s_i = i / N. Preset "torchcam": s_i is the sum of
+    j/N for j = 1 to i, w the softmax over channels of the mean score y^c (a logit), and masks are
+    scaled before they are upsampled.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `2 + c * (N - 1)` forward passes, N a channel, but those of black images are made once.
@@ -62,8 +65,12 @@ class ISCAM(Explainer):
         scales = torch.tensor(self.scales(), dtype=torch.float64).to(a.device, a.dtype)
 
         def score(channel: Tensor, scale: Tensor) -> Tensor:
-            masks = channel_masks(channels.index_select(0, channel), size, "torchcam" if by_logit else "paper")
-            return probe.score(images * (scale[:, None, None, None] * masks)[:, :, None], probability=not by_logit)
+            masks = channel_masks(
+                channels.index_select(0, channel), size, "torchcam" if by_logit else "paper"
+            )
+            return probe.score(
+                images * (scale[:, None, None, None] * masks)[:, :, None], probability=not by_logit
+            )
 
         index = torch.arange(channels.shape[0], device=a.device)
         flat = (channels.amax((2, 3)) == channels.amin((2, 3))).all(1)

@@ -20,22 +20,27 @@ PLACES = 1024
 
 @dataclass(frozen=True)
 class KPCACAM(Explainer):
-    r"""KPCA-CAM: the first kernel principal component of the places; knows no class and needs no gradient.
+    r"""KPCA-CAM: the first kernel principal component of the places;
+    knows no class and needs no gradient.
 
-    .. math:: K_{ij} = \kappa(x_i, x_j), \quad \tilde K = H K H, \quad \tilde K u = \lambda_1 u, \quad
+    .. math:: K_{ij} = \kappa(x_i, x_j), \quad \tilde K = H K H, \quad \tilde K u = \lambda_1 u,
+    \quad
               L = \sqrt{\lambda_1}\, u, \quad H = I - \tfrac{1}{hw} 1 1^\top
 
-    with x_i the activations at place i, less the mean over places. Karmani et al. 2024, arXiv 2410.00267, section III.
+    with x_i the activations at place i, less the mean over places. Karmani et al. 2024,
+    arXiv 2410.00267, section III.
 
-    Deviation: u is found by squaring the matrix and has the sign of the mean activation, as Eigen-CAM's. The sigmoid
-    kernel has negative eigenvalues too; a multiple of the identity lifts them, so that the largest one is found and
-    not the largest in magnitude.
+    Deviation: u is found by squaring the matrix and has the sign of the mean activation, as
+        Eigen-CAM's. The sigmoid
+    kernel has negative eigenvalues too; a multiple of the identity lifts them, so that the largest
+    one is found and not the largest in magnitude.
 
     Map: [b,h,w] of the layer, signed, and sums to 0 over the places.
     Cost: `1` forward pass.
 
     Args:
-        kernel: "sigmoid" tanh(gamma x.y + 1), "rbf" exp(-gamma |x - y|^2), "poly" (gamma x.y + 1)^3, "linear" x.y.
+        kernel: "sigmoid" tanh(gamma x.y + 1), "rbf" exp(-gamma |x - y|^2),
+            "poly" (gamma x.y + 1)^3, "linear" x.y.
         gamma: the kernel's width; None is 1 / channels.
         fusion: how maps of several layers are combined.
     """
@@ -60,8 +65,8 @@ class KPCACAM(Explainer):
             h, w = a.shape[2:]
             if h * w > PLACES:
                 raise MethodError(
-                    f"kpcacam compares each place with each: {layer} has {h}x{w} = {h * w} places, at most {PLACES} "
-                    "will do; choose a deeper layer, or eigencam"
+                    f"kpcacam compares each place with each: {layer} has {h}x{w} = {h * w} places,"
+                    f" at most {PLACES} will do; choose a deeper layer, or eigencam"
                 )
 
     def _layer_map(self, a: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:

@@ -15,14 +15,16 @@ from camport.core.probe import Probe
 
 @dataclass(frozen=True)
 class LayerCAM(Explainer):
-    r"""LayerCAM: every location weighted by its own positive gradient, so that shallow layers localise too.
+    r"""LayerCAM: every location weighted by its own positive gradient,
+    so that shallow layers localise too.
 
     .. math:: M = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(G_k) \odot A_k\Big)
 
-    and for several layers, each scaled, :math:`\hat M = \tanh(\gamma M / \max M)`, then the elementwise maximum. Jiang
-    et al. 2021, IEEE TIP, doi 10.1109/TIP.2021.3089943, eq. 6, 7 and 9.
+    and for several layers, each scaled, :math:`\hat M = \tanh(\gamma M / \max M)`, then the
+    elementwise maximum. Jiang et al. 2021, IEEE TIP, doi 10.1109/TIP.2021.3089943, eq. 6, 7 and 9.
 
-    Deviation: the paper scales the shallow layers; the deepest one of the list is divided by its maximum only, so that
+    Deviation: the paper scales the shallow layers; the deepest one of the list is divided by its
+        maximum only, so that
     all are of one range.
 
     Map: [b,h,w] of the layer, >= 0.
@@ -44,13 +46,18 @@ class LayerCAM(Explainer):
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """relu(sum_k relu(G_k) A_k); of several layers, scaled, the maximum."""
-        maps = [(g.relu() * a).sum(1).relu() for a, g in zip(probe.activations, probe.gradients, strict=True)]
+        maps = [
+            (g.relu() * a).sum(1).relu()
+            for a, g in zip(probe.activations, probe.gradients, strict=True)
+        ]
         if len(maps) == 1:
             return maps[0]
         areas = [m.shape[-2] * m.shape[-1] for m in maps]
         deepest = min(range(len(maps)), key=lambda i: (areas[i], -i))
         shallow = [self.preset == "torchcam" or i != deepest for i in range(len(maps))]
-        scaled = [self._scaled(m) if s else _of_maximum(m) for m, s in zip(maps, shallow, strict=True)]
+        scaled = [
+            self._scaled(m) if s else _of_maximum(m) for m, s in zip(maps, shallow, strict=True)
+        ]
         return torch.stack(at_finest(scaled)).amax(0)
 
     def _scaled(self, m: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:

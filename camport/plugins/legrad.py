@@ -15,17 +15,19 @@ from camport.errors import InputError
 
 @dataclass(frozen=True)
 class LeGrad(Explainer):
-    r"""LeGrad: which patches each layer would have to attend to more, for its tokens to speak more for the target.
+    r"""LeGrad: which patches each layer would have to attend to more,
+    for its tokens to speak more for the target.
 
     .. math:: L = \frac{1}{|l|} \sum_l \frac{1}{h n} \sum_{h, i}
               \mathrm{ReLU}\Big(\frac{\partial s^l}{\partial A^l_{h i \cdot}}\Big), \quad
               s^l = y^c\Big(\frac{1}{n} \sum_i Z^l_i\Big)
 
-    with the attention A^l of h heads and n tokens, and s^l the score that the model's head gives the mean of the tokens
-    Z^l behind block l; A itself is no factor. Bousselham et al. 2024, arXiv 2404.03214, section 3.
+    with the attention A^l of h heads and n tokens, and s^l the score that the model's head gives
+    the mean of the tokens Z^l behind block l; A itself is no factor. Bousselham et al. 2024,
+    arXiv 2404.03214, section 3.
 
-    For transformers whose attentions are all among the same tokens of the whole image (ViT, DeiT), fused or not, each
-    in a block of its own; others are refused.
+    For transformers whose attentions are all among the same tokens of the whole image (ViT, DeiT),
+    fused or not, each in a block of its own; others are refused.
 
     Map: [b,h,w] of the patches, >= 0.
     Cost: `1` forward pass, and a backward pass through each block.

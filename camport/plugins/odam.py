@@ -23,20 +23,24 @@ from camport.errors import InputError
 class ODAM(Explainer):
     r"""ODAM: the map of one instance, activations weighted place by place with smoothed gradients.
 
-    .. math:: H = \mathrm{ReLU}\Big(\sum_k \Phi\Big(\frac{\partial Y}{\partial A_k}\Big) \odot A_k\Big)
+    .. math:: H = \mathrm{ReLU}\Big(\sum_k \Phi\Big(\frac{\partial Y}{\partial A_k}\Big) \odot
+    A_k\Big)
 
-    with Y what a detector says of one object (its class score, or an edge of its box) and :math:`\Phi` a local
-    smoothing, here a Gaussian. Zhao and Chan 2023, ICLR, arXiv 2304.06354, section 3.1.
+    with Y what a detector says of one object (its class score, or an edge of its box) and
+    :math:`\Phi` a local smoothing, here a Gaussian. Zhao and Chan 2023, ICLR, arXiv 2304.06354,
+    section 3.1.
 
-    Channels' mean gradients, as Grad-CAM's, cannot tell one object from another of the same class: the places where
-    Y depends on A are what tells them apart. The width of the Gaussian is in cells of the layer; the code that the
-    authors published smooths nothing, which is `sigma=0` and HiResCAM's map.
+    Channels' mean gradients, as Grad-CAM's, cannot tell one object from another of the same class:
+    the places where Y depends on A are what tells them apart. The width of the Gaussian is in cells
+    of the layer; the code that the authors published smooths nothing,
+    which is `sigma=0` and HiResCAM's map.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
-        sigma: standard deviation of the Gaussian in cells, cut off at three of them; 0 leaves gradients as they are.
+        sigma: standard deviation of the Gaussian in cells, cut off at three of them;
+            0 leaves gradients as they are.
         fusion: how maps of several layers (the levels of a pyramid) are combined.
     """
 
@@ -62,10 +66,12 @@ class ODAM(Explainer):
         warn_of_cancellation(self.name, probe, [self._smooth(g) for g in probe.gradients])
 
     def _smooth(self, g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """A Gaussian that sums to one, along one axis and then the other; outside the map gradients are 0.
+        """A Gaussian that sums to one, along one axis and then the other;
+        outside the map gradients are 0.
 
-        In PyTorch by matrices, whose row i holds the Gaussian around i: up to three times as fast as convolving each
-        channel. In a file by convolutions, which engines do three to five times as fast as matrices.
+        In PyTorch by matrices, whose row i holds the Gaussian around i: up to three times as fast
+        as convolving each channel. In a file by convolutions,
+        which engines do three to five times as fast as matrices.
         """
         if not self.sigma:
             return g
@@ -75,10 +81,15 @@ class ODAM(Explainer):
             away = torch.arange(-reach, reach + 1, dtype=g.dtype, device=g.device)
             weights = (away / self.sigma).square().mul(-0.5).exp()
             weights = weights / weights.sum()
-            down = functional.conv2d(g, weights[:, None].expand(c, 1, -1, 1), padding=(reach, 0), groups=c)
-            return functional.conv2d(down, weights.expand(c, 1, 1, -1), padding=(0, reach), groups=c)
+            down = functional.conv2d(
+                g, weights[:, None].expand(c, 1, -1, 1), padding=(reach, 0), groups=c
+            )
+            return functional.conv2d(
+                down, weights.expand(c, 1, 1, -1), padding=(0, reach), groups=c
+            )
         rows, columns = (
-            torch.frombuffer(_around(n, self.sigma), dtype=torch.float64).view(n, n).to(g) for n in g.shape[-2:]
+            torch.frombuffer(_around(n, self.sigma), dtype=torch.float64).view(n, n).to(g)
+            for n in g.shape[-2:]
         )
         return rows @ g @ columns
 

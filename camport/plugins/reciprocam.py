@@ -18,10 +18,11 @@ class ReciproCAM(Explainer):
 
     .. math:: L_{ij} = y^c\big|_{A \to A_{ij} \, g(\cdot - i, \cdot - j)}
 
-    with g the 3x3 binomial kernel, 1/4 in its middle: the features of the place, and less of them around it. Byun and
-    Lee 2022, arXiv 2209.14074, section 3.
+    with g the 3x3 binomial kernel, 1/4 in its middle: the features of the place, and less of them
+    around it. Byun and Lee 2022, arXiv 2209.14074, section 3.
 
-    Deviation: both of the authors' programs take the softmax of the outputs; here y^c is the adapter's score, the logit
+    Deviation: both of the authors' programs take the softmax of the outputs; here y^c is the
+        adapter's score, the logit
     where nothing else is said. `ClassificationAdapter(score_as="probability")` gives their map.
 
     Map: [b,h,w] of the layer, signed where the score is.
@@ -52,7 +53,9 @@ class ReciproCAM(Explainer):
             return tail(chosen[..., None, None] * kernel[:, None, None])
 
         dead = (features == 0).all(1).all(0)
-        return probe.each([torch.arange(h * w, device=a.device)], alone, same=dead).T.unflatten(1, (h, w))
+        return probe.each([torch.arange(h * w, device=a.device)], alone, same=dead).T.unflatten(
+            1, (h, w)
+        )
 
     def check(self, probe: Probe) -> None:
         """MethodError for several layers."""

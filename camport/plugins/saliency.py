@@ -18,7 +18,8 @@ class Saliency(Explainer):
 
     Simonyan et al. 2014, arXiv 1312.6034, section 3.1, eq. 4.
 
-    `Explanation.figures["gradient"]` [b,c,H,W] is the signed gradient; `camport.view.gradient_picture` draws it.
+    `Explanation.figures["gradient"]` [b,c,H,W] is the signed gradient;
+    `camport.view.gradient_picture` draws it.
 
     Map: [b,H,W] of the images, >= 0.
     Cost: `1` forward pass and its backward pass.

@@ -23,14 +23,16 @@ class ScoreCAM(Explainer):
     .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad w_k = p^c(x \odot M_k), \quad
               M_k = s(\mathrm{up}(A_k)), \quad s(M) = \frac{M - \min M}{\max M - \min M}
 
-    with p the probability. Wang et al. 2020, arXiv 1910.01279, eq. 5 to 8 and section 3.3. A channel that is constant
-    has the mask 0.
+    with p the probability. Wang et al. 2020, arXiv 1910.01279, eq. 5 to 8 and section 3.3. A
+    channel that is constant has the mask 0.
 
     The paper's equations leave open what its text and the implementations decide differently:
 
     - "paper": as above.
-    - "official", the authors' code: constant channels are skipped, the sum is of upsampled channels.
-    - "grad-cam": w is the softmax over channels of the score y^c (a logit), masks are upsampled with aligned corners.
+    - "official", the authors' code: constant channels are skipped,
+      the sum is of upsampled channels.
+    - "grad-cam": w is the softmax over channels of the score y^c (a logit),
+      masks are upsampled with aligned corners.
     - "torchcam": w is the softmax over channels of y^c, masks are scaled before they are upsampled.
 
     Deviation: the baseline f(X_b) of eq. 6 is left out, as in the authors' code.
@@ -74,7 +76,9 @@ class ScoreCAM(Explainer):
         return (upsample(total, size) if self.preset == "official" else total).relu()
 
 
-def channel_masks(channels: Float[Tensor, "m b h w"], size: Size, preset: Preset = "paper") -> Float[Tensor, "m b H W"]:
+def channel_masks(
+    channels: Float[Tensor, "m b h w"], size: Size, preset: Preset = "paper"
+) -> Float[Tensor, "m b H W"]:
     """Channels as masks in [0,1] of the images' size, 0 where a channel is constant."""
     if preset == "torchcam":
         return upsample(minmax(channels), size)

@@ -27,13 +27,17 @@ class SmoothGrad(Explainer):
 
     Smilkov et al. 2017, arXiv 1706.03825, section 2.2.
 
-    `Explanation.figures["gradient"]` [b,c,H,W] is the signed mean; `camport.view.gradient_picture` draws it.
+    `Explanation.figures["gradient"]` [b,c,H,W] is the signed mean;
+    `camport.view.gradient_picture` draws it.
 
-    Forms: "mean" as above; "squared", the mean of the squared gradient (SmoothGrad-Squared, Hooker et al. 2019, arXiv
-    1806.10758); "variance", the gradient's variance (VarGrad, Adebayo et al. 2018, arXiv 1810.03307). Noise is relative
+    Forms: "mean" as above; "squared", the mean of the squared gradient (SmoothGrad-Squared, Hooker
+        et al. 2019, arXiv
+    1806.10758); "variance", the gradient's variance (VarGrad, Adebayo et al. 2018, arXiv
+        1810.03307). Noise is relative
     to each image's own range, and the same for all images of a batch.
 
-    Presets: "paper" takes 50 noisy images and the mean; "official", the authors' program, 25 and the square.
+    Presets: "paper" takes 50 noisy images and the mean; "official", the authors' program,
+        25 and the square.
 
     Map: [b,H,W] of the images, >= 0.
     Cost: `1 + n` forward passes, and a backward pass a noisy image.
@@ -64,7 +68,8 @@ class SmoothGrad(Explainer):
         least = 2 if form == "variance" else 1
         if samples < least or self.noise < 0:
             raise InputError(
-                f"{samples} samples with noise {self.noise}; wanted {least} or more, and no negative noise"
+                f"{samples} samples with noise {self.noise}; wanted {least} or more, and no"
+                " negative noise"
             )
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b H W"]:
@@ -73,7 +78,11 @@ class SmoothGrad(Explainer):
 
         def step(numbers: Tensor) -> Tensor:
             gradient = probe.input_gradient(noisy(images, numbers, self.noise, self.seed))
-            moments = {"mean": [gradient], "squared": [gradient**2], "variance": [gradient, gradient**2]}[form]
+            moments = {
+                "mean": [gradient],
+                "squared": [gradient**2],
+                "variance": [gradient, gradient**2],
+            }[form]
             return torch.stack(moments, 1)
 
         means = probe.total([torch.arange(samples, device=images.device)], step) / samples
@@ -88,8 +97,11 @@ class SmoothGrad(Explainer):
         return (samples if self.samples is None else self.samples), self.form or form
 
 
-def noisy(images: Float[Tensor, "b c H W"], numbers: Tensor, share: float, seed: int) -> Float[Tensor, "m b c H W"]:
-    """Each image with the noise of each number, its standard deviation a share of the image's range."""
+def noisy(
+    images: Float[Tensor, "b c H W"], numbers: Tensor, share: float, seed: int
+) -> Float[Tensor, "m b c H W"]:
+    """Each image with the noise of each number,
+    its standard deviation a share of the image's range."""
     one = images[0]
     span = images.amax((1, 2, 3), keepdim=True) - images.amin((1, 2, 3), keepdim=True)
     drawn = normal(seed, numbers, one.numel()).to(images.dtype).reshape(-1, 1, *one.shape)

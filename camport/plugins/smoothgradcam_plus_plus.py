@@ -24,26 +24,27 @@ class SmoothGradCAMPlusPlus(Explainer):
 
     .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad
               w_k = \sum_{ij} \alpha_{kij}\, \mathrm{ReLU}(D^1_{kij}), \quad
-              \alpha_{kij} = \frac{D^2_{kij}}{2 D^2_{kij} + \big(\sum_{ab} A_{kab}\big) D^3_{kij}}, \quad
-              D^p = \frac{1}{n} \sum_{m=1}^{n} G(x + \epsilon_m)^p
+              \alpha_{kij} = \frac{D^2_{kij}}{2 D^2_{kij} + \big(\sum_{ab} A_{kab}\big) D^3_{kij}},
+              \quad D^p = \frac{1}{n} \sum_{m=1}^{n} G(x + \epsilon_m)^p
 
     with G = dy/dA and A of the clean image. Omeiza et al. 2019, arXiv 1908.01224, section 3.2.
 
-    Deviations: D^2 stands in the numerator, as in Grad-CAM++, where the paper prints D^1; alpha is 0 where the
-    denominator is; gradients are divided by their largest value before they are raised to powers, so that small ones do
-    not vanish.
+    Deviations: D^2 stands in the numerator, as in Grad-CAM++, where the paper prints D^1; alpha is
+        0 where the
+    denominator is; gradients are divided by their largest value before they are raised to powers,
+    so that small ones do not vanish.
 
-    Preset "torchcam": n = 4, noise of standard deviation 0.3 whatever the image's range, the gradient of the last noisy
-    image in place of D^1, sum_ab A D^3 in place of the product, 1e-8 beside the denominator, and a sum over the
-    activations of the last noisy image.
+    Preset "torchcam": n = 4, noise of standard deviation 0.3 whatever the image's range, the
+    gradient of the last noisy image in place of D^1, sum_ab A D^3 in place of the product, 1e-8
+    beside the denominator, and a sum over the activations of the last noisy image.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1 + n` forward passes, and the backward pass behind the layer for each noisy image.
 
     Args:
         samples: n; None is the preset's, 25 or 4.
-        noise: standard deviation as a share of the image's range, of "torchcam" in the images' own unit; None is the
-            preset's, 0.15 or 0.3.
+        noise: standard deviation as a share of the image's range,
+            of "torchcam" in the images' own unit; None is the preset's, 0.15 or 0.3.
         seed: chooses the noise, which is the same for all images of a batch.
         preset: "paper", or "torchcam".
         fusion: how maps of several layers are combined.
@@ -64,7 +65,9 @@ class SmoothGradCAMPlusPlus(Explainer):
     def __post_init__(self) -> None:
         samples, noise = self._numbers()
         if samples < 1 or noise < 0:
-            raise InputError(f"{samples} samples with noise {noise}; wanted 1 or more, and no negative noise")
+            raise InputError(
+                f"{samples} samples with noise {noise}; wanted 1 or more, and no negative noise"
+            )
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """relu(sum_k w_k A_k)."""
@@ -74,7 +77,9 @@ class SmoothGradCAMPlusPlus(Explainer):
         def step(numbers: Tensor) -> Tensor:
             last = (numbers == samples - 1).to(probe.images.dtype)[:, None, None, None, None]
             moments = []
-            for g, unit in zip(probe.at(self._noisy(probe.images, numbers)).gradients, units, strict=True):
+            for g, unit in zip(
+                probe.at(self._noisy(probe.images, numbers)).gradients, units, strict=True
+            ):
                 part = g.unflatten(0, (numbers.shape[0], -1)) / unit
                 first = samples * last * part if self.preset == "torchcam" else part
                 moments.append(torch.stack([first, part**2, part**3], 1).flatten(3))
@@ -91,8 +96,11 @@ class SmoothGradCAMPlusPlus(Explainer):
             maps.append((weights[:, :, None, None] * summed).sum(1).relu())
         return fuse(maps, self.fusion)
 
-    def _weights(self, a: Tensor, unit: Tensor, d1: Tensor, d2: Tensor, d3: Tensor) -> Float[Tensor, "b c"]:
-        """w_k, from derivatives in units of `unit`; the first divided by the second is what remains of the unit."""
+    def _weights(
+        self, a: Tensor, unit: Tensor, d1: Tensor, d2: Tensor, d3: Tensor
+    ) -> Float[Tensor, "b c"]:
+        """w_k, from derivatives in units of `unit`;
+        the first divided by the second is what remains of the unit."""
         if self.preset == "torchcam":
             alpha = d2 / (2 * d2 + (d3 * a).sum((2, 3), keepdim=True) + 1e-8)
         else:
@@ -107,15 +115,26 @@ class SmoothGradCAMPlusPlus(Explainer):
 
     def _unit(self, g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
         largest = g.abs().amax((1, 2, 3), keepdim=True)
-        return torch.ones_like(largest) if self.preset == "torchcam" else torch.where(largest > 0, largest, 1)
+        return (
+            torch.ones_like(largest)
+            if self.preset == "torchcam"
+            else torch.where(largest > 0, largest, 1)
+        )
 
-    def _noisy(self, images: Float[Tensor, "b c H W"], numbers: Tensor) -> Float[Tensor, "m b c H W"]:
+    def _noisy(
+        self, images: Float[Tensor, "b c H W"], numbers: Tensor
+    ) -> Float[Tensor, "m b c H W"]:
         _, noise = self._numbers()
         if self.preset == "paper":
             return noisy(images, numbers, noise, self.seed)
         one = images[0]
-        return images + noise * normal(self.seed, numbers, one.numel()).to(images.dtype).reshape(-1, 1, *one.shape)
+        return images + noise * normal(self.seed, numbers, one.numel()).to(images.dtype).reshape(
+            -1, 1, *one.shape
+        )
 
     def _numbers(self) -> tuple[int, float]:
         samples, noise = PRESETS[self.preset]
-        return samples if self.samples is None else self.samples, noise if self.noise is None else self.noise
+        return (
+            samples if self.samples is None else self.samples,
+            noise if self.noise is None else self.noise,
+        )

@@ -18,17 +18,18 @@ from camport.plugins.scorecam import channel_masks
 
 @dataclass(frozen=True)
 class SSCAM(Explainer):
-    r"""SS-CAM, smoothed Score-CAM: channels weighted by the mean score over noisy versions of their masks.
+    r"""SS-CAM, smoothed Score-CAM: channels weighted by the mean score over noisy versions of their
+    masks.
 
     .. math:: L = \mathrm{ReLU}\Big(\sum_k w_k A_k\Big), \quad
               w_k = \frac{1}{N} \sum_{i=1}^{N} p^c\big(x \odot (M_k + \delta_i)\big), \quad
               \delta_i \sim N(0, \sigma^2)
 
-    with M_k as in Score-CAM. Wang et al. 2020, arXiv 2006.14255, section 3; smoothing of the input, the paper's second
-    variant, is p(x M_k + delta).
+    with M_k as in Score-CAM. Wang et al. 2020, arXiv 2006.14255, section 3; smoothing of the input,
+    the paper's second variant, is p(x M_k + delta).
 
-    Preset "torchcam": w is the softmax over channels of the mean score y^c (a logit), masks are scaled before they are
-    upsampled.
+    Preset "torchcam": w is the softmax over channels of the mean score y^c (a logit), masks are
+    scaled before they are upsampled.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1 + c * N` forward passes, N a channel.
@@ -57,7 +58,10 @@ class SSCAM(Explainer):
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.sigma < 0:
-            raise InputError(f"{self.samples} samples with sigma {self.sigma}; wanted 1 or more, and no negative noise")
+            raise InputError(
+                f"{self.samples} samples with sigma {self.sigma}; wanted 1 or more, and no negative"
+                " noise"
+            )
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
         """relu(sum_k w_k A_k)."""
@@ -69,9 +73,13 @@ class SSCAM(Explainer):
         paper = self.preset == "paper"
 
         def score(numbers: Tensor) -> Tensor:
-            masks = channel_masks(channels.index_select(0, numbers % c), size, self.preset)[:, :, None]
+            masks = channel_masks(channels.index_select(0, numbers % c), size, self.preset)[
+                :, :, None
+            ]
             like = one[:, :1] if self.smooth == "mask" else one
-            noise = self.sigma * _drawn(self.seed, numbers // c, like.numel()).to(a.dtype).reshape(-1, *like.shape)
+            noise = self.sigma * _drawn(self.seed, numbers // c, like.numel()).to(a.dtype).reshape(
+                -1, *like.shape
+            )
             seen = images * (masks + noise) if self.smooth == "mask" else images * masks + noise
             return probe.score(seen, probability=paper)
 
@@ -83,7 +91,8 @@ class SSCAM(Explainer):
 
 
 def _drawn(seed: int, numbers: Int[Tensor, " m"], count: Any) -> Float[Tensor, "m n"]:
-    """The noise of each number; eagerly each is made once a chunk, a graph has no fixed number of them."""
+    """The noise of each number; eagerly each is made once a chunk,
+    a graph has no fixed number of them."""
     if traced():
         return normal(seed, numbers, count)
     distinct, place = numbers.unique(return_inverse=True)

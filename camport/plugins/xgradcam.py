@@ -14,7 +14,8 @@ from camport.core.probe import Probe
 from camport.errors import GuardWarning
 
 CANCELLED = 1e-5
-"""A channel's sum below this share of its absolute sum is rounding error, so dividing by it means nothing."""
+"""A channel's sum below this share of its absolute sum is rounding error,
+so dividing by it means nothing."""
 
 BESIDE = {"grad-cam": 1e-7, "torchcam": 1e-8}
 """What these libraries add to a channel's sum."""
@@ -29,11 +30,13 @@ class XGradCAM(Explainer):
 
     Fu et al. 2020, arXiv 2008.02312, eq. 8.
 
-    Deviation: a channel whose activations cancel (sum near 0, as behind SiLU or a layer normalisation) has no
-    defined weight; it gets 0 and a GuardWarning says on what share of channels. Channels that are 0 have weight 0.
+    Deviation: a channel whose activations cancel (sum near 0, as behind SiLU or a layer
+        normalisation) has no
+    defined weight; it gets 0 and a GuardWarning says on what share of channels.
+    Channels that are 0 have weight 0.
 
-    Presets for figures that were made elsewhere: "grad-cam" and "torchcam" divide by the sum plus 1e-7 or 1e-8,
-    whatever it is.
+    Presets for figures that were made elsewhere: "grad-cam" and "torchcam" divide by the sum plus
+    1e-7 or 1e-8, whatever it is.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1` forward pass, and the backward pass behind the layer.
@@ -57,26 +60,32 @@ class XGradCAM(Explainer):
         return over_layers(probe, self._layer_map, self.fusion)
 
     def check(self, probe: Probe) -> None:
-        """Warns where activations cancel or are negative on the whole, since weights then say little."""
+        """Warns where activations cancel or are negative on the whole,
+        since weights then say little."""
         for layer, a in zip(probe.layers, probe.activations, strict=True):
             total = a.sum((2, 3))
             odd = (_cancels(a)[..., 0, 0] | (total < 0)).double().mean().item()
             if odd > 0:
                 done = "set to 0" if self.preset == "paper" else "blown up"
                 warnings.warn(
-                    f"xgradcam at {layer}: the activations of {odd:.1%} of the channels sum to a negative number or "
-                    f"cancel; weights that cancel are {done}. Choose a layer behind a ReLU, or hirescam",
+                    f"xgradcam at {layer}: the activations of {odd:.1%} of the channels sum to a"
+                    f" negative number or cancel; weights that cancel are {done}. Choose a layer"
+                    " behind a ReLU, or hirescam",
                     GuardWarning,
                     stacklevel=5,
                 )
 
-    def _layer_map(self, a: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
+    def _layer_map(
+        self, a: Float[Tensor, "b c h w"], g: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b h w"]:
         total = a.sum((2, 3), keepdim=True)
         products = (a * g).sum((2, 3), keepdim=True)
         if self.preset != "paper":
             return (products / (total + BESIDE[self.preset]) * a).sum(1).relu()
         defined = ~_cancels(a) & (total != 0)
-        return (torch.where(defined, products / torch.where(defined, total, 1), 0) * a).sum(1).relu()
+        return (
+            (torch.where(defined, products / torch.where(defined, total, 1), 0) * a).sum(1).relu()
+        )
 
 
 def _cancels(a: Float[Tensor, "b c h w"]) -> Bool[Tensor, "b c 1 1"]:

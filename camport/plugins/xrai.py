@@ -25,25 +25,28 @@ FEWEST = 50
 class XRAI(Explainer):
     r"""XRAI: segments of the image, the ones with the densest attribution first.
 
-    Integrated gradients from a black and from a white image are averaged, and the largest over channels is taken. Of
-    Felzenszwalb's segments at six scales, each widened by a disk of five pixels, the one is chosen again and again
-    whose pixels not yet chosen have the highest mean attribution; that mean is their value in the map. Kapishnikov et
-    al. 2019, arXiv 1906.02825, section 3 and algorithm 1.
+    Integrated gradients from a black and from a white image are averaged, and the largest over
+    channels is taken. Of Felzenszwalb's segments at six scales, each widened by a disk of five
+    pixels, the one is chosen again and again whose pixels not yet chosen have the highest mean
+    attribution; that mean is their value in the map. Kapishnikov et al. 2019, arXiv 1906.02825,
+    section 3 and algorithm 1.
 
     Deviation: black and white are each image's lowest and highest value.
 
     Segmentation is scikit-image's: pip install "camport[xrai]".
 
     Map: [b,H,W] of the images, signed.
-    Cost: `1 + 2 * steps` forward passes, and a backward pass a step, half of them with one baseline; segmentation
+    Cost: `1 + 2 * steps` forward passes, and a backward pass a step, half of them with one
+        baseline; segmentation
     beside.
 
     Args:
         steps: points on each way from black and white, both ends among them.
-        baseline: where the gradients' way begins: None is the mean of two ways, from black and from white; else one
-            way from a value of all pixels, a value a channel, a tensor [c,H,W], or each image's blur ("blurred") or
-            mean colour ("mean").
-        algorithm: "full"; or "fast", which ranks segments once, by their mean over all of their pixels.
+        baseline: where the gradients' way begins: None is the mean of two ways,
+            from black and from white; else one way from a value of all pixels, a value a channel, a
+            tensor [c,H,W], or each image's blur ("blurred") or mean colour ("mean").
+        algorithm: "full"; or "fast", which ranks segments once,
+            by their mean over all of their pixels.
     """
 
     name: ClassVar[str] = "xrai"
@@ -53,7 +56,9 @@ class XRAI(Explainer):
     needs_gradients: ClassVar[bool] = True
     needs_layer: ClassVar[bool] = False
     exportable: ClassVar[bool] = False
-    not_exportable_because: ClassVar[str] = "segmentation and the choice of segments are no tensor operations"
+    not_exportable_because: ClassVar[str] = (
+        "segmentation and the choice of segments are no tensor operations"
+    )
 
     steps: int = 100
     algorithm: Literal["full", "fast"] = "full"
@@ -69,11 +74,15 @@ class XRAI(Explainer):
         """The mean attribution of the segment that each pixel was chosen with."""
         attribution = self.attribution(probe)
         rank = ranked if self.algorithm == "full" else ranked_once
-        maps = [rank(a.cpu().double(), segments(x)) for a, x in zip(attribution, probe.images, strict=True)]
+        maps = [
+            rank(a.cpu().double(), segments(x))
+            for a, x in zip(attribution, probe.images, strict=True)
+        ]
         return torch.stack(maps).to(attribution)
 
     def check(self, probe: Probe) -> None:
-        """MissingDependencyError without scikit-image, InputError for a baseline that does not fit the images."""
+        """MissingDependencyError without scikit-image,
+        InputError for a baseline that does not fit the images."""
         _skimage()
         if self.baseline is not None:
             check_fits(self.baseline, probe.images, "baseline")
@@ -83,7 +92,10 @@ class XRAI(Explainer):
         x, n = probe.images, self.steps
         places = [i / (n - 1) for i in range(n)]
         if self.baseline is None:
-            starts = [x.amin((1, 2, 3), keepdim=True).expand_as(x), x.amax((1, 2, 3), keepdim=True).expand_as(x)]
+            starts = [
+                x.amin((1, 2, 3), keepdim=True).expand_as(x),
+                x.amax((1, 2, 3), keepdim=True).expand_as(x),
+            ]
         else:
             starts = [baseline(self.baseline, x)]
         parts = [integrated(probe, start, places, [1 / n] * n) for start in starts]
@@ -102,9 +114,16 @@ def segments(image: Float[Tensor, "c H W"]) -> Bool[Tensor, "n H W"]:
     )
     found = []
     for scale in SCALES:
-        labels = skimage.segmentation.felzenszwalb(pixels, scale=scale, sigma=SIGMA, min_size=SMALLEST, channel_axis=-1)
+        labels = skimage.segmentation.felzenszwalb(
+            pixels, scale=scale, sigma=SIGMA, min_size=SMALLEST, channel_axis=-1
+        )
         labels = skimage.transform.resize(
-            labels, (height, width), order=0, preserve_range=True, mode="constant", anti_aliasing=False
+            labels,
+            (height, width),
+            order=0,
+            preserve_range=True,
+            mode="constant",
+            anti_aliasing=False,
         )
         labels = torch.from_numpy(labels.astype("int64"))
         found.append(labels == torch.arange(int(labels.max()) + 1)[:, None, None])
@@ -130,7 +149,9 @@ def ranked(attribution: Float[Tensor, "H W"], masks: Bool[Tensor, "n H W"]) -> F
     return _completed(result, free, values).reshape(attribution.shape)
 
 
-def ranked_once(attribution: Float[Tensor, "H W"], masks: Bool[Tensor, "n H W"]) -> Float[Tensor, "H W"]:
+def ranked_once(
+    attribution: Float[Tensor, "H W"], masks: Bool[Tensor, "n H W"]
+) -> Float[Tensor, "H W"]:
     """Segments in the order of their means, each with the pixels that no earlier one has."""
     flat, values = masks.flatten(1), attribution.flatten()
     result, free = torch.zeros_like(values), torch.ones_like(values, dtype=torch.bool)
@@ -155,7 +176,10 @@ def _widened(masks: Bool[Tensor, "n H W"]) -> Bool[Tensor, "n H W"]:
     skimage = _skimage()
     disk = skimage.morphology.disk(DILATION)
     return torch.stack(
-        [torch.from_numpy(skimage.morphology.dilation(mask.numpy(), footprint=disk)).bool() for mask in masks]
+        [
+            torch.from_numpy(skimage.morphology.dilation(mask.numpy(), footprint=disk)).bool()
+            for mask in masks
+        ]
     )
 
 
@@ -166,5 +190,7 @@ def _skimage() -> Any:
         import skimage.segmentation
         import skimage.transform
     except ModuleNotFoundError as error:
-        raise MissingDependencyError('xrai needs scikit-image: pip install "camport[xrai]"') from error
+        raise MissingDependencyError(
+            'xrai needs scikit-image: pip install "camport[xrai]"'
+        ) from error
     return skimage

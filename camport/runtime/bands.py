@@ -1,7 +1,8 @@
-"""Images of any number of channels: arrays [c,H,W] of a .npy or .npz file, and a picture of them to draw on.
+"""Images of any number of channels: arrays [c,H,W] of a .npy or .npz file,
+and a picture of them to draw on.
 
-The picture carries the array in its `info`, Pillow's place for what a file says besides its pixels; so whatever takes a
-picture takes such an image too.
+The picture carries the array in its `info`, Pillow's place for what a file says besides its pixels;
+so whatever takes a picture takes such an image too.
 """
 
 import os
@@ -31,7 +32,8 @@ def open_bands(path: str | os.PathLike[str]) -> Image.Image:
             with found:
                 if len(found.files) != 1:
                     raise ImageFileError(
-                        f"{path} holds {len(found.files)} arrays ({', '.join(found.files[:5])}); save one, [c,H,W]"
+                        f"{path} holds {len(found.files)} arrays ({', '.join(found.files[:5])});"
+                        " save one, [c,H,W]"
                     )
                 found = found[found.files[0]]
     except ImageFileError:
@@ -67,14 +69,19 @@ def checked_bands(array: np.ndarray) -> np.ndarray:
     bands = array[0] if array.ndim == 4 and len(array) == 1 else array
     bands = bands[None] if bands.ndim == 2 else bands
     if bands.ndim != 3 or 0 in bands.shape or bands.dtype.kind not in "fiub":
-        raise InputError(f"the array is {array.dtype} {list(array.shape)}; an image is [c,H,W] of numbers")
+        raise InputError(
+            f"the array is {array.dtype} {list(array.shape)}; an image is [c,H,W] of numbers"
+        )
     if bands.dtype.kind == "f" and not np.isfinite(bands).all():
-        raise InputError(f"the array has {int((~np.isfinite(bands)).sum())} values that are not finite")
+        raise InputError(
+            f"the array has {int((~np.isfinite(bands)).sum())} values that are not finite"
+        )
     return bands
 
 
 def channels_first(array: np.ndarray, channels: int) -> np.ndarray:
-    """An array as [c,H,W] for a network of so many channels; uint8 [h,w,c] where only the last axis has as many.
+    """An array as [c,H,W] for a network of so many channels;
+    uint8 [h,w,c] where only the last axis has as many.
 
     Raises:
         InputError: as `checked_bands`.
@@ -88,10 +95,16 @@ def channels_first(array: np.ndarray, channels: int) -> np.ndarray:
 def bands_of(image: Image.Image) -> np.ndarray | None:
     """The array that a picture carries, as long as it is that picture."""
     bands = image.info.get(KEY)
-    return bands if isinstance(bands, np.ndarray) and bands.shape[1:] == (image.height, image.width) else None
+    return (
+        bands
+        if isinstance(bands, np.ndarray) and bands.shape[1:] == (image.height, image.width)
+        else None
+    )
 
 
-def planes_of(image: Image.Image | np.ndarray, bands: np.ndarray | None, channels: int) -> list[Image.Image]:
+def planes_of(
+    image: Image.Image | np.ndarray, bands: np.ndarray | None, channels: int
+) -> list[Image.Image]:
     """One image for each channel: 8-bit ones, or floating-point ones of an array that is not uint8.
 
     Raises:
@@ -100,17 +113,21 @@ def planes_of(image: Image.Image | np.ndarray, bands: np.ndarray | None, channel
     if bands is not None:
         if len(bands) != channels:
             raise InputError(
-                f"the image is {list(bands.shape)}, channels first, and the network takes {channels} channels"
+                f"the image is {list(bands.shape)}, channels first, and the network takes"
+                f" {channels} channels"
             )
-        return [Image.fromarray(band if band.dtype == np.uint8 else band.astype(np.float32)) for band in bands]
+        return [
+            Image.fromarray(band if band.dtype == np.uint8 else band.astype(np.float32))
+            for band in bands
+        ]
     assert isinstance(image, Image.Image)
     if channels == 1:
         return [image.convert("L")]
     if channels == 3:
         return list(image.convert("RGB").split())
     raise InputError(
-        f"the network takes {channels} channels, which a picture does not have; give an array [{channels},H,W], "
-        "a .npy file or a .npz file with one array"
+        f"the network takes {channels} channels, which a picture does not have; give an array"
+        f" [{channels},H,W], a .npy file or a .npz file with one array"
     )
 
 

@@ -1,7 +1,9 @@
-"""Inputs and outputs bound to the memory of the session's device: each input goes there once, each output back once.
+"""Inputs and outputs bound to the memory of the session's device: each input goes there once,
+each output back once.
 
-Given plain arrays, the engine copies a device's outputs into its own host memory and from there into numpy's, and an
-image that is explained for ten classes travels ten times. On the CPU nothing is copied at all.
+Given plain arrays, the engine copies a device's outputs into its own host memory and from there
+into numpy's, and an image that is explained for ten classes travels ten times.
+On the CPU nothing is copied at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,14 +44,16 @@ class Device:
 
 
 def place(array: np.ndarray, device: Device) -> BoundValue:
-    """`array` in the device's memory. On the host it is the same memory: leave the array as it is while it is used."""
+    """`array` in the device's memory. On the host it is the same memory:
+    leave the array as it is while it is used."""
     return import_engine().OrtValue.ortvalue_from_numpy(array, device.kind, device.index)
 
 
 def run_bound(
     session: Any, device: Device, inputs: Mapping[str, BoundValue], outputs: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Runs the graph on inputs that are placed; only what `outputs` names comes back, in that order.
+    """Runs the graph on inputs that are placed; only what `outputs` names comes back,
+    in that order.
 
     The binding lives for this run alone, so threads may share the session and the placed inputs.
     """

@@ -30,36 +30,38 @@ def load(
 
     Args:
         path: the file.
-        providers: execution providers in order of preference, by name ("CUDAExecutionProvider", or "cuda") or
-            as (name, options). None picks the best that really works, and warns once (ProviderWarning) where
-            that is not the one onnxruntime was built for. Named ones that do not load are an error, or a
-            warning where another one in the list works.
+        providers: execution providers in order of preference, by name ("CUDAExecutionProvider", or
+            "cuda") or as (name, options). None picks the best that really works, and warns once
+            (ProviderWarning) where that is not the one onnxruntime was built for. Named ones that
+            do not load are an error, or a warning where another one in the list works.
         threads: threads within one operator; None leaves the choice to onnxruntime.
 
     Raises:
-        ModelError: the file is missing, corrupt, truncated or no explainer, or no named provider works.
+        ModelError: the file is missing, corrupt, truncated or no explainer,
+            or no named provider works.
         UnknownNameError: an unknown provider.
-        MissingDependencyError: onnxruntime, or a build of it with a named provider, is not installed.
+        MissingDependencyError: onnxruntime, or a build of it with a named provider,
+            is not installed.
         InputError: an empty provider list, or threads below 1.
     """
     return Explainer(Path(path), open_session(path, providers, threads))
 
 
 class Explainer:
-    """A loaded graph: prediction, score and heatmap in one run. Made by `load`; safe to call from several
-    threads.
+    """A loaded graph: prediction, score and heatmap in one run. Made by `load`; safe to call from
+    several threads.
 
     Attributes:
         path: the file.
-        metadata: the `camport.*` entries without the prefix: `version`; `method` and `adapter`, each
-            {"name", "options"}; `layer`, a list; ... JSON is parsed, other text kept.
+        metadata: the `camport.*` entries without the prefix: `version`; `method` and `adapter`,
+            each {"name", "options"}; `layer`, a list; ... JSON is parsed, other text kept.
         inputs: the graph's inputs, each with name, dtype and shape.
         outputs: the graph's outputs, likewise.
         labels: class names by index, or None.
-        preprocess: how the network wants its images; `preprocess.apply` makes of a picture what the file takes.
-            Without such metadata: stretched to the graph's static
-            height and width (or the image's own size where they are dynamic) and scaled to [0,1], not
-            normalised.
+        preprocess: how the network wants its images;
+            `preprocess.apply` makes of a picture what the file takes. Without such metadata:
+            stretched to the graph's static height and width (or the image's own size where they are
+            dynamic) and scaled to [0,1], not normalised.
         providers: the execution providers in use, in order.
         fields: what its target may say, of an adapter that declares it.
         one_image: whether it takes a single image, with any number of targets.
@@ -82,8 +84,9 @@ class Explainer:
         self.metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, str(path))
         if "version" not in self.metadata:
             raise ModelError(
-                f"{path} is an ONNX graph but no camport explainer (it has no camport.version): "
-                f"it gives {', '.join(port.name for port in self.outputs)}; make one with camport export"
+                f"{path} is an ONNX graph but no camport explainer (it has no camport.version): it"
+                f" gives {', '.join(port.name for port in self.outputs)}; make one with camport"
+                " export"
             )
         self.fields: tuple[Field, ...] = self.metadata.get("target") or ()
         self.labels: tuple[str, ...] | None = self.metadata.get("labels")
@@ -91,23 +94,31 @@ class Explainer:
         self.preprocess = _for_channels(stated, self.inputs)
 
     def __call__(
-        self, images: Any = None, target: Any = None, *, only: Sequence[str] | None = None, **inputs: Any
+        self,
+        images: Any = None,
+        target: Any = None,
+        *,
+        only: Sequence[str] | None = None,
+        **inputs: Any,
     ) -> Result:
         """Runs the graph once.
 
         Args:
-            images: float [b,3,H,W], as `preprocess` makes them; float64 is cast. A file that prepares its images
-                itself (`preprocess.in_graph`) takes pictures as they are, uint8 [b,h,w,3] of any size.
-            target: class to explain: an int for all images, one an image, names where the graph carries
-                labels; -1 or None is the model's own choice.
-            only: names of the outputs that are wanted, e.g. ["heatmap"]; None: all. The others do not leave
-                the device.
-            inputs: the graph's further inputs by name: `boxes` [b,4] and `class_ids` [b], `tokens` [b,t] and
-                `span` [b,2], ... A value without the batch axis holds for every image.
+            images: float [b,3,H,W], as `preprocess` makes them; float64 is cast.
+                A file that prepares its images itself (`preprocess.in_graph`) takes pictures as
+                they are, uint8 [b,h,w,3] of any size.
+            target: class to explain: an int for all images, one an image,
+                names where the graph carries labels; -1 or None is the model's own choice.
+            only: names of the outputs that are wanted, e.g. ["heatmap"]; None: all.
+                The others do not leave the device.
+            inputs: the graph's further inputs by name: `boxes` [b,4] and `class_ids` [b],
+                `tokens` [b,t] and `span` [b,2], ...
+                A value without the batch axis holds for every image.
 
         Raises:
-            InputError: an input that is missing or of the wrong dtype, rank, size, count or range, or not
-                finite; `only` empty or a text; a region where the model predicts the class nowhere.
+            InputError: an input that is missing or of the wrong dtype, rank, size, count or range,
+                or not finite; `only` empty or a text;
+                a region where the model predicts the class nowhere.
             UnknownNameError: an input or output the graph does not have, or an unknown class name.
             ModelError: the engine failed, or its score or heatmap is not finite.
         """
@@ -115,7 +126,8 @@ class Explainer:
         return self._run(self._place(feeds), only, feeds)
 
     def hold(self, images: Any, **inputs: Any) -> "Held":
-        """Copies images, and further inputs where given, to the device once, to be explained many times.
+        """Copies images, and further inputs where given, to the device once,
+        to be explained many times.
 
         ```python
         held = explainer.hold(images)
@@ -157,15 +169,25 @@ class Explainer:
         try:
             return {name: place(array, self.device) for name, array in feeds.items()}
         except Exception as error:
-            raise ModelError(f"{self.path}: inputs cannot be copied to {self.device.kind}: {short(error)}") from None
+            raise ModelError(
+                f"{self.path}: inputs cannot be copied to {self.device.kind}: {short(error)}"
+            ) from None
 
     def _run(
-        self, placed: Mapping[str, BoundValue], only: Sequence[str] | None, feeds: Mapping[str, np.ndarray]
+        self,
+        placed: Mapping[str, BoundValue],
+        only: Sequence[str] | None,
+        feeds: Mapping[str, np.ndarray],
     ) -> Result:
         names = [port.name for port in self.outputs]
-        texts = isinstance(only, list | tuple) and only and all(isinstance(name, str) for name in only)
+        texts = (
+            isinstance(only, list | tuple) and only and all(isinstance(name, str) for name in only)
+        )
         if only is not None and not texts:
-            raise InputError(f'only is {repr(only)[:80]}; give a list of outputs, e.g. ["heatmap"], or None for all')
+            raise InputError(
+                f'only is {repr(only)[:80]}; give a list of outputs, e.g. ["heatmap"], or None'
+                " for all"
+            )
         wanted = list(dict.fromkeys(names if only is None else only))
         for name in wanted:
             if name not in names:
@@ -179,7 +201,9 @@ class Explainer:
 
     def __repr__(self) -> str:
         method, layer = (_name(self.metadata.get(key, "?")) for key in ("method", "layer"))
-        ports = [f"  in   {port}" for port in self.inputs] + [f"  out  {port}" for port in self.outputs]
+        ports = [f"  in   {port}" for port in self.inputs] + [
+            f"  out  {port}" for port in self.outputs
+        ]
         head = f"Explainer({self.path.name}: {method} at {layer}, on {self.providers[0]}"
         return "\n".join([head, *ports, ")"])
 
@@ -203,7 +227,8 @@ class Explainer:
 
 
 def _for_channels(stated: Preprocess, inputs: Sequence[Port]) -> Preprocess:
-    """The preprocessing for as many channels as the images have, where its mean and std say nothing of them."""
+    """The preprocessing for as many channels as the images have,
+    where its mean and std say nothing of them."""
     shape = next((port.shape for port in inputs if len(port.shape) == 4), ())
     count = shape[3 if stated.in_graph else 1] if shape else stated.channels
     try:
@@ -213,17 +238,23 @@ def _for_channels(stated: Preprocess, inputs: Sequence[Port]) -> Preprocess:
 
 
 class Held:
-    """Images that stay on the device, explained as often as asked. Made by `Explainer.hold`; safe to call from
-    several threads.
+    """Images that stay on the device, explained as often as asked. Made by `Explainer.hold`; safe
+    to call from several threads.
     """
 
     def __init__(
-        self, explainer: Explainer, placed: Mapping[str, BoundValue], sizes: Mapping[str, tuple[int, str]]
+        self,
+        explainer: Explainer,
+        placed: Mapping[str, BoundValue],
+        sizes: Mapping[str, tuple[int, str]],
     ) -> None:
         self._explainer, self._placed, self._sizes = explainer, placed, sizes
 
-    def __call__(self, target: Any = None, *, only: Sequence[str] | None = None, **inputs: Any) -> Result:
-        """Runs the graph once on what is held; arguments, result and errors as `Explainer.__call__`."""
+    def __call__(
+        self, target: Any = None, *, only: Sequence[str] | None = None, **inputs: Any
+    ) -> Result:
+        """Runs the graph once on what is held; arguments,
+        result and errors as `Explainer.__call__`."""
         whole = self._explainer
         rest = [port for port in whole.inputs if port.name not in self._placed]
         feeds = whole._feeds(rest, {"target": target, **inputs}, dict(self._sizes))

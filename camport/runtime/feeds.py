@@ -1,7 +1,8 @@
-"""From what a user passes to what the engine takes: conversion, broadcasting, and checks that say the remedy.
+"""From what a user passes to what the engine takes: conversion, broadcasting,
+and checks that say the remedy.
 
-The engine's own complaint about a wrong input is a page; about NaN, a swapped channel axis or bytes that were
-never scaled it says nothing at all and returns a plausible map.
+The engine's own complaint about a wrong input is a page; about NaN, a swapped channel axis or bytes
+that were never scaled it says nothing at all and returns a plausible map.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from camport.runtime.ports import Port, shape_of
 from camport.targets.labels import class_index
 
 CLASS_INPUTS = ("target", "class_ids")
-"""Inputs that name classes: -1, the model's own choice, where they are left out, and texts are looked up."""
+"""Inputs that name classes: -1, the model's own choice, where they are left out,
+and texts are looked up."""
 
 _PREPARE = "explainer.preprocess.apply(image)"
 
@@ -28,21 +30,22 @@ def build_feeds(
 ) -> dict[str, np.ndarray]:
     """The arrays the graph takes, by input name.
 
-    A value without the batch axis holds for every image, or for every target of a single image: an int for `target`
-    [b], one box [4] for `boxes` [b,4]. Classes that are left out are -1. Floats are cast to the graph's precision,
-    integers to its width.
+    A value without the batch axis holds for every image, or for every target of a single image: an
+    int for `target` [b], one box [4] for `boxes` [b,4]. Classes that are left out are -1. Floats
+    are cast to the graph's precision, integers to its width.
 
     Args:
         ports: the graph's inputs, the one that sets the batch size first.
         values: what was passed; None counts as left out.
         labels: class names by index, where known.
         classes: number of classes `target` or `class_ids` may name, where known.
-        sizes: what the dynamic axes' names are bound to, as (size, input that set it); filled in. Inputs that are fed
-            in parts share one.
+        sizes: what the dynamic axes' names are bound to, as (size, input that set it); filled in.
+            Inputs that are fed in parts share one.
 
     Raises:
         UnknownNameError: an input the graph does not have, or an unknown class name.
-        InputError: a value that is missing or of the wrong dtype, rank, size, count or range, or not finite.
+        InputError: a value that is missing or of the wrong dtype, rank, size, count or range,
+            or not finite.
     """
     names = [port.name for port in ports]
     for name in values:
@@ -53,12 +56,16 @@ def build_feeds(
     for port in sorted(ports, key=lambda port: _lacks_batch(port, values.get(port.name))):
         value = values.get(port.name)
         if value is None and port.name not in CLASS_INPUTS:
-            raise InputError(f"{port.name} is missing; the graph takes {', '.join(str(p) for p in ports)}")
+            raise InputError(
+                f"{port.name} is missing; the graph takes {', '.join(str(p) for p in ports)}"
+            )
         array = _to_array(port, -1 if value is None else value, labels)
         array = _with_batch(port, array, sizes)
         _check_sizes(port, array, sizes)
         _check_finite(port, array)
-        known = classes if classes is not None or port.name == "target" or not labels else len(labels)
+        known = (
+            classes if classes is not None or port.name == "target" or not labels else len(labels)
+        )
         if port.name in CLASS_INPUTS and array.dtype.kind == "i":
             _check_classes(port.name, array, known)
         feeds[port.name] = np.ascontiguousarray(array)
@@ -84,7 +91,9 @@ def _to_array(port: Port, value: Any, labels: tuple[str, ...] | None) -> np.ndar
         array = np.asarray(value)
     except Exception as error:  # ragged lists, and tensors that do not live on the CPU
         reason = str(error).splitlines()[0]
-        raise InputError(f"{port.name} is a {type(value).__name__} that is no array: {reason}") from None
+        raise InputError(
+            f"{port.name} is a {type(value).__name__} that is no array: {reason}"
+        ) from None
     kind = array.dtype.kind
     if port.is_float:
         is_picture = len(port.shape) == 4
@@ -97,10 +106,14 @@ def _to_array(port: Port, value: Any, labels: tuple[str, ...] | None) -> np.ndar
     elif port.is_pixels:
         fits = kind in "iu"
         if not fits or (array.size and not 0 <= array.min() <= array.max() <= 255):
-            seen = f" with values from {array.min():g} to {array.max():g}" if array.size and kind in "fiu" else ""
+            seen = (
+                f" with values from {array.min():g} to {array.max():g}"
+                if array.size and kind in "fiu"
+                else ""
+            )
             raise InputError(
-                f"{port.name} is {shape_of(array)}{seen}; the graph takes {port} and prepares them itself: "
-                "give it the pixels as they are, whole numbers from 0 to 255"
+                f"{port.name} is {shape_of(array)}{seen}; the graph takes {port} and prepares them"
+                " itself: give it the pixels as they are, whole numbers from 0 to 255"
             )
     else:
         fits = kind == "b" if port.dtype == "bool" else kind in "iu"
@@ -111,25 +124,38 @@ def _to_array(port: Port, value: Any, labels: tuple[str, ...] | None) -> np.ndar
 
 
 def _with_batch(port: Port, array: np.ndarray, sizes: Mapping[str, tuple[int, str]]) -> np.ndarray:
-    """`array` with the graph's rank, repeated for every image where only the batch axis is missing."""
+    """`array` with the graph's rank, repeated for every image where only the batch axis is
+    missing."""
     rank = len(port.shape)
     if array.ndim == rank - 1 and sizes:
-        batch = sizes[str(port.shape[0])][0] if str(port.shape[0]) in sizes else next(iter(sizes.values()))[0]
+        batch = (
+            sizes[str(port.shape[0])][0]
+            if str(port.shape[0]) in sizes
+            else next(iter(sizes.values()))[0]
+        )
         return np.broadcast_to(array, (batch, *array.shape))
     if array.ndim != rank:
         hint = ""
         if rank == 4 and array.ndim == 3:
             hint = f": give a batch, {port.name}[None] for one image"
             if port.is_float and array.shape[-1] in (3, 4) and array.shape[0] not in (1, 3):
-                hint = f": channels come first and the batch before them; {_PREPARE}[0][None] does both"
-        raise InputError(f"{port.name} is {shape_of(array)}, rank {array.ndim}; the graph takes {port}{hint}")
+                hint = (
+                    f": channels come first and the batch before them; {_PREPARE}[0][None] does"
+                    " both"
+                )
+        raise InputError(
+            f"{port.name} is {shape_of(array)}, rank {array.ndim}; the graph takes {port}{hint}"
+        )
     return array
 
 
 def _check_sizes(port: Port, array: np.ndarray, sizes: dict[str, tuple[int, str]]) -> None:
-    """Static axes have the graph's size, axes of one name one size; new names are noted in `sizes`."""
+    """Static axes have the graph's size, axes of one name one size;
+    new names are noted in `sizes`."""
     if 0 in array.shape:
-        raise InputError(f"{port.name} is {shape_of(array)}, an empty batch; give at least one image")
+        raise InputError(
+            f"{port.name} is {shape_of(array)}, an empty batch; give at least one image"
+        )
     first = not sizes
     for axis, (given, wanted) in enumerate(zip(array.shape, port.shape, strict=True)):
         if isinstance(wanted, int):
@@ -155,8 +181,15 @@ def _size_hint(port: Port, array: np.ndarray, axis: int) -> str:
     if len(port.shape) != 4:
         return ""
     if port.is_pixels:
-        hints = {1: "repeat the grey channel, images.repeat(3, axis=3)", 4: "drop what is no colour, images[..., :3]"}
-        first = ": channels come last, images.transpose(0, 2, 3, 1)" if array.shape[1] == port.shape[3] else ""
+        hints = {
+            1: "repeat the grey channel, images.repeat(3, axis=3)",
+            4: "drop what is no colour, images[..., :3]",
+        }
+        first = (
+            ": channels come last, images.transpose(0, 2, 3, 1)"
+            if array.shape[1] == port.shape[3]
+            else ""
+        )
         return f": {hints[array.shape[3]]}" if array.shape[3] in hints else first
     if axis == 1:
         channels = port.shape[1]
@@ -186,10 +219,15 @@ def _check_finite(port: Port, array: np.ndarray) -> None:
 
 
 def _check_classes(name: str, array: np.ndarray, classes: int | None) -> None:
-    there = "classes are 0 and up" if classes is None else f"the graph has {classes} classes, 0 to {classes - 1}"
+    there = (
+        "classes are 0 and up"
+        if classes is None
+        else f"the graph has {classes} classes, 0 to {classes - 1}"
+    )
     for i, value in enumerate(array.reshape(len(array), -1)):
         for index in value:
             if index < -1 or (classes is not None and index >= classes):
                 raise InputError(
-                    f"{name} {index} of image {i} is out of range: {there}, or -1 for the model's own choice"
+                    f"{name} {index} of image {i} is out of range: {there}, or -1 for the model's"
+                    " own choice"
                 )

@@ -12,22 +12,25 @@ from camport.runtime.bands import SUFFIXES, open_bands
 from camport.runtime.regular_file import check_regular
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
-"""Pillow's names of the formats that are opened. Others may start programs (EPS) or call plugins."""
+"""Pillow's names of the formats that are opened.
+Others may start programs (EPS) or call plugins."""
 
 MAX_PIXELS = 89_478_485
-"""Largest image opened, in pixels: Pillow's own limit against decompression bombs, as a constant."""
+"""Largest image opened, in pixels: Pillow's own limit against decompression bombs,
+as a constant."""
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """Opens an image file as an upright 8-bit RGB picture.
 
-    The EXIF orientation is applied, transparency is flattened on white, palettes are resolved, 16-bit greys
-    are scaled to 8 bits, floating-point pixels are read as [0,1]; of an animation the first frame counts. Of an array
-    file (.npy, .npz) the picture shows the first bands, and `Preprocess.apply` takes all of them.
+    The EXIF orientation is applied, transparency is flattened on white, palettes are resolved,
+    16-bit greys are scaled to 8 bits, floating-point pixels are read as [0,1]; of an animation the
+    first frame counts. Of an array file (.npy, .npz) the picture shows the first bands, and
+    `Preprocess.apply` takes all of them.
 
     Raises:
-        ImageFileError: the file is missing, a directory, unreadable, empty, truncated, no image, or larger
-            than `MAX_PIXELS`.
+        ImageFileError: the file is missing, a directory, unreadable, empty, truncated, no image,
+            or larger than `MAX_PIXELS`.
     """
     file = check_image(path)
     if file.suffix.lower() in SUFFIXES:
@@ -45,7 +48,9 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     except (Image.DecompressionBombError, MemoryError):
         raise ImageFileError(_too_large(file, "is too large to decode")) from None
     except UnidentifiedImageError:
-        what = "is empty" if file.stat().st_size == 0 else f"is not an image of {', '.join(FORMATS)}"
+        what = (
+            "is empty" if file.stat().st_size == 0 else f"is not an image of {', '.join(FORMATS)}"
+        )
         raise ImageFileError(f"{file} {what}") from None
     except Exception as error:  # decoders raise whatever broken bytes lead them to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -71,7 +76,9 @@ def _known() -> tuple[str, ...]:
 
 
 def _too_large(file: Path, what: str) -> str:
-    return f"{file} {what}; the limit is {MAX_PIXELS / 1e6:.0f} million pixels: make it smaller first"
+    return (
+        f"{file} {what}; the limit is {MAX_PIXELS / 1e6:.0f} million pixels: make it smaller first"
+    )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -85,7 +92,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_to_8_bit(pixels: np.ndarray) -> np.ndarray:
-    """Grey [H,W] of 16 or 32 bits to uint8; Pillow's own conversion clips at 255, which gives white."""
+    """Grey [H,W] of 16 or 32 bits to uint8; Pillow's own conversion clips at 255,
+    which gives white."""
     if pixels.dtype.kind == "f":
         scale = 255.0
     else:

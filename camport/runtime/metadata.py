@@ -41,8 +41,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
     """The `camport.*` entries without their prefix.
 
-    `preprocess` is a Preprocess, `labels` a tuple of str, and `target` the fields of what may be asked. Of the rest,
-    JSON objects and lists are parsed and everything else stays text, so a version "1.0" remains text too.
+    `preprocess` is a Preprocess, `labels` a tuple of str, and `target` the fields of what may be
+    asked. Of the rest, JSON objects and lists are parsed and everything else stays text, so a
+    version "1.0" remains text too.
 
     Args:
         custom: the file's metadata, key to text.
@@ -51,7 +52,9 @@ def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
     Raises:
         ModelError: preprocess or labels that cannot be understood.
     """
-    found = {key.removeprefix(PREFIX): text for key, text in custom.items() if key.startswith(PREFIX)}
+    found = {
+        key.removeprefix(PREFIX): text for key, text in custom.items() if key.startswith(PREFIX)
+    }
     with guarded(f"{where}: its metadata cannot be read", ModelError, remedy="export it again"):
         parsed: dict[str, Any] = {key: _short(_plain(text)) for key, text in found.items()}
     for key in ("method", "adapter"):
@@ -66,7 +69,9 @@ def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
         try:
             parsed["target"] = read(parsed["target"])
         except CamportError as error:
-            raise ModelError(f"{where}: metadata camport.target: {error}; export it again") from None
+            raise ModelError(
+                f"{where}: metadata camport.target: {error}; export it again"
+            ) from None
     if "labels" in found:
         parsed["labels"] = _labels(parsed["labels"], where)
     return parsed
@@ -103,7 +108,10 @@ def _check_entry(key: str, entry: dict[str, Any], where: str) -> None:
     for name, (value, kind) in wanted.items():
         if value is not None and not _KINDS[kind](value):
             shown = repr(value)[:60]
-            raise ModelError(f"{where}: metadata camport.{key}: {name} must be {kind}; it is {shown}: export it again")
+            raise ModelError(
+                f"{where}: metadata camport.{key}: {name} must be {kind}; it is {shown}: export it"
+                " again"
+            )
 
 
 def _whole(value: Any) -> bool:
@@ -111,10 +119,13 @@ def _whole(value: Any) -> bool:
 
 
 def _labels(value: Any, where: str) -> tuple[str, ...]:
-    """Names by class index, of a list or of an object {"0": name, ...} that counts from 0 without gaps."""
+    """Names by class index, of a list or of an object {"0": name,
+    ...} that counts from 0 without gaps."""
     if isinstance(value, dict) and sorted(value) == sorted(str(i) for i in range(len(value))):
         value = [value[str(i)] for i in range(len(value))]
     if not isinstance(value, list) or any(not isinstance(name, str) for name in value):
         shown = repr(value)[:60]
-        raise ModelError(f"{where}: metadata camport.labels must be a JSON list of names; it is {shown}")
+        raise ModelError(
+            f"{where}: metadata camport.labels must be a JSON list of names; it is {shown}"
+        )
     return tuple(value)

@@ -1,10 +1,11 @@
-"""Where an image lies in the network's frame: one scale and one offset an axis, for maps and boxes, both
-ways.
+"""Where an image lies in the network's frame: one scale and one offset an axis, for maps and boxes,
+both ways.
 
-Coordinates are continuous, pixel i covers [i, i+1) and its centre is i + 0.5 (align_corners=False). A point x
-of the image lies at `x * resized / image + origin` in the network's frame. A stretch has origin 0, a
-letterbox a positive one (the padding), a centre crop a negative one. The twin in PyTorch, which exports, is
-`camport.core.maps.geometry.Frame`; tests/core/test_one_geometry.py holds the two equal.
+Coordinates are continuous, pixel i covers [i, i+1) and its centre is i + 0.5 (align_corners=False).
+A point x of the image lies at `x * resized / image + origin` in the network's frame. A stretch has
+origin 0, a letterbox a positive one (the padding), a centre crop a negative one. The twin in
+PyTorch, which exports, is `camport.core.maps.geometry.Frame`;
+tests/core/test_one_geometry.py holds the two equal.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from camport.errors import InputError
 
 @dataclass(frozen=True)
 class Placement:
-    """How one image was placed in the network's frame; sizes are (height, width), `origin` is (top, left).
+    """How one image was placed in the network's frame; sizes are (height, width),
+    `origin` is (top, left).
 
     Args:
         image: size of the user's image.
         network: size of the network's input.
         resized: size the whole image has in the network's frame.
-        origin: where the image's top left corner is in the network's frame; negative where it is cropped.
+        origin: where the image's top left corner is in the network's frame;
+            negative where it is cropped.
     """
 
     image: tuple[int, int]
@@ -33,8 +36,8 @@ class Placement:
     def to_image(self, heatmap: np.ndarray) -> np.ndarray:
         """A heatmap [H,W] at network size as float32 [h,w] at the image's size.
 
-        Bilinear, with a wider kernel where it shrinks, as Pillow does. Padding is cut away before it could
-        bleed in; what the network did not see is 0. Values in [0,1] stay there.
+        Bilinear, with a wider kernel where it shrinks, as Pillow does. Padding is cut away before
+        it could bleed in; what the network did not see is 0. Values in [0,1] stay there.
 
         Raises:
             InputError: the map is not [H,W] of the network's size.
@@ -42,8 +45,8 @@ class Placement:
         heatmap = np.asarray(heatmap)
         if heatmap.shape != self.network:
             raise InputError(
-                f"heatmap is {list(heatmap.shape)}, but the network's input is {list(self.network)}: "
-                "give one map [H,W] of one image, e.g. result.heatmap[0]"
+                f"heatmap is {list(heatmap.shape)}, but the network's input is"
+                f" {list(self.network)}: give one map [H,W] of one image, e.g. result.heatmap[0]"
             )
         rows, columns = (self._weights(axis) for axis in (0, 1))
         return np.asarray(rows @ heatmap.astype(np.float32) @ columns.T, dtype=np.float32)
@@ -54,7 +57,8 @@ class Placement:
         return np.asarray(np.asarray(boxes, dtype=np.float64) * scale + offset, dtype=np.float32)
 
     def boxes_to_image(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes [n,4] xyxy in network pixels as float32 [n,4] in image pixels, not clipped to the image."""
+        """Boxes [n,4] xyxy in network pixels as float32 [n,4] in image pixels,
+        not clipped to the image."""
         scale, offset = self._box_affine()
         return np.asarray((np.asarray(boxes, dtype=np.float64) - offset) / scale, dtype=np.float32)
 
@@ -65,7 +69,8 @@ class Placement:
         return np.array([scale_x, scale_y] * 2), np.array([left, top] * 2)
 
     def _weights(self, axis: int) -> np.ndarray:
-        """Resampling matrix [image size, network size] of one axis: a triangle kernel; rows sum to 1 or 0."""
+        """Resampling matrix [image size, network size] of one axis: a triangle kernel;
+        rows sum to 1 or 0."""
         image, network = self.image[axis], self.network[axis]
         resized, origin = self.resized[axis], self.origin[axis]
         scale = resized / image

@@ -33,7 +33,9 @@ class Port:
     @classmethod
     def of(cls, argument: Any) -> "Port":
         """From onnxruntime's NodeArg."""
-        shape = tuple(axis if isinstance(axis, int) and axis >= 0 else axis or "?" for axis in argument.shape)
+        shape = tuple(
+            axis if isinstance(axis, int) and axis >= 0 else axis or "?" for axis in argument.shape
+        )
         return cls(argument.name, _DTYPES.get(argument.type, argument.type), tuple(shape))
 
     @property
@@ -43,7 +45,8 @@ class Port:
 
     @property
     def is_pixels(self) -> bool:
-        """Whether it holds pictures as they are, uint8 [b,h,w,3], which the graph prepares itself."""
+        """Whether it holds pictures as they are, uint8 [b,h,w,3],
+        which the graph prepares itself."""
         return self.dtype == "uint8" and len(self.shape) == 4
 
     def __str__(self) -> str:

@@ -7,16 +7,26 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from camport.errors import InputError, MissingDependencyError, ModelError, ProviderWarning, UnknownNameError
+from camport.errors import (
+    InputError,
+    MissingDependencyError,
+    ModelError,
+    ProviderWarning,
+    UnknownNameError,
+)
 from camport.runtime.cuda import cuda_fault
 
 Provider = str | tuple[str, dict[str, Any]]
 
 CPU = "CPUExecutionProvider"
-NEEDS_CUDA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+NEEDS_CUDA = (
+    "CUDAExecutionProvider",
+    "TensorrtExecutionProvider",
+    "NvTensorRTRTXExecutionProvider",
+)
 AUTOMATIC = ("CUDAExecutionProvider", "ROCMExecutionProvider", "DmlExecutionProvider")
-"""What is tried unasked. The others compile for minutes (TensorRT), compute in half precision (CoreML) or
-elsewhere (Azure), and must be named."""
+"""What is tried unasked. The others compile for minutes (TensorRT), compute in half precision
+(CoreML) or elsewhere (Azure), and must be named."""
 
 _said: set[str] = set()
 
@@ -24,11 +34,11 @@ _said: set[str] = set()
 def choose(engine: Any, providers: Sequence[Provider] | None) -> list[Provider]:
     """The providers to make a session with, the CPU last where it may be used.
 
-    With None, the accelerators in AUTOMATIC that this build offers, then the CPU; one that needs CUDA is left
-    out, with a ProviderWarning once a process, where there is no usable device.
+    With None, the accelerators in AUTOMATIC that this build offers, then the CPU; one that needs
+    CUDA is left out, with a ProviderWarning once a process, where there is no usable device.
 
-    With a list, exactly that list, as names ("CUDAExecutionProvider", or "cuda") or (name, options). Naming
-    the CPU in it means that going on without the others is fine.
+    With a list, exactly that list, as names ("CUDAExecutionProvider", or "cuda") or (name,
+    options). Naming the CPU in it means that going on without the others is fine.
 
     Raises:
         UnknownNameError: a name no build of onnxruntime has.
@@ -63,16 +73,20 @@ def name_of(provider: Provider) -> str:
 
 
 def report(lost: Sequence[str], working: Sequence[str], why: str) -> None:
-    """Says that providers did not load: an error where nothing that was asked for works, else a warning.
+    """Says that providers did not load: an error where nothing that was asked for works,
+    else a warning.
 
-    A script that names CUDA alone and silently runs twenty times slower is worse off than one that stops.
+    A script that names CUDA alone and silently runs twenty times slower is worse off than one that
+    stops.
 
     Raises:
         ModelError: `working` is empty.
     """
     names = " and ".join(lost)
     if not working:
-        raise ModelError(f'{names} cannot be used: {why}; add "{CPU}" to providers to go on without it')
+        raise ModelError(
+            f'{names} cannot be used: {why}; add "{CPU}" to providers to go on without it'
+        )
     message = (
         f"{names} cannot be used: {why}; going on with {working[0]} "
         f'(providers=["{CPU}"] or pip install "camport[cpu]" avoids this)'
@@ -83,7 +97,8 @@ def report(lost: Sequence[str], working: Sequence[str], why: str) -> None:
 
 
 def preload(engine: Any) -> None:
-    """Lets the engine find the CUDA libraries that pip installed; what it misses it prints, unasked."""
+    """Lets the engine find the CUDA libraries that pip installed; what it misses it prints,
+    unasked."""
     if hasattr(engine, "preload_dlls"):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
             engine.preload_dlls()
@@ -108,7 +123,8 @@ def _known(provider: Provider, offered: Sequence[str], known: Sequence[str]) -> 
 
 
 def _outside() -> int:
-    """The stack level of the first caller outside this room: the warning points at the user's line."""
+    """The stack level of the first caller outside this room:
+    the warning points at the user's line."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").startswith("camport.runtime"):
         frame, level = frame.f_back, level + 1

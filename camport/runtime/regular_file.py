@@ -30,14 +30,19 @@ def check_regular(
         limit: the most bytes it may have.
 
     Raises:
-        CamportError: of `kind`; there is nothing, a directory, a pipe, socket or device, or a larger file.
+        CamportError: of `kind`; there is nothing, a directory, a pipe, socket or device,
+            or a larger file.
     """
     file = Path(path)
     try:
         found = os.stat(file)  # Path.exists raises for a name that is too long
     except (OSError, ValueError) as error:
         gone = getattr(error, "errno", None) in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
-        why = "does not exist" if gone else f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        why = (
+            "does not exist"
+            if gone
+            else f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        )
         raise kind(f"{what}{file} {why}") from None
     if stat.S_ISDIR(found.st_mode):
         raise kind(f"{what}{file} is a directory; name a file in it")
@@ -49,7 +54,11 @@ def check_regular(
 
 
 def read_text(
-    path: str | os.PathLike[str], what: str, kind: type[CamportError] = InputError, *, limit: int = TEXT_LIMIT
+    path: str | os.PathLike[str],
+    what: str,
+    kind: type[CamportError] = InputError,
+    *,
+    limit: int = TEXT_LIMIT,
 ) -> str:
     """The text of a UTF-8 file.
 
@@ -57,5 +66,8 @@ def read_text(
         CamportError: of `kind`; as `check_regular`, or no text.
     """
     file = check_regular(path, f"{what} ", kind, limit=limit)
-    with guarded(f"{what} {file} cannot be read", kind, remedy="save it as UTF-8 text"), file.open("rb") as stream:
+    with (
+        guarded(f"{what} {file} cannot be read", kind, remedy="save it as UTF-8 text"),
+        file.open("rb") as stream,
+    ):
         return stream.read(limit).decode("utf-8")

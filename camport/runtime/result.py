@@ -17,9 +17,9 @@ class UnknownOutputError(UnknownNameError, KeyError, AttributeError):  # type: i
 class Result(Mapping[str, np.ndarray]):
     """A graph's outputs, as attributes and as a read-only mapping, in the graph's order.
 
-    `outputs` is the model's own prediction, `score` float32 [b], `heatmap` float32 [b,H,W] in [0,1]; with
-    most methods there are `feature_maps` and `gradients` float32 [b,c,h,w], and `feature_maps_1`, ... for
-    further layers. Other graphs may have other names.
+    `outputs` is the model's own prediction, `score` float32 [b], `heatmap` float32 [b,H,W] in
+    [0,1]; with most methods there are `feature_maps` and `gradients` float32 [b,c,h,w], and
+    `feature_maps_1`, ... for further layers. Other graphs may have other names.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -54,12 +54,14 @@ SLACK = 1e-2
 """By which rounding, of float16 say, may lead out of [0,1]."""
 
 
-def check_result(result: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray], path: str) -> None:
+def check_result(
+    result: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarray], path: str
+) -> None:
     """Refuses what is no explanation.
 
     Raises:
-        ModelError: a score that is not float [b] or a heatmap that is not float [b,H,W] in [0,1], or with NaN or
-            infinite values.
+        ModelError: a score that is not float [b] or a heatmap that is not float [b,H,W] in [0,1],
+            or with NaN or infinite values.
         InputError: a region that the model predicts nowhere, so that there is nothing to explain.
     """
     for name, rank in (("score", 1), ("heatmap", 3)):
@@ -67,20 +69,33 @@ def check_result(result: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarra
         if array is None:
             continue
         # a file that finds its targets itself may find none, which is no rows
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != rank or 0 in array.shape[1:]:
+        if (
+            not isinstance(array, np.ndarray)
+            or array.dtype.kind != "f"
+            or array.ndim != rank
+            or 0 in array.shape[1:]
+        ):
             seen = _describe(array) if isinstance(array, np.ndarray) else type(array).__name__
             axes = "[b,H,W]" if rank == 3 else "[b]"
-            raise ModelError(f"{path}: {name} is {seen}; an explanation has floating-point numbers {axes}")
+            raise ModelError(
+                f"{path}: {name} is {seen}; an explanation has floating-point numbers {axes}"
+            )
         if np.isfinite(array).all():
             continue
         row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))[0])
         raise ModelError(
-            f"{path}: {name} of row {row} has {int((~np.isfinite(array)).sum())} values that are not finite; the "
-            "model's weights or its inputs overflow"
+            f"{path}: {name} of row {row} has {int((~np.isfinite(array)).sum())} values that are"
+            " not finite; the model's weights or its inputs overflow"
         )
     found = result.get("heatmap")
-    if found is not None and found.size and not (found.min() >= -SLACK and found.max() <= 1 + SLACK):
-        raise ModelError(f"{path}: heatmap lies in [{found.min():.4g}, {found.max():.4g}] and not in [0,1]")
+    if (
+        found is not None
+        and found.size
+        and not (found.min() >= -SLACK and found.max() <= 1 + SLACK)
+    ):
+        raise ModelError(
+            f"{path}: heatmap lies in [{found.min():.4g}, {found.max():.4g}] and not in [0,1]"
+        )
     mask, heatmap = feeds.get("mask"), result.get("heatmap")
     if mask is None or heatmap is None or "score" not in result:
         return
@@ -88,7 +103,8 @@ def check_result(result: Mapping[str, np.ndarray], feeds: Mapping[str, np.ndarra
         # an empty region gives a mean of nothing, which is exactly 0
         if score == 0 and (region == -1).all() and not map_.any():
             raise InputError(
-                f"the model predicts the class nowhere in image {row}; name another class, or a region: mask"
+                f"the model predicts the class nowhere in image {row}; name another class, or a"
+                " region: mask"
             )
 
 

@@ -1,4 +1,5 @@
-"""Makes the engine's session of a file, quietly, with one clear error for each way that can fail."""
+"""Makes the engine's session of a file, quietly,
+with one clear error for each way that can fail."""
 
 import os
 import re
@@ -25,13 +26,16 @@ def import_engine() -> Any:
         found = not isinstance(error, ModuleNotFoundError)
         reason = f" (it is there but does not load: {error})" if found else ""
         raise MissingDependencyError(
-            f'running a graph needs onnxruntime{reason}: pip install "camport[cpu]", or "camport[gpu]"'
+            f'running a graph needs onnxruntime{reason}: pip install "camport[cpu]", or'
+            ' "camport[gpu]"'
         ) from None
     return onnxruntime
 
 
 def open_session(
-    path: str | os.PathLike[str], providers: Sequence[Provider] | None = None, threads: int | None = None
+    path: str | os.PathLike[str],
+    providers: Sequence[Provider] | None = None,
+    threads: int | None = None,
 ) -> Any:
     """An onnxruntime InferenceSession that prints nothing.
 
@@ -41,13 +45,16 @@ def open_session(
         threads: threads within one operator; None leaves the choice to the engine.
 
     Raises:
-        ModelError: the file is missing, a directory, empty, corrupt, truncated, or not one the engine can
-            run.
-        MissingDependencyError, UnknownNameError, InputError: see `camport.runtime.providers.choose`.
+        ModelError: the file is missing, a directory, empty, corrupt, truncated,
+            or not one the engine can run.
+        MissingDependencyError, UnknownNameError, InputError: see
+        `camport.runtime.providers.choose`.
     """
     file = _existing(Path(path))
     if threads is not None and (isinstance(threads, bool) or threads < 1):
-        raise InputError(f"threads is {threads}; give at least 1, or None for the engine's own choice")
+        raise InputError(
+            f"threads is {threads}; give at least 1, or None for the engine's own choice"
+        )
     engine = import_engine()
     wanted = choose(engine, providers)
     options = engine.SessionOptions()
@@ -72,15 +79,21 @@ def open_session(
     return session
 
 
-def _create(engine: Any, file: Path, options: Any, wanted: Sequence[Provider]) -> tuple[Any, list[str]]:
-    """The session, and what the providers said that refused it: the first is left out until one accepts."""
+def _create(
+    engine: Any, file: Path, options: Any, wanted: Sequence[Provider]
+) -> tuple[Any, list[str]]:
+    """The session, and what the providers said that refused it:
+    the first is left out until one accepts."""
     refusals: list[str] = []
     for first in range(len(wanted)):
         try:
             # enable_fallback=0: the engine's own retry prints a banner to stdout
-            return engine.InferenceSession(
-                str(file), options, providers=list(wanted[first:]), enable_fallback=0
-            ), refusals
+            return (
+                engine.InferenceSession(
+                    str(file), options, providers=list(wanted[first:]), enable_fallback=0
+                ),
+                refusals,
+            )
         except Exception as error:
             refusals.append(short(error))
             reason = _reason(file, error)
@@ -100,7 +113,9 @@ def _existing(file: Path) -> Path:
     if os.path.isdir(file):
         raise ModelError(f"{file} is a directory; name the .onnx file in it")
     if not os.path.exists(file):  # Path.exists raises for a name that is too long
-        near = sorted(p.name for p in file.parent.glob("*.onnx"))[:5] if file.parent.is_dir() else []
+        near = (
+            sorted(p.name for p in file.parent.glob("*.onnx"))[:5] if file.parent.is_dir() else []
+        )
         hint = f"; in that folder there is {', '.join(near)}" if near else ""
         raise ModelError(f"{file} does not exist{hint}")
     if check_regular(file, kind=ModelError).stat().st_size == 0:
@@ -120,10 +135,14 @@ def _reason(file: Path, error: Exception) -> str:
     if head.lstrip()[:1] == b"<":
         return "it is a web page, not a graph; the download went wrong"
     if head.startswith(b"PK"):
-        return "it is a zip archive, such as .pt and .pt2 files are; export to .onnx for this runtime"
+        return (
+            "it is a zip archive, such as .pt and .pt2 files are; export to .onnx for this runtime"
+        )
     weights = file.with_name(file.name + ".data")
     if "escape" in str(error).lower():
-        return "it names weights outside of its own folder, which are never read; keep them beside it"
+        return (
+            "it names weights outside of its own folder, which are never read; keep them beside it"
+        )
     if "external" in str(error).lower() or weights.name in str(error):
         lost = "is not beside it" if not weights.exists() else "is not the one that belongs to it"
         return f"its weights, {weights.name}, {lost}; copy or export both files together"

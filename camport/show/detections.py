@@ -1,4 +1,5 @@
-"""The detections' part of `camport demo`: every detection of a scene with the map that explains it."""
+"""The detections' part of `camport demo`: every detection of a scene with the map that explains
+it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ COLOURS = ("#00e5ff", "#ffd400", "#ff5ca8", "#7dff5c", "#ff9440")
 
 
 def why_is_it_there(pictures: Sequence[Image]) -> Image:
-    """A row a scene: what the shipped detector finds, then each detection with its map, best first."""
+    """A row a scene: what the shipped detector finds, then each detection with its map,
+    best first."""
     loaded = load_model("demo:detector")
     bound = camport.bind(loaded.model, adapter=loaded.adapter)
     rows = []
@@ -26,10 +28,13 @@ def why_is_it_there(pictures: Sequence[Image]) -> Image:
         boxes = placement.boxes_to_image(np.asarray(found.figures["boxes"]))
         said = [
             f"{loaded.labels[label]} {confidence:.2f}"
-            for label, confidence in zip(found.target.tolist(), found.figures["confidence"].tolist(), strict=True)
+            for label, confidence in zip(
+                found.target.tolist(), found.figures["confidence"].tolist(), strict=True
+            )
         ]
         drawn = [
-            Box(tuple(box), text, colour) for box, text, colour in zip(boxes.tolist(), said, COLOURS, strict=False)
+            Box(tuple(box), text, colour)
+            for box, text, colour in zip(boxes.tolist(), said, COLOURS, strict=False)
         ]
         row = [Cell(picture, "", drawn)]
         for heatmap, box, text in zip(found.heatmap.numpy(), drawn, said, strict=False):

@@ -1,4 +1,5 @@
-"""The demo's second process: runs an exported explainer on the samples and proves that PyTorch is not there.
+"""The demo's second process: runs an exported explainer on the samples and proves that PyTorch is
+not there.
 
 python -m camport.show.edge FILE.onnx SAMPLES_DIRECTORY OUT.npz ROUNDS THREADS
 """
@@ -17,7 +18,8 @@ FORBIDDEN = ("torch", "torchvision", "onnx", "matplotlib")
 
 
 def main(file: str, samples: str, out: str, rounds: int, threads: int) -> None:
-    """Heatmaps, scores and outputs of every (scene, digit) pair into OUT.npz, with the median milliseconds of a run."""
+    """Heatmaps, scores and outputs of every (scene, digit) pair into OUT.npz,
+    with the median milliseconds of a run."""
     explainer = load(file, ["cpu"], threads=threads)
     images, targets = [], []
     for scene in json.loads((Path(samples) / "samples.json").read_text()):

@@ -1,4 +1,5 @@
-"""The first part of `camport demo`: an ImageNet classifier on photographs, in PyTorch and from an exported file."""
+"""The first part of `camport demo`: an ImageNet classifier on photographs,
+in PyTorch and from an exported file."""
 
 from __future__ import annotations
 
@@ -60,11 +61,13 @@ class Seen:
 
 
 RunEdge = Callable[[Path, Path, Path], dict[str, np.ndarray]]
-"""Runs a file on the samples of a folder without PyTorch: the file, the arrays it writes, the folder."""
+"""Runs a file on the samples of a folder without PyTorch: the file, the arrays it writes,
+the folder."""
 
 
 def show(folder: Path, step: Callable[[str], None], run_edge: RunEdge) -> float:
-    """Writes three pictures and the exported file; the largest difference of a heatmap between PyTorch and the file.
+    """Writes three pictures and the exported file;
+    the largest difference of a heatmap between PyTorch and the file.
 
     Args:
         folder: where they are written.
@@ -81,12 +84,20 @@ def show(folder: Path, step: Callable[[str], None], run_edge: RunEdge) -> float:
     step("explaining one of them at every stage of the network")
     save_image(folder / "0-photographs-layers.png", layers(loaded, asked[0]))
     step("exporting the classifier with its explanation, and running the file without PyTorch")
-    bound = camport.bind(loaded.model, preprocess=dataclasses.asdict(loaded.preprocess), labels=loaded.labels)
-    images, targets = torch.cat([one.pixels for one in asked]), torch.tensor([one.target for one in asked])
+    bound = camport.bind(
+        loaded.model, preprocess=dataclasses.asdict(loaded.preprocess), labels=loaded.labels
+    )
+    images, targets = (
+        torch.cat([one.pixels for one in asked]),
+        torch.tensor([one.target for one in asked]),
+    )
     to_onnx(bound, folder / FILE, images)
     eager = bound(images, targets).heatmap.numpy()
     with tempfile.TemporaryDirectory() as samples:
-        scenes = [{"file": str(carried(SOURCES[o.name].file)), "digits": [{"label": o.target}]} for o in asked]
+        scenes = [
+            {"file": str(carried(SOURCES[o.name].file)), "digits": [{"label": o.target}]}
+            for o in asked
+        ]
         Path(samples, "samples.json").write_text(json.dumps(scenes))
         edge = run_edge(folder / FILE, Path(samples, "out.npz"), Path(samples))["heatmap"]
     save_image(folder / "0-photographs-without-pytorch.png", side_by_side(asked, eager, edge))
@@ -98,11 +109,14 @@ def seen(loaded: Loaded, name: str, label: str) -> Seen:
     picture = photograph(name)
     pixels, placement = loaded.preprocess.apply(picture)
     part = picture.crop(_frame(placement))
-    return Seen(name, label, loaded.labels.index(label), part, torch.from_numpy(pixels)[None], placement)
+    return Seen(
+        name, label, loaded.labels.index(label), part, torch.from_numpy(pixels)[None], placement
+    )
 
 
 def classes(loaded: Loaded, asked: list[Seen]) -> Image:
-    """A column a question: the photograph, Grad-CAM and Guided Grad-CAM; and what tells the two cats apart."""
+    """A column a question: the photograph, Grad-CAM and Guided Grad-CAM;
+    and what tells the two cats apart."""
     rows: list[list[Cell]] = [[], [], []]
 
     def column(one: Seen, adapter: ClassificationAdapter, text: str) -> None:
@@ -119,11 +133,15 @@ def classes(loaded: Loaded, asked: list[Seen]) -> Image:
     for one in asked:
         column(one, ClassificationAdapter(), f"{one.label}, {{:.0%}}")
         first = next(other for other in asked if other.name == one.name)
-        if first is not one:  # a second class of the same photograph: what speaks for it and not for the first
+        # a second class of the same photograph: what speaks for it and not for the first
+        if first is not one:
             contrast = ClassificationAdapter(score_as="contrast", against=first.target)
             column(one, contrast, f"{one.label}, not {first.label}")
     title = "What an ImageNet classifier sees in photographs, and where"
-    heads = ["photograph", *(camport.methods()[method].title for method in ("gradcam", "guided_gradcam"))]
+    heads = [
+        "photograph",
+        *(camport.methods()[method].title for method in ("gradcam", "guided_gradcam")),
+    ]
     return grid(rows, title=title, row_labels=heads, colorbar="turbo", cell=300)
 
 
@@ -138,7 +156,8 @@ def layers(loaded: Loaded, one: Seen) -> Image:
 
 
 def side_by_side(asked: list[Seen], eager: np.ndarray, edge: np.ndarray) -> Image:
-    """The same maps from PyTorch and from the file, and their difference a thousand times enlarged."""
+    """The same maps from PyTorch and from the file,
+    and their difference a thousand times enlarged."""
     rows: list[list[Cell]] = [[], [], []]
     for one, a, b in zip(asked, eager, edge, strict=True):
         rows[0].append(Cell(overlay(one.picture, one.shown(a), alpha=0.6)))
@@ -146,11 +165,24 @@ def side_by_side(asked: list[Seen], eager: np.ndarray, edge: np.ndarray) -> Imag
         difference = one.shown(np.clip(1e3 * np.abs(a - b), 0, 1))
         rows[2].append(Cell(overlay(one.picture, difference, alpha=0.6), one.label))
     heads = ["PyTorch", "ONNX Runtime, no PyTorch", "difference x 1000"]
-    return grid(rows, title="The exported file draws the same picture", row_labels=heads, colorbar="turbo", cell=260)
+    return grid(
+        rows,
+        title="The exported file draws the same picture",
+        row_labels=heads,
+        colorbar="turbo",
+        cell=260,
+    )
 
 
 def _frame(placement: Placement) -> tuple[int, int, int, int]:
     """What the network sees of a picture, in whole pixels of it: left, top, right, bottom."""
     (height, width), (rows, columns) = placement.image, placement.network
-    left, top, right, bottom = placement.boxes_to_image(np.array([[0, 0, columns, rows]], float))[0].tolist()
-    return max(0, round(left)), max(0, round(top)), min(width, round(right)), min(height, round(bottom))
+    left, top, right, bottom = placement.boxes_to_image(np.array([[0, 0, columns, rows]], float))[
+        0
+    ].tolist()
+    return (
+        max(0, round(left)),
+        max(0, round(top)),
+        min(width, round(right)),
+        min(height, round(bottom)),
+    )

@@ -1,4 +1,5 @@
-"""What `camport demo` does: explain bundled scenes in PyTorch, export, run the file without PyTorch, and compare."""
+"""What `camport demo` does: explain bundled scenes in PyTorch, export,
+run the file without PyTorch, and compare."""
 
 from __future__ import annotations
 
@@ -35,8 +36,18 @@ ROUNDS = 30
 HALF_CELL = 4
 """Pixels; the maps have one value for 8 x 8 of them, so they cannot point finer."""
 THREADS = 1
-"""In both processes: the network is small, and times of one thread do not depend on what else the machine does."""
-METHODS = ("gradcam", "gradcam++", "hirescam", "xgradcam", "layercam", "cam", "feature_maps", "saliency")
+"""In both processes: the network is small, and times of one thread do not depend on what else the
+machine does."""
+METHODS = (
+    "gradcam",
+    "gradcam++",
+    "hirescam",
+    "xgradcam",
+    "layercam",
+    "cam",
+    "feature_maps",
+    "saliency",
+)
 
 
 @dataclass(frozen=True)
@@ -59,15 +70,16 @@ class Figures:
     """What the demo measured.
 
     Attributes:
-        hits: how many of the maps have their maximum in the box of the digit that was asked about, to half a cell of
-            the map.
+        hits: how many of the maps have their maximum in the box of the digit that was asked about,
+            to half a cell of the map.
         asked: how many maps there are.
         difference: largest difference of a heatmap's pixel between PyTorch and the exported file.
         same_picture: largest difference of an 8-bit value between the pictures drawn from the two.
-        milliseconds: median time of one image by name: bare and explained, in PyTorch and by the file.
+        milliseconds: median time of one image by name: bare and explained,
+            in PyTorch and by the file.
         report: of the export.
-        photographs: largest difference of a photograph's heatmap between PyTorch and its exported file; why there are
-            none where the extra `demo` is not installed.
+        photographs: largest difference of a photograph's heatmap between PyTorch and its exported
+            file; why there are none where the extra `demo` is not installed.
     """
 
     hits: int
@@ -93,7 +105,8 @@ def samples() -> list[Sample]:
 
 
 def show(folder: Path, step: Callable[[str], None]) -> Figures:
-    """Runs the demo and writes its pictures and files into `folder`; `step` is told what is being done."""
+    """Runs the demo and writes its pictures and files into `folder`;
+    `step` is told what is being done."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
     try:
@@ -116,7 +129,9 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
     edge = run_edge(file, folder / "digits-gradcam.npz")
     save_image(folder / "4-without-pytorch.png", side_by_side(scenes, eager, edge["heatmap"]))
     step("explaining detections")
-    save_image(folder / "5-why-is-it-there.png", why_is_it_there([scene.picture for scene in scenes[:4]]))
+    save_image(
+        folder / "5-why-is-it-there.png", why_is_it_there([scene.picture for scene in scenes[:4]])
+    )
     step("explaining words, answers and regions")
     for name, figure in tasks(scenes).items():
         save_image(folder / name, figure)
@@ -126,7 +141,8 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
         asked=len(hits),
         difference=float(np.abs(np.concatenate(eager) - edge["heatmap"]).max()),
         same_picture=drawn_difference(scenes, eager, edge["heatmap"]),
-        milliseconds=timings(bound, batch(loaded, scenes)[:1]) | {"exported": float(edge["milliseconds"])},
+        milliseconds=timings(bound, batch(loaded, scenes)[:1])
+        | {"exported": float(edge["milliseconds"])},
         report=report,
         photographs=photographs,
     )
@@ -134,7 +150,10 @@ def show(folder: Path, step: Callable[[str], None]) -> Figures:
 
 def tasks(scenes: list[Sample]) -> dict[str, Image]:
     """The figures of the captioner, the question answerer and the segmentation, by file."""
-    pictures, labels = [scene.picture for scene in scenes], [[label for label, _ in scene.digits] for scene in scenes]
+    pictures, labels = (
+        [scene.picture for scene in scenes],
+        [[label for label, _ in scene.digits] for scene in scenes],
+    )
     pairs = [picture for picture, found in zip(pictures, labels, strict=True) if len(found) == 2]
     return {
         "6-what-is-each-word.png": of_tasks.words(pairs),
@@ -156,11 +175,16 @@ def bind(loaded: Loaded, method: str) -> Bound:
 
 def batch(loaded: Loaded, scenes: list[Sample]) -> torch.Tensor:
     """All scenes as the network wants them, [b,3,H,W]."""
-    return torch.from_numpy(np.stack([loaded.preprocess.apply(scene.picture)[0] for scene in scenes]))
+    return torch.from_numpy(
+        np.stack([loaded.preprocess.apply(scene.picture)[0] for scene in scenes])
+    )
 
 
-def explain_all(bound: Bound, loaded: Loaded, scenes: list[Sample]) -> tuple[list[np.ndarray], list[bool]]:
-    """For each scene the heatmaps [digits,H,W] of its digits, and for each digit whether the maximum is on it."""
+def explain_all(
+    bound: Bound, loaded: Loaded, scenes: list[Sample]
+) -> tuple[list[np.ndarray], list[bool]]:
+    """For each scene the heatmaps [digits,H,W] of its digits,
+    and for each digit whether the maximum is on it."""
     maps, hits = [], []
     pointing = PointingGame(HALF_CELL)
     for image, scene in zip(batch(loaded, scenes), scenes, strict=True):
@@ -179,12 +203,25 @@ def regions(scene: Sample, size: tuple[int, ...]) -> torch.Tensor:
     return found
 
 
-def run_edge(file: Path, out: Path, samples: Path = SAMPLES, rounds: int = ROUNDS) -> dict[str, np.ndarray]:
+def run_edge(
+    file: Path, out: Path, samples: Path = SAMPLES, rounds: int = ROUNDS
+) -> dict[str, np.ndarray]:
     """Runs `camport.show.edge` in a process of its own."""
-    command = [sys.executable, "-m", "camport.show.edge", str(file), str(samples), str(out), str(rounds), str(THREADS)]
+    command = [
+        sys.executable,
+        "-m",
+        "camport.show.edge",
+        str(file),
+        str(samples),
+        str(out),
+        str(rounds),
+        str(THREADS),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ModelError(f"the process without PyTorch failed: {done.stderr.strip().splitlines()[-1]}")
+        raise ModelError(
+            f"the process without PyTorch failed: {done.stderr.strip().splitlines()[-1]}"
+        )
     with np.load(out) as found:
         return dict(found)
 
@@ -195,7 +232,9 @@ def where(scenes: list[Sample], maps: list[np.ndarray]) -> Image:
     for scene, heatmaps in zip(scenes, maps, strict=True):
         cells = [Cell(scene.picture, scene.caption)]
         for (label, _), heatmap in zip(scene.digits, heatmaps, strict=True):
-            cells.append(Cell(overlay(scene.picture, heatmap, alpha=0.6), f"where is the {name(label)}?"))
+            cells.append(
+                Cell(overlay(scene.picture, heatmap, alpha=0.6), f"where is the {name(label)}?")
+            )
         rows.append(cells)
     title = "Grad-CAM of a digit classifier: the hot region lies on the digit that was asked about"
     return grid(rows, title=title, colorbar="turbo")
@@ -221,7 +260,8 @@ def compare(loaded: Loaded, scene: Sample) -> Image:
 
 
 def pooling(scenes: list[Sample]) -> Image:
-    """Maps of the two GAP networks, with max-pooling and without; Grad-CAM, which is CAM's positive part there."""
+    """Maps of the two GAP networks, with max-pooling and without; Grad-CAM,
+    which is CAM's positive part there."""
     networks = [load_model("demo:gap-pool"), load_model("demo:gap-full")]
     rows = []
     for scene in scenes[:3]:
@@ -241,16 +281,21 @@ def pooling(scenes: list[Sample]) -> Image:
 
 
 def side_by_side(scenes: list[Sample], eager: list[np.ndarray], edge: np.ndarray) -> Image:
-    """The same explanation from PyTorch and from the exported file, and their difference a thousand times enlarged."""
+    """The same explanation from PyTorch and from the exported file,
+    and their difference a thousand times enlarged."""
     rows, at = [], 0
     for scene, heatmaps in zip(scenes, eager, strict=True):
         label = scene.digits[0][0]
         difference = np.clip(np.abs(heatmaps[0] - edge[at]) * 1e3, 0, 1)
-        pictures = [overlay(scene.picture, m, alpha=0.6) for m in (heatmaps[0], edge[at], difference)]
+        pictures = [
+            overlay(scene.picture, m, alpha=0.6) for m in (heatmaps[0], edge[at], difference)
+        ]
         rows.append([Cell(scene.picture, f"where is the {name(label)}?"), *map(Cell, pictures)])
         at += len(heatmaps)
     heads = ["scene", "PyTorch", "ONNX Runtime, no PyTorch", "difference x 1000"]
-    return grid(rows[:3], title="The exported file draws the same picture", columns=heads, colorbar="turbo")
+    return grid(
+        rows[:3], title="The exported file draws the same picture", columns=heads, colorbar="turbo"
+    )
 
 
 def drawn_difference(scenes: list[Sample], eager: list[np.ndarray], edge: np.ndarray) -> int:

@@ -1,4 +1,5 @@
-"""The part of `camport demo` about captions, questions and segmentations: a map for each word, answer and region."""
+"""The part of `camport demo` about captions, questions and segmentations: a map for each word,
+answer and region."""
 
 from __future__ import annotations
 
@@ -24,12 +25,24 @@ QUESTIONS = (
 )
 """What is asked about every scene, two about one of its digits."""
 
-COLOURS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#bfef45", "#fabed4")
+COLOURS = (
+    "#e6194b",
+    "#3cb44b",
+    "#ffe119",
+    "#4363d8",
+    "#f58231",
+    "#911eb4",
+    "#42d4f4",
+    "#f032e6",
+    "#bfef45",
+    "#fabed4",
+)
 """A colour for each digit in a drawn segmentation."""
 
 
 def words(pictures: Sequence[Image]) -> Image:
-    """A row a scene: what the captioner writes about it, and the scene once more for every word with its map."""
+    """A row a scene: what the captioner writes about it,
+    and the scene once more for every word with its map."""
     loaded = load_model("demo:captioner")
     bound = _bound(loaded)
     rows = []
@@ -45,26 +58,34 @@ def words(pictures: Sequence[Image]) -> Image:
 
 
 def answers(pictures: Sequence[Image], digits: Sequence[Sequence[int]]) -> Image:
-    """A row a scene: each question about it with the answer, and what in the image the answer comes from."""
+    """A row a scene: each question about it with the answer,
+    and what in the image the answer comes from."""
     loaded = load_model("demo:answerer")
     bound = _bound(loaded)
     rows = []
     for i, (picture, labels) in enumerate(zip(pictures, digits, strict=True)):
         pixels, placement = loaded.preprocess.apply(picture)
         digit = labels[i % len(labels)]
-        names = {"label": LABELS[digit], "plural": PLURALS[digit], "article": "an" if LABELS[digit] == "eight" else "a"}
+        names = {
+            "label": LABELS[digit],
+            "plural": PLURALS[digit],
+            "article": "an" if LABELS[digit] == "eight" else "a",
+        }
         row = [Cell(picture)]
         for question in (text.format(**names) for text in QUESTIONS):
             found = bound(torch.from_numpy(pixels)[None], question)
             answer = loaded.labels[int(found.target[0])]
             row.append(Cell(_hot(picture, found.heatmap[0], placement), f"{question} {answer}"))
         rows.append(row)
-    title = f"{bound.explainer.title} of a question answerer: what in the image the answer comes from"
+    title = (
+        f"{bound.explainer.title} of a question answerer: what in the image the answer comes from"
+    )
     return grid(rows, title=title, colorbar="turbo")
 
 
 def segments(pictures: Sequence[Image], asked: Sequence[Sequence[int]]) -> Image:
-    """A row a scene: the classes of its pixels in colour, and for each digit asked about what makes its region one."""
+    """A row a scene: the classes of its pixels in colour,
+    and for each digit asked about what makes its region one."""
     loaded = load_model("demo:segmenter")
     bound = _bound(loaded)
     rows = []
@@ -76,7 +97,13 @@ def segments(pictures: Sequence[Image], asked: Sequence[Sequence[int]]) -> Image
         row = [Cell(picture), Cell(_coloured(picture, classes, placement), "every pixel's class")]
         for digit, heatmap in zip(digits, found.heatmap, strict=True):
             text, box = loaded.labels[digit + 1], _box(classes == digit + 1, placement)
-            row.append(Cell(_hot(picture, heatmap, placement), f"why {text}?", [Box(box, text, COLOURS[digit])]))
+            row.append(
+                Cell(
+                    _hot(picture, heatmap, placement),
+                    f"why {text}?",
+                    [Box(box, text, COLOURS[digit])],
+                )
+            )
         rows.append(row)
     title = f"{bound.explainer.title} of a segmentation: what makes a region the digit it is"
     return grid(rows, title=title, colorbar="turbo")
@@ -104,5 +131,7 @@ def _box(region: torch.Tensor, placement: Placement) -> tuple[float, float, floa
     """The bounds of a region of the network's frame, in pixels of the picture."""
     rows, columns = region.any(1).nonzero()[:, 0], region.any(0).nonzero()[:, 0]
     corners = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    left, top, right, bottom = placement.boxes_to_image(np.array([[float(v) for v in corners]]))[0].tolist()
+    left, top, right, bottom = placement.boxes_to_image(np.array([[float(v) for v in corners]]))[
+        0
+    ].tolist()
     return left, top, right, bottom

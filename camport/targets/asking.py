@@ -1,4 +1,5 @@
-"""What texts of the command line ask for: words of a caption, an answer, a region; of a model, and of a file."""
+"""What texts of the command line ask for: words of a caption, an answer, a region; of a model,
+and of a file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,7 +24,10 @@ def check_given(task: str, given: Mapping[str, Any]) -> None:
     if question is not None and task != "vqa":
         raise InputError(f"--question is for --adapter vqa, and the task is {task}")
     if box and (task != "segmentation" or len(box) > 1):
-        raise InputError(f"--box {' '.join(box)}: one region is for --adapter segmentation, and the task is {task}")
+        raise InputError(
+            f"--box {' '.join(box)}: one region is for --adapter segmentation, and the task is"
+            f" {task}"
+        )
 
 
 def of_model(
@@ -49,7 +53,9 @@ def of_traced(task: str, box: Sequence[str], count: int) -> str:
     """
     traced = described(task).traced
     if traced == "none":
-        raise InputError(f"--box is for --adapter detection and segmentation, and the task is {task}")
+        raise InputError(
+            f"--box is for --adapter detection and segmentation, and the task is {task}"
+        )
     most = count if traced == "each" else 1
     if len(box) not in (1, most):
         each = f", or {most}, one for each" if most > 1 else ""
@@ -80,7 +86,9 @@ def of_file(
     task, options = task_of(explainer.metadata)
     for name, of in (("caption", "captioning"), ("question", "vqa")):
         if given.get(name) is not None and task != of:
-            raise InputError(f"--{name} is for files of {of}, and this one is of {task or 'classification'}")
+            raise InputError(
+                f"--{name} is for files of {of}, and this one is of {task or 'classification'}"
+            )
     shown = described(task).shown
     if shown == "words":
         return _caption(explainer, options, given.get("caption"), target)
@@ -89,8 +97,11 @@ def of_file(
     return _region(explainer.labels, size, target, given.get("box"), regions)
 
 
-def each_word(explainer: Any, caption: str, inputs: Mapping[str, np.ndarray]) -> tuple[list[str], dict[str, Any]]:
-    """A caption's words, and inputs with a row for each; they stand behind the prompt, one token a word."""
+def each_word(
+    explainer: Any, caption: str, inputs: Mapping[str, np.ndarray]
+) -> tuple[list[str], dict[str, Any]]:
+    """A caption's words, and inputs with a row for each; they stand behind the prompt,
+    one token a word."""
     first = len(task_of(explainer.metadata)[1].get("prompt") or [0])
     texts = caption.replace(",", " ,").split()
     tokens = inputs["tokens"][0]
@@ -100,7 +111,9 @@ def each_word(explainer: Any, caption: str, inputs: Mapping[str, np.ndarray]) ->
     return [texts[place - first] for place in places], rows
 
 
-def answered(explainer: Any, inputs: Mapping[str, np.ndarray], result: Mapping[str, np.ndarray]) -> str:
+def answered(
+    explainer: Any, inputs: Mapping[str, np.ndarray], result: Mapping[str, np.ndarray]
+) -> str:
     """The answer that was explained: the one asked about, or the model's own."""
     answers = task_of(explainer.metadata)[1].get("answers") or explainer.labels or ()
     index = int(inputs["answer"][0])
@@ -114,15 +127,22 @@ def _caption(
 ) -> tuple[dict[str, Any], str]:
     words = options.get("vocabulary") or []
     if not caption:
-        raise InputError('the file explains words of a caption; give it, e.g. --caption "a seven above a two"')
+        raise InputError(
+            'the file explains words of a caption; give it, e.g. --caption "a seven above a two"'
+        )
     if not words:
-        raise InputError("the file carries no vocabulary; call it from Python with tokens= and span=")
+        raise InputError(
+            "the file carries no vocabulary; call it from Python with tokens= and span="
+        )
     length = _size(explainer, "tokens")
     prompt = list(options.get("prompt") or [0])
     tokens = [*prompt, *_looked_up(caption.replace(",", " ,").split(), words, "caption")]
     end = options.get("end")
     if len(tokens) > length:
-        raise InputError(f"the caption {caption!r} has {len(tokens) - len(prompt)} words; the file reads {length - 1}")
+        raise InputError(
+            f"the caption {caption!r} has {len(tokens) - len(prompt)} words; the file reads"
+            f" {length - 1}"
+        )
     tokens += [0 if end is None else end] * (length - len(tokens))
     span = (-1, -1)
     if target is not None:
@@ -142,18 +162,26 @@ def _question(
     if not asked:
         raise InputError(_EMPTY)
     if not words:
-        raise InputError("the file carries no vocabulary; call it from Python with question= and answer=")
+        raise InputError(
+            "the file carries no vocabulary; call it from Python with question= and answer="
+        )
     length = _size(explainer, "question")
     tokens = _looked_up(asked, words, "question")
     if len(tokens) > length:
-        raise InputError(f"the question {question!r} has {len(tokens)} words; the file reads {length}")
+        raise InputError(
+            f"the question {question!r} has {len(tokens)} words; the file reads {length}"
+        )
     tokens += [int(options.get("pad") or 0)] * (length - len(tokens))
     answer = -1 if target is None else class_index(target, tuple(answers) or explainer.labels)
     return {"question": np.array([tokens]), "answer": np.array([answer])}, str(question)
 
 
 def _region(
-    labels: Labels, size: tuple[int, int], target: str | None, box: Sequence[str] | None, regions: Regions
+    labels: Labels,
+    size: tuple[int, int],
+    target: str | None,
+    box: Sequence[str] | None,
+    regions: Regions,
 ) -> tuple[dict[str, Any], str]:
     height, width = size
     mask = np.full((1, height, width), -1, np.float32)
@@ -168,9 +196,13 @@ def _region(
 
 
 def _size(explainer: Any, name: str) -> int:
-    shape: tuple[Any, ...] = next((port.shape for port in explainer.inputs if port.name == name), ())
+    shape: tuple[Any, ...] = next(
+        (port.shape for port in explainer.inputs if port.name == name), ()
+    )
     if len(shape) != 2 or not isinstance(shape[1], int):
-        raise ModelError(f"{explainer.path} takes no {name} [b,n] of a fixed length; export it again")
+        raise ModelError(
+            f"{explainer.path} takes no {name} [b,n] of a fixed length; export it again"
+        )
     return shape[1]
 
 
@@ -178,5 +210,7 @@ def _looked_up(texts: Sequence[str], words: Sequence[str], what: str) -> list[in
     for text in texts:
         if text not in words:
             near = nearest(text, words) or list(words[:8])
-            raise InputError(f"the {what} has the word {text!r}, which the model does not know; nearest: {near}")
+            raise InputError(
+                f"the {what} has the word {text!r}, which the model does not know; nearest: {near}"
+            )
     return [list(words).index(text) for text in texts]

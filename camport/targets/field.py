@@ -54,12 +54,18 @@ class Field:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
-            raise InputError(f"the field's name is {self.name!r}; it is an identifier, the name of a graph's input")
+            raise InputError(
+                f"the field's name is {self.name!r}; it is an identifier, the name of a graph's"
+                " input"
+            )
         if not isinstance(self.kind, str) or self.kind not in KINDS:
-            raise InputError(f"the kind of field {self.name!r} is {self.kind!r}; it is one of {', '.join(KINDS)}")
+            raise InputError(
+                f"the kind of field {self.name!r} is {self.kind!r}; it is one of {', '.join(KINDS)}"
+            )
         if not isinstance(self.help, str) or not isinstance(self.least, int | float | None):
             raise InputError(
-                f"field {self.name!r} has help {self.help!r} and least {self.least!r}; a text and a number"
+                f"field {self.name!r} has help {self.help!r} and least {self.least!r}; a text and a"
+                " number"
             )
         if self.default is not None:
             self.rows(self.default, 1)
@@ -79,22 +85,38 @@ class Field:
         try:
             array = np.asarray(value)
         except Exception as error:  # ragged lists, and tensors that do not live on the CPU
-            raise InputError(f"{self.name} {str(value)[:80]!r} is no array: {str(error).splitlines()[0]}") from None
+            raise InputError(
+                f"{self.name} {str(value)[:80]!r} is no array: {str(error).splitlines()[0]}"
+            ) from None
         wanted = "whole numbers" if dtype is np.int64 else "numbers"
-        if array.dtype.kind not in ("iu" if dtype is np.int64 else "iuf") or array.dtype == np.bool_:
-            raise InputError(f"{self.name} is {str(value)[:80]!r} ({array.dtype}); give {wanted}, {self._shown()}")
+        if (
+            array.dtype.kind not in ("iu" if dtype is np.int64 else "iuf")
+            or array.dtype == np.bool_
+        ):
+            raise InputError(
+                f"{self.name} is {str(value)[:80]!r} ({array.dtype}); give {wanted},"
+                f" {self._shown()}"
+            )
         if array.shape not in (shape, (count, *shape)):
             raise InputError(
-                f"{self.name} has shape {array.shape}; give {self._shown()}, or one for each of {count} images"
+                f"{self.name} has shape {array.shape}; give {self._shown()}, or one for each of"
+                f" {count} images"
             )
         if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
-            raise InputError(f"{self.name} {array.max()} is out of range; the largest is {np.iinfo(np.int64).max}")
+            raise InputError(
+                f"{self.name} {array.max()} is out of range; the largest is"
+                f" {np.iinfo(np.int64).max}"
+            )
         with np.errstate(over="ignore"):
             array = np.broadcast_to(array, (count, *shape)).astype(dtype)
         if dtype is np.float32 and not np.isfinite(array).all():
-            raise InputError(f"{self.name} has values that are NaN or infinite in float32; give finite numbers")
+            raise InputError(
+                f"{self.name} has values that are NaN or infinite in float32; give finite numbers"
+            )
         if self.least is not None and array.size and array.min() < self.least:
-            raise InputError(f"{self.name} {array.min()} is out of range; the least is {self.least:g}")
+            raise InputError(
+                f"{self.name} {array.min()} is out of range; the least is {self.least:g}"
+            )
         return array
 
     def parsed(self, text: str) -> Any:
@@ -105,18 +127,24 @@ class Field:
         """
         parts = text.split(",")
         try:
-            numbers = [float(part) if KINDS[self.kind][0] is np.float32 else int(part) for part in parts]
+            numbers = [
+                float(part) if KINDS[self.kind][0] is np.float32 else int(part) for part in parts
+            ]
         except ValueError:
             if self.kind == "class":
                 return text
-            raise InputError(f"{self.name}={text} is no {self.kind}; give {self._shown()}") from None
+            raise InputError(
+                f"{self.name}={text} is no {self.kind}; give {self._shown()}"
+            ) from None
         wanted = max(1, *self.shape) if self.shape else 1
         if len(numbers) != wanted:
             raise InputError(f"{self.name}={text} has {len(numbers)} numbers; give {self._shown()}")
         return numbers if self.shape else numbers[0]
 
     def _shown(self) -> str:
-        said = {"box": "x0,y0,x1,y1", "point": "x,y", "class": "a class"}.get(self.kind, "one number")
+        said = {"box": "x0,y0,x1,y1", "point": "x,y", "class": "a class"}.get(
+            self.kind, "one number"
+        )
         return f"{said} ({self.help})" if self.help else said
 
 
@@ -129,9 +157,16 @@ def arrays(fields: Sequence[Field], given: Any, count: int) -> dict[str, NDArray
         count: rows.
 
     Raises:
-        InputError: a value that does not fit, one that has to be given and is not, or no such field.
+        InputError: a value that does not fit, one that has to be given and is not,
+            or no such field.
     """
-    named = dict(given) if isinstance(given, Mapping) else {} if given is None else {fields[0].name: given}
+    named = (
+        dict(given)
+        if isinstance(given, Mapping)
+        else {}
+        if given is None
+        else {fields[0].name: given}
+    )
     for name in named:
         if name not in [field.name for field in fields]:
             raise _unknown(name, fields)
@@ -147,7 +182,11 @@ def arrays(fields: Sequence[Field], given: Any, count: int) -> dict[str, NDArray
 def described(fields: Sequence[Field]) -> list[dict[str, Any]]:
     """The fields as JSON values, for the metadata of a file."""
     return [
-        {name: value for name, value in dataclasses.asdict(field).items() if value not in (None, "")}
+        {
+            name: value
+            for name, value in dataclasses.asdict(field).items()
+            if value not in (None, "")
+        }
         for field in fields
     ]
 
@@ -162,7 +201,9 @@ def read(values: Any) -> tuple[Field, ...]:
     if not isinstance(values, list) or not all(
         isinstance(value, dict) and set(value) <= set(names) for value in values
     ):
-        raise InputError(f"target must be a list of objects with {', '.join(names)}; it is {str(values)[:60]}")
+        raise InputError(
+            f"target must be a list of objects with {', '.join(names)}; it is {str(values)[:60]}"
+        )
     try:
         return tuple(Field(**value) for value in values)
     except TypeError as error:
@@ -185,4 +226,6 @@ def split(text: str, fields: Sequence[Field]) -> tuple[Field, str]:
 
 
 def _unknown(name: Any, fields: Sequence[Field]) -> InputError:
-    return InputError(f"the target has no {str(name)[:80]!r}; it has {', '.join(field.name for field in fields)}")
+    return InputError(
+        f"the target has no {str(name)[:80]!r}; it has {', '.join(field.name for field in fields)}"
+    )

@@ -14,7 +14,8 @@ def class_index(name: str, labels: tuple[str, ...] | None) -> int:
         UnknownNameError: no label is called that; the nearest are offered.
         InputError: several classes are called that, or the graph carries no labels.
     """
-    if re.fullmatch(r"\s*[+-]?[0-9]{1,4000}\s*", name):  # int() takes "1_0" and other scripts' digits too
+    # int() takes "1_0" and other scripts' digits too
+    if re.fullmatch(r"\s*[+-]?[0-9]{1,4000}\s*", name):
         return int(name)
     if labels is None:
         raise InputError(f"target {name!r} is a name, but no labels are known: give the number")
@@ -24,7 +25,11 @@ def class_index(name: str, labels: tuple[str, ...] | None) -> int:
     found = found or [i for i, parts in enumerate(synonyms) if wanted in parts]
     if len(found) > 1:
         which = ", ".join(f"{i} ({labels[i]})" for i in found)
-        raise InputError(f"target {name!r} is the name of {len(found)} classes, {which}: give the number")
+        raise InputError(
+            f"target {name!r} is the name of {len(found)} classes, {which}: give the number"
+        )
     if not found:
-        raise UnknownNameError("label", name, {part for parts in synonyms for part in parts} | set(labels))
+        raise UnknownNameError(
+            "label", name, {part for parts in synonyms for part in parts} | set(labels)
+        )
     return found[0]

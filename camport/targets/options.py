@@ -1,4 +1,5 @@
-"""The options of the command line that belong to tasks, as data; `camport.cli.given` makes options of it."""
+"""The options of the command line that belong to tasks, as data;
+`camport.cli.given` makes options of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ class Option:
         kind: of the value; list of texts, several times.
         least: its smallest value.
         most: its largest.
-        adapter: the name of the adapter's argument that it sets; "" where it is a part of the target.
+        adapter: the name of the adapter's argument that it sets;
+            "" where it is a part of the target.
     """
 
     flag: str
@@ -54,7 +56,8 @@ OPTIONS = (
     Option(
         "--box",
         ("explain", "run", "export"),
-        "Detection: explain what is found here, in the picture's pixels; may be given several times.",
+        "Detection: explain what is found here, in the picture's pixels; may be given several"
+        " times.",
         "L,T,R,B",
         list[str],
     ),
@@ -89,7 +92,8 @@ OPTIONS = (
     Option(
         "--scores",
         ("explain", "export", "layers"),
-        "Classification: which of several outputs holds the classes, by name or number; chosen if left out.",
+        "Classification: which of several outputs holds the classes, by name or number; chosen if"
+        " left out.",
         "NAME",
         adapter="output",
     ),
@@ -119,7 +123,9 @@ def arguments(task: str, given: Mapping[str, Any]) -> dict[str, Any]:
     scores = given.get("scores")
     if scores is not None:
         if task != "classification":
-            raise InputError(f"--scores {scores} is for --adapter classification, and the task is {task}")
+            raise InputError(
+                f"--scores {scores} is for --adapter classification, and the task is {task}"
+            )
         return {"output": scores}
     said = {option: given.get(option.name) for option in OPTIONS if option.adapter}
     said = {option: value for option, value in said.items() if value is not None}
@@ -137,12 +143,16 @@ def refuse(task: str, given: Mapping[str, Any]) -> None:
     if given.get("question") is not None:
         raise InputError(f"--question is for --adapter vqa, and the task is {task}")
     if given.get("box") or given.get("confidence") is not None:
-        raise InputError(f"--box and --confidence are for --adapter detection, and the task is {task}")
+        raise InputError(
+            f"--box and --confidence are for --adapter detection, and the task is {task}"
+        )
 
 
 def refuse_of_file(task: str, given: Mapping[str, Any], file: Any) -> None:
     """The same for a file."""
     if given.get("caption") is not None or given.get("question") is not None:
-        raise InputError(f"--caption and --question are for files of captioning and vqa, and this is of {task}")
+        raise InputError(
+            f"--caption and --question are for files of captioning and vqa, and this is of {task}"
+        )
     if given.get("box") or given.get("confidence") is not None:
         raise InputError(f"--box and --confidence are for detectors, and {file} takes no boxes")

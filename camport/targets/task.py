@@ -1,7 +1,8 @@
-"""What the command line has to know of a task: what of a picture is explained, and how it is asked with no question.
+"""What the command line has to know of a task: what of a picture is explained,
+and how it is asked with no question.
 
-A file says its task's name alone, so this is the one place where names of built-in tasks lead to what is done. A task
-with `Field`s needs no entry, nor does one that is asked about a class.
+A file says its task's name alone, so this is the one place where names of built-in tasks lead to
+what is done. A task with `Field`s needs no entry, nor does one that is asked about a class.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,12 +15,15 @@ class Task:
     """One task.
 
     Attributes:
-        shown: what is explained and drawn: "map", one map a picture; "boxes", a map for each box; "words", one for each
-            word of a text; "answer", one for a text's answer; "region", one for the part of a picture.
+        shown: what is explained and drawn: "map", one map a picture; "boxes", a map for each box;
+            "words", one for each word of a text; "answer", one for a text's answer; "region",
+            one for the part of a picture.
         example: a target to run the model with, for adapters without one of their own.
-        whole: from an image's (height, width) the target that all of it is, where a model finds nothing; None: none.
+        whole: from an image's (height, width) the target that all of it is,
+            where a model finds nothing; None: none.
         alike: whether the images themselves are a target: what they are compared with.
-        traced: how many boxes a file may be traced with: "each", one a picture; "one", for all of them; "none".
+        traced: how many boxes a file may be traced with: "each", one a picture; "one",
+            for all of them; "none".
         evaluated: how `camport.evaluation.open_data` opens examples for it.
     """
 
@@ -64,7 +68,8 @@ def described(name: str) -> Task:
 
 
 def task_of(metadata: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The name of the adapter that a file was made with, and its options; "" where the file does not say."""
+    """The name of the adapter that a file was made with, and its options;
+    "" where the file does not say."""
     adapter = metadata.get("adapter")
     if not isinstance(adapter, dict):
         return "", {}

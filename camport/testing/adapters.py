@@ -1,8 +1,6 @@
 """The conformance kit for adapters."""
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,36 +9,20 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
-from camport.core.running.call_model import called, prepared
-from camport.errors import CamportError, InputError, LayerError
+from camport.errors import InputError, LayerError
 from camport.testing.case import quiet
-from camport.testing.conformance import ConformanceError, Judge
+from camport.testing.conformance import Judge
 from camport.testing.exporting import check_onnx, single_precision
 from camport.testing.fingerprint import changes, fingerprint, no_filters
-from camport.testing.networks import Network, asked_networks, networks
+from camport.testing.scored import (
+    Scored,
+    Target,
+    check_inputs,
+    check_rows,
+    made,
+    scored_on_a_network,
+)
 from camport.testing.values import check_texts, check_values
-
-Target = dict[str, Tensor]
-OUTPUTS = ("images", "outputs", "score", "heatmap", "feature_maps", "gradients")
-"""Names an input cannot have, since an exported graph uses them."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """An adapter with a network, the network's outputs, and a target for each image."""
-
-    judge: Judge
-    adapter: Adapter
-    network: Network
-    outputs: Any
-    given: Target
-    nonsense: Sequence[Any]
-
-    @property
-    def batch(self) -> int:
-        """How many images."""
-        return self.network.images.shape[0]
-
 
 OF_FIELDS = ("inputs", "prepare", "resolve", "explained", "sample")
 """What an adapter has of its `fields`, and implements itself where it declares none."""
@@ -61,9 +43,11 @@ def check_adapter(
         cls: the class, or an instance to check it with other options than its defaults.
         model: a network whose outputs it reads; one of the kit's small ones where left out.
         images: [b,c,H,W] for it, three or more.
-        target: for these images, as a user gives it; what the adapter itself samples where left out.
+        target: for these images, as a user gives it;
+            what the adapter itself samples where left out.
         nonsense: further targets that `prepare` has to refuse.
-        export: also write an ONNX file of a Grad-CAM with it and compare that with eager PyTorch; takes seconds.
+        export: also write an ONNX file of a Grad-CAM with it and compare that with eager PyTorch;
+            takes seconds.
 
     Raises:
         ConformanceError: naming the rule, what was found, and what to do.
@@ -75,29 +59,38 @@ def check_adapter(
         judge.demand(issubclass(given, Adapter), "it is no subclass of camport.Adapter")
         lacking = set(getattr(given, "__abstractmethods__", ()))
         if not given.fields:
-            lacking |= {name for name in OF_FIELDS if getattr(given, name) is getattr(Adapter, name)}
-        judge.demand(not lacking, f"it does not implement {', '.join(sorted(lacking))}; or declare `fields`")
+            lacking |= {
+                name for name in OF_FIELDS if getattr(given, name) is getattr(Adapter, name)
+            }
+        judge.demand(
+            not lacking, f"it does not implement {', '.join(sorted(lacking))}; or declare `fields`"
+        )
         check_texts(judge, given, ("name", "title"))
     with judge.judging("options"):
-        adapter = cls if isinstance(cls, Adapter) else _made(judge, given)
+        adapter = cls if isinstance(cls, Adapter) else made(judge, given)
         check_values(judge, adapter)
     with judge.judging("inputs"):
-        _inputs(judge, adapter)
+        check_inputs(judge, adapter)
     with judge.judging("fits a network"):
-        scored = _scored(judge, adapter, model, images, target, nonsense)
+        scored = scored_on_a_network(judge, adapter, model, images, target, nonsense)
     for rule in (*RULES, *([onnx_file] if export else [])):
         with judge.judging(rule.__name__):
             rule(scored)
 
 
 def sample(scored: Scored) -> None:
-    """`sample` draws a target a batch, by its generator alone, also for more images than the outputs are of."""
+    """`sample` draws a target a batch, by its generator alone,
+    also for more images than the outputs are of."""
     adapter, judge, b = scored.adapter, scored.judge, scored.batch + 1
     outputs, one = _of_one(scored, 0, scored.given), scored.network.images[:1]
-    first, second = (adapter.sample_for(one, outputs, b, torch.Generator().manual_seed(5)) for _ in range(2))
-    _fits(judge, adapter, first, b, "sample")
+    first, second = (
+        adapter.sample_for(one, outputs, b, torch.Generator().manual_seed(5)) for _ in range(2)
+    )
+    check_rows(judge, adapter, first, b, "sample")
     same = all(torch.equal(first[k], second[k]) for k in first)
-    judge.demand(same, "sample gives two targets for one generator state; draw from the generator only")
+    judge.demand(
+        same, "sample gives two targets for one generator state; draw from the generator only"
+    )
 
 
 def prepare(scored: Scored) -> None:
@@ -108,7 +101,7 @@ def prepare(scored: Scored) -> None:
     except InputError:
         default = None  # there is no default: a target has to be given
     if default is not None:
-        _fits(scored.judge, scored.adapter, default, scored.batch, "prepare")
+        check_rows(scored.judge, scored.adapter, default, scored.batch, "prepare")
         with torch.no_grad():
             outputs = scored.adapter.ask(scored.network.model, images, default)
         scored.adapter.check(outputs, default)
@@ -129,13 +122,15 @@ def refuses_nonsense(scored: Scored) -> None:
             continue
         except Exception as error:
             scored.judge.fail(
-                f"prepare({shown}) raised {type(error).__name__}: {error}; raise camport.errors.InputError"
+                f"prepare({shown}) raised {type(error).__name__}: {error}; raise"
+                " camport.errors.InputError"
             )
         scored.judge.fail(f"prepare took {shown} for a target; refuse it with InputError")
 
 
 def resolve(scored: Scored) -> None:
-    """`resolve` fills in defaults: every input is still there, a row an image, and the same each time."""
+    """`resolve` fills in defaults: every input is still there, a row an image,
+    and the same each time."""
     adapter, judge = scored.adapter, scored.judge
     first, second = (adapter.resolve(scored.outputs, scored.given) for _ in range(2))
     missing = [name for name in adapter.inputs if name not in first]
@@ -145,7 +140,9 @@ def resolve(scored: Scored) -> None:
             isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == scored.batch,
             f"resolve gives {name} without a row an image, so chunks of a batch cannot be scored",
         )
-        judge.demand(torch.equal(value, second[name]), f"resolve gives {name} differently the second time")
+        judge.demand(
+            torch.equal(value, second[name]), f"resolve gives {name} differently the second time"
+        )
     shown = adapter.explained(first)
     judge.demand(
         isinstance(shown, Tensor) and shown.dim() > 0 and shown.shape[0] == scored.batch,
@@ -154,17 +151,27 @@ def resolve(scored: Scored) -> None:
 
 
 def score(scored: Scored) -> None:
-    """`score` is one finite number an image, and has a finite gradient with respect to the outputs."""
+    """`score` is one finite number an image, and has a finite gradient with respect to the
+    outputs."""
     judge, leaves, y = scored.judge, *_differentiable(scored)
     judge.demand(isinstance(y, Tensor), f"score returned {type(y).__name__}, not a tensor [b]")
     shape = tuple(y.shape)
-    judge.demand(shape == (scored.batch,), f"score returned {shape}; wanted [b] with b = {scored.batch}")
-    judge.demand(y.is_floating_point() and bool(y.isfinite().all()), "score is not finite and floating point")
-    judge.demand(y.requires_grad, "score is not differentiable: no path leads from it to the outputs")
+    judge.demand(
+        shape == (scored.batch,), f"score returned {shape}; wanted [b] with b = {scored.batch}"
+    )
+    judge.demand(
+        y.is_floating_point() and bool(y.isfinite().all()), "score is not finite and floating point"
+    )
+    judge.demand(
+        y.requires_grad, "score is not differentiable: no path leads from it to the outputs"
+    )
     grads = [g for g in torch.autograd.grad(y.sum(), leaves, allow_unused=True) if g is not None]
     finite = all(bool(g.isfinite().all()) for g in grads)
     judge.demand(finite, "the gradient of score with respect to the outputs is not finite")
-    judge.demand(any(bool(g.any()) for g in grads), "the gradient of score with respect to the outputs is zero")
+    judge.demand(
+        any(bool(g.any()) for g in grads),
+        "the gradient of score with respect to the outputs is zero",
+    )
 
 
 def independent_of_batch(scored: Scored) -> None:
@@ -178,7 +185,8 @@ def independent_of_batch(scored: Scored) -> None:
             alone = adapter.score(outputs, adapter.resolve(outputs, given))
             judge.demand(
                 torch.allclose(together[i], alone[0], rtol=1e-4, atol=1e-6),
-                f"image {i} scores {float(together[i]):.6g} in a batch and {float(alone[0]):.6g} alone",
+                f"image {i} scores {float(together[i]):.6g} in a batch and {float(alone[0]):.6g}"
+                " alone",
             )
 
 
@@ -186,8 +194,14 @@ def pure(scored: Scored) -> None:
     """Nothing that is scored is written to, and the model is left as found."""
     adapter, network = scored.adapter, scored.network
     network.model.eval()  # whatever was done to it so far
-    outputs = {f"output {i}": v for i, v in enumerate(tree_leaves(scored.outputs)) if isinstance(v, Tensor)}
-    held = {**outputs, **{f"the target's {k}": v for k, v in scored.given.items()}, "images": network.images}
+    outputs = {
+        f"output {i}": v for i, v in enumerate(tree_leaves(scored.outputs)) if isinstance(v, Tensor)
+    }
+    held = {
+        **outputs,
+        **{f"the target's {k}": v for k, v in scored.given.items()},
+        "images": network.images,
+    }
     with torch.no_grad(), no_filters():
         before = fingerprint(network.model, **held)
         adapter.ask(network.model, network.images, scored.given)
@@ -204,7 +218,9 @@ def explains(scored: Scored) -> None:
     for method in ("gradcam", "saliency"):
         with quiet():
             try:
-                explanation = bind(network.model, method, network.layer, scored.adapter)(network.images[:1])
+                explanation = bind(network.model, method, network.layer, scored.adapter)(
+                    network.images[:1]
+                )
             except (InputError, LayerError):
                 continue  # a target has to be given, or this network has no such layer
         finite = bool(explanation.raw.isfinite().all())
@@ -228,82 +244,8 @@ RULES: tuple[Callable[[Scored], None], ...] = (
     independent_of_batch,
     explains,
 )
-"""Each checks one rule, which its docstring states; in the order in which a broken one is reported."""
-
-
-def _made(judge: Judge, cls: type) -> Adapter:
-    try:
-        made = cls()
-    except TypeError as error:
-        judge.fail(f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to the kit")
-    assert isinstance(made, Adapter)
-    return made
-
-
-def _inputs(judge: Judge, adapter: Adapter) -> None:
-    names = adapter.inputs
-    judge.demand(
-        isinstance(names, tuple) and all(isinstance(n, str) and n.isidentifier() for n in names),
-        f"inputs is {names!r}; it is a tuple of names",
-    )
-    taken = [n for n in names if n in OUTPUTS]
-    judge.demand(not taken and len(set(names)) == len(names), f"inputs {names!r} has a name twice, or one of {OUTPUTS}")
-
-
-def _scored(
-    judge: Judge,
-    adapter: Adapter,
-    model: nn.Module | None,
-    images: Tensor | None,
-    target: Any,
-    nonsense: Sequence[Any],
-) -> Scored:
-    if model is not None and images is None:
-        images = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    own = [] if model is None else [Network(copy.deepcopy(model).eval(), None, images)]  # type: ignore[arg-type]
-    refusals: dict[str, None] = {}
-    for network in own or [*networks(), *asked_networks()]:
-        try:
-            with torch.no_grad():
-                given = _first(adapter, network, target)
-                outputs = called(adapter, network.model, network.images, given)
-                if target is None:
-                    generator = torch.Generator().manual_seed(3)
-                    given = adapter.sample_for(network.images, outputs, network.images.shape[0], generator)
-            _fits(judge, adapter, given, network.images.shape[0], "sample" if target is None else "prepare")
-            with torch.no_grad():
-                outputs = adapter.ask(network.model, network.images, given)
-            adapter.check(outputs, given)
-        except CamportError as error:
-            if isinstance(error, AssertionError):
-                raise
-            refusals[f"{type(error).__name__}: {error}"] = None
-            continue
-        return Scored(judge, adapter, network, outputs, given, nonsense)
-    raise ConformanceError(judge.who, judge.rule, f"{'; '.join(refusals)}; a suitable network can be given as model=")
-
-
-def _fits(judge: Judge, adapter: Adapter, given: Any, batch: int, source: str) -> None:
-    keys = tuple(given) if isinstance(given, dict) else given
-    judge.demand(
-        isinstance(given, dict) and set(keys) == set(adapter.inputs),
-        f"{source} gives {keys!r}; wanted tensors named {', '.join(adapter.inputs)}",
-    )
-    for name, value in given.items():
-        judge.demand(
-            isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == batch,
-            f"{source} gives {name} of shape {tuple(getattr(value, 'shape', ()))}; wanted a row an image, b = {batch}",
-        )
-
-
-def _first(adapter: Adapter, network: Network, target: Any) -> Target:
-    """The user's target, or the adapter's own; nothing where there is neither."""
-    try:
-        return prepared(adapter, network.model, target, network.images)
-    except InputError:
-        if target is not None:
-            raise
-        return {}
+"""Each checks one rule, which its docstring states;
+in the order in which a broken one is reported."""
 
 
 def _example(scored: Scored) -> Any:

@@ -14,7 +14,16 @@ from camport.core.explainer import Explainer
 from camport.errors import CamportError
 from camport.testing.case import Case, quiet
 
-WRONG: tuple[Any, ...] = (object(), object, "no such thing", b"x", 1.5, {"no such": 1}, [None], 3 + 4j)
+WRONG: tuple[Any, ...] = (
+    object(),
+    object,
+    "no such thing",
+    b"x",
+    1.5,
+    {"no such": 1},
+    [None],
+    3 + 4j,
+)
 """What none of an explainer's arguments takes."""
 
 
@@ -26,7 +35,15 @@ def argument_kinds(case: Case) -> None:
     def bound(explainer: Explainer = case.explainer, layer: Any = layer, **options: Any) -> Any:
         return bind(model, explainer, layer, case.adapter, **options)
 
-    for value in (*WRONG, None, 3, images[0], images.to(torch.int64), images.to_sparse(), images.to("meta")):
+    for value in (
+        *WRONG,
+        None,
+        3,
+        images[0],
+        images.to(torch.int64),
+        images.to_sparse(),
+        images.to("meta"),
+    ):
         tries.append(("images", value, partial(_call, bound, value, case.target)))
     for value in WRONG:
         tries.append(("chunk", value, partial(bound, chunk=value)))
@@ -39,11 +56,17 @@ def argument_kinds(case: Case) -> None:
 
 
 def option_kinds(case: Case) -> None:
-    """An option of a wrong kind is a CamportError, when the instance is made or when it explains."""
+    """An option of a wrong kind is a CamportError,
+    when the instance is made or when it explains."""
     instance: Any = case.explainer
     for field in dataclasses.fields(instance) if dataclasses.is_dataclass(instance) else ():
         for value in (object(), b"x", float("nan")):
-            _refused(case, f"the option {field.name}", value, partial(_with_option, case, field.name, value))
+            _refused(
+                case,
+                f"the option {field.name}",
+                value,
+                partial(_with_option, case, field.name, value),
+            )
 
 
 def nan_weights(case: Case) -> None:
@@ -63,11 +86,19 @@ def _call(bound: Callable[[], Any], images: Any, target: Any) -> Any:
 def _with_option(case: Case, name: str, value: Any) -> Any:
     known: Any = case.explainer
     made = dataclasses.replace(known, **{name: value})
-    return bind(case.network.model, made, case.network.layer, case.adapter)(case.images, case.target)
+    return bind(case.network.model, made, case.network.layer, case.adapter)(
+        case.images, case.target
+    )
 
 
-def _refused(case: Case, what: str, value: Any, attempt: Callable[[], Any], finite: bool = False) -> None:
-    shown = f"a tensor {tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else repr(value)[:60]
+def _refused(
+    case: Case, what: str, value: Any, attempt: Callable[[], Any], finite: bool = False
+) -> None:
+    shown = (
+        f"a tensor {tuple(value.shape)} {value.dtype}"
+        if isinstance(value, Tensor)
+        else repr(value)[:60]
+    )
     try:
         with quiet():
             found = attempt()

@@ -48,7 +48,8 @@ class Case:
 
     @property
     def tolerance(self) -> float:
-        """Up to this share of the largest value maps count as equal; convolutions differ with the batch size."""
+        """Up to this share of the largest value maps count as equal;
+        convolutions differ with the batch size."""
         return 1e-5 if self.images.dtype == torch.float64 else 2e-3
 
     def bound(self, model: nn.Module | None = None, layer: str | list[str] | None = None) -> Bound:
@@ -56,7 +57,9 @@ class Case:
         layer = self.network.layer if layer is None else layer
         return bind(model or self.network.model, self.explainer, layer, self.adapter)
 
-    def explain(self, images: Tensor | None = None, target: Any = None, **variant: Any) -> Explanation:
+    def explain(
+        self, images: Tensor | None = None, target: Any = None, **variant: Any
+    ) -> Explanation:
         """Explains the network's images and target, or others."""
         if images is None:
             images, target = self.images, self.target

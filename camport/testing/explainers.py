@@ -42,7 +42,8 @@ RULES: tuple[Callable[[Case], None], ...] = (
     exporting.refused_export,
     exporting.pure_function,
 )
-"""Each checks one rule, which its docstring states; in the order in which a broken one is reported."""
+"""Each checks one rule, which its docstring states;
+in the order in which a broken one is reported."""
 
 
 def check_explainer(
@@ -57,13 +58,14 @@ def check_explainer(
 ) -> None:
     """Checks that an explainer keeps the rules; returns nothing where it does.
 
-    The rules are `traits`, `options`, those in `RULES`, and `onnx_file`. The class is checked on the first of the
-    kit's small networks that it does not refuse with MethodError. What the kit draws is seeded, and
-    the random states are as before afterwards.
+    The rules are `traits`, `options`, those in `RULES`, and `onnx_file`. The class is checked on
+    the first of the kit's small networks that it does not refuse with MethodError. What the kit
+    draws is seeded, and the random states are as before afterwards.
 
     Args:
         cls: the class, or an instance to check it with other options than its defaults.
-        model: a network to check on instead, in evaluation mode; float64 gives the strictest comparison.
+        model: a network to check on instead, in evaluation mode;
+            float64 gives the strictest comparison.
         images: [b,c,H,W] for it, three or more; random 64x64 ones where left out.
         target: for these images, as the adapter takes it; left out, one is drawn from the adapter.
         layer: its target layer; chosen where left out.
@@ -86,7 +88,8 @@ def check_explainer(
         candidates = networks() if model is None else [_given(model, images, layer)]
         case = _case(judge, explainer, scores, candidates, target)
     for rule in (*RULES, *([exporting.onnx_file] if export else [])):
-        with judge.judging(rule.__name__), torch.enable_grad():  # which also undoes what a plugin did to the mode
+        # which also undoes what a plugin did to the mode
+        with judge.judging(rule.__name__), torch.enable_grad():
             rule(case)
     with judge.judging("options"):
         check_values(judge, explainer)  # again: has it kept state on the instance?
@@ -94,26 +97,37 @@ def check_explainer(
 
 def _traits(judge: Judge, cls: type) -> None:
     judge.demand(issubclass(cls, Explainer), "it is no subclass of camport.Explainer")
+    missing = getattr(cls, "__abstractmethods__", ())
     judge.demand(
         not inspect.isabstract(cls),
-        lambda: f"it is abstract: it does not implement {', '.join(sorted(cls.__abstractmethods__))}",  # type: ignore[attr-defined]
+        lambda: f"it is abstract: it does not implement {', '.join(sorted(missing))}",
     )
     check_texts(judge, cls, ("name", "title", "paper", "family"))
     family = getattr(cls, "family")  # noqa: B009 - declared on subclasses
     judge.demand(family in FAMILIES, f"family is {family!r}; it is one of {', '.join(FAMILIES)}")
     for trait in ("needs_gradients", "needs_layer", "exportable"):
         value = getattr(cls, trait, None)
-        judge.demand(isinstance(value, bool), f"{trait} is {value!r}; declare True or False on the class")
+        judge.demand(
+            isinstance(value, bool), f"{trait} is {value!r}; declare True or False on the class"
+        )
     because, exportable = getattr(cls, "not_exportable_because", ""), getattr(cls, "exportable")  # noqa: B009
-    judge.demand(exportable or bool(because), "exportable is False; say why in not_exportable_because")
-    judge.demand(not (exportable and because), f"exportable is True, but not_exportable_because says {because!r}")
+    judge.demand(
+        exportable or bool(because), "exportable is False; say why in not_exportable_because"
+    )
+    judge.demand(
+        not (exportable and because),
+        f"exportable is True, but not_exportable_because says {because!r}",
+    )
 
 
 def _made(judge: Judge, cls: type) -> Explainer:
     try:
         made = cls()
     except TypeError as error:
-        judge.fail(f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to the kit")
+        judge.fail(
+            f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to"
+            " the kit"
+        )
     assert isinstance(made, Explainer)
     return made
 
@@ -131,7 +145,9 @@ def _case(
         try:
             layer = network.layer or _layer(explainer, adapter, network)
             drawn = _target(adapter, network) if target is None else target
-            case = Case(judge, explainer, adapter, Network(network.model, layer, network.images), drawn)
+            case = Case(
+                judge, explainer, adapter, Network(network.model, layer, network.images), drawn
+            )
             probe = case.probe()
             with quiet():
                 explainer.check(probe)
@@ -144,7 +160,9 @@ def _case(
             refusals.setdefault(f"{type(error).__name__}: {error}")
             continue
         return case
-    raise ConformanceError(judge.who, judge.rule, f"{'; '.join(refusals)}; another network can be given as model=")
+    raise ConformanceError(
+        judge.who, judge.rule, f"{'; '.join(refusals)}; another network can be given as model="
+    )
 
 
 def _given(model: nn.Module, images: Tensor | None, layer: str | None) -> Network:

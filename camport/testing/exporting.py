@@ -15,7 +15,8 @@ from camport.testing.conformance import Judge
 
 
 def pure_function(case: Case) -> None:
-    """As a function of tensors, which is what gets traced, the explainer gives what it gives when called."""
+    """As a function of tensors, which is what gets traced,
+    the explainer gives what it gives when called."""
     if not case.explainer.exportable:
         return
     bound = case.bound()
@@ -27,12 +28,14 @@ def pure_function(case: Case) -> None:
     for name, expected in (("heatmap", eager.heatmap), ("score", eager.score)):
         case.judge.demand(
             case.same(traced[name].to(expected.dtype), expected),
-            f"{name} is another one where check() did not run before; saliency must not depend on it",
+            f"{name} is another one where check() did not run before; saliency must not depend"
+            " on it",
         )
 
 
 def onnx_file(case: Case) -> None:
-    """The traced graph and the ONNX file give what eager PyTorch gives, for inputs and batches that were not traced."""
+    """The traced graph and the ONNX file give what eager PyTorch gives,
+    for inputs and batches that were not traced."""
     if not case.explainer.exportable:
         return
     check_onnx(case.judge, case.bound(single_precision(case.network.model)), case.images.float())
@@ -48,8 +51,9 @@ def check_onnx(judge: Judge, bound: Bound, images: torch.Tensor, target: Any = N
             to_onnx(bound, path, images, target)
         except ExportError as error:
             judge.fail(
-                f"{type(error).__name__}: {error}. saliency is out-of-place tensor maths without .item(), numpy or "
-                "branches on values; or declare exportable = False and not_exportable_because"
+                f"{type(error).__name__}: {error}. saliency is out-of-place tensor maths without"
+                " .item(), numpy or branches on values; or declare exportable = False and"
+                " not_exportable_because"
             )
         judge.demand(path.is_file(), "the export reported success and left no file")
 

@@ -18,7 +18,9 @@ from torch.overrides import _get_current_function_mode_stack
 
 Fingerprint = dict[str, Any]
 
-_HOOKS = [key for key in nn.Module().__dict__ if "hooks" in key and not key.endswith("_with_kwargs")]
+_HOOKS = [
+    key for key in nn.Module().__dict__ if "hooks" in key and not key.endswith("_with_kwargs")
+]
 
 
 def _numpy_state() -> tuple[bytes, int]:
@@ -45,15 +47,18 @@ _GLOBALS: dict[str, Callable[[], Any]] = {
 
 @contextmanager
 def no_filters() -> Iterator[None]:
-    """While open the process has one warning filter, of the kit: one that a plugin sets anew in each run shows too."""
+    """While open the process has one warning filter, of the kit:
+    one that a plugin sets anew in each run shows too."""
     with warnings.catch_warnings():
         warnings.resetwarnings()
-        warnings.filterwarnings("ignore", message="(any)?")  # no plugin's is equal, which would hide it
+        # no plugin's is equal, which would hide it
+        warnings.filterwarnings("ignore", message="(any)?")
         yield
 
 
 def fingerprint(model: nn.Module, **tensors: Tensor) -> Fingerprint:
-    """By what is told to a person: modes, hooks, attributes, every tensor with its version and gradient, globals."""
+    """By what is told to a person: modes, hooks, attributes,
+    every tensor with its version and gradient, globals."""
     found: Fingerprint = {name: read() for name, read in _GLOBALS.items()}
     for name, module in model.named_modules():
         who = name or "the model"
@@ -61,7 +66,11 @@ def fingerprint(model: nn.Module, **tensors: Tensor) -> Fingerprint:
         found[f"the hooks of {who}"] = [list(module.__dict__.get(key) or ()) for key in _HOOKS]
         found[f"the attributes of {who}"] = sorted(module.__dict__)
         found[f"the class of {who}"] = type(module)
-    named: list[tuple[str, Tensor]] = [*model.named_parameters(), *model.named_buffers(), *tensors.items()]
+    named: list[tuple[str, Tensor]] = [
+        *model.named_parameters(),
+        *model.named_buffers(),
+        *tensors.items(),
+    ]
     for name, tensor in named:
         found[f"{name}.requires_grad"] = tensor.requires_grad
         found[f"{name}.grad"] = None if tensor.grad is None else tensor.grad.clone()

@@ -19,10 +19,14 @@ def raw_map(case: Case) -> None:
         probe = case.probe()
         case.explainer.check(probe)
         raw = case.explainer.saliency(probe)
-    case.judge.demand(isinstance(raw, torch.Tensor), f"saliency returned {type(raw).__name__}, not a tensor [b,h,w]")
+    case.judge.demand(
+        isinstance(raw, torch.Tensor),
+        f"saliency returned {type(raw).__name__}, not a tensor [b,h,w]",
+    )
     shape, b = tuple(raw.shape), case.images.shape[0]
     case.judge.demand(
-        raw.dim() == 3 and shape[0] == b and 0 not in shape, f"saliency returned {shape}; wanted [b,h,w] with b = {b}"
+        raw.dim() == 3 and shape[0] == b and 0 not in shape,
+        f"saliency returned {shape}; wanted [b,h,w] with b = {b}",
     )
     case.judge.demand(
         raw.is_floating_point(),
@@ -31,7 +35,8 @@ def raw_map(case: Case) -> None:
     bad = int((~raw.isfinite()).sum())
     case.judge.demand(
         bad == 0,
-        f"{bad} of {raw.numel()} values of the raw map are NaN or infinite; guard divisions with torch.where",
+        f"{bad} of {raw.numel()} values of the raw map are NaN or infinite; guard divisions with"
+        " torch.where",
     )
 
 
@@ -53,9 +58,13 @@ def heatmap(case: Case) -> None:
         f"the heatmap is {found.dtype} {tuple(found.shape)}; wanted float32 {(b, height, width)}",
     )
     low, high = float(found.amin()), float(found.amax())
-    case.judge.demand(0 <= low <= high <= 1, f"the heatmap lies in [{low:.4g}, {high:.4g}]; wanted [0,1]")
     case.judge.demand(
-        high > 0, f"the maps of all {b} images are flat (the first value is {explanation.raw.flatten()[0]:.4g})"
+        0 <= low <= high <= 1, f"the heatmap lies in [{low:.4g}, {high:.4g}]; wanted [0,1]"
+    )
+    case.judge.demand(
+        high > 0,
+        f"the maps of all {b} images are flat (the first value is"
+        f" {explanation.raw.flatten()[0]:.4g})",
     )
 
 
@@ -68,9 +77,10 @@ def deterministic(case: Case) -> None:
         second = case.explain().raw
     gap = float((first - second).abs().amax()) if first.shape == second.shape else float("inf")
     case.judge.demand(
-        torch.equal(first, second) or (case.images.device.type != "cpu" and case.same(first, second)),
-        f"two runs on the same images differ by {gap:.3g}; draw random numbers from a generator with a seed that is "
-        "an option, and keep no state on the instance",
+        torch.equal(first, second)
+        or (case.images.device.type != "cpu" and case.same(first, second)),
+        f"two runs on the same images differ by {gap:.3g}; draw random numbers from a generator"
+        " with a seed that is an option, and keep no state on the instance",
     )
 
 
@@ -82,8 +92,9 @@ def independent_of_batch(case: Case) -> None:
         if not case.same(together.raw[i], alone.raw[0]):
             means = float(together.raw[i].mean()), float(alone.raw[0].mean())
             case.judge.fail(
-                f"image {i} has another map in a batch of {case.images.shape[0]} (mean {means[0]:.4g}) than alone "
-                f"({means[1]:.4g}); reduce over channels and places, never over the first axis"
+                f"image {i} has another map in a batch of {case.images.shape[0]} (mean"
+                f" {means[0]:.4g}) than alone ({means[1]:.4g}); reduce over channels and places,"
+                " never over the first axis"
             )
 
 
@@ -94,12 +105,18 @@ def out_of_place(case: Case) -> None:
         case.explainer.saliency(used)
         pairs = [("the images", used.images, fresh.images)]
         if case.explainer.needs_layer:
-            pairs += [("activations", a, b) for a, b in zip(used.activations, fresh.activations, strict=True)]
+            pairs += [
+                ("activations", a, b)
+                for a, b in zip(used.activations, fresh.activations, strict=True)
+            ]
         if case.explainer.needs_layer and case.explainer.needs_gradients:
-            pairs += [("gradients", a, b) for a, b in zip(used.gradients, fresh.gradients, strict=True)]
+            pairs += [
+                ("gradients", a, b) for a, b in zip(used.gradients, fresh.gradients, strict=True)
+            ]
     for what, a, b in pairs:
         case.judge.demand(
-            torch.equal(a, b), f"saliency changed {what} of its probe; use operations that are not in place"
+            torch.equal(a, b),
+            f"saliency changed {what} of its probe; use operations that are not in place",
         )
 
 
@@ -119,18 +136,21 @@ def several_layers(case: Case) -> None:
         raise
     except Exception as error:
         case.judge.fail(
-            f"layers {layer!r} and {other!r} end in {type(error).__name__}: {error}; fuse maps with "
-            "camport.core.fuse, or refuse in check() with MethodError"
+            f"layers {layer!r} and {other!r} end in {type(error).__name__}: {error}; fuse maps with"
+            " camport.core.fuse, or refuse in check() with MethodError"
         )
     case.judge.demand(
-        both.dim() == 3 and bool(both.isfinite().all()), f"two layers give {tuple(both.shape)}, or values not finite"
+        both.dim() == 3 and bool(both.isfinite().all()),
+        f"two layers give {tuple(both.shape)}, or values not finite",
     )
     swapped = case.explain(layer=[other, layer]).raw
-    ignored = torch.equal(both, case.explain().raw) and torch.equal(swapped, case.explain(layer=other).raw)
+    ignored = torch.equal(both, case.explain().raw) and torch.equal(
+        swapped, case.explain(layer=other).raw
+    )
     case.judge.demand(
         not ignored,
-        "of several layers all but the first are ignored; fuse maps with camport.core.fuse, or refuse in check() "
-        "with MethodError",
+        "of several layers all but the first are ignored; fuse maps with camport.core.fuse, or"
+        " refuse in check() with MethodError",
     )
 
 
@@ -142,7 +162,11 @@ def _earlier(case: Case, layer: str) -> str | None:
     for run in runs:
         if run.name == layer:
             return None
-        if len(run.shape) == len(size) == 4 and run.shape[2:] != size[2:] and min(run.shape[2:]) > 1:
+        if (
+            len(run.shape) == len(size) == 4
+            and run.shape[2:] != size[2:]
+            and min(run.shape[2:]) > 1
+        ):
             return run.name
     return None
 
@@ -150,7 +174,11 @@ def _earlier(case: Case, layer: str) -> str | None:
 @contextmanager
 def seeds(seed: int) -> Iterator[None]:
     """Other random states, and the former ones afterwards."""
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - what plugins may use
+    states = (
+        torch.get_rng_state(),
+        np.random.get_state(),  # noqa: NPY002 - what plugins may use
+        random.getstate(),
+    )
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - likewise
     random.seed(seed)

@@ -89,11 +89,21 @@ def figure(measured: Measured) -> None:
     """A finite number an image, [b], within the declared range."""
     found, b = measured.figure(measured.case()), len(CLASSES)
     judge = measured.judge
-    judge.demand(isinstance(found, Tensor), f"measure returned {type(found).__name__}, not a tensor [b]")
-    judge.demand(tuple(found.shape) == (b,), f"measure returned shape {tuple(found.shape)}; wanted [b] with b = {b}")
-    judge.demand(found.is_floating_point(), f"measure returned {found.dtype}; wanted floating point")
+    judge.demand(
+        isinstance(found, Tensor), f"measure returned {type(found).__name__}, not a tensor [b]"
+    )
+    judge.demand(
+        tuple(found.shape) == (b,),
+        f"measure returned shape {tuple(found.shape)}; wanted [b] with b = {b}",
+    )
+    judge.demand(
+        found.is_floating_point(), f"measure returned {found.dtype}; wanted floating point"
+    )
     judge.demand(bool(found.isfinite().all()), f"figures are {found.tolist()}, which is not finite")
-    judge.demand(not found.requires_grad, "the figure carries a graph; detach it, or measure under torch.no_grad")
+    judge.demand(
+        not found.requires_grad,
+        "the figure carries a graph; detach it, or measure under torch.no_grad",
+    )
     _within(measured, found)
 
 
@@ -103,7 +113,9 @@ def flat_map(measured: Measured) -> None:
         return
     found = measured.figure(measured.case(heatmap=torch.zeros_like(measured.images[:, 0])))
     finite = bool(found.isfinite().all())
-    measured.judge.demand(finite, f"of maps that are 0 everywhere figures are {found.tolist()}; guard the division")
+    measured.judge.demand(
+        finite, f"of maps that are 0 everywhere figures are {found.tolist()}; guard the division"
+    )
     _within(measured, found)
 
 
@@ -112,7 +124,10 @@ def deterministic(measured: Measured) -> None:
     first, second = (measured.figure(measured.case()) for _ in range(2))
     measured.judge.demand(
         torch.equal(first, second),
-        lambda: f"figures are {first.tolist()}, then {second.tolist()}; draw numbers from a seed of its own",
+        lambda: (
+            f"figures are {first.tolist()}, then {second.tolist()}; draw numbers from a seed of"
+            " its own"
+        ),
     )
 
 
@@ -136,7 +151,10 @@ def scale_free(measured: Measured) -> None:
     second = measured.figure(replace(case, heatmap=case.heatmap * 0.25, _known={}))
     measured.judge.demand(
         measured.same(first, second),
-        lambda: f"figures are {first.tolist()}, of a quarter of the map {second.tolist()}; declare scale_free = False",
+        lambda: (
+            f"figures are {first.tolist()}, of a quarter of the map {second.tolist()}; declare"
+            " scale_free = False"
+        ),
     )
 
 
@@ -150,7 +168,9 @@ def nothing_changes(measured: Measured) -> None:
         before = fingerprint(measured.bound.model, **held)
         measured.figure(case)
         changed = sorted(changes(before, fingerprint(measured.bound.model, **held)))
-    measured.judge.demand(not changed, f"after measuring this had changed: {'; '.join(changed[:4])}")
+    measured.judge.demand(
+        not changed, f"after measuring this had changed: {'; '.join(changed[:4])}"
+    )
 
 
 def curves(measured: Measured) -> None:
@@ -160,22 +180,31 @@ def curves(measured: Measured) -> None:
     for name, curve in drawn.items():
         shape = tuple(curve.shape)
         measured.judge.demand(
-            len(shape) == 2 and shape[0] == len(CLASSES), f"curve {name!r} has shape {shape}; wanted [b,steps]"
+            len(shape) == 2 and shape[0] == len(CLASSES),
+            f"curve {name!r} has shape {shape}; wanted [b,steps]",
         )
         measured.judge.demand(bool(curve.isfinite().all()), f"curve {name!r} is not finite")
     alone = measured.figure(measured.case())
-    measured.judge.demand(measured.same(found, alone), "measure gives other figures than the summary of its curves")
+    measured.judge.demand(
+        measured.same(found, alone), "measure gives other figures than the summary of its curves"
+    )
 
 
 def refuses(measured: Measured) -> None:
     """A case without what the metric needs is refused with InputError, before anything is run."""
     for need in sorted(measured.metric.needs):
-        bare = Case(measured.images, measured.images[:, 0].float(), None if need == "region" else measured.region)
+        bare = Case(
+            measured.images,
+            measured.images[:, 0].float(),
+            None if need == "region" else measured.region,
+        )
         try:
             measured.figure(bare)
         except InputError:
             continue
-        measured.judge.fail(f"it measured a case without {need!r}; begin measure with case.check(self)")
+        measured.judge.fail(
+            f"it measured a case without {need!r}; begin measure with case.check(self)"
+        )
 
 
 RULES: tuple[Callable[[Measured], None], ...] = (
@@ -188,27 +217,35 @@ RULES: tuple[Callable[[Measured], None], ...] = (
     nothing_changes,
     curves,
 )
-"""Each checks one rule, which its docstring states; in the order in which a broken one is reported."""
+"""Each checks one rule, which its docstring states;
+in the order in which a broken one is reported."""
 
 
 def _within(measured: Measured, found: Tensor) -> None:
     low, high = measured.metric.range
     inside = bool(((found >= low - 1e-9) & (found <= high + 1e-9)).all())
-    measured.judge.demand(inside, f"figures are {found.tolist()}, the declared range is [{low:g},{high:g}]")
+    measured.judge.demand(
+        inside, f"figures are {found.tolist()}, the declared range is [{low:g},{high:g}]"
+    )
 
 
 def _traits(judge: Judge, cls: type) -> None:
     judge.demand(issubclass(cls, Metric), "it is no subclass of camport.Metric")
     assert issubclass(cls, Metric)
     judge.demand(not inspect.isabstract(cls), "it is abstract")
-    ways = any(getattr(cls, name) is not getattr(Metric, name) for name in ("__call__", "measure", "curves"))
+    ways = any(
+        getattr(cls, name) is not getattr(Metric, name)
+        for name in ("__call__", "measure", "curves")
+    )
     judge.demand(ways, "it implements neither __call__ nor measure nor curves")
     check_texts(judge, cls, ("name", "title", "paper"))
     judge.demand(
         isinstance(cls.needs, frozenset) and cls.needs <= NEEDS,
         f"needs is {cls.needs!r}; declare a frozenset of {', '.join(sorted(NEEDS))}",
     )
-    judge.demand(cls.better in ("higher", "lower"), f"better is {cls.better!r}; declare 'higher' or 'lower'")
+    judge.demand(
+        cls.better in ("higher", "lower"), f"better is {cls.better!r}; declare 'higher' or 'lower'"
+    )
     low, high = cls.range
     judge.demand(low < high, f"range is {cls.range!r}; declare the least and the largest figure")
 
@@ -217,6 +254,9 @@ def _made(judge: Judge, cls: type) -> Metric:
     try:
         made = cls()
     except TypeError as error:
-        judge.fail(f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to the kit")
+        judge.fail(
+            f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to"
+            " the kit"
+        )
     assert isinstance(made, Metric)
     return made

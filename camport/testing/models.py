@@ -12,7 +12,8 @@ from camport.testing.fingerprint import changes, fingerprint, no_filters
 
 
 def model_untouched(case: Case) -> None:
-    """Modes, hooks, tensors and their versions, gradients, and global states are as before, also under no_grad."""
+    """Modes, hooks, tensors and their versions, gradients, and global states are as before,
+    also under no_grad."""
     model = _in_use(case.network.model)
     for said, context in (("", nullcontext()), (" under torch.no_grad()", torch.no_grad())):
         images = case.images.clone()
@@ -46,7 +47,8 @@ def python_state(case: Case) -> None:
     changed = [name for name, value in state.items() if getattr(model, name) != value]
     case.judge.demand(
         not changed,
-        f"after an explanation the model's own {', '.join(changed)} had changed; run the probe's model alone",
+        f"after an explanation the model's own {', '.join(changed)} had changed; run the probe's"
+        " model alone",
     )
 
 
@@ -60,9 +62,13 @@ def in_place_relu(case: Case) -> None:
     """A ReLU behind the layer that overwrites its input changes nothing."""
     model = with_inplace_relus(case.network.model)
     with torch.no_grad():
-        outputs = [_first(case.adapter.call(m, case.images.clone())) for m in (model, case.network.model)]
+        outputs = [
+            _first(case.adapter.call(m, case.images.clone())) for m in (model, case.network.model)
+        ]
     if all(out is not None for out in outputs) and not case.same(outputs[0], outputs[1]):
-        return  # what the ReLU overwrites is needed elsewhere in this model, so that it is another model now
+        # what the ReLU overwrites is needed elsewhere in this model,
+        # so that it is another model now
+        return
     _as_expected(case, model, "the ReLUs behind the layer work in place")
 
 
@@ -76,7 +82,8 @@ def _as_expected(case: Case, model: nn.Module, where: str) -> None:
 
 
 def _in_use(model: nn.Module) -> nn.Module:
-    """A copy as found in the middle of somebody's work: training, partly frozen, with gradients and a hook."""
+    """A copy as found in the middle of somebody's work: training, partly frozen,
+    with gradients and a hook."""
     model = copy.deepcopy(model).train()
     modules = [m for m in model.modules() if not list(m.children())]
     modules[0].eval()
@@ -91,4 +98,6 @@ def _in_use(model: nn.Module) -> nn.Module:
 
 def _first(outputs: Any) -> Tensor:
     leaves = torch.utils._pytree.tree_leaves(outputs)
-    return next((v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()), torch.zeros(()))
+    return next(
+        (v for v in leaves if isinstance(v, Tensor) and v.is_floating_point()), torch.zeros(())
+    )

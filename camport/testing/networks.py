@@ -1,4 +1,5 @@
-"""The small networks a plugin is checked on: seeded, in double precision, so that a difference is a difference."""
+"""The small networks a plugin is checked on: seeded, in double precision,
+so that a difference is a difference."""
 
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ CLASSES = 5
 
 
 class ConvNet(nn.Module):
-    """Convolutions before and behind the target layer `features`, batch-norm, and a head that is not linear."""
+    """Convolutions before and behind the target layer `features`, batch-norm,
+    and a head that is not linear."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +41,9 @@ class GapNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU()
+        )
         self.fc = nn.Linear(7, CLASSES)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
@@ -52,7 +56,9 @@ class PixelNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU()
+        )
         self.head = nn.Conv2d(7, CLASSES, 1)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes h w"]:
@@ -84,7 +90,9 @@ class _Block(nn.Module):
         super().__init__()
         self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
         seen = self.norm1(tokens)
@@ -93,18 +101,23 @@ class _Block(nn.Module):
 
 
 class CaptionNet(nn.Module):
-    """`features` and a recurrent cell that is told the mean of them with every word: what a caption is explained on."""
+    """`features` and a recurrent cell that is told the mean of them with every word:
+    what a caption is explained on."""
 
     start_token, end_token, words = 0, 1, 9
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU()
+        )
         self.embed = nn.Embedding(self.words, 7)
         self.cell = nn.Linear(14, 7)
         self.head = nn.Linear(7, self.words)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t words"]:
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"], tokens: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b t words"]:
         """Logits of the token behind each of `tokens`."""
         seen = F.adaptive_avg_pool2d(self.features(images), 1).flatten(1)
         state, logits = torch.zeros_like(seen), []
@@ -121,11 +134,15 @@ class QuestionNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 7, 3, 2, 1), nn.ReLU()
+        )
         self.embed = nn.Embedding(self.words, 7)
         self.head = nn.Linear(7, CLASSES)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"], question: Int[Tensor, "b t"]) -> Float[Tensor, "b answers"]:
+    def forward(
+        self, images: Float[Tensor, "b 3 h w"], question: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b answers"]:
         """One logit an answer."""
         asked = torch.tanh(self.embed(question).mean(1))
         return self.head((self.features(images) * asked[..., None, None]).mean((2, 3)))
@@ -135,10 +152,16 @@ class AnswerNet(CaptionNet):
     """`CaptionNet` that is asked a question first."""
 
     def forward(  # type: ignore[override]
-        self, images: Float[Tensor, "b 3 h w"], question: Int[Tensor, "b q"], tokens: Int[Tensor, "b t"]
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        question: Int[Tensor, "b q"],
+        tokens: Int[Tensor, "b t"],
     ) -> Float[Tensor, "b t words"]:
         """Logits of the token behind each of `tokens`."""
-        return super().forward(images, tokens) * torch.tanh(self.embed(question).mean((1, 2)))[:, None, None]
+        return (
+            super().forward(images, tokens)
+            * torch.tanh(self.embed(question).mean((1, 2)))[:, None, None]
+        )
 
 
 @dataclass(frozen=True)
@@ -158,21 +181,31 @@ class Network:
 
 def networks() -> list[Network]:
     """The kit's own, the most demanding first."""
-    images = torch.randn(3, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        3, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     with random_state_kept(images.device):  # modules draw their first weights from it
-        found = [Network(seeded(make()), "features", images) for make in (ConvNet, GapNet, PixelNet)]
+        found = [
+            Network(seeded(make()), "features", images) for make in (ConvNet, GapNet, PixelNet)
+        ]
         return [*found, Network(seeded(TokenNet()), "blocks.1", images)]
 
 
 def asked_networks() -> list[Network]:
     """Those that are called with more than images; adapters alone know how."""
-    images = torch.randn(3, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        3, 3, 14, 18, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     with random_state_kept(images.device):
-        return [Network(seeded(make()), "features", images) for make in (CaptionNet, QuestionNet, AnswerNet)]
+        return [
+            Network(seeded(make()), "features", images)
+            for make in (CaptionNet, QuestionNet, AnswerNet)
+        ]
 
 
 def seeded(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Random weights that keep activations near one, awake batch-norm statistics, in evaluation mode."""
+    """Random weights that keep activations near one, awake batch-norm statistics,
+    in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     model = model.double()
     with torch.no_grad():
@@ -181,5 +214,7 @@ def seeded(model: nn.Module, seed: int = 0) -> nn.Module:
             p.copy_(drawn / p[0].numel() ** 0.5 if p.dim() > 1 else 0.3 * drawn + 0.7)
         for name, buffer in model.named_buffers():
             if name.endswith(("running_mean", "running_var")):
-                buffer.copy_(torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype) + 0.5)
+                buffer.copy_(
+                    torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype) + 0.5
+                )
     return model.eval()

@@ -1,4 +1,5 @@
-"""Rules on an explainer among threads: one that explains too, one that draws random numbers, one that trains."""
+"""Rules on an explainer among threads: one that explains too, one that draws random numbers,
+one that trains."""
 
 import copy
 import threading
@@ -17,11 +18,12 @@ TIMES = 3
 
 
 def among_threads(case: Case) -> None:
-    """Two threads on one bound method give the serial map to the last bit, and disturb no other thread.
+    """Two threads on one bound method give the serial map to the last bit,
+    and disturb no other thread.
 
-    One of the others draws from PyTorch's and NumPy's global generators, whose streams stay the serial ones; one
-    trains a copy of the model, whose weights become those of training alone. Python's generator is left out: runtime
-    type checkers draw from it.
+    One of the others draws from PyTorch's and NumPy's global generators, whose streams stay the
+    serial ones; one trains a copy of the model, whose weights become those of training alone.
+    Python's generator is left out: runtime type checkers draw from it.
     """
     if case.images.device.type != "cpu":
         return  # kernels of a device need not be deterministic
@@ -63,14 +65,21 @@ def among_threads(case: Case) -> None:
     judge = case.judge
     judge.demand(not raised, lambda: f"among threads: {raised[0]}")
     same = all(torch.equal(raw, expected) for raws in found.values() for raw in raws)
-    judge.demand(same, "two threads on one bound method give other maps than one; keep no state on instance or class")
+    judge.demand(
+        same,
+        "two threads on one bound method give other maps than one; keep no state on instance or"
+        " class",
+    )
     judge.demand(
         numbers == stream,
-        "another thread's random numbers are not the serial ones; draw from a generator of your own, never from "
-        "NumPy's global one, and write no state of PyTorch's",
+        "another thread's random numbers are not the serial ones; draw from a generator of your"
+        " own, never from NumPy's global one, and write no state of PyTorch's",
     )
     equal = all(torch.equal(a, b) for a, b in zip(beside[0], trained, strict=True))
-    judge.demand(equal, "a model that is trained beside it has other weights than without; change nothing global")
+    judge.demand(
+        equal,
+        "a model that is trained beside it has other weights than without; change nothing global",
+    )
 
 
 def _drawn() -> tuple[float, float]:
@@ -87,8 +96,14 @@ def _train(case: Case) -> list[Tensor]:
     images, parameters = case.images.clone(), list(model.parameters())
     for _ in range(TIMES):
         outputs = case.adapter.ask(model, images, case.adapter.prepare(case.target, images))
-        leaves = [v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor) and v.requires_grad]
-        grads = torch.autograd.grad([v.square().mean() for v in leaves], parameters, allow_unused=True)
+        leaves = [
+            v
+            for v in torch.utils._pytree.tree_leaves(outputs)
+            if isinstance(v, Tensor) and v.requires_grad
+        ]
+        grads = torch.autograd.grad(
+            [v.square().mean() for v in leaves], parameters, allow_unused=True
+        )
         with torch.no_grad():
             for p, g in zip(parameters, grads, strict=True):
                 p.sub_(0.01 * (torch.zeros_like(p) if g is None else g))

@@ -1,4 +1,5 @@
-"""Options are values: an instance can be compared, printed, and written into the metadata of an exported file."""
+"""Options are values: an instance can be compared, printed,
+and written into the metadata of an exported file."""
 
 import dataclasses
 import json
@@ -19,21 +20,30 @@ def check_values(judge: Judge, instance: Explainer | Adapter | Metric) -> None:
     if params is None:
         judge.demand(
             not vars(instance),
-            f"an instance holds {', '.join(vars(instance))}; make the class a frozen dataclass with these fields",
+            f"an instance holds {', '.join(vars(instance))}; make the class a frozen dataclass with"
+            " these fields",
         )
         return
-    judge.demand(params.frozen, "it is a dataclass that is not frozen; write @dataclass(frozen=True)")
+    judge.demand(
+        params.frozen, "it is a dataclass that is not frozen; write @dataclass(frozen=True)"
+    )
     value: Any = instance
     again = dataclasses.replace(value)
     same = again == instance and hash(again) == hash(instance)
     judge.demand(same, f"two instances with equal options are not equal: {instance!r}, {again!r}")
     names = {field.name for field in dataclasses.fields(value)}
     extra = vars(instance).keys() - names - TRAITS
-    judge.demand(not extra, f"an instance holds {', '.join(sorted(extra))}, which is no field; options are fields")
+    judge.demand(
+        not extra,
+        f"an instance holds {', '.join(sorted(extra))}, which is no field; options are fields",
+    )
     try:
         json.dumps(instance.options())
     except (TypeError, ValueError) as error:
-        judge.fail(f"its options cannot be written as JSON into an exported file: {error}; use numbers, texts, lists")
+        judge.fail(
+            f"its options cannot be written as JSON into an exported file: {error}; use numbers,"
+            " texts, lists"
+        )
 
 
 def check_texts(judge: Judge, cls: type, traits: tuple[str, ...]) -> None:
@@ -46,4 +56,6 @@ def check_texts(judge: Judge, cls: type, traits: tuple[str, ...]) -> None:
         )
     name = getattr(cls, "name")  # noqa: B009 - the traits are declared on subclasses
     odd = sorted({c for c in name if not (c.isalnum() or c in "_+-.")})
-    judge.demand(not odd and name == name.lower(), f"name {name!r} is not made of a-z, 0-9, _, +, - and .")
+    judge.demand(
+        not odd and name == name.lower(), f"name {name!r} is not made of a-z, 0-9, _, +, - and ."
+    )

@@ -71,11 +71,17 @@ class ExplanationAugmentation(v2.Transform):
     ) -> None:
         super().__init__()
         if kernel < 1 or kernel % 2 == 0 or sigma <= 0:
-            raise InputError(f"kernel is {kernel} and sigma {sigma}; wanted an odd width and a positive number")
+            raise InputError(
+                f"kernel is {kernel} and sigma {sigma}; wanted an odd width and a positive number"
+            )
         if not isinstance(model, Bound):
-            model = bind(model, method or GroupCAM(GROUPS, theta=0.0, gradient_weights=False), layer)
+            model = bind(
+                model, method or GroupCAM(GROUPS, theta=0.0, gradient_weights=False), layer
+            )
         elif method is not None or layer is not None:
-            raise InputError(f"{model!r} has its method and layer; give them to camport.bind, or a model here")
+            raise InputError(
+                f"{model!r} has its method and layer; give them to camport.bind, or a model here"
+            )
         self.bound, self.kernel, self.sigma = model, kernel, sigma
 
     def forward(self, *inputs: Any) -> Any:
@@ -94,8 +100,15 @@ class ExplanationAugmentation(v2.Transform):
                 largest; a worker's copy of a model that is trained.
         """
         pair = inputs[0] if len(inputs) == 1 else inputs
-        if not isinstance(pair, tuple | list) or len(pair) != 2 or not all(isinstance(v, Tensor) for v in pair):
-            raise InputError(f"{type(self).__name__} was given {_kinds(pair)}; wanted images [b,c,H,W] and labels [b]")
+        if (
+            not isinstance(pair, tuple | list)
+            or len(pair) != 2
+            or not all(isinstance(v, Tensor) for v in pair)
+        ):
+            raise InputError(
+                f"{type(self).__name__} was given {_kinds(pair)}; wanted images [b,c,H,W] and"
+                " labels [b]"
+            )
         images, labels = pair
         plain = images.detach().as_subclass(Tensor)  # tv_tensors.Image is given back at the end
         mask = self.mask(plain, labels)[:, None]
@@ -126,14 +139,17 @@ def classes(labels: Tensor) -> Tensor:
     if labels.dim() != 2:
         return labels
     if labels.shape[1] == 1:
-        raise InputError(f"labels have shape {tuple(labels.shape)}; wanted classes [b]: labels[:, 0]")
+        raise InputError(
+            f"labels have shape {tuple(labels.shape)}; wanted classes [b]: labels[:, 0]"
+        )
     values = labels.detach().float()
     several = (values == values.amax(1, keepdim=True)).sum(1) > 1
     if bool(several.any()):
         row = int(several.nonzero()[0])
         raise InputError(
-            f"labels {tuple(labels.shape)}: row {row} has its largest value {float(values[row].max()):g} in several "
-            "classes; give the class to explain of each image as int64 [b]"
+            f"labels {tuple(labels.shape)}: row {row} has its largest value"
+            f" {float(values[row].max()):g} in several classes; give the class to explain of each"
+            " image as int64 [b]"
         )
     return values.argmax(1)
 
@@ -145,12 +161,17 @@ def check_process(model: nn.Module) -> None:
     stale = [name for name, p in model.named_parameters() if p.requires_grad and not p.is_shared()]
     if stale:
         raise InputError(
-            f"a DataLoader's worker has the weights of when it was started, and {stale[0]!r} is trained; augment the "
-            "batches that the loader gives, in the training loop, or call model.share_memory() first"
+            f"a DataLoader's worker has the weights of when it was started, and {stale[0]!r} is"
+            " trained; augment the batches that the loader gives, in the training loop, or call"
+            " model.share_memory() first"
         )
 
 
 def _kinds(value: Any) -> str:
     if isinstance(value, tuple | list):
-        return f"{len(value)} values of {', '.join(type(v).__name__ for v in value)}" if value else "nothing"
+        return (
+            f"{len(value)} values of {', '.join(type(v).__name__ for v in value)}"
+            if value
+            else "nothing"
+        )
     return type(value).__name__

@@ -17,7 +17,8 @@ Similarity = Literal["spearman", "cosine"]
 
 
 class ExplanationDrift:
-    r"""The change of the maps of a fixed batch since the last look: a callback for the end of each epoch.
+    r"""The change of the maps of a fixed batch since the last look:
+    a callback for the end of each epoch.
 
     .. math:: d_t = \frac{1}{b} \sum_i 1 - s(M_i^t, M_i^{t-1})
 
@@ -40,9 +41,13 @@ class ExplanationDrift:
         drifts: what each look but the first found, of each image: [b] float64.
     """
 
-    def __init__(self, bound: Bound, images: Tensor, target: Any = None, similarity: Similarity = "spearman") -> None:
+    def __init__(
+        self, bound: Bound, images: Tensor, target: Any = None, similarity: Similarity = "spearman"
+    ) -> None:
         if similarity not in get_args(Similarity):
-            raise InputError(f"similarity is {similarity!r}; it is one of {', '.join(get_args(Similarity))}")
+            raise InputError(
+                f"similarity is {similarity!r}; it is one of {', '.join(get_args(Similarity))}"
+            )
         self.bound, self.images, self.target, self.similarity = bound, images, target, similarity
         self.drifts: list[Tensor] = []
         self._last: Tensor | None = None
@@ -68,7 +73,9 @@ class ExplanationDrift:
         return [float(drift.mean()) for drift in self.drifts]
 
 
-def similarity(one: Float[Tensor, "b h w"], other: Float[Tensor, "b h w"], kind: Similarity) -> Float[Tensor, " b"]:
+def similarity(
+    one: Float[Tensor, "b h w"], other: Float[Tensor, "b h w"], kind: Similarity
+) -> Float[Tensor, " b"]:
     """Spearman's rank correlation or the cosine; 1 of two flat maps, 0 of a flat one and another.
 
     Flat is a map of one value; for the cosine it is the map 0, since a constant has a direction.

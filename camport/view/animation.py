@@ -14,7 +14,9 @@ from camport.view.pictures import ImageLike, to_pixels
 FORMATS = {".gif": "GIF", ".webp": "WEBP"}
 
 
-def save_animation(path: str | os.PathLike[str], pictures: Sequence[ImageLike], *, seconds: float = 0.6) -> Path:
+def save_animation(
+    path: str | os.PathLike[str], pictures: Sequence[ImageLike], *, seconds: float = 0.6
+) -> Path:
     """Writes an animation that begins anew at its end.
 
     Args:
@@ -30,14 +32,24 @@ def save_animation(path: str | os.PathLike[str], pictures: Sequence[ImageLike], 
     frames = [Image.fromarray(to_pixels(picture)) for picture in pictures]
     sizes = sorted({frame.size for frame in frames})
     if len(sizes) != 1:
-        raise InputError(f"an animation of {len(frames)} pictures of the sizes {sizes}; give one or more of one size")
+        raise InputError(
+            f"an animation of {len(frames)} pictures of the sizes {sizes}; give one or more of one"
+            " size"
+        )
     if not 0.02 <= seconds <= 60:
         raise InputError(f"seconds is {seconds}; give 0.02 to 60")
 
     def write(stream: IO[bytes]) -> None:
         kind = FORMATS[path.suffix.lower()]
-        options = {"save_all": True, "append_images": frames[1:], "duration": round(1000 * seconds), "loop": 0}
-        if kind == "GIF":  # 256 colours for all frames together: with a palette each, what stays the same would flicker
+        options = {
+            "save_all": True,
+            "append_images": frames[1:],
+            "duration": round(1000 * seconds),
+            "loop": 0,
+        }
+        # 256 colours for all frames together: with a palette each,
+        # what stays the same would flicker
+        if kind == "GIF":
             colours = _palette(frames)
             whole = [frame.quantize(palette=colours) for frame in frames]
             whole[0].save(stream, kind, **{**options, "append_images": whole[1:]})
@@ -50,7 +62,8 @@ def save_animation(path: str | os.PathLike[str], pictures: Sequence[ImageLike], 
 def _palette(frames: Sequence[Image.Image]) -> Image.Image:
     """The 256 colours of all frames, by way of a strip of them made small."""
     few = [
-        frame.resize((min(frame.width, 128), min(frame.height, 128))) for frame in frames[:: max(1, len(frames) // 16)]
+        frame.resize((min(frame.width, 128), min(frame.height, 128)))
+        for frame in frames[:: max(1, len(frames) // 16)]
     ]
     strip = Image.new("RGB", (sum(f.width for f in few), max(f.height for f in few)))
     left = 0

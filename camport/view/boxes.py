@@ -28,18 +28,30 @@ class Box:
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.xyxy
-        if not (left <= right < float("inf") and top <= bottom < float("inf") and min(left, top) > float("-inf")):
-            raise InputError(f"box is {self.xyxy}; give left, top, right, bottom in pixels, as finite numbers")
+        if not (
+            left <= right < float("inf")
+            and top <= bottom < float("inf")
+            and min(left, top) > float("-inf")
+        ):
+            raise InputError(
+                f"box is {self.xyxy}; give left, top, right, bottom in pixels, as finite numbers"
+            )
         try:
             ImageColor.getrgb(self.colour)
         except ValueError:
-            raise InputError(f"box colour is {self.colour!r}; give a name such as 'lime', or '#rrggbb'") from None
+            raise InputError(
+                f"box colour is {self.colour!r}; give a name such as 'lime', or '#rrggbb'"
+            ) from None
 
 
 def draw_boxes(
-    picture: Image.Image, boxes: Sequence[Box], scale: tuple[float, float] = (1.0, 1.0), size: int = 14
+    picture: Image.Image,
+    boxes: Sequence[Box],
+    scale: tuple[float, float] = (1.0, 1.0),
+    size: int = 14,
 ) -> None:
-    """Draws on `picture` itself: lines with a dark rim, seen on any ground, then the labels, above all lines.
+    """Draws on `picture` itself: lines with a dark rim, seen on any ground, then the labels,
+    above all lines.
 
     Args:
         picture: RGB; changed.
@@ -53,13 +65,17 @@ def draw_boxes(
     for box, (left, top, right, bottom) in zip(boxes, corners, strict=True):
         draw.rectangle((left, top, right, bottom), outline="black", width=line + 2)
         if right - left > 2 and bottom - top > 2:
-            draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=box.colour, width=line)
+            draw.rectangle(
+                (left + 1, top + 1, right - 1, bottom - 1), outline=box.colour, width=line
+            )
     for box, (left, top, _, _) in zip(boxes, corners, strict=True):
         if box.label:
             _draw_label(draw, box, left, top, picture.width, size)
 
 
-def _inside(box: Box, scale: tuple[float, float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+def _inside(
+    box: Box, scale: tuple[float, float], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
     """The box in the picture's pixels, cut to the picture."""
     left, top, right, bottom = box.xyxy
     (left, right), (top, bottom) = (
@@ -69,7 +85,9 @@ def _inside(box: Box, scale: tuple[float, float], size: tuple[int, int]) -> tupl
     return left, top, right, bottom
 
 
-def _draw_label(draw: ImageDraw.ImageDraw, box: Box, left: float, top: float, width: int, size: int) -> None:
+def _draw_label(
+    draw: ImageDraw.ImageDraw, box: Box, left: float, top: float, width: int, size: int
+) -> None:
     text = wrap(box.label, size, width - 8, lines=1)[0]
     tab_width, tab_height = text_width(text, size) + 8, line_height(size) + 2
     # above the box, or inside where there is no room above

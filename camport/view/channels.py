@@ -29,14 +29,16 @@ def channel_grid(
 ) -> Image.Image:
     """The mean of feature maps and the maps themselves, as one labelled figure.
 
-    Each map has the scale of its own largest magnitude, which stands under it with the channel's number; 0 is the
-    colormap's cold end. Maps with negative values are drawn in a diverging colormap, whose middle is 0. A place is a
-    square, as large as the layer's cells are.
+    Each map has the scale of its own largest magnitude, which stands under it with the channel's
+    number; 0 is the colormap's cold end. Maps with negative values are drawn in a diverging
+    colormap, whose middle is 0. A place is a square, as large as the layer's cells are.
 
     Args:
-        maps: [c,h,w], the activations of one image at one layer, e.g. `explanation.activations[0][0]`.
+        maps: [c,h,w], the activations of one image at one layer, e.g.
+            `explanation.activations[0][0]`.
         image: shown first, as `overlay` takes it.
-        channels: the ones to show, in this order; None is those with the largest mean magnitude, strongest first.
+        channels: the ones to show, in this order; None is those with the largest mean magnitude,
+            strongest first.
         limit: how many of them.
         columns: of the figure; None makes it about square.
         title: over the figure; which channels are shown is said beneath it.
@@ -49,9 +51,13 @@ def channel_grid(
     """
     array = np.asarray(maps)
     if array.ndim != 3 or 0 in array.shape or array.dtype.kind != "f":
-        raise InputError(f"feature maps are {array.dtype} {list(array.shape)}; give those of one image, [c,h,w]")
+        raise InputError(
+            f"feature maps are {array.dtype} {list(array.shape)}; give those of one image, [c,h,w]"
+        )
     if not np.isfinite(array).all():
-        raise InputError(f"feature maps have {int((~np.isfinite(array)).sum())} values that are not finite")
+        raise InputError(
+            f"feature maps have {int((~np.isfinite(array)).sum())} values that are not finite"
+        )
     if limit < 1 or (columns is not None and columns < 1):
         raise InputError(f"limit is {limit} and columns {columns}; give 1 or more")
     array = array.astype(np.float32)
@@ -59,7 +65,11 @@ def channel_grid(
     if channels is None:
         strength = np.abs(array).mean((1, 2))
         shown = [int(k) for k in np.argsort(-strength, kind="stable")[:limit]]
-        which = f"all {count} channels" if len(shown) == count else f"the {len(shown)} strongest of {count} channels"
+        which = (
+            f"all {count} channels"
+            if len(shown) == count
+            else f"the {len(shown)} strongest of {count} channels"
+        )
     else:
         shown = [int(k) for k in channels]
         which = f"{len(shown)} of {count} channels"

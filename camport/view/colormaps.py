@@ -1,9 +1,10 @@
-"""Colours of maps: 256-entry tables, the field's well-known ones, as a 4 kB file beside this module.
+"""Colours of maps: 256-entry tables, the field's well-known ones,
+as a 4 kB file beside this module.
 
 Every other colormap of matplotlib's goes by its name where matplotlib is installed.
-turbo, viridis, inferno and jet run from cold to hot; coolwarm diverges from a neutral middle and is for
-signed maps. The tables are matplotlib's; tests/view/test_colormaps.py compares them and, run as a script,
-writes the file.
+turbo, viridis, inferno and jet run from cold to hot; coolwarm diverges from a neutral middle and is
+for signed maps. The tables are matplotlib's; tests/view/test_colormaps.py compares them and, run as
+a script, writes the file.
 """
 
 from functools import cache
@@ -15,12 +16,26 @@ from camport.errors import InputError, UnknownNameError
 from camport.view.pictures import to_unit_map
 
 COLORMAPS = ("turbo", "jet", "viridis", "inferno", "coolwarm")
-DIVERGING = ("coolwarm", "bwr", "seismic", "RdBu", "RdBu_r", "PiYG", "PRGn", "BrBG", "PuOr", "RdGy", "RdYlBu", "RdYlGn")
+DIVERGING = (
+    "coolwarm",
+    "bwr",
+    "seismic",
+    "RdBu",
+    "RdBu_r",
+    "PiYG",
+    "PRGn",
+    "BrBG",
+    "PuOr",
+    "RdGy",
+    "RdYlBu",
+    "RdYlGn",
+)
 """Those in which 0.5 is nothing, 0 is strong evidence against and 1 strong evidence for."""
 
 
 def colormap_table(name: str) -> np.ndarray:
-    """The table uint8 [256,3] of a colormap, read-only: of COLORMAPS, or of matplotlib where that is installed.
+    """The table uint8 [256,3] of a colormap, read-only: of COLORMAPS,
+    or of matplotlib where that is installed.
 
     Raises:
         UnknownNameError: no such colormap; the nearest is offered.
@@ -36,7 +51,9 @@ def _of_matplotlib(name: str) -> np.ndarray:
         raise UnknownNameError("colormap", name, COLORMAPS) from None
     if not isinstance(name, str) or name not in colormaps:
         raise UnknownNameError("colormap", name, [*COLORMAPS, *colormaps]) from None
-    table = np.rint(colormaps[name](np.linspace(0, 1, 256), bytes=False)[:, :3] * 255).astype(np.uint8)
+    table = np.rint(colormaps[name](np.linspace(0, 1, 256), bytes=False)[:, :3] * 255).astype(
+        np.uint8
+    )
     table.setflags(write=False)
     return table
 
@@ -54,7 +71,8 @@ def apply_colormap(heatmap: np.ndarray, name: str = "turbo") -> np.ndarray:
 
 
 def signed_to_unit(raw: np.ndarray) -> np.ndarray:
-    """A signed map [H,W] as float32 in [0,1] with 0 at 0.5, for the diverging colormap; all 0.5 where it is
+    """A signed map [H,W] as float32 in [0,1] with 0 at 0.5, for the diverging colormap;
+    all 0.5 where it is
     0.
 
     Raises:
@@ -62,7 +80,9 @@ def signed_to_unit(raw: np.ndarray) -> np.ndarray:
     """
     array = np.asarray(raw, dtype=np.float32)
     if not np.isfinite(array).all():
-        raise InputError(f"raw map has {int((~np.isfinite(array)).sum())} values that are not finite")
+        raise InputError(
+            f"raw map has {int((~np.isfinite(array)).sum())} values that are not finite"
+        )
     peak = float(np.abs(array).max(initial=0))
     if peak == 0:
         return np.full_like(array, 0.5)

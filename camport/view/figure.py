@@ -25,7 +25,8 @@ def figure(
     colormap: str = "turbo",
     alpha: float = 0.6,
 ) -> Figure:
-    """Each image beside its overlay, with one colour bar, as a matplotlib Figure that pyplot does not know.
+    """Each image beside its overlay, with one colour bar,
+    as a matplotlib Figure that pyplot does not know.
 
     Args:
         images: as `overlay` takes them.
@@ -45,7 +46,10 @@ def figure(
     except ImportError as error:
         raise MissingDependencyError("matplotlib draws figures: pip install matplotlib") from error
     if not len(images) or len(heatmaps) != len(images) or len(captions) not in (0, len(images)):
-        raise InputError(f"{len(images)} images, {len(heatmaps)} heatmaps and {len(captions)} captions; give one each")
+        raise InputError(
+            f"{len(images)} images, {len(heatmaps)} heatmaps and {len(captions)} captions; give one"
+            " each"
+        )
     made = Figure(figsize=(6.4, 3.1 * len(images) + (0.4 if title else 0)), layout="constrained")
     axes = made.subplots(len(images), 2, squeeze=False)
     for i, (image, heatmap) in enumerate(zip(images, heatmaps, strict=True)):

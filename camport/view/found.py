@@ -1,4 +1,5 @@
-"""What was found in pictures: all of it on each, then each with its map, box, label and confidence."""
+"""What was found in pictures: all of it on each, then each with its map, box,
+label and confidence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ def found_grid(
         cells = [Cell(picture, f"{len(boxes)} detection{'s' * (len(boxes) != 1)}", boxes)]
         for i, heatmap in enumerate(one.heatmaps):
             drawn = overlay(picture, heatmap, alpha=alpha, colormap=colormap)
-            cells.append(Cell(drawn, said(one, i, labels), [_box(one, i, None, COLOURS[i % len(COLOURS)])]))
+            cells.append(
+                Cell(drawn, said(one, i, labels), [_box(one, i, None, COLOURS[i % len(COLOURS)])])
+            )
         rows += [cells[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)]
     return grid(rows, title=title, colorbar=colormap)
 

@@ -42,9 +42,10 @@ def grid(
 ) -> Image.Image:
     """Rows of pictures as one RGB figure.
 
-    Every picture is brought to the same cell, keeping its proportions: cells are as large as the largest
-    picture, but 256 to 640 pixels on their longer side. Few pixels are enlarged by a whole factor as squares
-    when they are fewer than 64, so that one sees what the network saw, and smoothly otherwise.
+    Every picture is brought to the same cell, keeping its proportions: cells are as large as the
+    largest picture, but 256 to 640 pixels on their longer side. Few pixels are enlarged by a whole
+    factor as squares when they are fewer than 64, so that one sees what the network saw,
+    and smoothly otherwise.
 
     Args:
         rows: the pictures; rows may be of different length, None leaves a place empty.
@@ -55,12 +56,15 @@ def grid(
         cell: the longer side of a cell in pixels, instead of the rule above.
 
     Raises:
-        InputError: no picture at all, more heads or labels than columns or rows, or something that is no
-            picture.
+        InputError: no picture at all, more heads or labels than columns or rows,
+            or something that is no picture.
         UnknownNameError: no such colormap.
     """
     cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]
-    pictures = [[None if c.image is None else Image.fromarray(to_pixels(c.image)) for c in row] for row in cells]
+    pictures = [
+        [None if c.image is None else Image.fromarray(to_pixels(c.image)) for c in row]
+        for row in cells
+    ]
     sizes = [picture.size for row in pictures for picture in row if picture is not None]
     count = max((len(row) for row in cells), default=0)
     if not sizes:
@@ -75,7 +79,9 @@ def grid(
     height = max(round(side * h / max(w, h)) for w, h in sizes)
     size = max(13, side // 18)
 
-    label_width = min(max((text_width(t, size) for t in row_labels), default=0), side) + (GAP if row_labels else 0)
+    label_width = min(max((text_width(t, size) for t in row_labels), default=0), side) + (
+        GAP if row_labels else 0
+    )
     heads = [wrap(text, size, width, 2) for text in columns]
     captions = [[wrap(c.caption, size - 1, width) for c in row] for row in cells]
     total_width = MARGIN * 2 + label_width + count * (width + GAP) - GAP
@@ -83,11 +89,15 @@ def grid(
 
     top = MARGIN + len(title_lines) * line_height(size + 6) + (GAP if title else 0)
     heads_at = top
-    top += max((len(head) for head in heads), default=0) * line_height(size) + (GAP // 2 if heads else 0)
+    top += max((len(head) for head in heads), default=0) * line_height(size) + (
+        GAP // 2 if heads else 0
+    )
     starts = []
     for texts in captions:
         starts.append(top)
-        top += height + GAP + max((len(lines) for lines in texts), default=0) * line_height(size - 1)
+        top += (
+            height + GAP + max((len(lines) for lines in texts), default=0) * line_height(size - 1)
+        )
     bar_at = top
     top += max(BAR, line_height(size - 1)) + GAP if colorbar else 0
 
@@ -109,7 +119,9 @@ def grid(
             placed = enlarge(picture, width, height)
             scale = (placed.width / picture.width, placed.height / picture.height)
             draw_boxes(placed, content.boxes, scale, size - 1)
-            figure.paste(placed, (x + (width - placed.width) // 2, y + (height - placed.height) // 2))
+            figure.paste(
+                placed, (x + (width - placed.width) // 2, y + (height - placed.height) // 2)
+            )
             _lines(draw, captions[i][j], x + width / 2, y + height + 3, size - 1)
     if colorbar:
         _scale(figure, colorbar, MARGIN + label_width, bar_at, total_width - MARGIN, size - 1)
@@ -124,7 +136,9 @@ def enlarge(picture: Image.Image, width: int, height: int) -> Image.Image:
         return picture.copy()
     if max(picture.size) < 64 and factor > 1:
         return picture.resize(target, Image.Resampling.NEAREST)
-    return picture.resize(target, Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.LANCZOS)
+    return picture.resize(
+        target, Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.LANCZOS
+    )
 
 
 def _lines(draw: ImageDraw.ImageDraw, lines: Sequence[str], x: float, y: float, size: int) -> None:

@@ -1,4 +1,5 @@
-"""A heatmap over its image: where it is hot one sees colour, where it is cold one sees the image."""
+"""A heatmap over its image: where it is hot one sees colour,
+where it is cold one sees the image."""
 
 import numpy as np
 from PIL import Image
@@ -21,16 +22,17 @@ def overlay(
 ) -> Image.Image:
     """The image with the heatmap's colours laid over it, as an RGB picture of the image's size.
 
-    The colours' weight grows with the heat, so that cold regions show the image itself instead of a blue
-    film; the image loses some of its own colour, so that what is coloured is heat.
+    The colours' weight grows with the heat, so that cold regions show the image itself instead of a
+    blue film; the image loses some of its own colour, so that what is coloured is heat.
 
     Args:
         image: PIL, uint8 [H,W,3], or float [H,W,3] or [3,H,W] in [0,1].
-        heatmap: [H,W] in [0,1], of the image's size. For a diverging colormap, heat is the distance from 0.5.
+        heatmap: [H,W] in [0,1], of the image's size. For a diverging colormap,
+            heat is the distance from 0.5.
         alpha: weight of the colours where the map is hottest, 0 to 1.
         colormap: one of COLORMAPS.
-        fade: how much of its own colour the image loses, 0 (none) to 1 (all). None: 0.6, or all of it under
-            the paler colours of a diverging colormap.
+        fade: how much of its own colour the image loses, 0 (none) to 1 (all). None: 0.6,
+            or all of it under the paler colours of a diverging colormap.
         uniform: the same weight everywhere, as older figures have it.
 
     Raises:
@@ -50,7 +52,8 @@ def overlay(
             "bring the map to the image's size, e.g. with placement.to_image(heatmap)"
         )
     strength = np.abs(2 * heat - 1) if diverging else heat
-    # the root brings medium heat up: proportional weight lets all but the peak vanish in a busy photograph
+    # the root brings medium heat up: proportional weight lets all but the peak vanish in a busy
+    # photograph
     weight = np.full_like(heat, alpha) if uniform else alpha * np.sqrt(strength)
     grey = (pixels @ LUMA)[..., None]
     base = pixels + (grey - pixels) * fade

@@ -9,10 +9,12 @@ ImageLike = Image.Image | np.ndarray
 
 
 def to_pixels(image: ImageLike) -> np.ndarray:
-    """uint8 [H,W,3] of a PIL image, uint8 [H,W,3] or [H,W], or float [H,W,3], [3,H,W] or [H,W] in [0,1].
+    """uint8 [H,W,3] of a PIL image, uint8 [H,W,3] or [H,W], or float [H,W,3],
+    [3,H,W] or [H,W] in [0,1].
 
     Raises:
-        InputError: another rank, dtype or range; floats outside [0,1] are mostly normalised network input.
+        InputError: another rank, dtype or range;
+            floats outside [0,1] are mostly normalised network input.
     """
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))
@@ -45,11 +47,17 @@ def to_unit_map(heatmap: np.ndarray, name: str = "heatmap") -> np.ndarray:
     """
     array = np.asarray(heatmap)
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "fiub":
-        raise InputError(f"{name} is {array.dtype} {list(array.shape)}; give one map [H,W] in [0,1]")
+        raise InputError(
+            f"{name} is {array.dtype} {list(array.shape)}; give one map [H,W] in [0,1]"
+        )
     array = array.astype(np.float32)
     if not np.isfinite(array).all():
-        raise InputError(f"{name} has {int((~np.isfinite(array)).sum())} values that are not finite")
+        raise InputError(
+            f"{name} has {int((~np.isfinite(array)).sum())} values that are not finite"
+        )
     low, high = float(array.min()), float(array.max())
     if not -1e-3 <= low <= high <= 1 + 1e-3:
-        raise InputError(f"{name} lies in [{low:.4g}, {high:.4g}]; bring it to [0,1], or see signed_to_unit")
+        raise InputError(
+            f"{name} lies in [{low:.4g}, {high:.4g}]; bring it to [0,1], or see signed_to_unit"
+        )
     return np.clip(array, 0, 1)

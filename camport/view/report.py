@@ -1,6 +1,8 @@
-"""Maps of images, methods and targets: a picture; and a report, one HTML file with a slider between image and map.
+"""Maps of images, methods and targets: a picture; and a report,
+one HTML file with a slider between image and map.
 
-The file holds its pictures, its style and its script, and asks no address: it can be sent and opened anywhere.
+The file holds its pictures, its style and its script, and asks no address:
+it can be sent and opened anywhere.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ class Shown:
 
     Args:
         image: as `overlay` takes it.
-        maps: in any number; each method is a column and each target a row, in the order in which they first come.
+        maps: in any number; each method is a column and each target a row,
+            in the order in which they first come.
         title: over the image.
     """
 
@@ -61,7 +64,11 @@ class Shown:
 
 
 def save_report(
-    path: str | os.PathLike[str], images: Sequence[Shown], *, title: str = "camport", colormap: str = "turbo"
+    path: str | os.PathLike[str],
+    images: Sequence[Shown],
+    *,
+    title: str = "camport",
+    colormap: str = "turbo",
 ) -> Path:
     """Writes the report.
 
@@ -72,8 +79,8 @@ def save_report(
         colormap: as `overlay` has it.
 
     Raises:
-        InputError: no image, an image without maps, two maps of one method and target, or of another size than
-            the image.
+        InputError: no image, an image without maps, two maps of one method and target,
+            or of another size than the image.
         OutputError: the file cannot be written; nothing half-written is left.
     """
     colormap_table(colormap)
@@ -92,7 +99,8 @@ def save_report(
 def map_grid(
     images: Sequence[Shown], *, colormap: str = "turbo", alpha: float = 0.6, cell: int | None = 240
 ) -> Image.Image:
-    """The same as one picture: a row for each image and target, the image first, then a column for each method.
+    """The same as one picture: a row for each image and target, the image first,
+    then a column for each method.
 
     Args:
         images: with their maps.
@@ -108,7 +116,9 @@ def map_grid(
         for target in dict.fromkeys(m.target for m in shown.maps):
             row = [Cell(shown.image)]
             for method in methods:
-                found = next((m for m in shown.maps if (m.method, m.target) == (method, target)), None)
+                found = next(
+                    (m for m in shown.maps if (m.method, m.target) == (method, target)), None
+                )
                 if found is None:
                     row.append(Cell())
                     continue
@@ -117,7 +127,13 @@ def map_grid(
             rows.append(row)
             labels.append(", ".join(part for part in (shown.title, target) if part))
     columns = ["image", *methods]
-    return grid(rows, columns=columns, row_labels=labels if any(labels) else (), colorbar=colormap, cell=cell)
+    return grid(
+        rows,
+        columns=columns,
+        row_labels=labels if any(labels) else (),
+        colorbar=colormap,
+        cell=cell,
+    )
 
 
 class _Page(Template):
@@ -147,8 +163,14 @@ def _section(shown: Shown, colormap: str) -> str:
     targets = list(dict.fromkeys(m.target for m in shown.maps))
     cells = {(m.target, m.method): m for m in shown.maps}
     if len(cells) < len(shown.maps):
-        raise InputError(f"image {shown.title!r} has two maps of one method and one target; tell them apart by name")
-    head = "".join(f'<th scope="col" data-method="{i}">{escape(method)}</th>' for i, method in enumerate(methods))
+        raise InputError(
+            f"image {shown.title!r} has two maps of one method and one target; tell them apart by"
+            " name"
+        )
+    head = "".join(
+        f'<th scope="col" data-method="{i}">{escape(method)}</th>'
+        for i, method in enumerate(methods)
+    )
     rows = []
     for target in targets:
         columns = []
@@ -160,20 +182,26 @@ def _section(shown: Shown, colormap: str) -> str:
     heading = f"<h2>{escape(shown.title)}</h2>" if shown.title else ""
     table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     # each picture is there once, however many maps lie on it
-    return f'<section style="--picture: url({picture})">{heading}<div class="wide">{table}</div></section>'
+    return (
+        f'<section style="--picture: url({picture})">{heading}<div'
+        f' class="wide">{table}</div></section>'
+    )
 
 
 def _figure(found: Map, size: tuple[int, ...], colormap: str) -> str:
     heat = to_unit_map(found.heatmap)
     if heat.shape != size:
         raise InputError(
-            f"the map of {found.method or 'a method'} is {list(heat.shape)}, the image {list(size)} (height, width)"
+            f"the map of {found.method or 'a method'} is {list(heat.shape)}, the image {list(size)}"
+            " (height, width)"
         )
-    what = escape(", ".join(part for part in (found.method, found.target, found.caption) if part) or "map")
+    what = escape(
+        ", ".join(part for part in (found.method, found.target, found.caption) if part) or "map"
+    )
     coloured = _embedded(Image.fromarray(apply_colormap(heat, colormap)))
     return (
-        f'<figure><button class="view" type="button" aria-label="{what}"><img src="{coloured}" alt="{what}"></button>'
-        f"<figcaption>{escape(found.caption)}</figcaption></figure>"
+        f'<figure><button class="view" type="button" aria-label="{what}"><img src="{coloured}"'
+        f' alt="{what}"></button><figcaption>{escape(found.caption)}</figcaption></figure>'
     )
 
 

@@ -20,12 +20,14 @@ SUFFIXES = (*IMAGES, *ARRAYS)
 
 
 def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] = SUFFIXES) -> Path:
-    """Says before any work is done whether a picture or numbers can be written there, see `camport.files`."""
+    """Says before any work is done whether a picture or numbers can be written there,
+    see `camport.files`."""
     return files.check_writable(path, suffixes)
 
 
 def save_image(path: str | os.PathLike[str], image: ImageLike, *, quality: int = 92) -> Path:
-    """Writes one picture as .png or .jpg (`quality` 1 to 95), whole or not at all; returns the path.
+    """Writes one picture as .png or .jpg (`quality` 1 to 95), whole or not at all;
+    returns the path.
 
     Raises:
         OutputError: see `check_writable`, or the disk is full.
@@ -38,7 +40,9 @@ def save_image(path: str | os.PathLike[str], image: ImageLike, *, quality: int =
     return write_atomic(file, lambda stream: picture.save(stream, kind, **options))
 
 
-def save_arrays(path: str | os.PathLike[str], arrays: np.ndarray | Mapping[str, np.ndarray]) -> Path:
+def save_arrays(
+    path: str | os.PathLike[str], arrays: np.ndarray | Mapping[str, np.ndarray]
+) -> Path:
     """Writes one array as .npy or several by name as .npz, whole or not at all; returns the path.
 
     Raises:
@@ -49,7 +53,9 @@ def save_arrays(path: str | os.PathLike[str], arrays: np.ndarray | Mapping[str, 
         named = dict(arrays) if isinstance(arrays, Mapping) else {"heatmap": arrays}
         return write_atomic(file, lambda stream: np.savez_compressed(stream, **named))  # type: ignore[arg-type]  # as if named held allow_pickle
     if isinstance(arrays, Mapping):
-        raise OutputError(f"{file} holds one array, not {', '.join(arrays)}; name an .npz for several")
+        raise OutputError(
+            f"{file} holds one array, not {', '.join(arrays)}; name an .npz for several"
+        )
 
     def write(stream: IO[bytes]) -> None:
         # of a whole file NumPy takes the descriptor, and does not say why a write failed

@@ -55,5 +55,7 @@ def _cut(line: str, size: int, width: int) -> str:
     fits, over = 0, len(line)
     while over - fits > 1:
         middle = (fits + over) // 2
-        fits, over = (middle, over) if text_width(line[:middle] + "...", size) <= width else (fits, middle)
+        fits, over = (
+            (middle, over) if text_width(line[:middle] + "...", size) <= width else (fits, middle)
+        )
     return line[:fits].rstrip() + "..."

@@ -1,4 +1,5 @@
-"""A caption as papers show it: the image once for every word, what the word is about in colour, the word under it."""
+"""A caption as papers show it: the image once for every word, what the word is about in colour,
+the word under it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,5 @@
-"""A static page that runs exported files in a browser: `write_site`; the page itself is data, in the folder `page`."""
+"""A static page that runs exported files in a browser: `write_site`; the page itself is data,
+in the folder `page`."""
 
 from camport.web.engine import from_folder, from_npm
 from camport.web.site import PAGE, write_site

@@ -1,4 +1,5 @@
-"""onnxruntime-web's files that a page needs, out of a folder of its own or out of what npm brings."""
+"""onnxruntime-web's files that a page needs, out of a folder of its own or out of what npm
+brings."""
 
 import re
 import shutil
@@ -11,7 +12,8 @@ from pathlib import Path
 from camport.errors import InputError, MissingDependencyError
 
 ENTRIES = ("ort.wasm.min.mjs", "ort.webgpu.min.mjs")
-"""What the page imports: the first alone without WebGPU, which older releases and trimmed folders may lack."""
+"""What the page imports: the first alone without WebGPU,
+which older releases and trimmed folders may lack."""
 LOADER = re.compile(rb"ort-wasm-[\w.-]+?\.mjs")
 """What an entry loads by name; the code itself lies beside it, as .wasm."""
 PATIENCE = 900
@@ -25,11 +27,14 @@ def from_folder(folder: Path) -> dict[str, bytes]:
         InputError: the folder lacks one that is needed.
     """
     dist = folder / "dist" if (folder / "dist").is_dir() else folder
-    return _needed(lambda name: (dist / name).read_bytes() if (dist / name).is_file() else None, str(folder))
+    return _needed(
+        lambda name: (dist / name).read_bytes() if (dist / name).is_file() else None, str(folder)
+    )
 
 
 def from_npm() -> dict[str, bytes]:
-    """The same out of the package that `npm pack onnxruntime-web` downloads into a folder that is gone afterwards.
+    """The same out of the package that `npm pack onnxruntime-web` downloads into a folder that is
+    gone afterwards.
 
     Raises:
         MissingDependencyError: npm is not installed, or could not bring the package.
@@ -41,16 +46,27 @@ def from_npm() -> dict[str, bytes]:
             f"onnxruntime-web comes from npm, which is not installed: install Node.js, {remedy}"
         )
     with tempfile.TemporaryDirectory(prefix="camport-web-") as folder:
-        command = [npm, "pack", "onnxruntime-web@1", "--silent", "--fetch-retries=1", f"--pack-destination={folder}"]
+        command = [
+            npm,
+            "pack",
+            "onnxruntime-web@1",
+            "--silent",
+            "--fetch-retries=1",
+            f"--pack-destination={folder}",
+        ]
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE
+            )
             said = done.stderr.strip().splitlines()
         except (OSError, subprocess.TimeoutExpired) as error:
             done, said = None, [str(error)]
         packed = sorted(Path(folder).glob("*.tgz"))
         if done is None or done.returncode or not packed:
             reason = f" ({said[0][:200]})" if said else ""
-            raise MissingDependencyError(f"npm could not bring onnxruntime-web{reason}: see to the network, {remedy}")
+            raise MissingDependencyError(
+                f"npm could not bring onnxruntime-web{reason}: see to the network, {remedy}"
+            )
         with tarfile.open(packed[0]) as archive:
             members = {member.name: member for member in archive if member.isfile()}
 
@@ -63,7 +79,8 @@ def from_npm() -> dict[str, bytes]:
 
 
 def _needed(read: Callable[[str], bytes | None], where: str) -> dict[str, bytes]:
-    """The entries, and what each of them loads; an entry beside the first is left out where it is not whole."""
+    """The entries, and what each of them loads;
+    an entry beside the first is left out where it is not whole."""
     found: dict[str, bytes] = {}
     for entry in ENTRIES:
         wanted, part = [entry], {}
@@ -74,7 +91,9 @@ def _needed(read: Callable[[str], bytes | None], where: str) -> dict[str, bytes]
             part[name] = content
             if name == entry:
                 loaders = sorted({loader.decode() for loader in LOADER.findall(content)})
-                wanted += [name for loader in loaders for name in (loader, loader.replace(".mjs", ".wasm"))]
+                wanted += [
+                    name for loader in loaders for name in (loader, loader.replace(".mjs", ".wasm"))
+                ]
         if len(part) == len(wanted) > 1:
             found |= part
         elif entry == ENTRIES[0]:

@@ -1,4 +1,5 @@
-"""The folder of a static page: the page, the files it runs, pictures to try, and onnxruntime-web, all beside it."""
+"""The folder of a static page: the page, the files it runs, pictures to try, and onnxruntime-web,
+all beside it."""
 
 import json
 import os
@@ -14,7 +15,8 @@ PAGE = Path(__file__).parent / "page"
 SCENES = Path(__file__).parents[1] / "demo" / "samples"
 """Of digits, for sites that are given no pictures."""
 LIST = "site.json"
-"""What the page reads first: the names of the files, of the pictures, and whether WebGPU's engine is there."""
+"""What the page reads first: the names of the files, of the pictures,
+and whether WebGPU's engine is there."""
 
 
 def scenes() -> dict[Path, str]:
@@ -24,10 +26,14 @@ def scenes() -> dict[Path, str]:
 
 
 def check_site(folder: Path, *, force: bool = False) -> None:
-    """OutputError where a site cannot be written into `folder`; where it holds something, without `force`."""
+    """OutputError where a site cannot be written into `folder`; where it holds something,
+    without `force`."""
     check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise OutputError(f"{folder} is not empty; name another folder, or --force replaces files of the same names")
+        raise OutputError(
+            f"{folder} is not empty; name another folder, or --force replaces files of the same"
+            " names"
+        )
 
 
 def write_site(
@@ -56,7 +62,9 @@ def write_site(
         names = [path.name for path in paths]
         for name in names:
             if names.count(name) > 1:
-                raise InputError(f"two {kind} are called {name}; a page has one folder for them: rename one")
+                raise InputError(
+                    f"two {kind} are called {name}; a page has one folder for them: rename one"
+                )
     parent = folder.resolve().parent
     sweep(parent)
     try:
@@ -73,7 +81,9 @@ def write_site(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _fill(draft: Path, files: Sequence[Path], engine: Mapping[str, bytes], samples: Mapping[Path, str]) -> None:
+def _fill(
+    draft: Path, files: Sequence[Path], engine: Mapping[str, bytes], samples: Mapping[Path, str]
+) -> None:
     for place in sorted(PAGE.iterdir()):
         if place.is_file():
             shutil.copyfile(place, draft / place.name)
@@ -94,11 +104,14 @@ def _fill(draft: Path, files: Sequence[Path], engine: Mapping[str, bytes], sampl
 
 
 def _place(draft: Path, folder: Path) -> None:
-    """Moves a filled folder to its place; into a folder that is there file by file, each whole, the list last."""
+    """Moves a filled folder to its place; into a folder that is there file by file, each whole,
+    the list last."""
     if not folder.exists():
         draft.rename(folder)
         return
-    moved = sorted((path for path in draft.rglob("*") if path.is_file()), key=lambda path: path.name == LIST)
+    moved = sorted(
+        (path for path in draft.rglob("*") if path.is_file()), key=lambda path: path.name == LIST
+    )
     for path in moved:
         place = folder / path.relative_to(draft)
         place.parent.mkdir(exist_ok=True)

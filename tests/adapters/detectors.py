@@ -33,7 +33,8 @@ class Unit(nn.Module):
 
 
 class Detector(nn.Module):
-    """`model[:-1]` puts out three levels, `model[-1]` is the head and tells in `f` where its inputs come from."""
+    """`model[:-1]` puts out three levels, `model[-1]` is the head and tells in `f` where its inputs
+    come from."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -50,7 +51,8 @@ class Detector(nn.Module):
 
 
 class ClassicHead(nn.Module):
-    """Anchors and objectness; writes its raw maps into the list it is given, and keeps its grids in a list."""
+    """Anchors and objectness; writes its raw maps into the list it is given,
+    and keeps its grids in a list."""
 
     def __init__(self, extra: int = 0, alone: bool = False) -> None:
         super().__init__()
@@ -80,10 +82,12 @@ class ClassicHead(nn.Module):
 
 
 class FreeHead(nn.Module):
-    """No anchors, no objectness; a dictionary in training mode, and anchor points cached on first use.
+    """No anchors, no objectness; a dictionary in training mode,
+    and anchor points cached on first use.
 
-    `form` is what stands beside the table [b,4+k,n]: "dictionary", "maps", "nothing"; "end2end" gives the best 30;
-    "one2many" and "one2one" are the branches of a head that has both, and the table is made of the one named.
+    `form` is what stands beside the table [b,4+k,n]: "dictionary", "maps", "nothing"; "end2end"
+    gives the best 30; "one2many" and "one2one" are the branches of a head that has both, and the
+    table is made of the one named.
     """
 
     def __init__(self, form: str = "dictionary", extra: int = 0) -> None:
@@ -110,29 +114,47 @@ class FreeHead(nn.Module):
         if self.form == "end2end":
             scores, labels = table[:, 4 : 4 + self.nc].max(1)
             best, index = scores.topk(30)
-            rows = torch.cat([low, high], 1).transpose(1, 2).gather(1, index[:, :, None].expand(-1, -1, 4))
-            return torch.cat([rows, best[:, :, None], labels.gather(1, index)[:, :, None].to(rows.dtype)], 2)
+            rows = (
+                torch.cat([low, high], 1)
+                .transpose(1, 2)
+                .gather(1, index[:, :, None].expand(-1, -1, 4))
+            )
+            return torch.cat(
+                [rows, best[:, :, None], labels.gather(1, index)[:, :, None].to(rows.dtype)], 2
+            )
         if self.form in ("one2many", "one2one"):
-            others = torch.cat([layer(v).flatten(2) for layer, v in zip(self.other, x, strict=True)], 2)
+            others = torch.cat(
+                [layer(v).flatten(2) for layer, v in zip(self.other, x, strict=True)], 2
+            )
             second = {"boxes": others[:, :4], "scores": others[:, 4 : 4 + self.nc]}
             named = ("one2many", "one2one") if self.form == "one2many" else ("one2one", "one2many")
             branches = dict(zip(named, (raw, second), strict=True))
             return table, {name: branches[name] for name in ("one2many", "one2one")}
         # the raw maps have their classes last
-        beside = {"dictionary": raw, "maps": [torch.cat([v[:, :4], v[:, 4 : 4 + self.nc]], 1) for v in maps]}
+        beside = {
+            "dictionary": raw,
+            "maps": [torch.cat([v[:, :4], v[:, 4 : 4 + self.nc]], 1) for v in maps],
+        }
         return table if self.form == "nothing" else (table, beside[self.form])
 
     def _points(self, maps: list[Tensor]) -> Tensor:
         found = []
         for v, stride in zip(maps, STRIDES, strict=True):
             h, w = v.shape[2:]
-            rows, columns = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
-            found.append(torch.stack([columns.flatten(), rows.flatten(), torch.full((h * w,), float(stride))]))
+            rows, columns = torch.meshgrid(
+                torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij"
+            )
+            found.append(
+                torch.stack(
+                    [columns.flatten(), rows.flatten(), torch.full((h * w,), float(stride))]
+                )
+            )
         return torch.cat(found, 1).to(maps[0].dtype)
 
 
 class RememberingHead(FreeHead):
-    """Weights the places of its maps, and keeps the weights of the size it saw last, for all heads there are."""
+    """Weights the places of its maps, and keeps the weights of the size it saw last,
+    for all heads there are."""
 
     def forward(self, x: list[Tensor]) -> object:
         return super().forward([v * self.ramp(tuple(v.shape[2:])) for v in x])
@@ -141,11 +163,14 @@ class RememberingHead(FreeHead):
     @functools.lru_cache(maxsize=3)
     def ramp(size: tuple[int, int]) -> Tensor:
         h, w = size
-        return torch.linspace(0.5, 1.5, h, dtype=torch.float64)[:, None] + torch.linspace(0, 1, w, dtype=torch.float64)
+        return torch.linspace(0.5, 1.5, h, dtype=torch.float64)[:, None] + torch.linspace(
+            0, 1, w, dtype=torch.float64
+        )
 
 
 class Transformer(nn.Module):
-    """The form of DETR and its kin: logits and pred_boxes in a dictionary; `config` knows the number of labels."""
+    """The form of DETR and its kin: logits and pred_boxes in a dictionary;
+    `config` knows the number of labels."""
 
     def __init__(self, softmax: bool, config: bool = True) -> None:
         super().__init__()
@@ -188,7 +213,8 @@ class AutoShaped(nn.Module):
 
 
 class Predictor(nn.Module):
-    """A third kind: it predicts with a copy, fused and frozen, and the network itself stays in training."""
+    """A third kind: it predicts with a copy, fused and frozen,
+    and the network itself stays in training."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -205,16 +231,25 @@ class Predictor(nn.Module):
 
 
 def awake(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Weights and statistics at random, so that candidates differ; in evaluation mode and float64."""
+    """Weights and statistics at random, so that candidates differ;
+    in evaluation mode and float64."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in model.parameters():
             scale = 0.6 if p.dim() > 1 else 0.3
-            p.copy_(torch.randn(p.shape, generator=generator) * scale / (p[0].numel() ** 0.5 if p.dim() > 1 else 1))
+            p.copy_(
+                torch.randn(p.shape, generator=generator)
+                * scale
+                / (p[0].numel() ** 0.5 if p.dim() > 1 else 1)
+            )
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.copy_(0.2 * torch.randn(module.num_features, generator=generator))
-                module.running_var.copy_(0.05 + 0.2 * torch.rand(module.num_features, generator=generator))
+                module.running_mean.copy_(
+                    0.2 * torch.randn(module.num_features, generator=generator)
+                )
+                module.running_var.copy_(
+                    0.05 + 0.2 * torch.rand(module.num_features, generator=generator)
+                )
                 module.weight.copy_(1 + 0.2 * torch.randn(module.num_features, generator=generator))
     return model.double().eval()
 
@@ -230,4 +265,6 @@ def quiet(model: nn.Module, by: float = 5.0) -> nn.Module:
 
 
 def photographs(b: int = 1, seed: int = 1, size: tuple[int, int] = (64, 96)) -> Tensor:
-    return torch.rand(b, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.rand(
+        b, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )

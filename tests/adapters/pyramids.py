@@ -1,4 +1,5 @@
-"""Small detectors whose heads are built as real families build them; each knows the maps that its head takes in."""
+"""Small detectors whose heads are built as real families build them;
+each knows the maps that its head takes in."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,9 @@ CHANNELS = (8, 12, 16)
 
 
 def block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.BatchNorm2d(outputs), nn.SiLU())
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1), nn.BatchNorm2d(outputs), nn.SiLU()
+    )
 
 
 class Attention(nn.Module):
@@ -40,7 +43,9 @@ class Trunk(nn.Module):
         fine = self.stem(x)
         middle = self.down[0](fine)
         coarse = self.attention(self.down[1](middle))
-        middle = self.lateral[0](torch.cat([F.interpolate(coarse, size=middle.shape[2:]), middle], 1))
+        middle = self.lateral[0](
+            torch.cat([F.interpolate(coarse, size=middle.shape[2:]), middle], 1)
+        )
         fine = self.lateral[1](torch.cat([F.interpolate(middle, size=fine.shape[2:]), fine], 1))
         return [fine, middle, coarse]
 
@@ -49,10 +54,12 @@ class Pyramid(nn.Module):
     """No module takes the levels together: a loop in `forward` does. Rows [b,n,4+k].
 
     Attributes:
-        kind: "decoupled" has a branch for boxes and one for classes; "coupled" one convolution for both; "distances" a
-            distribution of each side's distance, a level at a time; "split" the same behind one convolution; "last"
-            branches whose channels come last; "shuffled" classes in a map of twice the size; "scaled" levels times a
-            number; "pooled" a fourth level that a function pools; "shared" one head for all levels.
+        kind: "decoupled" has a branch for boxes and one for classes;
+            "coupled" one convolution for both; "distances" a distribution of each side's distance,
+            a level at a time; "split" the same behind one convolution; "last" branches whose
+            channels come last; "shuffled" classes in a map of twice the size; "scaled" levels times
+            a number; "pooled" a fourth level that a function pools;
+            "shared" one head for all levels.
     """
 
     def __init__(self, kind: str) -> None:
@@ -64,10 +71,15 @@ class Pyramid(nn.Module):
             channels = (8,)
         sides = 4 * 5 if kind in ("distances", "split") else 4
         coupled = channels if kind in ("coupled", "split") else ()
-        self.both = nn.ModuleList(nn.Sequential(block(c, 8), nn.Conv2d(8, sides + CLASSES, 1)) for c in coupled)
-        self.boxes = nn.ModuleList(nn.Sequential(block(c, 8), nn.Conv2d(8, sides, 1)) for c in channels)
+        self.both = nn.ModuleList(
+            nn.Sequential(block(c, 8), nn.Conv2d(8, sides + CLASSES, 1)) for c in coupled
+        )
+        self.boxes = nn.ModuleList(
+            nn.Sequential(block(c, 8), nn.Conv2d(8, sides, 1)) for c in channels
+        )
         self.classes = nn.ModuleList(
-            nn.Sequential(block(c, 8), nn.Conv2d(8, CLASSES * (4 if kind == "shuffled" else 1), 1)) for c in channels
+            nn.Sequential(block(c, 8), nn.Conv2d(8, CLASSES * (4 if kind == "shuffled" else 1), 1))
+            for c in channels
         )
         self.scale = nn.Parameter(torch.tensor([0.7, 1.1, 1.6, 1.3]))
         self.register_buffer("steps", torch.arange(5.0))
@@ -94,10 +106,17 @@ class Pyramid(nn.Module):
             bins = boxes.reshape(b, 4, 5, h * w).permute(0, 2, 1, 3).softmax(1)
             boxes = F.conv2d(bins, self.steps.view(1, 5, 1, 1)).reshape(b, 4, h * w)
         if self.kind == "shuffled":
-            classes = classes.view(b, CLASSES, 2, 2, h, w).permute(0, 1, 4, 2, 5, 3).reshape(b, CLASSES, 2 * h, 2 * w)
+            classes = (
+                classes.view(b, CLASSES, 2, 2, h, w)
+                .permute(0, 1, 4, 2, 5, 3)
+                .reshape(b, CLASSES, 2 * h, 2 * w)
+            )
             classes = F.avg_pool2d(classes, 2)
         if self.kind == "last":
-            boxes, classes = (v.permute(0, 2, 3, 1).reshape(b, h * w, -1).transpose(1, 2) for v in (boxes, classes))
+            boxes, classes = (
+                v.permute(0, 2, 3, 1).reshape(b, h * w, -1).transpose(1, 2)
+                for v in (boxes, classes)
+            )
         centre, sides = self.places(h, w).to(boxes), boxes.flatten(2).exp() * 8
         low, high = centre - sides[:, :2], centre + sides[:, 2:]
         table = torch.cat([(low + high) / 2, high - low, classes.flatten(2).sigmoid()], 1)
@@ -118,7 +137,9 @@ class Projecting(nn.Module):
         self.mix, self.out = nn.Linear(8, 8), nn.Linear(8, 4 + CLASSES)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        rows = torch.cat([conv(x).flatten(2) for conv, x in zip(self.project, levels, strict=True)], 2)
+        rows = torch.cat(
+            [conv(x).flatten(2) for conv, x in zip(self.project, levels, strict=True)], 2
+        )
         mixed = self.out(self.mix(rows.transpose(1, 2)).tanh())
         return torch.cat([mixed[..., :4].exp() * 8, mixed[..., 4:].sigmoid()], 2)
 

@@ -1,4 +1,5 @@
-"""Models of transformers that write or answer, small and with random weights: made from their configurations."""
+"""Models of transformers that write or answer, small and with random weights:
+made from their configurations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +8,17 @@ from typing import Any
 import transformers
 from torch import Tensor, nn
 
-from camport.adapters import CaptioningAdapter, SegmentationAdapter, VqaAdapter, WrittenAnswerAdapter
+from camport.adapters import (
+    CaptioningAdapter,
+    SegmentationAdapter,
+    VqaAdapter,
+    WrittenAnswerAdapter,
+)
 from camport.core.adapter import Adapter
 
 SIDE, WORDS, PLACEHOLDER = 32, 40, 39
-# a range of 1e-10, as BLIP's vision has, or of 0.02 would leave next to nothing of the image in what is said
+# a range of 1e-10, as BLIP's vision has, or of 0.02 would leave next to nothing of the image in
+# what is said
 SEEN: dict[str, Any] = {
     "hidden_size": 16,
     "num_hidden_layers": 1,
@@ -72,11 +79,14 @@ def swin_gpt2() -> nn.Module:
 
 
 class Flat(transformers.ResNetModel):
-    """A ResNet whose last maps are handed on as tokens, [b,h*w,c], which is what a decoder of text takes."""
+    """A ResNet whose last maps are handed on as tokens, [b,h*w,c],
+    which is what a decoder of text takes."""
 
     def forward(self, pixel_values: Tensor, **options: Any) -> Any:
         maps = super().forward(pixel_values).last_hidden_state
-        return transformers.modeling_outputs.BaseModelOutput(last_hidden_state=maps.flatten(2).mT.contiguous())
+        return transformers.modeling_outputs.BaseModelOutput(
+            last_hidden_state=maps.flatten(2).mT.contiguous()
+        )
 
 
 def resnet_gpt2() -> nn.Module:
@@ -179,7 +189,9 @@ def _answer(model: Any, images: Tensor) -> Tensor:
     seen = model.vision_model(pixel_values=images).last_hidden_state
     question = _rows(images, ASKED)
     asked = model.text_encoder(input_ids=question, encoder_hidden_states=seen).last_hidden_state
-    said = model.text_decoder(input_ids=_rows(images, TOKENS), encoder_hidden_states=asked, use_cache=False)
+    said = model.text_decoder(
+        input_ids=_rows(images, TOKENS), encoder_hidden_states=asked, use_cache=False
+    )
     return _log_p(said.logits, TOKENS, SPAN)
 
 
@@ -191,19 +203,25 @@ SPEAKERS: dict[str, Speaker] = {
         vit_gpt2,
         CAPTIONING,
         CAPTION,
-        lambda m, x: _log_p(m(pixel_values=x, decoder_input_ids=_rows(x, TOKENS)).logits, TOKENS, SPAN),
+        lambda m, x: _log_p(
+            m(pixel_values=x, decoder_input_ids=_rows(x, TOKENS)).logits, TOKENS, SPAN
+        ),
     ),
     "swin-gpt2": Speaker(
         swin_gpt2,
         CAPTIONING,
         CAPTION,
-        lambda m, x: _log_p(m(pixel_values=x, decoder_input_ids=_rows(x, TOKENS)).logits, TOKENS, SPAN),
+        lambda m, x: _log_p(
+            m(pixel_values=x, decoder_input_ids=_rows(x, TOKENS)).logits, TOKENS, SPAN
+        ),
     ),
     "resnet-gpt2": Speaker(
         resnet_gpt2,
         CAPTIONING,
         CAPTION,
-        lambda m, x: _log_p(m(pixel_values=x, decoder_input_ids=_rows(x, TOKENS)).logits, TOKENS, SPAN),
+        lambda m, x: _log_p(
+            m(pixel_values=x, decoder_input_ids=_rows(x, TOKENS)).logits, TOKENS, SPAN
+        ),
     ),
     "blip": Speaker(
         blip,
@@ -239,8 +257,8 @@ SPEAKERS: dict[str, Speaker] = {
         segformer,
         SegmentationAdapter(),
         {"class": 3, "box": (0, 0, 16, SIDE)},
-        lambda m, x: nn.functional.interpolate(m(pixel_values=x).logits, (SIDE, SIDE), mode="bilinear")[
-            :, 3, :, :16
-        ].mean((1, 2)),
+        lambda m, x: nn.functional.interpolate(
+            m(pixel_values=x).logits, (SIDE, SIDE), mode="bilinear"
+        )[:, 3, :, :16].mean((1, 2)),
     ),
 }

@@ -8,7 +8,8 @@ from camport.errors import InputError
 from camport.testing.networks import CaptionNet, seeded
 from tests.nets import images
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # random networks may say no
+# random networks may say no
+pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 X = images(2)
 TEXTS = ("<start>", "<end>", "a", "five", "six", "left", "of", ",", "nine")
@@ -26,7 +27,12 @@ def by_hand(rows, tokens=TOKENS):
     a = model.features(X).detach().requires_grad_()
     model.features = torch.nn.Identity()
     log_p = model(a, tokens).log_softmax(2)
-    y = torch.stack([sum(f * log_p[i, place - 1, token] for place, token, f in row) for i, row in enumerate(rows)])
+    y = torch.stack(
+        [
+            sum(f * log_p[i, place - 1, token] for place, token, f in row)
+            for i, row in enumerate(rows)
+        ]
+    )
     return y.detach(), torch.autograd.grad(y.sum(), a)[0]
 
 
@@ -60,7 +66,9 @@ def test_the_score_may_be_the_logit():
     z = seeded(CaptionNet())(X, TOKENS)
     wanted = [z[i, 1, TOKENS[i, 2]] + z[i, 2, TOKENS[i, 3]] for i in range(2)]
     assert torch.allclose(explanation.score.double(), torch.stack(wanted).detach(), atol=1e-5)
-    with pytest.raises(InputError, match="score_as is 'probability'; it is one of log_probability, logit"):
+    with pytest.raises(
+        InputError, match="score_as is 'probability'; it is one of log_probability, logit"
+    ):
         CaptioningAdapter(score_as="probability")
 
 
@@ -97,14 +105,21 @@ def test_methods_that_run_the_model_again_ask_about_the_same_caption():
         both = explain(target, method=method)
         assert bool(both.raw.isfinite().all())
     first = camport.explain(
-        seeded(CaptionNet()), X[:1], "reciprocam", {"tokens": TOKENS[0], "span": (2, 3)}, "features", ADAPTER
+        seeded(CaptionNet()),
+        X[:1],
+        "reciprocam",
+        {"tokens": TOKENS[0], "span": (2, 3)},
+        "features",
+        ADAPTER,
     )
     assert torch.allclose(explain(target, method="reciprocam").raw[:1], first.raw, atol=1e-9)
 
 
 def test_one_map_a_word():
     found = explain_words(
-        camport.bind(seeded(CaptionNet()), "hirescam", "features", ADAPTER), X[:1], {"tokens": TOKENS[0]}
+        camport.bind(seeded(CaptionNet()), "hirescam", "features", ADAPTER),
+        X[:1],
+        {"tokens": TOKENS[0]},
     )
     assert found.caption == "a five left of a six"
     assert [(w.start, w.end) for w in found.words] == [(i, i + 1) for i in range(1, 7)]
@@ -125,7 +140,9 @@ def test_one_map_a_word():
                 pieces=pieces,
             )
     with pytest.raises(InputError, match="the adapter has no vocabulary"):
-        explain_words(camport.bind(seeded(CaptionNet()), "hirescam", "features", "captioning"), X[:1])
+        explain_words(
+            camport.bind(seeded(CaptionNet()), "hirescam", "features", "captioning"), X[:1]
+        )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +167,9 @@ def test_words_are_their_tokens_together(pieces, words):
 def test_a_word_is_found_by_what_it_reads():
     words = words_of(["a", "cat", "on", "a", "mat"])
     assert word_in(words, "A", 2) == Word("a", 3, 4)
-    with pytest.raises(InputError, match="the caption 'a cat on a mat' has no word 'dog'; nearest: a, cat, on, mat"):
+    with pytest.raises(
+        InputError, match="the caption 'a cat on a mat' has no word 'dog'; nearest: a, cat, on, mat"
+    ):
         word_in(words, "dog")
     with pytest.raises(InputError, match="has 2 times the word 'a', not 3"):
         word_in(words, "a", 3)
@@ -186,5 +205,7 @@ def test_options_that_do_not_fit_are_said():
         CaptioningAdapter(length=1)
     nameless = seeded(CaptionNet())
     nameless.start_token = None
-    with pytest.raises(InputError, match="CaptionNet does not name the token that its captions begin with"):
+    with pytest.raises(
+        InputError, match="CaptionNet does not name the token that its captions begin with"
+    ):
         camport.explain(nameless, X, "gradcam", None, "features", ADAPTER)

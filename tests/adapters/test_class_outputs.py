@@ -1,4 +1,5 @@
-"""What the score is: logits behind a softmax, the classes among several outputs, rows that are the images'."""
+"""What the score is: logits behind a softmax, the classes among several outputs,
+rows that are the images'."""
 
 import warnings
 from types import SimpleNamespace
@@ -151,7 +152,9 @@ UNSEEN = {
 def test_probabilities_without_logits_are_said_and_taken_as_they_are(end, score_as, y_of):
     model = seeded(Ending(end))
     adapter = ClassificationAdapter(score_as, against=1 if score_as == "contrast" else None)
-    with pytest.warns(DoubtWarning, match="outputs are probabilities, and the logits behind them were not found"):
+    with pytest.warns(
+        DoubtWarning, match="outputs are probabilities, and the logits behind them were not found"
+    ):
         explanation = camport.explain(model, X, "hirescam", 3, "features", adapter)
     y, g = features(model, lambda z: y_of(end(z)))
     assert torch.allclose(explanation.score.double(), y, atol=1e-6)
@@ -170,8 +173,12 @@ TAILS = {
 @pytest.mark.parametrize("end", TAILS.values(), ids=TAILS)
 def test_probabilities_made_of_probabilities_are_no_logits(end, score_as):
     model = seeded(Ending(end))
-    with pytest.warns(DoubtWarning, match="outputs are probabilities, and the logits behind them were not found"):
-        explanation = camport.explain(model, X, "hirescam", 3, "features", ClassificationAdapter(score_as))
+    with pytest.warns(
+        DoubtWarning, match="outputs are probabilities, and the logits behind them were not found"
+    ):
+        explanation = camport.explain(
+            model, X, "hirescam", 3, "features", ClassificationAdapter(score_as)
+        )
     y, g = features(model, lambda z: end(z)[:, 3])
     assert torch.allclose(explanation.score.double(), y, atol=1e-6)
     assert torch.allclose(explanation.gradients[0], g, atol=1e-12)
@@ -184,7 +191,10 @@ def test_percent_are_explained_as_they_are_and_make_no_probability():
     y, g = features(model, lambda z: 100 * z.softmax(1)[:, 3])
     assert torch.allclose(explanation.score.double(), y, atol=1e-6)
     assert torch.allclose(explanation.gradients[0], g, atol=1e-12)
-    with pytest.raises(ModelError, match="needs logits or probabilities, and the model's outputs are another function"):
+    with pytest.raises(
+        ModelError,
+        match="needs logits or probabilities, and the model's outputs are another function",
+    ):
         camport.explain(model, X, "hirescam", 3, "features", ClassificationAdapter("probability"))
 
 
@@ -229,7 +239,9 @@ def test_the_strongest_places_are_no_ranks_of_classes():
 
 def test_rest_needs_logits():
     with pytest.raises(ModelError, match="score_as='rest' needs logits"):
-        camport.explain(seeded(Ending(UNSEEN["by hand"])), X, target=1, adapter=ClassificationAdapter("rest"))
+        camport.explain(
+            seeded(Ending(UNSEEN["by hand"])), X, target=1, adapter=ClassificationAdapter("rest")
+        )
 
 
 def test_a_scripted_end_is_said():
@@ -254,7 +266,9 @@ def test_logits_are_taken_for_nothing_else():
     assert torch.allclose(explanation.gradients[0], g, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", [ScoreCAM(), Occlusion(patch=(4, 4), stride=(4, 4)), RISE(samples=20)])
+@pytest.mark.parametrize(
+    "method", [ScoreCAM(), Occlusion(patch=(4, 4), stride=(4, 4)), RISE(samples=20)]
+)
 def test_methods_that_mask_take_one_softmax(method):
     """The model's own probability is what the same network without its softmax gives by one."""
     explained = explain(seeded(Ending(nn.Softmax(dim=1))), method=method)
@@ -284,7 +298,10 @@ FORMS = {
     "a loss": (lambda f, z: (f, z, z.sum()), "1"),
     "a softmax": (lambda f, z: (F.normalize(f), z.softmax(1)), "1"),
     "another first axis": (lambda f, z: {"texts": z.T[:, :1].repeat(1, 3), "images": z}, "images"),
-    "logits of a kind": (lambda f, z: {"image_embeds": f, "logits_per_image": z}, "logits_per_image"),
+    "logits of a kind": (
+        lambda f, z: {"image_embeds": f, "logits_per_image": z},
+        "logits_per_image",
+    ),
     "a column": (lambda f, z: {"score": f[:, :1], "out": z}, "out"),
 }
 
@@ -292,7 +309,9 @@ FORMS = {
 @pytest.mark.parametrize(("form", "name"), FORMS.values(), ids=FORMS)
 def test_of_several_outputs_the_classes_are_explained_and_the_others_named(form, name):
     model = seeded(Two(form))
-    with pytest.warns(DoubtWarning, match=rf"2 outputs that may be its classes; '{name}' .*output='{name}'"):
+    with pytest.warns(
+        DoubtWarning, match=rf"2 outputs that may be its classes; '{name}' .*output='{name}'"
+    ):
         explanation = camport.explain(model, X, "hirescam", 3, "features")
     y, g = features(model, SCORES["logit"])
     assert torch.allclose(explanation.score.double(), y, atol=1e-6)
@@ -315,7 +334,9 @@ def test_an_output_that_is_not_there_is_said():
     model = seeded(Two(lambda f, z: {"features": f, "pred": z, "loss": z.sum()}))
     with pytest.raises(UnknownNameError, match="unknown output 'preds'; did you mean 'pred'"):
         explain(model, ClassificationAdapter(output="preds"))
-    with pytest.raises(ModelError, match=r"output 'loss' is \(\); the classification adapter reads \[b,k\]"):
+    with pytest.raises(
+        ModelError, match=r"output 'loss' is \(\); the classification adapter reads \[b,k\]"
+    ):
         explain(model, ClassificationAdapter(output="loss"))
 
 
@@ -327,7 +348,9 @@ def test_as_many_columns_as_classes():
     model = seeded(Known(lambda f, z: {"first": f.detach() * 2, "second": (z + 1) * 3}))
     with pytest.warns(DoubtWarning, match="'second'"):
         explanation = camport.explain(model, X, "hirescam", 3, "features")
-    assert torch.allclose(explanation.score.double(), features(model, lambda z: (z[:, 3] + 1) * 3)[0], atol=1e-5)
+    assert torch.allclose(
+        explanation.score.double(), features(model, lambda z: (z[:, 3] + 1) * 3)[0], atol=1e-5
+    )
 
 
 class Bag(Net):
@@ -362,7 +385,9 @@ class Transposed(Net):
 @pytest.mark.parametrize("b", [1, 2, 5])
 def test_classes_before_images_are_refused_whatever_their_number(b):
     """With five images [k,b] has the shape of [b,k]."""
-    with pytest.raises(ModelError, match=r"5 rows of classes, \(5, [12]\), for [12] images?: the first axis"):
+    with pytest.raises(
+        ModelError, match=r"5 rows of classes, \(5, [12]\), for [12] images?: the first axis"
+    ):
         explain(seeded(Transposed()), x=images(b), target=0)
 
 
@@ -377,7 +402,9 @@ class Views(Net):
 @pytest.mark.parametrize("method", METHODS[:4])
 @pytest.mark.parametrize("b", [1, 2])
 def test_a_layer_with_several_rows_an_image_is_refused(method, b):
-    with pytest.raises(LayerError, match=rf"layer 'features' puts out \({2 * b}, .* for {b} images"):
+    with pytest.raises(
+        LayerError, match=rf"layer 'features' puts out \({2 * b}, .* for {b} images"
+    ):
         explain(seeded(Views()), x=images(b), method=method)
 
 
@@ -402,7 +429,9 @@ def test_a_function_gives_a_number_an_image(b):
     x, model = images(b), seeded(Sequence())
     explanation = explain(model, FunctionAdapter(lambda z: z.amax((0, 2))), None, x)
     assert torch.allclose(explanation.score.double(), model(x).amax((0, 2)), atol=1e-6)
-    with pytest.raises(ModelError, match=r"the function gives \(3,\); wanted floating-point \[b\] with b = [12]"):
+    with pytest.raises(
+        ModelError, match=r"the function gives \(3,\); wanted floating-point \[b\] with b = [12]"
+    ):
         explain(model, FunctionAdapter(), None, x)  # three rows, also where there are three images
 
 

@@ -11,7 +11,9 @@ X = images(2)
 
 
 def score(adapter, target=None, model=None):
-    explanation = camport.explain(model or seeded(Net()), X, "hirescam", target, "features", adapter)
+    explanation = camport.explain(
+        model or seeded(Net()), X, "hirescam", target, "features", adapter
+    )
     return explanation
 
 
@@ -42,10 +44,18 @@ def nearest(z, c, m):
         ({"score_as": "contrast", "against": 1}, 3, lambda z: z[:, 3] - z[:, 1]),
         ({"score_as": "contrast", "against": (0, 1)}, 3, lambda z: z[:, 3] - z[:, :2].mean(1)),
         ({"score_as": "contrast"}, None, lambda z: z.topk(2).values @ z.new_tensor([1.0, -1.0])),
-        ({"score_as": "contrast", "nearest": 2, "strength": 0.6}, 3, lambda z: z[:, 3] - 0.6 * nearest(z, 3, 2)),
+        (
+            {"score_as": "contrast", "nearest": 2, "strength": 0.6},
+            3,
+            lambda z: z[:, 3] - 0.6 * nearest(z, 3, 2),
+        ),
         ({"score_as": "contrast", "nearest": 9}, 3, lambda z: z[:, 3] - nearest(z, 3, 4)),
         ({"score_as": "rest"}, 3, lambda z: z[:, 3] + z.log_softmax(1)[:, 3]),
-        ({"score_as": "weighted_sum"}, [1.0, 0, -2, 0, 0.5], lambda z: z @ z.new_tensor([1, 0, -2, 0, 0.5])),
+        (
+            {"score_as": "weighted_sum"},
+            [1.0, 0, -2, 0, 0.5],
+            lambda z: z @ z.new_tensor([1, 0, -2, 0, 0.5]),
+        ),
         ({"score_as": "regression"}, None, lambda z: z[:, 0]),
         ({"score_as": "regression", "sign": -1}, 2, lambda z: -z[:, 2]),
     ],
@@ -86,7 +96,9 @@ def test_what_does_not_fit_is_said():
         ClassificationAdapter("logits")
     with pytest.raises(InputError, match="sign is 0"):
         ClassificationAdapter("regression", sign=0)
-    with pytest.raises(ModelError, match="binary score needs one logit an image, the model gives 5"):
+    with pytest.raises(
+        ModelError, match="binary score needs one logit an image, the model gives 5"
+    ):
         score(ClassificationAdapter("binary"), 1)
     with pytest.raises(InputError, match="3 weights for 5 outputs"):
         score(ClassificationAdapter("weighted_sum"), [1.0, 2, 3])
@@ -101,7 +113,9 @@ def test_what_does_not_fit_is_said():
 
 
 def test_spatial_logits_of_one_pixel():
-    model = seeded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 3, 1)))
+    model = seeded(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 3, 1))
+    )
     assert camport.explain(model, X, target=2, layer="1").target.tolist() == [2, 2]
 
 

@@ -33,7 +33,9 @@ def written(head, path, task="detect"):
 @pytest.mark.parametrize("name", ALONE)
 def test_a_file_is_explained_where_its_network_is(name, tmp_path):
     """Three levels, though no node takes in more than one; key points are not taken for classes."""
-    model, images = written(ALONE[name](), tmp_path / "best.onnx", "pose" if "points" in name else "detect")
+    model, images = written(
+        ALONE[name](), tmp_path / "best.onnx", "pose" if "points" in name else "detect"
+    )
     loaded = load_model(str(tmp_path / "best.onnx"))
     assert (loaded.adapter, loaded.labels) == ("detection", tuple("abcd"))
     adapter = DetectionAdapter(threshold=0.0, most=3)

@@ -1,4 +1,5 @@
-"""Tables with a row a cell: an objectness (YOLOX, YOLOv6) is never taken for a class; what nothing tells is said."""
+"""Tables with a row a cell: an objectness (YOLOX, YOLOv6) is never taken for a class;
+what nothing tells is said."""
 
 import warnings
 
@@ -16,7 +17,8 @@ X = torch.rand(1, 3, 64, 96, dtype=torch.float64, generator=torch.Generator().ma
 
 
 class Cells(nn.Module):
-    """An anchor-free detector with a decoupled head; `joined` puts box [4], objectness [1] and classes [k] together."""
+    """An anchor-free detector with a decoupled head; `joined` puts box [4],
+    objectness [1] and classes [k] together."""
 
     def __init__(self, joined, classes=3):
         super().__init__()
@@ -60,7 +62,9 @@ def at_once(box, obj, cls):
 
 
 def bound_to(model, **options):
-    return camport.bind(model, "saliency", adapter=DetectionAdapter(threshold=0.0, most=3, **options))
+    return camport.bind(
+        model, "saliency", adapter=DetectionAdapter(threshold=0.0, most=3, **options)
+    )
 
 
 @pytest.mark.parametrize("joined", [yolox, yolov6])
@@ -76,8 +80,12 @@ def test_an_objectness_is_no_class(joined, classes):
         table = model(X)[0]
     confidence = table[:, 4:5] * table[:, 5:]
     index, named = explanation.figures["index"], explanation.target
-    assert torch.allclose(explanation.figures["confidence"].double(), confidence[index, named], atol=1e-6)
-    assert float(explanation.figures["confidence"][0]) == pytest.approx(float(confidence.max()), abs=1e-6)
+    assert torch.allclose(
+        explanation.figures["confidence"].double(), confidence[index, named], atol=1e-6
+    )
+    assert float(explanation.figures["confidence"][0]) == pytest.approx(
+        float(confidence.max()), abs=1e-6
+    )
     x = X.clone().requires_grad_()
     y = torch.logit(model(x)[0, index[0], 5 + named[0]])
     assert torch.allclose(explanation.score[0].double(), y, atol=1e-6)
@@ -95,7 +103,9 @@ def test_classes_alone_are_classes(classes):
     assert (bound.adapter.form.format, bound.adapter.form.classes) == ("rows", classes)
     with torch.no_grad():
         table = model(X)[0]
-    assert float(explanation.figures["confidence"][0]) == pytest.approx(float(table[:, 4:].max()), abs=1e-6)
+    assert float(explanation.figures["confidence"][0]) == pytest.approx(
+        float(table[:, 4:].max()), abs=1e-6
+    )
 
 
 class Named(Cells):
@@ -123,7 +133,8 @@ def test_what_nothing_tells_is_said(objectness, classes, format, rival):
             nn.init.constant_(convolution.bias, bias)
     bound = bound_to(model)
     with pytest.warns(
-        DoubtWarning, match=rf"DetectionAdapter\(format='{rival}'\), on the command line --format {rival}"
+        DoubtWarning,
+        match=rf"DetectionAdapter\(format='{rival}'\), on the command line --format {rival}",
     ):
         bound(X)
     assert (bound.adapter.form.format, bound.adapter.form.rival) == (format, rival)
@@ -135,7 +146,8 @@ def behind_the_box(box, obj, cls):
 
 
 def test_an_objectness_out_of_the_classes_own_layer_is_said():
-    """Whether one is there, values alone tell: classes that are likely wherever no object is are no classes."""
+    """Whether one is there, values alone tell:
+    classes that are likely wherever no object is are no classes."""
     model = seeded(Cells(behind_the_box))
     for convolutions, bias in ((model.obj, -6.0), (model.cls, 1.0)):
         for convolution in convolutions:
@@ -152,7 +164,10 @@ class Upright(Cells):
 
 
 def test_an_objectness_in_a_table_of_columns_is_refused():
-    with pytest.raises(ModelError, match=r"a table \[b,5\+k,n\] with an objectness, which is not read; wrap the model"):
+    with pytest.raises(
+        ModelError,
+        match=r"a table \[b,5\+k,n\] with an objectness, which is not read; wrap the model",
+    ):
         bound_to(seeded(Upright(yolox)))(X)
 
 

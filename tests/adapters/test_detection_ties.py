@@ -1,4 +1,5 @@
-"""Boxes that reach beyond the image: clipped they are one box, and the one that was asked about is still matched."""
+"""Boxes that reach beyond the image: clipped they are one box,
+and the one that was asked about is still matched."""
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ SIDES = torch.tensor([[120.0, 90.0], [150.0, 80.0], [200.0, 120.0], [140.0, 100.
 @pytest.mark.parametrize("confidences", [(0.5,) * 4, (0.5, 0.5 + 3e-7, 0.5 - 3e-7, 0.5 + 6e-7)])
 @pytest.mark.parametrize("wanted", range(4))
 def test_the_box_that_was_asked_about(wanted, confidences):
-    """All four cover the image of 60 x 40 as a whole; rounding alone tells their confidences apart."""
+    """All four cover the image of 60 x 40 as a whole;
+    rounding alone tells their confidences apart."""
     scores = torch.tensor(confidences)
-    table = torch.cat([CENTRES, SIDES, scores[:, None], 1 - scores[:, None]], 1).T[None]  # [1,4+2,4]
+    # [1,4+2,4]
+    table = torch.cat([CENTRES, SIDES, scores[:, None], 1 - scores[:, None]], 1).T[None]
     box = torch.cat([CENTRES - SIDES / 2, CENTRES + SIDES / 2], 1)[wanted : wanted + 1]
     form = Form("yolov8", classes=2)
     adapter = DetectionAdapter(form=form)
@@ -32,7 +35,8 @@ def test_the_box_that_was_asked_about(wanted, confidences):
 
 
 def test_a_clipped_box_goes_to_the_surest():
-    """A box as a detector reports it, clipped, says nothing of what lies outside: the confidence decides."""
+    """A box as a detector reports it, clipped, says nothing of what lies outside:
+    the confidence decides."""
     scores = torch.tensor([0.5, 0.6, 0.7, 0.65])
     table = torch.cat([CENTRES, SIDES, scores[:, None], 1 - scores[:, None]], 1).T[None]
     adapter = DetectionAdapter(form=Form("yolov8", classes=2))

@@ -39,7 +39,11 @@ TWO = FunctionAdapter(between, (("weights", (1.0, 0.0, 0.0, 0.0, 0.0)), ("which"
         (TWO, None, lambda z: 2 * z[:, 0]),
         (TWO, {"which": [3, 1]}, lambda z: z.new_tensor([3.0, 1.0]) * z[:, 0]),
         (TWO, {"weights": (0.0, 1.0, 0.0, 0.0, -1.0), "which": 1}, lambda z: z[:, 1] - z[:, 4]),
-        (FunctionAdapter(lambda z, k: z[:, :2].sum(1) * k, (("k", 1.5),)), 4.0, lambda z: 4 * z[:, :2].sum(1)),
+        (
+            FunctionAdapter(lambda z, k: z[:, :2].sum(1) * k, (("k", 1.5),)),
+            4.0,
+            lambda z: 4 * z[:, :2].sum(1),
+        ),
     ],
 )
 def test_score_and_gradient(adapter, target, y_of):
@@ -69,7 +73,9 @@ def test_what_does_not_fit_is_said(target, said):
 
 
 def test_functions_that_do_not_fit_are_said():
-    with pytest.raises(ModelError, match=r"the function gives \(2, 5\); wanted floating-point \[b\] with b = 2"):
+    with pytest.raises(
+        ModelError, match=r"the function gives \(2, 5\); wanted floating-point \[b\] with b = 2"
+    ):
         explain(FunctionAdapter(lambda z: z))
     with pytest.raises(ModelError, match="the function failed on the model's outputs: KeyError"):
         explain(FunctionAdapter(lambda z: {}["logits"]))

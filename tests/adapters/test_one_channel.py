@@ -18,7 +18,11 @@ class OneChannel(nn.Module):
 
     def __init__(self, sigmoid=False):
         super().__init__()
-        self.features, self.head, self.sigmoid = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 1, 1), sigmoid
+        self.features, self.head, self.sigmoid = (
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.Conv2d(6, 1, 1),
+            sigmoid,
+        )
 
     def forward(self, x):
         z = self.head(self.features(x).relu())
@@ -42,7 +46,12 @@ def mean(z, where):
 
 def explain(target=None, sigmoid=False, **options):
     return camport.explain(
-        seeded(OneChannel(sigmoid)), X, "hirescam", target, "features", SegmentationAdapter(**options)
+        seeded(OneChannel(sigmoid)),
+        X,
+        "hirescam",
+        target,
+        "features",
+        SegmentationAdapter(**options),
     )
 
 
@@ -74,7 +83,9 @@ def test_the_default_class_is_the_foreground():
     [(None, lambda p: mean(p, p > 0.5)), (0, lambda p: mean(1 - p, p <= 0.5))],
 )
 def test_probabilities_are_noticed(target, y_of):
-    with pytest.warns(DoubtWarning, match=r"one channel lies in \[0,1\] and is read as a probability"):
+    with pytest.warns(
+        DoubtWarning, match=r"one channel lies in \[0,1\] and is read as a probability"
+    ):
         e = explain(target, sigmoid=True)
     y, g = by_hand(y_of, sigmoid=True)
     torch.testing.assert_close(e.score, y)
@@ -93,7 +104,8 @@ def test_a_foreground_that_is_nowhere_is_named():
             return super().forward(x) - 100
 
     with pytest.raises(
-        InputError, match=r"predicts class 1 nowhere in image 0, z > 0 is true of no pixel; name another"
+        InputError,
+        match=r"predicts class 1 nowhere in image 0, z > 0 is true of no pixel; name another",
     ):
         camport.explain(seeded(Nothing()), X, "hirescam", layer="features", adapter="segmentation")
 
@@ -111,7 +123,10 @@ def test_a_row_may_have_a_mask_and_another_the_predicted_region():
     ("target", "says"),
     [
         ({"class": 1, "target": 0}, "two names of one thing"),
-        ({"class": 1, "mask": torch.full((H, W), float("nan"))}, f"mask has {H * W} values that are NaN or infinite"),
+        (
+            {"class": 1, "mask": torch.full((H, W), float("nan"))},
+            f"mask has {H * W} values that are NaN or infinite",
+        ),
         ({"class": 1, "mask": torch.full((H, W), -0.5)}, "mask of image 0 has values down to -0.5"),
         (2, r"class 2 is out of range: the model has 2 classes \(0..1\)"),
     ],

@@ -1,4 +1,5 @@
-"""A detector's outputs are read alike as tensors (camport.adapters.detection) and with NumPy (camport.targets)."""
+"""A detector's outputs are read alike as tensors (camport.adapters.detection) and with NumPy
+(camport.targets)."""
 
 import dataclasses
 
@@ -38,7 +39,8 @@ def parts(seed, **kinds):
     random = np.random.default_rng(seed)
     boxes = random.random((1, 7, 4)).astype(np.float32)
     return {
-        name: boxes if kind == "boxes" else random.random((1, 7, 3)).astype(np.float32) for name, kind in kinds.items()
+        name: boxes if kind == "boxes" else random.random((1, 7, 3)).astype(np.float32)
+        for name, kind in kinds.items()
     }
 
 
@@ -51,10 +53,19 @@ CASES = {
     "rows in [0,1]": (Form("rows", relative=True), relative(7, 5)),
     "rows, rotated": (Form("rows", classes=3, angle=7), table(8, 6)),
     "end2end": (Form("end2end"), end2end(7)),
-    "end2end in [0,1]": (Form("end2end", relative=True), np.concatenate([relative(4, 8), end2end(8)[..., 4:]], 2)),
+    "end2end in [0,1]": (
+        Form("end2end", relative=True),
+        np.concatenate([relative(4, 8), end2end(8)[..., 4:]], 2),
+    ),
     "detr": (Form("detr"), parts(9, logits="classes", pred_boxes="boxes")),
-    "detr with a softmax": (Form("detr", softmax=True), parts(10, logits="classes", pred_boxes="boxes")),
-    "candidates": (Form("candidates"), parts(11, boxes="boxes", logits="classes", confidence="classes")),
+    "detr with a softmax": (
+        Form("detr", softmax=True),
+        parts(10, logits="classes", pred_boxes="boxes"),
+    ),
+    "candidates": (
+        Form("candidates"),
+        parts(11, boxes="boxes", logits="classes", confidence="classes"),
+    ),
     "candidates with a background": (
         Form("candidates", background=0),
         parts(12, boxes="boxes", logits="classes", confidence="classes"),
@@ -63,11 +74,16 @@ CASES = {
 
 
 def both(case):
-    """The outputs as the adapter sees them and as a file gives them: in order, as `outputs`, `outputs_1`, ..."""
+    """The outputs as the adapter sees them and as a file gives them: in order, as `outputs`,
+    `outputs_1`, ..."""
     form, found = CASES[case]
     leaves = list(found.values()) if isinstance(found, dict) else [found]
     named = {"outputs" if i == 0 else f"outputs_{i}": leaf for i, leaf in enumerate(leaves)}
-    tensors = {k: torch.from_numpy(v) for k, v in found.items()} if isinstance(found, dict) else torch.from_numpy(found)
+    tensors = (
+        {k: torch.from_numpy(v) for k, v in found.items()}
+        if isinstance(found, dict)
+        else torch.from_numpy(found)
+    )
     return read_tensors(tensors, form, SIZE), named, dataclasses.asdict(form)
 
 

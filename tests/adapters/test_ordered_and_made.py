@@ -1,4 +1,5 @@
-"""Outputs in the order of their values, made of probabilities, or made of one another; layers that run twice."""
+"""Outputs in the order of their values, made of probabilities, or made of one another;
+layers that run twice."""
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from camport.adapters.text.words import words_of
 from camport.errors import DoubtWarning, InputError, ModelError
 from camport.testing.networks import seeded
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # random networks may say no
+# random networks may say no
+pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 X = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 K = 5
@@ -20,7 +22,8 @@ def backbone():
 
 
 class Classifier(nn.Module):
-    """Classes of what an attention over the places keeps; `form` makes what it returns of logits and attention."""
+    """Classes of what an attention over the places keeps;
+    `form` makes what it returns of logits and attention."""
 
     def __init__(self, form):
         super().__init__()
@@ -53,7 +56,9 @@ PLACED = {
     "less the second best": lambda z, attention: z - z.topk(2).values[:, 1:],
     "less the best": lambda z, attention: z - z.sort(1, descending=True)[0][:, :1],
     "sorted and put back": lambda z, attention: z.sort(1)[0].gather(1, z.argsort(1).argsort(1)),
-    "sorted and taken back": lambda z, attention: torch.take_along_dim(z.sort(1)[0], z.sort(1)[1].argsort(1), 1),
+    "sorted and taken back": lambda z, attention: torch.take_along_dim(
+        z.sort(1)[0], z.sort(1)[1].argsort(1), 1
+    ),
     "by their ranks": lambda z, attention: z * (1 + z.argsort(1).argsort(1)),
 }
 
@@ -93,7 +98,9 @@ def test_a_softmax_of_a_log_softmax_has_the_logits_before_both():
 
 
 @pytest.mark.parametrize(
-    "form", [lambda z, attention: (z, attention), lambda z, attention: (attention, z)], ids=["behind", "first"]
+    "form",
+    [lambda z, attention: (z, attention), lambda z, attention: (attention, z)],
+    ids=["behind", "first"],
 )
 def test_an_attention_that_the_classes_are_made_of_is_no_class(form):
     model = seeded(Classifier(form))
@@ -104,7 +111,10 @@ def test_an_attention_that_the_classes_are_made_of_is_no_class(form):
 
 def test_a_class_that_another_output_has_is_refused_with_its_name():
     model = seeded(Classifier(lambda z, attention: {"coarse": z[:, :2] * 2, "fine": z}))
-    with pytest.raises(InputError, match=r"class 4 .* \(0\.\.1\), by its output 'coarse'; choose 'fine' with output="):
+    with pytest.raises(
+        InputError,
+        match=r"class 4 .* \(0\.\.1\), by its output 'coarse'; choose 'fine' with output=",
+    ):
         camport.explain(model, X, "hirescam", 4)
 
 
@@ -141,7 +151,9 @@ def test_the_run_before_the_head_is_the_one_that_is_explained():
 )
 def test_a_segmentation_whose_axes_are_others_is_refused(form, words):
     with pytest.raises(ModelError, match=words):
-        camport.explain(seeded(Segmenter(form)), X, "hirescam", BOX, adapter="segmentation", layer="backbone@0")
+        camport.explain(
+            seeded(Segmenter(form)), X, "hirescam", BOX, adapter="segmentation", layer="backbone@0"
+        )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +175,12 @@ class Captioner(nn.Module):
 
     def __init__(self, form=lambda z: z):
         super().__init__()
-        self.features, self.words, self.head, self.form = backbone(), nn.Embedding(12, 8), nn.Linear(8, 12), form
+        self.features, self.words, self.head, self.form = (
+            backbone(),
+            nn.Embedding(12, 8),
+            nn.Linear(8, 12),
+            form,
+        )
         self.start_token, self.end_token = 1, 2
 
     def forward(self, x, tokens):
@@ -175,14 +192,24 @@ TOKENS = torch.tensor([[1, 5, 7, 2], [1, 3, 9, 2]])
 
 def test_a_captioner_of_negative_log_probabilities_is_read_as_such():
     model = seeded(Captioner(lambda z: -z.log_softmax(2)))
-    explanation = camport.explain(model, X, "hirescam", {"tokens": TOKENS, "span": (1, 3)}, adapter="captioning")
-    equals(explanation, model.features, lambda: -model(X, TOKENS)[:, :2].gather(2, TOKENS[:, 1:3, None]).sum((1, 2)))
+    explanation = camport.explain(
+        model, X, "hirescam", {"tokens": TOKENS, "span": (1, 3)}, adapter="captioning"
+    )
+    equals(
+        explanation,
+        model.features,
+        lambda: -model(X, TOKENS)[:, :2].gather(2, TOKENS[:, 1:3, None]).sum((1, 2)),
+    )
 
 
 def test_a_captioner_of_ranked_words_is_refused():
     with pytest.raises(ModelError, match="in the order of their values"):
         camport.explain(
-            seeded(Captioner(lambda z: z.topk(12, dim=2))), X, "hirescam", {"tokens": TOKENS}, adapter="captioning"
+            seeded(Captioner(lambda z: z.topk(12, dim=2))),
+            X,
+            "hirescam",
+            {"tokens": TOKENS},
+            adapter="captioning",
         )
 
 

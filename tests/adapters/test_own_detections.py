@@ -1,4 +1,5 @@
-"""A detector's own detections are explained as themselves, at layers that do not depend on how they are asked about."""
+"""A detector's own detections are explained as themselves,
+at layers that do not depend on how they are asked about."""
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from camport.adapters.detection.formats import Form
 from camport.targets.boxes import confident
 from tests.marks import mostly_rare
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning"
+)
 SMALL = {"min_size": 96, "max_size": 160}
 ONE_STAGE = {
     "ssd300_vgg16": {"score_thresh": 0.0},
@@ -46,24 +49,31 @@ def picture() -> torch.Tensor:
 @pytest.mark.parametrize("name", mostly_rare(ONE_STAGE, set(ONE_STAGE) - {"ssd300_vgg16"}))
 @pytest.mark.everything
 def test_detections_at_the_border_are_matched_to_themselves(name):
-    """torchvision clips what it reports; a candidate reaches beyond the image, by several times its size at that."""
+    """torchvision clips what it reports; a candidate reaches beyond the image,
+    by several times its size at that."""
     model, images = made(name, **ONE_STAGE[name]), picture()
     with torch.no_grad():
         own = model(list(images))[0]
     sides = own["boxes"][:, 2:] - own["boxes"][:, :2]
     shown = ((sides > 0.5).all(1)).nonzero()[:30, 0]
     asked = {"boxes": own["boxes"][shown], "class_ids": own["labels"][shown]}
-    at_border = (asked["boxes"][:, :2] <= 0).any(1) | (asked["boxes"][:, 2:] >= torch.tensor([150.0, 100.0])).any(1)
+    at_border = (asked["boxes"][:, :2] <= 0).any(1) | (
+        asked["boxes"][:, 2:] >= torch.tensor([150.0, 100.0])
+    ).any(1)
     assert int(at_border.sum()) > 5
     found = camport.bind(model, "layercam", adapter="detection")(images, asked)
-    torch.testing.assert_close(found.figures["confidence"], own["scores"][shown], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found.figures["confidence"], own["scores"][shown], rtol=1e-4, atol=1e-5
+    )
     assert float(found.figures["iou"].min()) > 0.99
 
 
 @pytest.mark.everything
-@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")  # a norm sees no length: products cancel
+# a norm sees no length: products cancel
+@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")
 def test_a_level_that_a_function_scales_is_explained_at_its_maker():
-    """SSD300's finest level is normalised and scaled in `forward`: 4 x 38 x 38 of its 8732 candidates."""
+    """SSD300's finest level is normalised and scaled in `forward`:
+    4 x 38 x 38 of its 8732 candidates."""
     model, images = made("ssd300_vgg16"), picture()
     bound = camport.bind(model, "layercam", adapter="detection")
     index = torch.tensor([100, 3000, 5700, 5800, 8000])
@@ -92,7 +102,10 @@ TABLE = [[-60.0, 10, 20, 50], [2, 12, 20, 48], [30, 30, 200, 90], [-40, -40, -10
 
 def seen(p: list[float]) -> Seen:
     boxes = torch.tensor(TABLE)
-    rows = torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2], torch.tensor(p)[:, None]], 1)
+    rows = torch.cat(
+        [(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2], torch.tensor(p)[:, None]],
+        1,
+    )
     return Seen(rows[None], (64, 96))
 
 

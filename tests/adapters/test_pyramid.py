@@ -1,4 +1,5 @@
-"""The layers of a detector are its head's inputs, however the head is built and in whatever order a file has it."""
+"""The layers of a detector are its head's inputs,
+however the head is built and in whatever order a file has it."""
 
 import onnx
 import pytest
@@ -11,7 +12,9 @@ from tests.adapters.detectors import ClassicHead, Detector, FreeHead, awake, pho
 from tests.adapters.pyramids import Headed, Pyramid
 from tests.models.orders import ORDERS, reordered
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning"
+)
 TRUNK = ("trunk.lateral.1", "trunk.lateral.0", "trunk.attention")
 LAYERS = {
     "decoupled": TRUNK,
@@ -30,11 +33,14 @@ def one_of_each_level(model, images):
     """A candidate of each level, whose number of rows is 16 * 24 / 4^i of images of 64 x 96."""
     with torch.no_grad():
         rows = model(images)[0, :, 4:]
-    index = torch.tensor([100, 384 + 50, 384 + 96 + 11, *([384 + 96 + 24 + 2] if len(rows) > 504 else [])])
+    index = torch.tensor(
+        [100, 384 + 50, 384 + 96 + 11, *([384 + 96 + 24 + 2] if len(rows) > 504 else [])]
+    )
     return {"index": index, "class_ids": rows[index].argmax(1)}
 
 
-@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")  # a norm sees no length: products cancel
+# a norm sees no length: products cancel
+@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")
 @pytest.mark.parametrize("kind", LAYERS)
 def test_layers_are_where_all_of_a_levels_branches_begin(kind):
     model, images = awake(Pyramid(kind)), photographs()
@@ -44,7 +50,9 @@ def test_layers_are_where_all_of_a_levels_branches_begin(kind):
     assert bound.layers == LAYERS[kind]
     taken = [torch.empty(0)] * len(bound.layers)
     handles = [
-        model.get_submodule(name).register_forward_hook(lambda m, x, y, i=i: taken.__setitem__(i, y))
+        model.get_submodule(name).register_forward_hook(
+            lambda m, x, y, i=i: taken.__setitem__(i, y)
+        )
         for i, name in enumerate(bound.layers)
     ]
     images = images.requires_grad_()
@@ -102,5 +110,7 @@ def test_every_order_of_a_files_nodes_gives_the_networks_maps(written, order, se
     other = bound(images, asked)
     for a, b in zip(other.activations, one.activations, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(other.raw, one.raw, rtol=1e-4, atol=1e-5 * float(one.raw.abs().max()))
+    torch.testing.assert_close(
+        other.raw, one.raw, rtol=1e-4, atol=1e-5 * float(one.raw.abs().max())
+    )
     torch.testing.assert_close(other.heatmap, one.heatmap, rtol=0, atol=1e-4)

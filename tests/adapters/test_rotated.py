@@ -17,8 +17,18 @@ from camport.export.onnx_file.ort import session
 from camport.targets.boxes import confident, detections
 
 SIZE = (64, 96)
-SHIPS = [[40, 30, 50, 4, math.pi / 2], [40, 30, 50, 4, 0.0], [20, 40, 30, 10, math.pi / 6], [70, 20, 8, 8, math.pi / 4]]
-UPRIGHT = [[38, 5, 42, 55], [15, 28, 65, 32], [4.51, 28.17, 35.49, 51.83], [64.34, 14.34, 75.66, 25.66]]
+SHIPS = [
+    [40, 30, 50, 4, math.pi / 2],
+    [40, 30, 50, 4, 0.0],
+    [20, 40, 30, 10, math.pi / 6],
+    [70, 20, 8, 8, math.pi / 4],
+]
+UPRIGHT = [
+    [38, 5, 42, 55],
+    [15, 28, 65, 32],
+    [4.51, 28.17, 35.49, 51.83],
+    [64.34, 14.34, 75.66, 25.66],
+]
 
 
 def corners_of(ship: list[float]) -> Tensor:
@@ -35,12 +45,15 @@ class Named(nn.Module):
 
 
 def outputs(form: str) -> Tensor:
-    """The table of the four ships, and others so small that nothing is said of them; as many as the pyramid has."""
+    """The table of the four ships, and others so small that nothing is said of them;
+    as many as the pyramid has."""
     p = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.7], [0.6, 0.3]])
     ships = torch.tensor(SHIPS)
     if form == "end2end":
         score, label = p.max(1)
-        return torch.cat([ships[:, :4], score[:, None], label[:, None].float(), ships[:, 4:]], 1)[None]
+        return torch.cat([ships[:, :4], score[:, None], label[:, None].float(), ships[:, 4:]], 1)[
+            None
+        ]
     rows = torch.cat([ships[:, :4], p, ships[:, 4:]], 1)
     rest = torch.tensor([[50.0, 50, 1, 1, 0.01, 0.01, 0.3]]).expand(126 - len(rows), -1)
     return torch.cat([rows, rest])[None].transpose(1, 2)
@@ -67,7 +80,8 @@ def test_matched_and_listed_at_the_edge_as_in_pytorch(form, column):
     assert found["index"].tolist() == [0, 1, 2, 3]
     torch.testing.assert_close(found["matched"], torch.tensor(UPRIGHT), rtol=0, atol=0.01)
     torch.testing.assert_close(found["iou"], torch.ones(4), rtol=0, atol=2e-3)
-    # the ships across one another overlap by 4 x 4 of 384 pixels; unrotated they would be one and the same box
+    # the ships across one another overlap by 4 x 4 of 384 pixels;
+    # unrotated they would be one and the same box
     listed = adapter.listed(seen)
     assert listed["index"].tolist() == [0, 1, 2, 3]
     edge = json.loads(json.dumps({"name": "detection", "options": adapter.options()}))

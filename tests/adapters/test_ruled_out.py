@@ -1,4 +1,5 @@
-"""A logit of minus infinity stands for a class, an answer or a word that is ruled out, and leaves the others alone."""
+"""A logit of minus infinity stands for a class, an answer or a word that is ruled out,
+and leaves the others alone."""
 
 import numpy as np
 import pytest
@@ -6,7 +7,13 @@ import torch
 from torch import nn
 
 import camport
-from camport.adapters import CaptioningAdapter, ClassificationAdapter, DetectionAdapter, SegmentationAdapter, VqaAdapter
+from camport.adapters import (
+    CaptioningAdapter,
+    ClassificationAdapter,
+    DetectionAdapter,
+    SegmentationAdapter,
+    VqaAdapter,
+)
 from camport.export import to_onnx
 from camport.runtime import load
 from tests.nets import Net, images, seeded
@@ -27,7 +34,10 @@ class RuledOut(Net):
     [
         (ClassificationAdapter(), lambda z: z[:, 1]),
         (ClassificationAdapter(score_as="log_probability"), lambda z: z.log_softmax(1)[:, 1]),
-        (ClassificationAdapter(score_as="contrast", against=(0, 2)), lambda z: z[:, 1] - (z[:, 0] + z[:, 2]) / 2),
+        (
+            ClassificationAdapter(score_as="contrast", against=(0, 2)),
+            lambda z: z[:, 1] - (z[:, 0] + z[:, 2]) / 2,
+        ),
         (ClassificationAdapter(score_as="contrast", nearest=3, against=None), None),
     ],
     ids=["logit", "log-probability", "contrast", "nearest"],
@@ -63,17 +73,24 @@ class Regions(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features, self.fc = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU()), nn.Conv2d(6, 5, 1)
+        self.features, self.fc = (
+            nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU()),
+            nn.Conv2d(6, 5, 1),
+        )
 
     def forward(self, x):
-        return self.fc(self.features(x)).masked_fill(torch.arange(5)[:, None, None] == OUT, -torch.inf)
+        return self.fc(self.features(x)).masked_fill(
+            torch.arange(5)[:, None, None] == OUT, -torch.inf
+        )
 
 
 def test_a_region():
     model, x = seeded(Regions()), images(2)
     region = torch.zeros(14, 18)
     region[2:9, 4:12] = 1
-    explanation = camport.explain(model, x, "hirescam", {"class": 1, "mask": region}, "features", SegmentationAdapter())
+    explanation = camport.explain(
+        model, x, "hirescam", {"class": 1, "mask": region}, "features", SegmentationAdapter()
+    )
     a = model.features(x).detach().requires_grad_()
     z = nn.functional.interpolate(model.fc(a), region.shape, mode="bilinear", align_corners=False)
     y = (z[:, 1] * region).sum((1, 2)) / region.sum()
@@ -86,14 +103,20 @@ class Asked(Net):
     """An answer of five, of which one is ruled out."""
 
     def forward(self, x, question):
-        return super().forward(x + question.sum(1)[:, None, None, None]).masked_fill(torch.arange(5) == OUT, -torch.inf)
+        return (
+            super()
+            .forward(x + question.sum(1)[:, None, None, None])
+            .masked_fill(torch.arange(5) == OUT, -torch.inf)
+        )
 
 
 @pytest.mark.parametrize("contrast", [False, True])
 def test_an_answer(contrast):
     model, x, question = seeded(Asked()), images(1), torch.tensor([[1, 2]])
     asked = {"question": question, "answer": 1, **({"against": 4} if contrast else {})}
-    explanation = camport.explain(model, x, "saliency", asked, adapter=VqaAdapter(contrast=contrast))
+    explanation = camport.explain(
+        model, x, "saliency", asked, adapter=VqaAdapter(contrast=contrast)
+    )
     leaf = x.clone().requires_grad_()
     z = model(leaf, question)
     y = z[:, 1] - z[:, 4] if contrast else z[:, 1]
@@ -114,7 +137,9 @@ class Writes(Net):
 def test_a_word(score_as):
     model, x, tokens = seeded(Writes()), images(1), torch.tensor([[0, 2, 4, 1]])
     adapter = CaptioningAdapter(score_as=score_as)
-    explanation = camport.explain(model, x, "saliency", {"tokens": tokens, "span": (1, 3)}, adapter=adapter)
+    explanation = camport.explain(
+        model, x, "saliency", {"tokens": tokens, "span": (1, 3)}, adapter=adapter
+    )
     leaf = x.clone().requires_grad_()
     z = model(leaf, tokens)
     z = z if score_as == "logit" else z.log_softmax(2)
@@ -125,7 +150,8 @@ def test_a_word(score_as):
 
 
 class Queries(nn.Module):
-    """A detector that asks with queries: levels in one row of tokens, one of three classes ruled out."""
+    """A detector that asks with queries: levels in one row of tokens,
+    one of three classes ruled out."""
 
     def __init__(self):
         super().__init__()

@@ -8,14 +8,17 @@ from camport.errors import DoubtWarning, InputError, ModelError
 from camport.testing.networks import PixelNet, seeded
 from tests.nets import images
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # random networks may say no
+# random networks may say no
+pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 X = images(2)
 H, W = X.shape[2:]
 
 
 def explain(target=None, model=None, layer="features", **options):
-    return camport.explain(model or seeded(PixelNet()), X, "hirescam", target, layer, SegmentationAdapter(**options))
+    return camport.explain(
+        model or seeded(PixelNet()), X, "hirescam", target, layer, SegmentationAdapter(**options)
+    )
 
 
 def by_hand(y_of):
@@ -113,7 +116,9 @@ def test_one_logit_a_pixel():
     z = model(X)[:, 0]
     here = (z > z.median()).double()
     explanation = explain({"mask": here}, model)
-    assert torch.allclose(explanation.score.double(), (z * here).sum((1, 2)) / here.sum((1, 2)), atol=1e-6)
+    assert torch.allclose(
+        explanation.score.double(), (z * here).sum((1, 2)) / here.sum((1, 2)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,13 +127,22 @@ def test_one_logit_a_pixel():
         ("cat", "class 'cat' is no tensor"),
         ({"class": 9}, "class 9 is out of range: the model has 5 classes"),
         ({"class": -2}, "class -2 is out of range"),
-        ({"class": 1, "box": (0, 0, 40, 5)}, r"box \[0.0, 0.0, 40.0, 5.0\] is empty or outside the image of 18x14"),
+        (
+            {"class": 1, "box": (0, 0, 40, 5)},
+            r"box \[0.0, 0.0, 40.0, 5.0\] is empty or outside the image of 18x14",
+        ),
         ({"class": 1, "box": (3, 3, 3, 5)}, "is empty or outside"),
         ({"class": 1, "pixel": (18, 0)}, "pixel .* outside the image"),
         ({"class": 1, "mask": torch.zeros(14, 18)}, "mask of image 0 is empty"),
-        ({"class": 1, "mask": torch.full((14, 18), -0.5)}, "mask of image 0 has values down to -0.5"),
+        (
+            {"class": 1, "mask": torch.full((14, 18), -0.5)},
+            "mask of image 0 has values down to -0.5",
+        ),
         ({"class": 1, "mask": torch.zeros(3, 14, 18)}, r"mask has shape \(3, 14, 18\); wanted"),
-        ({"class": 1, "mask": torch.ones(14, 18), "box": (0, 0, 1, 1)}, "target has mask and box; give one region"),
+        (
+            {"class": 1, "mask": torch.ones(14, 18), "box": (0, 0, 1, 1)},
+            "target has mask and box; give one region",
+        ),
         ({"klass": 1}, "target has 'klass'; it can have class"),
         ({"class": 0.5}, "class has dtype float32"),
     ],
@@ -147,8 +161,12 @@ def test_a_class_that_is_predicted_nowhere():
 
 
 def test_a_classifier_is_no_segmentation():
-    with pytest.raises(ModelError, match=r"returned \(2, 7\); this adapter reads logits \[b,k,h,w\]"):
-        explain(1, seeded(nn.Sequential(nn.Conv2d(3, 7, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())), "0")
+    with pytest.raises(
+        ModelError, match=r"returned \(2, 7\); this adapter reads logits \[b,k,h,w\]"
+    ):
+        explain(
+            1, seeded(nn.Sequential(nn.Conv2d(3, 7, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())), "0"
+        )
 
 
 @pytest.mark.parametrize(
@@ -165,8 +183,12 @@ def test_networks_of_torchvision(make, layer):
     torch.manual_seed(0)
     model = getattr(segmentation, make)(weights=None, weights_backbone=None, num_classes=4).eval()
     x = torch.rand(2, 3, 64, 64)
-    left = camport.explain(model, x, "hirescam", {"class": 1, "box": (0, 0, 16, 64)}, layer, "segmentation")
-    right = camport.explain(model, x, "hirescam", {"class": 1, "box": (48, 0, 64, 64)}, layer, "segmentation")
+    left = camport.explain(
+        model, x, "hirescam", {"class": 1, "box": (0, 0, 16, 64)}, layer, "segmentation"
+    )
+    right = camport.explain(
+        model, x, "hirescam", {"class": 1, "box": (48, 0, 64, 64)}, layer, "segmentation"
+    )
     z = model(x)["out"][:, 1]
     assert torch.allclose(left.score, z[:, :, :16].mean((1, 2)), rtol=1e-3, atol=1e-6)
     assert torch.allclose(right.score, z[:, :, 48:].mean((1, 2)), rtol=1e-3, atol=1e-6)
@@ -188,7 +210,10 @@ SAID = {
     "softmax": (lambda z: z.softmax(1), r"lie in \[0,1\].*without the softmax"),
     "sigmoid": (nn.Sigmoid(), r"lie in \[0,1\].*without the sigmoid"),
     "log_softmax": (lambda z: z.log_softmax(1), "log-probabilities.*without the log_softmax"),
-    "two outputs": (lambda z: (z, z.relu() - 1), "of the model's 2 outputs '0' .* is explained, and not '1'"),
+    "two outputs": (
+        lambda z: (z, z.relu() - 1),
+        "of the model's 2 outputs '0' .* is explained, and not '1'",
+    ),
 }
 
 

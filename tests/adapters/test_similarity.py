@@ -8,14 +8,17 @@ from camport.adapters import SimilarityAdapter
 from camport.errors import InputError, ModelError
 from tests.nets import Net, images, seeded
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # the own image has no slope
+# the own image has no slope
+pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 X = images(2)
 REFERENCE = torch.randn(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
 
 def explain(target, model=None, **options):
-    return camport.explain(model or seeded(Net()), X, "hirescam", target, "features", SimilarityAdapter(**options))
+    return camport.explain(
+        model or seeded(Net()), X, "hirescam", target, "features", SimilarityAdapter(**options)
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,12 @@ def test_what_does_not_fit_is_said(target, said):
 
 def test_no_embedding():
     with pytest.raises(ModelError, match="without an embedding"):
-        camport.explain(seeded(nn.Sequential(nn.Conv2d(3, 4, 3))), X, "saliency", REFERENCE, adapter="similarity")
+        camport.explain(
+            seeded(nn.Sequential(nn.Conv2d(3, 4, 3))),
+            X,
+            "saliency",
+            REFERENCE,
+            adapter="similarity",
+        )
     with pytest.raises(InputError, match="score_as is 'cos'; it is one of cosine, dot, distance"):
         SimilarityAdapter("cos")

@@ -11,7 +11,9 @@ from camport.adapters import DetectionAdapter
 from camport.adapters.detection.boxes import overlap
 from camport.adapters.detection.torchvision_two_stage import pooled
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning"
+)
 SMALL = {"min_size": 96, "max_size": 160}
 MAKE = {
     "ssdlite320_mobilenet_v3_large": {"num_classes": 5, "score_thresh": 0.0},
@@ -33,7 +35,8 @@ def made(name: str) -> nn.Module:
 
 @pytest.mark.parametrize("name", MAKE)
 def test_candidates_are_what_the_model_detects(name):
-    """Each of the model's own detections is a candidate with its box (clipped to the image) and its score."""
+    """Each of the model's own detections is a candidate with its box (clipped to the image) and its
+    score."""
     model = made(name)
     images = torch.rand(1, 3, 100, 150, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -55,7 +58,9 @@ def test_candidates_are_what_the_model_detects(name):
         assert float(off.min()) < 0.02
 
 
-@pytest.mark.parametrize("name", ["retinanet_resnet50_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn"])
+@pytest.mark.parametrize(
+    "name", ["retinanet_resnet50_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn"]
+)
 def test_layers_are_the_pyramids_levels(name):
     bound = camport.bind(made(name), adapter=DetectionAdapter(threshold=0.0, most=1))
     bound(torch.rand(1, 3, 100, 150))
@@ -72,19 +77,28 @@ def test_the_users_boxes_go_into_the_second_stage():
     with torch.no_grad():
         inputs, _ = model.transform(list(images))
         features = model.backbone(inputs.tensors)
-        scale = torch.tensor([inputs.image_sizes[0][1] / 128, inputs.image_sizes[0][0] / 96]).repeat(2)
+        scale = torch.tensor(
+            [inputs.image_sizes[0][1] / 128, inputs.image_sizes[0][0] / 96]
+        ).repeat(2)
         heads = model.roi_heads
         logits, _ = heads.box_predictor(
             heads.box_head(heads.box_roi_pool(features, [boxes * scale], inputs.image_sizes))
         )
-    torch.testing.assert_close(found.score, logits[torch.arange(3), torch.tensor([1, 2, 3])], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        found.score, logits[torch.arange(3), torch.tensor([1, 2, 3])], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_boxes_are_cut_out_of_the_maps_as_roi_align_does():
     generator = torch.Generator().manual_seed(0)
-    maps = {str(i): torch.randn(1, 4, 64 // 2**i, 96 // 2**i, generator=generator).double() for i in range(4)}
+    maps = {
+        str(i): torch.randn(1, 4, 64 // 2**i, 96 // 2**i, generator=generator).double()
+        for i in range(4)
+    }
     pool = MultiScaleRoIAlign(["0", "1", "2", "3"], 7, 2)
     corner = torch.rand(40, 2, generator=generator).double() * torch.tensor([340.0, 220.0]) - 10
-    boxes = torch.cat([corner, corner + torch.rand(40, 2, generator=generator).double() * 300 + 1], 1)
+    boxes = torch.cat(
+        [corner, corner + torch.rand(40, 2, generator=generator).double() * 300 + 1], 1
+    )
     expected = pool(maps, [boxes], [(256, 384)])
     torch.testing.assert_close(pooled(list(maps.values()), boxes[None], (256, 384), pool), expected)

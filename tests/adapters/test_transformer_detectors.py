@@ -1,4 +1,5 @@
-"""Where transformers that detect are explained: tokens that ask beside the image's, and those of a decoder."""
+"""Where transformers that detect are explained: tokens that ask beside the image's,
+and those of a decoder."""
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ IMAGES = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
 
 
 def test_tokens_that_ask_run_beside_the_images():
-    """At the last block's input the image's tokens are still read: at its output they have no gradient."""
+    """At the last block's input the image's tokens are still read:
+    at its output they have no gradient."""
     found = explained(awake(yolos()), IMAGES)
     assert found.layers == ("vit.encoder.layer.2.layernorm_before",)
     assert found.largest > 0
@@ -38,7 +40,9 @@ def test_maps_are_those_of_the_images_tokens():
     wanted = [v[0, 1:81].reshape(8, 10, 48).permute(2, 0, 1) for v in (tokens, gradient)]
     torch.testing.assert_close(found.activations[0][0], wanted[0])
     torch.testing.assert_close(found.gradients[0][0], wanted[1], rtol=1e-4, atol=1e-7)
-    torch.testing.assert_close(found.raw[0], (wanted[0] * wanted[1]).sum(0).relu(), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        found.raw[0], (wanted[0] * wanted[1]).sum(0).relu(), rtol=1e-4, atol=1e-7
+    )
 
 
 def test_a_decoders_queries_are_explained_at_the_maps_before_it():

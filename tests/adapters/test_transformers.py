@@ -1,4 +1,5 @@
-"""Captioners, answerers and segmentations of transformers: the score and its gradient by hand, and maps of words."""
+"""Captioners, answerers and segmentations of transformers: the score and its gradient by hand,
+and maps of words."""
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from camport.errors import InputError
 transformers = pytest.importorskip("transformers", reason='pip install "camport[oracles]"')
 from tests.adapters.speakers import SIDE, SPEAKERS, TOKENS, Speaker  # noqa: E402 - needs transformers
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # random networks may say no
+# random networks may say no
+pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 X = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
 
@@ -21,7 +23,8 @@ def made(speaker: Speaker):
 
 
 def by_hand(speaker: Speaker, model, layer: str):
-    """Score, activations and gradient at a module, from one ordinary forward pass; maps are the last 16 tokens."""
+    """Score, activations and gradient at a module, from one ordinary forward pass;
+    maps are the last 16 tokens."""
     seen = []
     handle = model.get_submodule(layer).register_forward_hook(
         lambda module, args, out: seen.append(out[0] if isinstance(out, tuple) else out)
@@ -29,7 +32,10 @@ def by_hand(speaker: Speaker, model, layer: str):
     y = speaker.score(model, X)
     handle.remove()
     (gradient,) = torch.autograd.grad(y.sum(), seen[0])
-    found = [t.detach() if t.dim() == 4 else t.detach()[:, -16:].mT.unflatten(2, (4, 4)) for t in (seen[0], gradient)]
+    found = [
+        t.detach() if t.dim() == 4 else t.detach()[:, -16:].mT.unflatten(2, (4, 4))
+        for t in (seen[0], gradient)
+    ]
     return y.detach(), *found
 
 
@@ -44,13 +50,17 @@ def test_score_and_gradient(name, monkeypatch):
     assert float(gradient.abs().amax()) > 1e-4
     assert torch.allclose(explanation.score, y, rtol=1e-4, atol=1e-5)
     assert torch.allclose(explanation.activations[0], activations, atol=1e-5)
-    assert torch.allclose(explanation.gradients[0], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().amax()))
+    assert torch.allclose(
+        explanation.gradients[0], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().amax())
+    )
 
 
 PIECES = ["<s>", "a", "skate", "##board", "</s>"]
 
 
-@pytest.mark.parametrize("name", [name for name in SPEAKERS if SPEAKERS[name].adapter.name == "captioning"])
+@pytest.mark.parametrize(
+    "name", [name for name in SPEAKERS if SPEAKERS[name].adapter.name == "captioning"]
+)
 def test_one_map_a_word(name):
     speaker = SPEAKERS[name]
     bound = camport.bind(made(speaker), "hirescam", adapter=speaker.adapter)
@@ -61,7 +71,9 @@ def test_one_map_a_word(name):
     last = found.words[1]
     assert last.end - last.start == 2
     both = bound(X[:1], {"tokens": tokens, "span": (last.start, last.end)})
-    assert torch.allclose(found.explanation.raw[1], both.raw[0], rtol=1e-3, atol=1e-5 * float(both.raw.abs().max()))
+    assert torch.allclose(
+        found.explanation.raw[1], both.raw[0], rtol=1e-3, atol=1e-5 * float(both.raw.abs().max())
+    )
     assert not torch.allclose(found.explanation.raw[0], found.explanation.raw[1])
 
 
@@ -80,5 +92,8 @@ def test_the_caption_is_what_generate_writes(name):
 def test_an_image_needs_all_of_its_placeholders():
     speaker = SPEAKERS["llava"]
     bound = camport.bind(made(speaker), "hirescam", adapter=speaker.adapter)
-    with pytest.raises(InputError, match=r"the caption of image 0 has 15 image tokens \(39\), and the image makes 16"):
+    with pytest.raises(
+        InputError,
+        match=r"the caption of image 0 has 15 image tokens \(39\), and the image makes 16",
+    ):
         bound(X, {"tokens": [1, *[39] * 15, 5, 7, 9, 30, 2], "span": (17, 18)})

@@ -7,7 +7,8 @@ from camport.errors import InputError
 from camport.testing.networks import AnswerNet, QuestionNet, seeded
 from tests.nets import images
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # random networks may say no
+# random networks may say no
+pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 X = images(2)
 WORDS = ("<pad>", "how", "many", "is", "there", "a", "sevens", "cat", "dog")
@@ -52,7 +53,9 @@ def test_score_and_gradient(target, y_of):
     ],
 )
 def test_a_contrast_of_two_answers(against, y_of):
-    explanation = explain({"question": ASKED, "answer": "two", **against}, VqaAdapter(WORDS, ANSWERS, contrast=True))
+    explanation = explain(
+        {"question": ASKED, "answer": "two", **against}, VqaAdapter(WORDS, ANSWERS, contrast=True)
+    )
     y, g = by_hand(y_of)
     assert torch.allclose(explanation.score.double(), y, atol=1e-6)
     assert torch.allclose(explanation.gradients[0], g, atol=1e-12)
@@ -72,7 +75,10 @@ def test_questions_are_padded():
         (" ? ", "the question is empty; ask one"),
         ({"answer": 1}, "the question is empty"),
         ({"question": torch.zeros(2, 4, dtype=torch.int64)}, "the question is empty"),
-        ("how many sevnes?", "the question has the word 'sevnes', which is not known; nearest: sevens"),
+        (
+            "how many sevnes?",
+            "the question has the word 'sevnes', which is not known; nearest: sevens",
+        ),
         (("how many sevens?", "tow"), "there is no answer 'tow'; nearest: two"),
         (("how many sevens?", 5), r"answer 5 is out of range: the model has 5 answers \(0..4\)"),
         (("how many sevens?", -2), "answer -2 is out of range"),
@@ -99,10 +105,17 @@ def test_an_answer_that_is_written():
     adapter = WrittenAnswerAdapter(WORDS, CaptioningAdapter(length=4))
     model, tokens = seeded(AnswerNet()), torch.tensor([[0, 4, 5, 1], [0, 4, 5, 1]])
     given = camport.explain(
-        model, X, "hirescam", {"question": "how many sevens?", "tokens": tokens, "span": (1, 3)}, "features", adapter
+        model,
+        X,
+        "hirescam",
+        {"question": "how many sevens?", "tokens": tokens, "span": (1, 3)},
+        "features",
+        adapter,
     )
     log_p = model(X, ASKED, tokens).log_softmax(2)
-    assert torch.allclose(given.score.double(), (log_p[:, 0, 4] + log_p[:, 1, 5]).detach(), atol=1e-5)
+    assert torch.allclose(
+        given.score.double(), (log_p[:, 0, 4] + log_p[:, 1, 5]).detach(), atol=1e-5
+    )
     own = camport.explain(model, X, "hirescam", "how many sevens?", "features", adapter)
     assert own.target.shape == (2, 4)
     assert not torch.equal(own.raw, given.raw)
@@ -114,6 +127,7 @@ def test_an_answer_that_is_written():
         {"question": [1], "tokens": tokens + 9},
     ):
         with pytest.raises(
-            InputError, match=r"the question has tokens up to \d+ and the answer up to \d+, and the model"
+            InputError,
+            match=r"the question has tokens up to \d+ and the answer up to \d+, and the model",
         ):
             camport.explain(model, X, "hirescam", wrong, "features", adapter)

@@ -4,7 +4,8 @@ from typing import Any
 
 
 def report(figures: dict[str, tuple[float, float, float]], **machine: Any) -> dict[str, Any]:
-    """A run of methods with (low, median, high) of their CPU ratios; wall ratios say something else."""
+    """A run of methods with (low, median, high) of their CPU ratios;
+    wall ratios say something else."""
     info = {
         "cpu": {"brand_raw": "A Processor", "count": 2},
         "processor": "x86_64",

@@ -32,7 +32,9 @@ def test_the_standard_error_is_that_of_least_squares():
     assert law.error == pytest.approx(covariance[0, 0] ** 0.5, rel=1e-10)
 
 
-@pytest.mark.parametrize(("sizes", "times"), [((1, 2), (1, 2)), ((1, 2, 4), (1, 0, 2)), ((1, 2, 4), (1, 2))])
+@pytest.mark.parametrize(
+    ("sizes", "times"), [((1, 2), (1, 2)), ((1, 2, 4), (1, 0, 2)), ((1, 2, 4), (1, 2))]
+)
 def test_what_has_no_law_is_refused(sizes, times):
     with pytest.raises(InputError, match="wanted three or more of each, all above 0"):
         fitted(sizes, times)
@@ -53,7 +55,10 @@ def test_score_cam_shows_a_stack_one_mask_a_map(maps):
 def test_the_picture_is_a_picture(tmp_path):
     from PIL import Image
 
-    series = [Series(axis, "bare", SIZES, tuple(0.01 * n for n in SIZES)) for axis in ("batch", "pixels", "masks")]
+    series = [
+        Series(axis, "bare", SIZES, tuple(0.01 * n for n in SIZES))
+        for axis in ("batch", "pixels", "masks")
+    ]
     plot(series, tmp_path / "growth.png")
     with Image.open(tmp_path / "growth.png") as picture:
         assert picture.width > picture.height  # two rows of two panels
@@ -63,10 +68,14 @@ def test_the_picture_is_a_picture(tmp_path):
 def test_every_axis_is_measured(monkeypatch):
     monkeypatch.setattr("camport.bench.growth.ROUNDS", (1, 1))
     plan = Plan((Network("demo:digits", size=64),), (), seconds=0)
-    found = growth(plan, ("gradcam@layer2", "attention_rollout"))  # the second does not fit a convolutional network
+    # the second does not fit a convolutional network
+    found = growth(plan, ("gradcam@layer2", "attention_rollout"))
     assert [(s.axis, s.name, s.sizes) for s in found] == [
         *(("batch, demo:digits", name, (1, 2, 4, 8, 16)) for name in ("bare", "gradcam@layer2")),
-        *(("pixels, demo:digits", name, (32**2, 64**2, 96**2, 128**2)) for name in ("bare", "gradcam@layer2")),
+        *(
+            ("pixels, demo:digits", name, (32**2, 64**2, 96**2, 128**2))
+            for name in ("bare", "gradcam@layer2")
+        ),
         *(("residual blocks", name, (2, 4, 8, 16, 32)) for name in ("bare", "gradcam@layer2")),
         ("masks", "rise", (16, 32, 64, 128, 256)),
         ("masks", "scorecam", (16, 32, 64, 128, 256)),

@@ -23,7 +23,9 @@ def started(monkeypatch):
 
         def __init__(self, command, env, **_):
             given.update(env)
-            (report,) = [part.partition("=")[2] for part in command if part.startswith("--benchmark-json=")]
+            (report,) = [
+                part.partition("=")[2] for part in command if part.startswith("--benchmark-json=")
+            ]
             Path(report).write_text(json.dumps({"benchmarks": []}))
             self.stdout = io.StringIO("")
 
@@ -43,5 +45,7 @@ def test_a_caller_within_pytest_is_not_heard_of(started, monkeypatch):
         monkeypatch.setenv(name, "gw0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     launch.run(PLAN)
-    assert {name for name in started if name.startswith("PYTEST_")} == {"PYTEST_DISABLE_PLUGIN_AUTOLOAD"}
+    assert {name for name in started if name.startswith("PYTEST_")} == {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
+    }
     assert started["OMP_NUM_THREADS"] == "1"

@@ -1,4 +1,5 @@
-"""Which entries a plan has, what they are called, and that other libraries give the map they are timed for."""
+"""Which entries a plan has, what they are called,
+and that other libraries give the map they are timed for."""
 
 import pytest
 import torch
@@ -16,7 +17,11 @@ DIGITS = Network("demo:digits")
 
 
 def test_every_combination_is_an_entry_and_each_engine_has_its_control():
-    found = list(Plan((DIGITS,), ("gradcam", "rise(samples=4)"), ("eager", "exported", "captum"), (1, 8)).entries())
+    found = list(
+        Plan(
+            (DIGITS,), ("gradcam", "rise(samples=4)"), ("eager", "exported", "captum"), (1, 8)
+        ).entries()
+    )
     assert [(e.method, e.engine, e.batch) for e in found] == [
         (method, engine, batch)
         for method, engines in (
@@ -30,7 +35,9 @@ def test_every_combination_is_an_entry_and_each_engine_has_its_control():
 
 
 def test_a_plan_is_the_same_behind_a_file(tmp_path):
-    plan = Plan((DIGITS, Network("timm:x", "none", 96)), ("cam",), ("eager",), (2,), "cuda", 3, 0.5, "there")
+    plan = Plan(
+        (DIGITS, Network("timm:x", "none", 96)), ("cam",), ("eager",), (2,), "cuda", 3, 0.5, "there"
+    )
     plan.write(tmp_path / "plan.json")
     assert Plan.read(tmp_path / "plan.json") == plan
 
@@ -77,7 +84,10 @@ def test_both_sides_are_of_the_network_and_batch(tmp_path, batch):
 
 
 def test_the_networks_task_is_told():
-    with pytest.raises(InputError, match="demo:detector is a model for detection; camport bench measures classifiers"):
+    with pytest.raises(
+        InputError,
+        match="demo:detector is a model for detection; camport bench measures classifiers",
+    ):
         Pairs("", "cpu", 1).pair(Entry(Network("demo:detector"), "gradcam", "eager", 1))
 
 
@@ -89,7 +99,9 @@ def test_other_libraries_explain_the_same(library):
     map_ = torch.as_tensor(Peers(model, GradCAM(), "features", images, ours.target).run(library)())
     map_ = map_.detach().reshape(2, 32, 32)
     low, high = map_.amin((1, 2), keepdim=True), map_.amax((1, 2), keepdim=True)
-    assert torch.allclose((map_.clamp(min=0) - low.clamp(min=0)) / (high - low.clamp(min=0)), ours.heatmap, atol=0.05)
+    assert torch.allclose(
+        (map_.clamp(min=0) - low.clamp(min=0)) / (high - low.clamp(min=0)), ours.heatmap, atol=0.05
+    )
 
 
 def test_methods_of_other_libraries_are_methods_of_ours():

@@ -54,11 +54,16 @@ def test_noise_of_the_earlier_run_counts_too():
 def test_another_machine_is_not_compared(other):
     found = changes(report(BEFORE), report({"gradcam": (0.4, 0.5, 0.6)}, **other))
     assert found.changes == ()
-    assert found.new == ("demo:digits, batch 1: gradcam, eager", "demo:digits, batch 1: rise, eager")
+    assert found.new == (
+        "demo:digits, batch 1: gradcam, eager",
+        "demo:digits, batch 1: rise, eager",
+    )
 
 
 def test_of_two_graphics_cards_each_is_a_machine_of_its_own():
-    cards = [report(BEFORE, device="cuda", device_line=f"{name}; A Processor, 1 thread") for name in "ab"]
+    cards = [
+        report(BEFORE, device="cuda", device_line=f"{name}; A Processor, 1 thread") for name in "ab"
+    ]
     assert not changes(cards[0], cards[1]).changes
     ratios = [c.now.ratio for c in changes(cards[0], cards[0]).changes]
     assert ratios == [9.0, 9.0]  # the wall clock counts there
@@ -120,7 +125,9 @@ def test_runs_of_others_in_the_storage_are_left_alone(tmp_path):
 def test_a_damaged_run_is_named(tmp_path):
     folder = store(report(BEFORE), tmp_path).parent
     (folder / "0002_camport.json").write_text('{"machine_info": ')
-    with pytest.raises(InputError, match=r"0002_camport\.json is no run of camport bench .*; remove it"):
+    with pytest.raises(
+        InputError, match=r"0002_camport\.json is no run of camport bench .*; remove it"
+    ):
         stored(tmp_path)
 
 

@@ -1,4 +1,5 @@
-"""The bridges with the packages that they lead to, run by test_packages.py in an environment that has them."""
+"""The bridges with the packages that they lead to,
+run by test_packages.py in an environment that has them."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,7 +58,9 @@ def test_mlflow(tmp_path, monkeypatch):
 
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())  # a database needs the whole of mlflow
     mlflow.set_experiment(
-        experiment_id=mlflow.create_experiment("maps", artifact_location=(tmp_path / "kept").as_uri())
+        experiment_id=mlflow.create_experiment(
+            "maps", artifact_location=(tmp_path / "kept").as_uri()
+        )
     )
     with mlflow.start_run() as run:
         log_explanation(classified(), "cat", step=3)
@@ -90,16 +93,33 @@ def test_lightning(tmp_path):
             return torch.optim.SGD(self.parameters(), 0.0)
 
     data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(pictures(4)), 2)
-    explain = ExplainCallback(pictures(), every=2, target=torch.tensor([1, 3]), method="gradcam", layer="net.features")
-    options = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu", "logger": False}
-    module = Module()
-    pl.Trainer(max_epochs=3, default_root_dir=tmp_path, callbacks=[explain], enable_checkpointing=False, **options).fit(
-        module, data
+    explain = ExplainCallback(
+        pictures(), every=2, target=torch.tensor([1, 3]), method="gradcam", layer="net.features"
     )
-    assert sorted(p.name for p in (tmp_path / "explanations").iterdir()) == ["epoch-0000.png", "epoch-0002.png"]
+    options = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+        "logger": False,
+    }
+    module = Module()
+    pl.Trainer(
+        max_epochs=3,
+        default_root_dir=tmp_path,
+        callbacks=[explain],
+        enable_checkpointing=False,
+        **options,
+    ).fit(module, data)
+    assert sorted(p.name for p in (tmp_path / "explanations").iterdir()) == [
+        "epoch-0000.png",
+        "epoch-0002.png",
+    ]
     right = camport.explain(module, pictures(), "gradcam", torch.tensor([1, 3]), "net.features")
     right.save(tmp_path / "right.png")
-    with Image.open(tmp_path / "explanations/epoch-0002.png") as shown, Image.open(tmp_path / "right.png") as wanted:
+    with (
+        Image.open(tmp_path / "explanations/epoch-0002.png") as shown,
+        Image.open(tmp_path / "right.png") as wanted,
+    ):
         assert np.array_equal(np.asarray(shown), np.asarray(wanted))
 
 
@@ -110,7 +130,9 @@ def test_the_hub():
     from huggingface_hub import HfApi, hf_hub_download
 
     inspect.signature(HfApi.create_repo).bind(HfApi(), "me/digits", exist_ok=True)
-    inspect.signature(HfApi.upload_folder).bind(HfApi(), repo_id="me/digits", folder_path=".", commit_message="first")
+    inspect.signature(HfApi.upload_folder).bind(
+        HfApi(), repo_id="me/digits", folder_path=".", commit_message="first"
+    )
     inspect.signature(hf_hub_download).bind("me/digits", "model.onnx", revision="v1")
 
 
@@ -121,7 +143,9 @@ def test_the_card():
     from camport.bridges.hub_card import CARD
 
     names = {"title": "A", "method": "gradcam", "version": "0.1.0", "rows": "", "repo": "me/digits"}
-    card = ModelCard(CARD.format(head="pipeline_tag: image-classification\nlicense: mit\n", **names))
+    card = ModelCard(
+        CARD.format(head="pipeline_tag: image-classification\nlicense: mit\n", **names)
+    )
     assert card.data.license == "mit"
     assert card.data.tags == ["camport", "explainability", "onnx", "onnxruntime"]
     assert yaml.safe_load(str(card.data))["library_name"] == "onnx"
@@ -132,7 +156,11 @@ def test_gradio(monkeypatch):
     import gradio_app
 
     page = gradio_app.page("demo:digits")
-    assert [type(part).__name__ for part in page.input_components] == ["Image", "Dropdown", "Number"]
+    assert [type(part).__name__ for part in page.input_components] == [
+        "Image",
+        "Dropdown",
+        "Number",
+    ]
     scene = np.full((128, 128, 3), 100, np.uint8)
     shown, chances = page.fn(Image.fromarray(scene), "gradcam", -1)
     assert shown.size == (128, 128)
@@ -159,7 +187,9 @@ def test_ultralytics(tmp_path):
 
     yolo = ultralytics.YOLO("yolov8n.yaml")
     yolo.add_callback("on_fit_epoch_end", explain_every(torch.rand(1, 3, 160, 160)))
-    trainer = SimpleNamespace(epoch=0, save_dir=tmp_path, ema=SimpleNamespace(ema=yolo.model), model=None)
+    trainer = SimpleNamespace(
+        epoch=0, save_dir=tmp_path, ema=SimpleNamespace(ema=yolo.model), model=None
+    )
     for call in yolo.callbacks["on_fit_epoch_end"]:  # as its trainer calls them
         call(trainer)
     assert [p.name for p in (tmp_path / "explanations").iterdir()] == ["epoch-0000.png"]

@@ -1,4 +1,5 @@
-"""docs/bridges.md: its Python runs as it stands, with the packages that it speaks of; run by test_packages.py."""
+"""docs/bridges.md: its Python runs as it stands, with the packages that it speaks of;
+run by test_packages.py."""
 
 import re
 from pathlib import Path
@@ -23,11 +24,20 @@ def test_the_page(tmp_path, monkeypatch):
     calls = []
     api = SimpleNamespace(
         create_repo=lambda repo, exist_ok: calls.append(repo),
-        upload_folder=lambda repo_id, folder_path: calls.append(sorted(p.name for p in Path(folder_path).iterdir())),
+        upload_folder=lambda repo_id, folder_path: calls.append(
+            sorted(p.name for p in Path(folder_path).iterdir())
+        ),
     )
-    names = {"detector": detector(), "frames": explanation.images[[0]], "labels": labels, "api": api}
+    names = {
+        "detector": detector(),
+        "frames": explanation.images[[0]],
+        "labels": labels,
+        "api": api,
+    }
     names["frame"] = np.full((128, 128, 3), 100, np.uint8)
-    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)):
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    ):
         exec(compile(block, f"docs/bridges.md, block {number}", "exec"), names)
     assert (names["drawn"] != 100).any()
     np.testing.assert_array_equal(names["label"].map, names["explanation"].heatmap[0])

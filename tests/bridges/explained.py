@@ -32,4 +32,6 @@ def detected():
     loaded = load_model("demo:detector")
     scenes = [make_scene(i, split="held-out", digits=2, size=128).image for i in (3, 4)]
     planes = np.stack([loaded.preprocess.apply(Image.fromarray(scene))[0] for scene in scenes])
-    return camport.explain(loaded.model, torch.from_numpy(planes), adapter="detection"), loaded.labels
+    return camport.explain(
+        loaded.model, torch.from_numpy(planes), adapter="detection"
+    ), loaded.labels

@@ -1,4 +1,5 @@
-"""The bridges without the packages that they lead to: what is handed over, and what a missing package says.
+"""The bridges without the packages that they lead to: what is handed over,
+and what a missing package says.
 
 tests/bridges/test_packages.py has them with the packages themselves.
 """
@@ -64,7 +65,9 @@ def stands_for(monkeypatch):
 def test_a_missing_package_is_named_with_its_command(monkeypatch, package, use, install):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     monkeypatch.delitem(sys.modules, "camport.bridges.lightning", raising=False)
-    with pytest.raises(MissingDependencyError, match=f"{package} is needed for this: pip install {install}$"):
+    with pytest.raises(
+        MissingDependencyError, match=f"{package} is needed for this: pip install {install}$"
+    ):
         use(import_module(f"camport.bridges.{'hub' if package == 'huggingface_hub' else package}"))
 
 
@@ -107,7 +110,10 @@ def test_supervision_of_a_file(stands_for):
     assert (found.data["heatmap"] == maps).all()
     with pytest.raises(InputError, match="0 maps for 1 detections"):
         detections(told)
-    with pytest.raises(InputError, match="the explanation by gradcam has no boxes; explain with adapter='detection'"):
+    with pytest.raises(
+        InputError,
+        match="the explanation by gradcam has no boxes; explain with adapter='detection'",
+    ):
         detections(classified())
 
 
@@ -148,7 +154,10 @@ def test_mlflow(stands_for, tmp_path):
     from camport.bridges.mlflow import log_explanation
 
     log_explanation(classified(), "cat", step=3)
-    assert [args[1] for name, args, _ in calls.made if name == "log_image"] == ["cat/0.png", "cat/1.png"]
+    assert [args[1] for name, args, _ in calls.made if name == "log_image"] == [
+        "cat/0.png",
+        "cat/1.png",
+    ]
     assert np.array_equal(calls.made[0][1][0], classified().overlay()[0])
     np.testing.assert_array_equal(kept["cat"]["heatmap"], classified().heatmap)
     scores = {f"cat.score.{i}": score for i, score in enumerate(classified().score.tolist())}
@@ -170,13 +179,17 @@ def callback(monkeypatch):
 def trainer(epoch, folder=None, writer=None, first=True):
     logger = None if writer is None else SimpleNamespace(experiment=writer)
     places = {"log_dir": None if folder is None else str(folder), "default_root_dir": "."}
-    return SimpleNamespace(current_epoch=epoch, global_step=10 * epoch, is_global_zero=first, logger=logger, **places)
+    return SimpleNamespace(
+        current_epoch=epoch, global_step=10 * epoch, is_global_zero=first, logger=logger, **places
+    )
 
 
 def test_lightning(callback, tmp_path):
     module = network().train()
     module.device = torch.device("cpu")
-    explain = callback(pictures(), every=2, target=torch.tensor([1, 3]), method="gradcam", layer="features")
+    explain = callback(
+        pictures(), every=2, target=torch.tensor([1, 3]), method="gradcam", layer="features"
+    )
     for epoch in range(4):
         explain.on_train_epoch_end(trainer(epoch, tmp_path), module)
     explain.on_train_epoch_end(trainer(4, tmp_path, first=False), module)
@@ -279,16 +292,32 @@ def test_the_gradio_example(monkeypatch):
 
 
 def test_no_bridge_is_longer_than_a_page():
-    lengths = {p.name: len(p.read_text("utf-8").splitlines()) for p in (ROOT / "camport/bridges").glob("*.py")}
+    lengths = {
+        p.name: len(p.read_text("utf-8").splitlines())
+        for p in (ROOT / "camport/bridges").glob("*.py")
+    }
     assert len(lengths) >= 9
     assert {name: length for name, length in lengths.items() if length > 60} == {}
 
 
 def test_bridges_import_none_of_their_packages():
-    others = {"supervision", "fiftyone", "mlflow", "lightning", "ultralytics", "huggingface_hub", "tensorboard"}
+    others = {
+        "supervision",
+        "fiftyone",
+        "mlflow",
+        "lightning",
+        "ultralytics",
+        "huggingface_hub",
+        "tensorboard",
+    }
     rooms = ["fiftyone", "hub", "mlflow", "supervision", "tensorboard", "ultralytics"]
-    program = f"import sys; {'; '.join(f'import camport.bridges.{room}' for room in rooms)}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    program = (
+        f"import sys; {'; '.join(f'import camport.bridges.{room}' for room in rooms)};"
+        " print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     loaded = set(done.stdout.split())
     assert {f"camport.bridges.{room}" for room in rooms} <= loaded
     assert sorted(others & loaded) == []

@@ -1,4 +1,5 @@
-"""The bridges and their page with the packages that they lead to, in an environment of their own."""
+"""The bridges and their page with the packages that they lead to,
+in an environment of their own."""
 
 import subprocess
 from pathlib import Path
@@ -19,7 +20,13 @@ def test_in_an_environment_of_their_own(tmp_path):
     options = ["-q", "-p", "no:cacheprovider", "-W", "default", f"--basetemp={tmp_path / 'checks'}"]
     command = [str(python), "-m", "pytest", *(str(HERE / name) for name in CHECKS), *options]
     done = subprocess.run(
-        command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, check=False, timeout=900
+        command,
+        cwd=CHECKOUT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
     )
     assert not done.returncode, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

@@ -1,4 +1,5 @@
-"""The command line as a user meets it: what it prints, its exit status, and the files that are there afterwards."""
+"""The command line as a user meets it: what it prints, its exit status,
+and the files that are there afterwards."""
 
 import os
 import re
@@ -20,7 +21,8 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread():
-    """Networks this small run faster on one thread, above all where other work goes on beside them."""
+    """Networks this small run faster on one thread,
+    above all where other work goes on beside them."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,7 +65,8 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
 
 @pytest.fixture
 def refused(camport, tmp_path) -> Callable[..., None]:
-    """refused(match, "explain", ...): one line on stderr, exit status 2, and not a file more or less than before."""
+    """refused(match, "explain", ...): one line on stderr, exit status 2,
+    and not a file more or less than before."""
 
     def run(match: str, *arguments: object) -> None:
         before = listing(tmp_path)

@@ -1,4 +1,5 @@
-"""An output never replaces what is read, whatever links lead there; other links are written through."""
+"""An output never replaces what is read, whatever links lead there;
+other links are written through."""
 
 import os
 import shutil
@@ -27,8 +28,12 @@ def test_explain(refused, names: list[str], photo: Path) -> None:
         refused(REPLACED, "explain", photo, "-m", "demo:gap-pool", "-o", output)
     refused(REPLACED, "explain", "link.png", "-m", "demo:gap-pool", "-o", "photo.png")
     refused(REPLACED, "explain", photo, "-m", "demo:gap-pool", "--weights", weights, "-o", weights)
-    refused(REPLACED, "explain", photo, "-m", "demo:gap-pool", "--labels", labels, "-o", "./labels.npy")
-    refused(REPLACED, "explain", photo, "-m", "demo:gap-pool", "--input", f"x={labels}", "-o", labels)
+    refused(
+        REPLACED, "explain", photo, "-m", "demo:gap-pool", "--labels", labels, "-o", "./labels.npy"
+    )
+    refused(
+        REPLACED, "explain", photo, "-m", "demo:gap-pool", "--input", f"x={labels}", "-o", labels
+    )
 
 
 def test_run(refused, names: list[str], exported: Path, tmp_path: Path) -> None:
@@ -47,7 +52,9 @@ def test_export(refused, names: list[str], exported: Path, tmp_path: Path) -> No
         refused(REPLACED, "export", "-m", model, "-o", output)
     shutil.copy("photo.png", "photo.onnx")
     refused(REPLACED, "export", "-m", "demo:gap-pool", "--images", "photo.onnx", "-o", "photo.onnx")
-    refused(REPLACED, "export", "-m", "demo:gap-pool", "--weights", "photo.onnx", "-o", "photo.onnx")
+    refused(
+        REPLACED, "export", "-m", "demo:gap-pool", "--weights", "photo.onnx", "-o", "photo.onnx"
+    )
     tensor = onnx.numpy_helper.from_array(np.arange(600, dtype=np.float32), "w")
     graph = onnx.helper.make_graph([], "g", [], [], [tensor])
     beside = {"save_as_external_data": True, "location": "other.onnx.data", "size_threshold": 0}

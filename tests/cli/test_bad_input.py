@@ -1,4 +1,5 @@
-"""Bad input is one line that says what was wrong and what would be right, exit status 2, and no file."""
+"""Bad input is one line that says what was wrong and what would be right, exit status 2,
+and no file."""
 
 import os
 import pickle
@@ -28,12 +29,18 @@ RESNET = ("-m", "torchvision:resnet18", "-o", "out.png", "--weights")
     ("match", "arguments"),
     [
         (r"unknown method 'grad-cam'; did you mean 'gradcam'", ("--method", "grad-cam")),
-        (r"unknown method 'zzz'; there is: ablationcam, attention_rollout, cam, ", ("--method", "zzz")),
+        (
+            r"unknown method 'zzz'; there is: ablationcam, attention_rollout, cam, ",
+            ("--method", "zzz"),
+        ),
         (r"no layer 'feature' in PoolingCAMNet; nearest: features", ("--layer", "feature")),
         (r"layer 'features@x': what follows '@' is the number of a run", ("--layer", "features@x")),
         (r"ran 1 times in the forward pass; run 3 does not exist", ("--layer", "features@3")),
         (r"layer 'avgpool' puts out .* no map|cam|layer", ("--layer", "fc")),
-        (r"unknown adapter 'clasification'; did you mean 'classification'", ("--adapter", "clasification")),
+        (
+            r"unknown adapter 'clasification'; did you mean 'classification'",
+            ("--adapter", "clasification"),
+        ),
         (r"class 10 is out of range: the model has 10 classes \(0..9\)", ("--target", "10")),
         (r"target -2 is out of range", ("--target=-2",)),
         (r"class|target", ("--target", "99999999999999999999999")),
@@ -43,7 +50,10 @@ RESNET = ("-m", "torchvision:resnet18", "-o", "out.png", "--weights")
         (r"(?i)alpha.*1", ("--alpha", "1.5")),
         (r"preprocess is not JSON", ("--preprocess", "{size")),
         (r"preprocess is a JSON list; it must be an object", ("--preprocess", "[1]")),
-        (r"unknown preprocess key 'sise'; did you mean 'size'", ("--preprocess", '{"sise": [1, 1]}')),
+        (
+            r"unknown preprocess key 'sise'; did you mean 'size'",
+            ("--preprocess", '{"sise": [1, 1]}'),
+        ),
         (r"size is '64'; it must be a list of 2 integers", ("--preprocess", '{"size": "64"}')),
         (r"both sides must be at least 1", ("--preprocess", '{"size": [0, 64]}')),
         (r"at most \d+", ("--preprocess", '{"size": [100000, 100000]}')),
@@ -60,19 +70,43 @@ def test_options_of_explain(refused, photo, match, arguments):
     ("match", "arguments"),
     [
         (r"unknown view 'color'; did you mean 'colour'", ("--view", "color")),
-        (r"view 'grey' draws the gradient of the image; gradcam gives none, but saliency", ("--view", "grey")),
-        (r"view 'grey' .*this method gives none, but saliency", ("--view", "grey", "--method", "fullgrad")),
-        (r"view 'grid' draws a layer's feature maps, and rise reads none", ("--view", "grid", "--method", "rise")),
-        (r"view 'grid' is a figure of its own.*is given with others", ("--view", "grid", "--view", "map")),
+        (
+            r"view 'grey' draws the gradient of the image; gradcam gives none, but saliency",
+            ("--view", "grey"),
+        ),
+        (
+            r"view 'grey' .*this method gives none, but saliency",
+            ("--view", "grey", "--method", "fullgrad"),
+        ),
+        (
+            r"view 'grid' draws a layer's feature maps, and rise reads none",
+            ("--view", "grid", "--method", "rise"),
+        ),
+        (
+            r"view 'grid' is a figure of its own.*is given with others",
+            ("--view", "grid", "--view", "map"),
+        ),
         (
             r"view 'grid' is a figure of its own.*has 1 images and 2 layers",
             ("--view", "grid", "--layer", "features", "--layer", "features.0"),
         ),
-        (r"--layer all: a picture of every layer, one by one, is made by --sweep", ("--layer", "all")),
-        (r"--sweep draws overlays of one image; given are 1 and 1 views", ("--sweep", "--view", "map")),
+        (
+            r"--layer all: a picture of every layer, one by one, is made by --sweep",
+            ("--layer", "all"),
+        ),
+        (
+            r"--sweep draws overlays of one image; given are 1 and 1 views",
+            ("--sweep", "--view", "map"),
+        ),
         (r"saliency has no target layer to sweep over", ("--sweep", "--method", "saliency")),
-        (r"no layer with maps over the image is like 'x\*'; there is: features", ("--sweep", "--layer", "x*")),
-        (r"no layer 'feature' in PoolingCAMNet; nearest: features", ("--sweep", "--layer", "feature")),
+        (
+            r"no layer with maps over the image is like 'x\*'; there is: features",
+            ("--sweep", "--layer", "x*"),
+        ),
+        (
+            r"no layer 'feature' in PoolingCAMNet; nearest: features",
+            ("--sweep", "--layer", "feature"),
+        ),
     ],
 )
 def test_views_and_sweeps(refused, photo, match, arguments):
@@ -82,7 +116,18 @@ def test_views_and_sweeps(refused, photo, match, arguments):
 def test_what_is_drawn_is_for_pictures(refused, photo):
     refused(
         r"--view is for pictures \(.png, .jpg\), and out.npz is written with numbers",
-        *("explain", photo, "-m", "demo:gap-pool", "--method", "saliency", "--view", "grey", "-o", "out.npz"),
+        *(
+            "explain",
+            photo,
+            "-m",
+            "demo:gap-pool",
+            "--method",
+            "saliency",
+            "--view",
+            "grey",
+            "-o",
+            "out.npz",
+        ),
     )
     refused(
         r"--sweep draws overlays of one image; given are 2",
@@ -99,7 +144,10 @@ def test_what_is_drawn_is_for_pictures(refused, photo):
         (r"unknown torchvision model 'resnet19'; did you mean 'resnet1", "torchvision:resnet19"),
         (r"unknown timm model 'resnet18x'; did you mean 'resnet18", "timm:resnet18x"),
         (r"unknown demo network 'digit'; did you mean 'digits'", "demo:digit"),
-        (r"module 'no_such.thing' cannot be imported.*run camport where it lies", "no_such.thing:make"),
+        (
+            r"module 'no_such.thing' cannot be imported.*run camport where it lies",
+            "no_such.thing:make",
+        ),
         (r"unknown name in os.path 'joinn'; did you mean 'join'", "os.path:joinn"),
     ],
 )
@@ -114,7 +162,8 @@ def png(width, height):
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b""))
     body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + body
 
@@ -180,7 +229,9 @@ def test_outputs(refused, photo, exported, out, match):
 
 def test_a_directory_that_cannot_be_written(refused, photo, exported, readonly, monkeypatch):
     if os.access(readonly, os.W_OK):  # root may write everywhere: say what others would be told
-        monkeypatch.setattr("os.access", lambda place, mode: Path(place) != readonly and Path(place).exists())
+        monkeypatch.setattr(
+            "os.access", lambda place, mode: Path(place) != readonly and Path(place).exists()
+        )
     match = "cannot be written: no permission to write"
     refused(match, "explain", photo, "-m", "demo:gap-pool", "-o", readonly / "out.png")
     refused(match, "run", exported, photo, "-o", readonly / "out.png")
@@ -208,17 +259,36 @@ def test_weights(refused, photo, tmp_path):
 
     refused("weights none.pt do not exist; name a file", "explain", photo, *RESNET, "none.pt")
     weights("weights folder are a directory; name a file", "folder", Path.mkdir)
-    weights("weights torn.pt cannot be read", "torn.pt", lambda f: f.write_bytes(b"PK\x03\x04 torn"))
+    weights(
+        "weights torn.pt cannot be read", "torn.pt", lambda f: f.write_bytes(b"PK\x03\x04 torn")
+    )
     weights("weights empty.pt cannot be read", "empty.pt", lambda f: f.write_bytes(b""))
-    weights("weights text.safetensors cannot be read", "text.safetensors", lambda f: f.write_text("hello, tensors"))
-    weights("weights model.pt cannot be read: it holds Python objects.*save model.state_dict", "model.pt", whole_model)
+    weights(
+        "weights text.safetensors cannot be read",
+        "text.safetensors",
+        lambda f: f.write_text("hello, tensors"),
+    )
+    weights(
+        "weights model.pt cannot be read: it holds Python objects.*save model.state_dict",
+        "model.pt",
+        whole_model,
+    )
     weights("weights evil.pt cannot be read", "evil.pt", lambda f: torch.save(Payload(), f))
-    weights("weights evil2.pt cannot be read", "evil2.pt", lambda f: f.write_bytes(pickle.dumps(Payload())))
+    weights(
+        "weights evil2.pt cannot be read",
+        "evil2.pt",
+        lambda f: f.write_bytes(pickle.dumps(Payload())),
+    )
     assert not (tmp_path / "pwned").exists()
-    weights("weights list.pt hold list, not a state dict", "list.pt", lambda f: torch.save([torch.ones(2)], f))
+    weights(
+        "weights list.pt hold list, not a state dict",
+        "list.pt",
+        lambda f: torch.save([torch.ones(2)], f),
+    )
     weights("weights {}.pt hold dict, not a state dict", "{}.pt", lambda f: torch.save({}, f))
     weights(
-        "weights other.pt do not fit ResNet: missing: bn1.bias.* and .* more; not in the model: a.weight",
+        "weights other.pt do not fit ResNet: missing: bn1.bias.* and .* more; not in the model:"
+        " a.weight",
         "other.pt",
         lambda f: torch.save({"a.weight": torch.ones(2)}, f),
     )
@@ -234,7 +304,10 @@ def test_weights_of_another_shape(refused, photo, tmp_path):
     state = load("gap-pool").state_dict()
     state["features.0.weight"] = torch.ones(32, 3, 7, 7)
     torch.save(state, tmp_path / "w.pt")
-    match = r"do not fit PoolingCAMNet: features.0.weight is \(32, 3, 7, 7\), the model's is \(32, 3, 5, 5\)"
+    match = (
+        r"do not fit PoolingCAMNet: features.0.weight is \(32, 3, 7, 7\), the model's is \(32, 3,"
+        r" 5, 5\)"
+    )
     refused(match, "explain", photo, *DIGITS, "--weights", "w.pt")
 
 
@@ -257,9 +330,23 @@ def test_sizes(refused, size, match):
 def test_export(refused):
     export = ("export", "-m", "demo:gap-pool", "-o")
     refused(r"out.pth ends in '.pth'; what can be written is .onnx", *export, "out.pth")
-    refused(r"unknown method 'grad-cam'; did you mean 'gradcam'", *export, "out.onnx", "--method", "grad-cam")
+    refused(
+        r"unknown method 'grad-cam'; did you mean 'gradcam'",
+        *export,
+        "out.onnx",
+        "--method",
+        "grad-cam",
+    )
     refused(r"no layer 'features.77'", *export, "out.onnx", "--layer", "features.77")
-    refused(r"cam needs global average pooling", *export, "out.onnx", "--method", "cam", "--layer", "features.3")
+    refused(
+        r"cam needs global average pooling",
+        *export,
+        "out.onnx",
+        "--method",
+        "cam",
+        "--layer",
+        "features.3",
+    )
 
 
 def test_a_model_that_cannot_be_traced(refused, tmp_path):
@@ -327,7 +414,14 @@ def test_a_size_the_exported_graph_does_not_take(refused, photo, exported, tmp_p
         if entry.key == "camport.preprocess":
             entry.value = '{"size": [32, 48]}'
     onnx.save(model, tmp_path / "resized.onnx")
-    refused(r"images is .*32.*48.*the graph takes .*64.*64", "run", "resized.onnx", photo, "-o", "out.png")
+    refused(
+        r"images is .*32.*48.*the graph takes .*64.*64",
+        "run",
+        "resized.onnx",
+        photo,
+        "-o",
+        "out.png",
+    )
 
 
 def test_commands(refused):

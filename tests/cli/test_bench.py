@@ -20,7 +20,9 @@ def measured(monkeypatch):
 
     def measure(figures, **changes):
         found = report(figures) | changes
-        monkeypatch.setattr(launch, "run", lambda plan, progress: plans.append(plan) or copy.deepcopy(found))
+        monkeypatch.setattr(
+            launch, "run", lambda plan, progress: plans.append(plan) or copy.deepcopy(found)
+        )
         return plans
 
     return measure
@@ -41,7 +43,10 @@ def test_a_slowdown_fails_and_is_told(camport, measured):
     for _ in range(2):  # and does not become the measure by being repeated
         done = camport(*LOOK, "--compare")
         assert done.status == 1
-        assert "slower: demo:digits, batch 1: gradcam, eager: 1.70 [1.68, 1.72] times the bare pass, " in done.out
+        assert (
+            "slower: demo:digits, batch 1: gradcam, eager: 1.70 [1.68, 1.72] times the bare pass, "
+            in done.out
+        )
         assert "1.40 [1.38, 1.42] in 0001_camport.json (+21%)" in done.out
     assert camport(*LOOK).status == 0  # accepted
     assert camport(*LOOK, "--compare").status == 0
@@ -53,7 +58,10 @@ def test_noise_does_not_fail(camport, measured):
     measured({"gradcam": (1.41, 1.80, 1.90)})
     done = camport(*LOOK, "--compare")
     assert done.status == 0
-    assert "within noise, measure longer by --seconds: demo:digits, batch 1: gradcam, eager: 1.80" in done.out
+    assert (
+        "within noise, measure longer by --seconds: demo:digits, batch 1: gradcam, eager: 1.80"
+        in done.out
+    )
 
 
 def test_the_page_has_ratios_memory_and_what_was_left_out(camport, measured, tmp_path):
@@ -74,9 +82,23 @@ def test_a_failure_is_a_failure(camport, measured):
 
 def test_all_methods_with_the_options_of_one(camport, measured):
     plans = measured(FIRST)
-    camport("bench", "-m", "demo:digits", "--method", "all", "--method", "rise(samples=8)", "--batch", 1, "--batch", 4)
+    camport(
+        "bench",
+        "-m",
+        "demo:digits",
+        "--method",
+        "all",
+        "--method",
+        "rise(samples=8)",
+        "--batch",
+        1,
+        "--batch",
+        4,
+    )
     (plan,) = plans
-    assert plan.methods == tuple("rise(samples=8)" if name == "rise" else name for name in methods())
+    assert plan.methods == tuple(
+        "rise(samples=8)" if name == "rise" else name for name in methods()
+    )
     assert plan.batches == (1, 4)
     assert plan.engines == ("eager", "exported")
 
@@ -92,7 +114,9 @@ def test_one_pass_methods_if_none_is_named(camport, measured):
 def test_weights_are_not_downloaded(camport, measured):
     plans = measured(FIRST)
     camport("bench", "-m", "torchvision:squeezenet1_1", "--method", "gradcam", "--size", 64)
-    assert [(n.spec, n.weights, n.size) for n in plans[0].networks] == [("torchvision:squeezenet1_1", "none", 64)]
+    assert [(n.spec, n.weights, n.size) for n in plans[0].networks] == [
+        ("torchvision:squeezenet1_1", "none", 64)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +126,10 @@ def test_weights_are_not_downloaded(camport, measured):
         (("--method", "rise(sample=3)"), "options are samples"),
         (("--engine", "exportd"), "unknown engine 'exportd'; did you mean 'exported'"),
         (("-m", "demo:digit"), "unknown demo network 'digit'"),
-        (("-m", "demo:detector"), "demo:detector is a model for detection; camport bench measures classifiers"),
+        (
+            ("-m", "demo:detector"),
+            "demo:detector is a model for detection; camport bench measures classifiers",
+        ),
         (("-m", "demo:cnn", "--weights", "w.pt"), "--weights is for one network"),
         (("--device", "tpu"), "--device tpu: camport bench measures on cpu and cuda"),
         (("--storage", "no/where"), "no does not exist; make it first"),
@@ -116,13 +143,24 @@ def test_what_goes_wrong_is_one_line(refused, options, reason):
 @pytest.mark.everything
 def test_a_run_from_end_to_end(camport, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")  # as where tests are run in several processes
-    command = ("bench", "-m", "demo:digits", "--method", "gradcam@layer2", "--method", "attention_rollout")
+    command = (
+        "bench",
+        "-m",
+        "demo:digits",
+        "--method",
+        "gradcam@layer2",
+        "--method",
+        "attention_rollout",
+    )
     done = camport(*command, "--batch", 2, "--seconds", 0.2, "--memory", "-o", "t.md")
     assert done.status == 0, done.err
     assert "left out: demo:digits, batch 2: attention_rollout, eager: " in done.out
     (kept,) = (tmp_path / ".camport-bench").rglob("*.json")
     run = json.loads(kept.read_text())
-    rows = {(b["extra_info"]["method"], b["extra_info"]["engine"]): b["extra_info"] for b in run["benchmarks"]}
+    rows = {
+        (b["extra_info"]["method"], b["extra_info"]["engine"]): b["extra_info"]
+        for b in run["benchmarks"]
+    }
     assert set(rows) == {(m, e) for m in ("bare", "gradcam@layer2") for e in ("eager", "exported")}
     assert {b["group"] for b in run["benchmarks"]} == {"demo:digits, batch 2"}
     for row in rows.values():

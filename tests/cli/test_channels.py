@@ -47,14 +47,18 @@ def test_one_channel_from_picture_to_edge(camport, photo, grey, tmp_path):
     common = ("-m", "channel_nets:one", "--layer", "2", "--method", "hirescam")
     done = camport("explain", photo, *common, "--target", 2, "-o", "o.npz")
     assert (done.status, done.err) == (0, "")
-    np.testing.assert_allclose(np.load(tmp_path / "o.npz")["raw"], wanted.raw.numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "o.npz")["raw"], wanted.raw.numpy(), rtol=1e-4, atol=1e-6
+    )
     done = camport("layers", "-m", "channel_nets:one", "--size", "32x32")
     assert "1x6x16x16" in done.out, done.err
     done = camport("export", *common, "--size", "72x96", "-o", "f.onnx")
     assert done.status == 0, done.err
     assert load(tmp_path / "f.onnx").preprocess.channels == 1
     assert camport("run", "f.onnx", photo, "--target", 2, "-o", "r.npz").status == 0
-    np.testing.assert_allclose(np.load(tmp_path / "r.npz")["heatmap"], wanted.heatmap.numpy(), atol=1e-4)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "r.npz")["heatmap"], wanted.heatmap.numpy(), atol=1e-4
+    )
     assert camport("run", "f.onnx", photo, "-o", "r.png").status == 0
 
 
@@ -68,16 +72,24 @@ def test_five_channels_from_an_array(camport, photo, grey, refused, tmp_path):
     for name in ("bands.npy", "bands.npz"):
         done = camport("explain", name, *common, "--target", 2, "-o", "o.npz")
         assert (done.status, done.err) == (0, "")
-        np.testing.assert_allclose(np.load(tmp_path / "o.npz")["raw"], wanted.raw.numpy(), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            np.load(tmp_path / "o.npz")["raw"], wanted.raw.numpy(), rtol=1e-4, atol=1e-6
+        )
     assert camport("explain", "bands.npy", *common, "-o", "o.png").status == 0
     done = camport("export", *common, "--size", "40x56", "-o", "f.onnx")
     assert done.status == 0, done.err
     assert camport("run", "f.onnx", "bands.npy", "--target", 2, "-o", "r.npz").status == 0
-    np.testing.assert_allclose(np.load(tmp_path / "r.npz")["heatmap"], wanted.heatmap.numpy(), atol=1e-4)
-    no_picture = r"takes 5 channels, which a picture does not have; give an array \[5,H,W\], a .npy file"
+    np.testing.assert_allclose(
+        np.load(tmp_path / "r.npz")["heatmap"], wanted.heatmap.numpy(), atol=1e-4
+    )
+    no_picture = (
+        r"takes 5 channels, which a picture does not have; give an array \[5,H,W\], a .npy file"
+    )
     refused(no_picture, "explain", photo, *common, "-o", "new.png")
     refused(no_picture, "run", "f.onnx", photo, "-o", "new.png")
-    refused("network takes 3 channels", "explain", "bands.npy", "-m", "demo:digits", "-o", "new.png")
+    refused(
+        "network takes 3 channels", "explain", "bands.npy", "-m", "demo:digits", "-o", "new.png"
+    )
 
 
 def test_preprocess_has_one_value_a_channel(camport, photo, grey, refused, tmp_path):
@@ -86,12 +98,21 @@ def test_preprocess_has_one_value_a_channel(camport, photo, grey, refused, tmp_p
     wanted = library.explain(net(1), (grey - 0.5) / 0.25, "gradcam", 2, layer="2")
     done = camport(*common, "--preprocess", '{"mean": [0.5], "std": [0.25]}', "-o", "o.npz")
     assert done.status == 0, done.err
-    np.testing.assert_allclose(np.load(tmp_path / "o.npz")["score"], wanted.score.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "o.npz")["score"], wanted.score.numpy(), rtol=1e-5
+    )
     assert camport(*common, "--preprocess", '{"size": [72, 96]}', "-o", "o.npz").status == 0
     plain = library.explain(net(1), grey, "gradcam", 2, layer="2")
     np.testing.assert_allclose(np.load(tmp_path / "o.npz")["score"], plain.score.numpy(), rtol=1e-5)
     means = '{"mean": [0.5, 0.4], "std": [1, 2, 1]}'
-    refused("mean has 2 values and std 3; one a channel", *common, "--preprocess", means, "-o", "new.png")
+    refused(
+        "mean has 2 values and std 3; one a channel",
+        *common,
+        "--preprocess",
+        means,
+        "-o",
+        "new.png",
+    )
 
 
 def of_sizes(path, sizes, nodes, channels, weights=None):
@@ -103,7 +124,10 @@ def of_sizes(path, sizes, nodes, channels, weights=None):
         helper.make_node("GlobalAveragePool", ["positive"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["scores"]),
     ]
-    stored = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.float32(0.5), "half")]
+    stored = [
+        numpy_helper.from_array(weights, "w"),
+        numpy_helper.from_array(np.float32(0.5), "half"),
+    ]
     stored.append(numpy_helper.from_array(np.int64([-1, 1, 24, 40]), "shape"))
     graph = helper.make_graph(
         [*nodes, *head],
@@ -112,12 +136,17 @@ def of_sizes(path, sizes, nodes, channels, weights=None):
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["b", 6])],
         stored,
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
 TURN = [helper.make_node("Transpose", ["images"], ["x"], perm=[0, 3, 1, 2])]
-SHAPE = [helper.make_node("Sub", ["images", "half"], ["s"]), helper.make_node("Reshape", ["s", "shape"], ["x"])]
+SHAPE = [
+    helper.make_node("Sub", ["images", "half"], ["s"]),
+    helper.make_node("Reshape", ["s", "shape"], ["x"]),
+]
 STAY = [helper.make_node("Sub", ["images", "half"], ["x"])]
 
 
@@ -125,7 +154,8 @@ STAY = [helper.make_node("Sub", ["images", "half"], ["x"])]
     ("sizes", "nodes", "channels", "size", "shift"),
     [
         (["b", 24, 40, 1], TURN, 1, (24, 40), 0),  # turned
-        (["b", 24, 40, 1], SHAPE, 1, (24, 40), 0.5),  # with one channel, turned by a change of shape
+        # with one channel, turned by a change of shape
+        (["b", 24, 40, 1], SHAPE, 1, (24, 40), 0.5),
         (["b", "h", "w", 5], TURN, 5, None, 0),
         (["b", 8, 8, 4], TURN, 4, (8, 8), 0),
         (["b", 40, 24, 1], STAY, 40, (24, 1), 0.5),  # a signal of 40 channels
@@ -137,13 +167,17 @@ STAY = [helper.make_node("Sub", ["images", "half"], ["x"])]
 def test_where_a_file_has_its_channels(tmp_path, sizes, nodes, channels, size, shift):
     loaded = load_onnx(of_sizes(tmp_path / "f.onnx", sizes, nodes, channels))
     assert (loaded.preprocess.channels, loaded.preprocess.size) == (channels, size)
-    x = torch.from_numpy(np.random.default_rng(1).normal(size=(2, channels, *(size or (9, 11)))).astype(np.float32))
+    x = torch.from_numpy(
+        np.random.default_rng(1).normal(size=(2, channels, *(size or (9, 11)))).astype(np.float32)
+    )
     weights = dict(loaded.model.named_parameters())["conv.weight"]
     wanted = torch.nn.functional.conv2d(x - shift, weights, padding=1).relu().mean((2, 3))
     torch.testing.assert_close(loaded.model(x), wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("sizes", "network"), [(["b", 1, 64, "w"], (64, 85)), (["b", 1, "h", 48], (36, 48))])
+@pytest.mark.parametrize(
+    ("sizes", "network"), [(["b", 1, 64, "w"], (64, 85)), (["b", 1, "h", 48], (36, 48))]
+)
 def test_the_side_that_a_file_names(camport, photo, refused, tmp_path, sizes, network):
     """The picture, 72 x 96, is brought to it in its own shape."""
     path = of_sizes(tmp_path / "f.onnx", sizes, STAY, 1)
@@ -152,7 +186,20 @@ def test_the_side_that_a_file_names(camport, photo, refused, tmp_path, sizes, ne
         pixels, placement = loaded.preprocess.apply(picture)
     assert pixels.shape == (1, *network)
     assert placement.to_image(np.zeros(network, np.float32)).shape == (72, 96)
-    command = ("explain", photo, "-m", path, "--layer", "relu", "--target", 1, "--method", "eigencam", "-o", "o.npz")
+    command = (
+        "explain",
+        photo,
+        "-m",
+        path,
+        "--layer",
+        "relu",
+        "--target",
+        1,
+        "--method",
+        "eigencam",
+        "-o",
+        "o.npz",
+    )
     done = camport(*command)
     assert done.status == 0, done.err
     assert np.load(tmp_path / "o.npz")["heatmap"].shape == (1, *network)
@@ -178,16 +225,27 @@ def test_a_size_that_does_not_fit_is_offered_another(camport, photo, tmp_path):
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["b", 3])],
         [numpy_helper.from_array(np.float32([1, 1, 2, 2]), "twice")],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "f.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "f.onnx",
+    )
     with Image.open(photo) as picture:
         picture.resize((90, 72)).save(photo)
-    done = camport("explain", photo, "-m", "f.onnx", "--method", "eigencam", "--layer", "sum", "-o", "o.png")
+    done = camport(
+        "explain", photo, "-m", "f.onnx", "--method", "eigencam", "--layer", "sum", "-o", "o.png"
+    )
     assert (done.status, done.out.count("wrote")) == (2, 0)
     assert (
-        "72x90 may be none that it takes; multiples of 32 mostly are: --preprocess '{\"size\": [64, 96]}'" in done.err
+        '72x90 may be none that it takes; multiples of 32 mostly are: --preprocess \'{"size": [64,'
+        " 96]}'" in done.err
     )
     options = ("--preprocess", '{"size": [64, 96]}', "-o", "o.png")
-    assert camport("explain", photo, "-m", "f.onnx", "--method", "eigencam", "--layer", "sum", *options).status == 0
+    assert (
+        camport(
+            "explain", photo, "-m", "f.onnx", "--method", "eigencam", "--layer", "sum", *options
+        ).status
+        == 0
+    )
 
 
 def test_an_array_that_is_no_image(refused, tmp_path):
@@ -205,7 +263,8 @@ def test_an_array_that_is_no_image(refused, tmp_path):
 
 
 def test_letterbox_and_bytes_of_arrays():
-    """uint8 is scaled as pixels are, floats are taken as they are, and both are padded with the same grey."""
+    """uint8 is scaled as pixels are, floats are taken as they are,
+    and both are padded with the same grey."""
     from camport.runtime import Preprocess
 
     spec = Preprocess(size=(8, 8), fit="letterbox", mean=(0.0,) * 2, std=(1.0,) * 2)
@@ -223,14 +282,20 @@ def test_the_file_makes_grey_itself(tmp_path):
     from camport.export import to_onnx
 
     x = torch.rand(2, 1, 24, 32, generator=torch.Generator().manual_seed(0))
-    bound = library.bind(seeded(net(1), dtype=torch.float32), "hirescam", "2", preprocess={"size": [24, 32]})
+    bound = library.bind(
+        seeded(net(1), dtype=torch.float32), "hirescam", "2", preprocess={"size": [24, 32]}
+    )
     to_onnx(bound, tmp_path / "f.onnx", x, preprocess=True)
     explainer = load(tmp_path / "f.onnx")
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50), dtype=np.uint8))
     pixels, _ = explainer.preprocess.apply(picture)
     assert (pixels.shape, pixels.dtype) == ((30, 50, 1), np.uint8)
     resized = np.asarray(
-        picture.resize((32, 30), Image.Resampling.BILINEAR).resize((32, 24), Image.Resampling.BILINEAR)
+        picture.resize((32, 30), Image.Resampling.BILINEAR).resize(
+            (32, 24), Image.Resampling.BILINEAR
+        )
     )
     wanted = bound(torch.from_numpy(np.float32(resized) / 255)[None, None], 1)
-    np.testing.assert_allclose(explainer(pixels[None], target=1).score, wanted.score.numpy(), rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(
+        explainer(pixels[None], target=1).score, wanted.score.numpy(), rtol=1e-2, atol=1e-3
+    )

@@ -25,7 +25,9 @@ RESNET = ("-m", "torchvision:resnet18", "--weights")
 def test_explain_writes_a_picture(camport, photo, tmp_path):
     done = camport("explain", photo, "--model", "demo:digits", "--target", "seven", "-o", "out.png")
     assert (done.status, done.err) == (0, "")
-    assert re.search(r"photo.png: seven \(7\), score -?\d+\.\d\d, layer layer3\nwrote out.png\n$", done.out)
+    assert re.search(
+        r"photo.png: seven \(7\), score -?\d+\.\d\d, layer layer3\nwrote out.png\n$", done.out
+    )
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.format == "PNG"
         assert picture.width > 2 * 96
@@ -51,7 +53,9 @@ def test_explain_writes_what_the_suffix_says(camport, photo, tmp_path, suffix):
 def test_explain_takes_several_images_and_replaces_a_file(camport, photo, tmp_path):
     shutil.copy(photo, tmp_path / "second.png")
     (tmp_path / "out.npz").write_text("old")
-    done = camport("explain", photo, "second.png", "-m", "demo:gap-pool", "--target", 3, "-o", "out.npz")
+    done = camport(
+        "explain", photo, "second.png", "-m", "demo:gap-pool", "--target", 3, "-o", "out.npz"
+    )
     assert done.status == 0, done.err
     assert np.load(tmp_path / "out.npz")["target"].tolist() == [3, 3]
     assert done.out.count("three (3), score") == 2
@@ -70,7 +74,16 @@ def test_explain_by_every_method(camport, photo, tmp_path, method):
 
 
 def test_explain_at_several_layers(camport, photo):
-    arguments = ["-m", "demo:digits", "--method", "layercam", "--layer", "layer2", "--layer", "layer3"]
+    arguments = [
+        "-m",
+        "demo:digits",
+        "--method",
+        "layercam",
+        "--layer",
+        "layer2",
+        "--layer",
+        "layer3",
+    ]
     done = camport("explain", photo, *arguments, "-o", "out.npz")
     assert done.status == 0, done.err
     assert "layer layer2, layer3" in done.out
@@ -80,7 +93,17 @@ def test_views_of_a_gradient_stand_side_by_side(camport, photo, tmp_path):
     widths = []
     for views in (["colour"], ["overlay", "colour", "grey", "positive", "negative", "map"]):
         options = [part for view in views for part in ("--view", view)]
-        done = camport("explain", photo, "-m", "demo:digits", "--method", "guided_backprop", *options, "-o", "out.png")
+        done = camport(
+            "explain",
+            photo,
+            "-m",
+            "demo:digits",
+            "--method",
+            "guided_backprop",
+            *options,
+            "-o",
+            "out.png",
+        )
         assert (done.status, done.err) == (0, "")
         with Image.open(tmp_path / "out.png") as picture:
             widths.append(picture.width)
@@ -90,7 +113,15 @@ def test_views_of_a_gradient_stand_side_by_side(camport, photo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "method", ["saliency", "deconvnet", "guided_gradcam", "smoothgrad", "integrated_gradients", "guided_backprop"]
+    "method",
+    [
+        "saliency",
+        "deconvnet",
+        "guided_gradcam",
+        "smoothgrad",
+        "integrated_gradients",
+        "guided_backprop",
+    ],
 )
 def test_every_signed_image_is_drawn_and_saved(camport, photo, tmp_path, method):
     arguments = ("explain", photo, "-m", "demo:gap-pool", "--method", method)
@@ -103,7 +134,17 @@ def test_every_signed_image_is_drawn_and_saved(camport, photo, tmp_path, method)
 
 
 def test_feature_maps_as_a_grid(camport, photo, tmp_path):
-    arguments = ("explain", photo, "-m", "demo:digits", "--method", "feature_maps", "--layer", "layer2", "--view")
+    arguments = (
+        "explain",
+        photo,
+        "-m",
+        "demo:digits",
+        "--method",
+        "feature_maps",
+        "--layer",
+        "layer2",
+        "--view",
+    )
     assert camport(*arguments, "map", "-o", "map.png").status == 0
     done = camport(*arguments, "grid", "-o", "grid.png")
     assert (done.status, done.err) == (0, "")
@@ -115,14 +156,28 @@ def test_a_sweep_is_one_picture_of_all_layers(camport, photo, tmp_path):
     arguments = ("explain", photo, "-m", "demo:digits", "--target", "seven", "--sweep")
     done = camport(*arguments, "-o", "out.png")
     assert (done.status, done.err) == (0, "")
-    assert re.search(r"photo.png: seven \(7\), score -?\d+\.\d\d, 25 layers from conv1 to layer3\n", done.out)
+    assert re.search(
+        r"photo.png: seven \(7\), score -?\d+\.\d\d, 25 layers from conv1 to layer3\n", done.out
+    )
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.width > 6 * 176
     assert camport(*arguments, "--layer", "layer?", "--layer", "conv1", "-o", "out.npz").status == 0
     found = np.load(tmp_path / "out.npz")
     assert list(found) == ["conv1", "layer1", "layer2", "layer3"]
     assert (
-        camport("explain", photo, "-m", "demo:digits", "--target", 7, "--layer", "layer2", "-o", "one.npy").status == 0
+        camport(
+            "explain",
+            photo,
+            "-m",
+            "demo:digits",
+            "--target",
+            7,
+            "--layer",
+            "layer2",
+            "-o",
+            "one.npy",
+        ).status
+        == 0
     )
     assert np.array_equal(found["layer2"], np.load(tmp_path / "one.npy")[0])
     assert camport(*arguments, "--layer", "layer?", "-o", "out.npy").status == 0
@@ -132,7 +187,18 @@ def test_a_sweep_is_one_picture_of_all_layers(camport, photo, tmp_path):
 def test_explain_by_labels_and_preprocessing_of_ones_own(camport, photo, tmp_path):
     (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
     done = camport(
-        *("explain", photo, "-m", "demo:gap-pool", "--labels", "names.txt", "--target", "d", "-o", "out.npy"),
+        *(
+            "explain",
+            photo,
+            "-m",
+            "demo:gap-pool",
+            "--labels",
+            "names.txt",
+            "--target",
+            "d",
+            "-o",
+            "out.npy",
+        ),
         *("--preprocess", json.dumps({"size": [40, 56], "mean": [0.5, 0.5, 0.5]})),
     )
     assert done.status == 0, done.err
@@ -141,7 +207,12 @@ def test_explain_by_labels_and_preprocessing_of_ones_own(camport, photo, tmp_pat
 
 
 def test_export_then_run_agrees_with_explain(camport, exported, photo, tmp_path):
-    assert camport("explain", photo, "-m", "demo:gap-pool", "--target", "two", "-o", "eager.npz").status == 0
+    assert (
+        camport(
+            "explain", photo, "-m", "demo:gap-pool", "--target", "two", "-o", "eager.npz"
+        ).status
+        == 0
+    )
     done = camport("run", exported, photo, "--target", "two", "-o", "edge.npz")
     assert (done.status, done.err) == (0, "")
     assert re.search(r"photo.png: two \(2\), score -?\d+\.\d\d\nwrote edge.npz\n$", done.out)
@@ -155,7 +226,17 @@ def test_export_then_run_agrees_with_explain(camport, exported, photo, tmp_path)
 
 def test_export_reports_and_fills_in_the_metadata(camport, tmp_path):
     done = camport(
-        *("export", "-m", "demo:gap-pool", "--method", "layercam", "--layer", "features.3", "--size", "32x40"),
+        *(
+            "export",
+            "-m",
+            "demo:gap-pool",
+            "--method",
+            "layercam",
+            "--layer",
+            "features.3",
+            "--size",
+            "32x40",
+        ),
         *("-o", "small.onnx"),
     )
     assert (done.status, done.err) == (0, "")
@@ -175,7 +256,9 @@ def test_export_reports_and_fills_in_the_metadata(camport, tmp_path):
 
 
 @pytest.mark.usefixtures("fresh_process")
-@pytest.mark.parametrize(("suffix", "kind"), [*rare((".pt2", "torch.export")), (".pt", "TorchScript")])
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [*rare((".pt2", "torch.export")), (".pt", "TorchScript")]
+)
 def test_export_writes_what_the_suffix_says(camport, tmp_path, suffix, kind):
     done = camport("export", "-m", "demo:gap-pool", "--size", "32x40", "-o", f"small{suffix}")
     assert (done.status, done.err) == (0, "")
@@ -184,7 +267,14 @@ def test_export_writes_what_the_suffix_says(camport, tmp_path, suffix, kind):
 
 
 def test_export_names_the_suffixes_it_knows(refused):
-    refused(r"what can be written is \.onnx, \.pt2, \.pt$", "export", "-m", "demo:gap-pool", "-o", "out.pth")
+    refused(
+        r"what can be written is \.onnx, \.pt2, \.pt$",
+        "export",
+        "-m",
+        "demo:gap-pool",
+        "-o",
+        "out.pth",
+    )
 
 
 def test_listings(camport):
@@ -201,14 +291,18 @@ def test_listings(camport):
         assert metric.title in line
         assert f" {metric.better} " in line
     plugins = camport("plugins").out
-    assert all(name in plugins for name in ("camport.plugins", "camport.adapters", "camport.metrics"))
+    assert all(
+        name in plugins for name in ("camport.plugins", "camport.adapters", "camport.metrics")
+    )
     assert plugins.count("loaded") >= 3
 
 
 def test_one_method_is_told_in_full(camport, refused):
     done = camport("methods", "layercam")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("LayerCAM (layercam)\n\nLayerCAM: every location weighted by its own positive gradient")
+    assert done.out.startswith(
+        "LayerCAM (layercam)\n\nLayerCAM: every location weighted by its own positive gradient"
+    )
     for line in (
         r"paper:      https://doi.org/10.1109/TIP.2021.3089943, eq. 6, 7 and 9",
         r"map:        \[b,h,w\] of the layer, >= 0",
@@ -228,7 +322,8 @@ def test_layers(camport):
     lines = {line.split()[0]: line for line in done.out.splitlines()}
     assert lines["layer3"].split()[1:] == ["Sequential", "1x96x16x16", "chosen"]
     assert done.out.count("chosen") == 1
-    assert "layer1.0.relu@0" in lines  # a module that runs twice is shown as often, as --layer takes it
+    # a module that runs twice is shown as often, as --layer takes it
+    assert "layer1.0.relu@0" in lines
     assert "layer1.0.relu@1" in lines
     assert "1x96x5x8" in camport("layers", "-m", "demo:digits", "--size", "40x64").out
 
@@ -245,18 +340,11 @@ def test_help_and_nothing(camport):
 def net(tmp_path):
     """A module of the user's own, in the working directory."""
     (tmp_path / "my_nets.py").write_text(
-        "from torch import nn\n"
-        "def small(classes=4):\n"
-        "    return nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),\n"
-        "                         nn.Linear(5, classes))\n"
-        "ready = small()\n"
-        "number = 7\n"
-        "def broken():\n"
-        "    raise ZeroDivisionError('oops')\n"
-        "def nothing():\n"
-        "    return None\n"
-        "def silent():\n"
-        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))\n"
+        "from torch import nn\ndef small(classes=4):\n    return nn.Sequential(nn.Conv2d(3, 5, 3),"
+        " nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),\n                         nn.Linear(5,"
+        " classes))\nready = small()\nnumber = 7\ndef broken():\n    raise"
+        " ZeroDivisionError('oops')\ndef nothing():\n    return None\ndef silent():\n    return"
+        " nn.Sequential(nn.Flatten(), nn.LazyLinear(3))\n"
     )
     yield tmp_path
     import sys
@@ -270,7 +358,12 @@ def test_a_callable_from_the_working_directory(camport, photo, net, name):
     assert done.status == 0, done.err
     assert "class " in done.out  # nobody told it the labels
     size = '{"size": [32, 32]}'
-    assert camport("explain", photo, "-m", f"my_nets:{name}", "--preprocess", size, "-o", "out.npz").status == 0
+    assert (
+        camport(
+            "explain", photo, "-m", f"my_nets:{name}", "--preprocess", size, "-o", "out.npz"
+        ).status
+        == 0
+    )
     assert "chosen" in camport("layers", "-m", f"my_nets:{name}", "--size", "32x32").out
 
 
@@ -283,16 +376,41 @@ def test_callables_that_give_no_model(refused, photo, net):
     ):
         refused(match, "explain", photo, "-m", f"my_nets:{name}", "-o", "out.png")
     (net / "torn.py").write_text("def (")
-    refused("module 'torn' failed to import: SyntaxError", "explain", photo, "-m", "torn:x", "-o", "out.png")
-    refused("module 'my_nets.deep' cannot be imported", "explain", photo, "-m", "my_nets.deep:x", "-o", "out.png")
+    refused(
+        "module 'torn' failed to import: SyntaxError",
+        "explain",
+        photo,
+        "-m",
+        "torn:x",
+        "-o",
+        "out.png",
+    )
+    refused(
+        "module 'my_nets.deep' cannot be imported",
+        "explain",
+        photo,
+        "-m",
+        "my_nets.deep:x",
+        "-o",
+        "out.png",
+    )
     refused("names no image size; give one, e.g. --size", "layers", "-m", "my_nets:small")
-    refused("names no image size; give one, e.g. --size", "export", "-m", "my_nets:small", "-o", "out.onnx")
+    refused(
+        "names no image size; give one, e.g. --size",
+        "export",
+        "-m",
+        "my_nets:small",
+        "-o",
+        "out.onnx",
+    )
 
 
 def state(tmp_path, change=lambda k: k, classes=4):
     from torch import nn
 
-    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, classes))
+    model = nn.Sequential(
+        nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, classes)
+    )
     return {change(k): v for k, v in model.state_dict().items()}
 
 
@@ -305,7 +423,9 @@ def test_weights_from_files(camport, photo, net, tmp_path, prefix, kind):
 
         save_file(tensors, tmp_path / "w.safetensors")
     else:
-        torch.save({"epoch": 3, "state_dict": tensors} if kind == "nested" else tensors, tmp_path / "w.pt")
+        torch.save(
+            {"epoch": 3, "state_dict": tensors} if kind == "nested" else tensors, tmp_path / "w.pt"
+        )
     file = "w.safetensors" if kind == ".safetensors" else "w.pt"
     outs = []
     for _ in range(2):  # with weights of a file the result does not depend on the random state
@@ -348,10 +468,23 @@ def test_torchvision_segmentation_weights(camport, photo, tmp_path):
     from torchvision.models import segmentation
 
     with torch.random.fork_rng():
-        model = segmentation.fcn_resnet50(weights=None, weights_backbone=None, num_classes=3, aux_loss=True)
+        model = segmentation.fcn_resnet50(
+            weights=None, weights_backbone=None, num_classes=3, aux_loss=True
+        )
         torch.save(model.state_dict(), tmp_path / "three.pth")
-    arguments = ("explain", photo, "-m", "torchvision:fcn_resnet50", "--weights", "three.pth", "-o", "x.npy")
-    done = camport(*arguments, "--preprocess", '{"size": [64, 64]}', "--target", "2", "--box", "10,10,60,60")
+    arguments = (
+        "explain",
+        photo,
+        "-m",
+        "torchvision:fcn_resnet50",
+        "--weights",
+        "three.pth",
+        "-o",
+        "x.npy",
+    )
+    done = camport(
+        *arguments, "--preprocess", '{"size": [64, 64]}', "--target", "2", "--box", "10,10,60,60"
+    )
     assert done.status == 0, done.err
     assert "class 2, score" in done.out
 

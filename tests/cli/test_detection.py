@@ -9,7 +9,8 @@ from camport.demo.scenes import make_scene
 
 @pytest.fixture
 def street(tmp_path):
-    """A wide picture with a scene of two threes in its right part, so that the letterbox matters; and the scene."""
+    """A wide picture with a scene of two threes in its right part, so that the letterbox matters;
+    and the scene."""
     scene = next(
         s
         for s in (make_scene(seed, split="held-out", digits=2) for seed in range(200))
@@ -28,7 +29,9 @@ def test_each_detection_is_drawn(camport, street, tmp_path):
     line = next(line for line in done.out.splitlines() if line.startswith(str(photo)))
     assert (
         line.count(
-            ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")[scene.digits[0].label]
+            ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")[
+                scene.digits[0].label
+            ]
         )
         == 2
     )
@@ -53,13 +56,25 @@ def test_numbers_of_a_named_box(camport, street, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--box", "10,10,10,20"), "box 10,10,10,20 has no area; wanted left < right and top < bottom"),
-        (("--box", "300,10,320,20"), "box 300,10,320,20 lies outside the picture, which is 148 wide and 128 high"),
+        (
+            ("--box", "10,10,10,20"),
+            "box 10,10,10,20 has no area; wanted left < right and top < bottom",
+        ),
+        (
+            ("--box", "300,10,320,20"),
+            "box 300,10,320,20 lies outside the picture, which is 148 wide and 128 high",
+        ),
         (("--box", "1,2,3"), "box '1,2,3' is not LEFT,TOP,RIGHT,BOTTOM in pixels"),
         (("--target", "seven"), "no detection is of class seven; found are: eight"),
         (("--target", "sven"), "unknown label 'sven'; did you mean 'seven'"),
-        (("--confidence", "0.9999"), "no detection reaches a confidence of 0.9999, the best has 0.9"),
-        (("--adapter", "classification", "--box", "1,2,3,4"), "--box and --confidence are for --adapter detection"),
+        (
+            ("--confidence", "0.9999"),
+            "no detection reaches a confidence of 0.9999, the best has 0.9",
+        ),
+        (
+            ("--adapter", "classification", "--box", "1,2,3,4"),
+            "--box and --confidence are for --adapter detection",
+        ),
     ],
 )
 def test_bad_input_is_one_line(camport, street, tmp_path, options, message):

@@ -52,10 +52,14 @@ def test_what_is_missing_and_what_brings_it(camport, monkeypatch):
 
 def test_two_builds_of_onnxruntime(camport, monkeypatch):
     known = doctor.version
-    monkeypatch.setattr(doctor, "version", lambda name: "1.31.1" if name == "onnxruntime-gpu" else known(name))
+    monkeypatch.setattr(
+        doctor, "version", lambda name: "1.31.1" if name == "onnxruntime-gpu" else known(name)
+    )
     done = camport("doctor", "--json")
     assert done.status == 1
-    assert findings(done)["onnxruntime and onnxruntime-gpu"]["remedy"].startswith("pip uninstall -y onnxruntime")
+    assert findings(done)["onnxruntime and onnxruntime-gpu"]["remedy"].startswith(
+        "pip uninstall -y onnxruntime"
+    )
 
 
 def test_a_broken_plugin_is_status_1(camport, monkeypatch):
@@ -68,7 +72,10 @@ def test_a_broken_plugin_is_status_1(camport, monkeypatch):
 
 
 def test_where_pytorch_is_not_installed():
-    code = "import sys; sys.modules['torch'] = None; from camport.cli import main; sys.exit(main(['doctor']))"
+    code = (
+        "import sys; sys.modules['torch'] = None; from camport.cli import main;"
+        " sys.exit(main(['doctor']))"
+    )
     done = fresh(code)
     assert "Traceback" not in done.err
     assert "ONNX Runtime" in done.out
@@ -83,8 +90,8 @@ def test_the_lists_lines_are_the_commands_own(name):
 
 def test_help_imports_nothing_large():
     code = (
-        "import sys; from camport.cli import main; main(['--help'])\n"
-        "print(sorted({'numpy', 'torch', 'PIL', 'onnxruntime', 'rich.progress'} & set(sys.modules)), file=sys.stderr)"
+        "import sys; from camport.cli import main; main(['--help'])\nprint(sorted({'numpy',"
+        " 'torch', 'PIL', 'onnxruntime', 'rich.progress'} & set(sys.modules)), file=sys.stderr)"
     )
     done = fresh(code)
     assert done.err.strip() == "[]"
@@ -106,8 +113,19 @@ def test_quiet_leaves_errors_warnings_and_the_file(camport, refused, photo, tmp_
     assert (done.status, done.out, done.err) == (0, "", "")
     assert (tmp_path / "out.png").is_file()
     assert camport("--quiet", "methods", "gradcam").out.startswith("Grad-CAM")
-    refused("cannot be|does not exist|No such", "--quiet", "explain", "no.png", "-m", "demo:gap-pool", "-o", "out.png")
-    assert "explaining" in camport("explain", str(photo), "-m", "demo:gap-pool", "-o", "out.png").out
+    refused(
+        "cannot be|does not exist|No such",
+        "--quiet",
+        "explain",
+        "no.png",
+        "-m",
+        "demo:gap-pool",
+        "-o",
+        "out.png",
+    )
+    assert (
+        "explaining" in camport("explain", str(photo), "-m", "demo:gap-pool", "-o", "out.png").out
+    )
 
 
 def test_a_wrong_name_has_the_nearest(refused):

@@ -1,4 +1,5 @@
-"""Whatever a file holds, the command line answers in one line: bad input is status 2, a fault of its own 70."""
+"""Whatever a file holds, the command line answers in one line: bad input is status 2,
+a fault of its own 70."""
 
 import json
 import os
@@ -36,7 +37,10 @@ def changed(exported, path, **metadata):
 def test_a_pipe_is_refused_at_once(refused, photo, exported, tmp_path, where):
     os.mkfifo(tmp_path / "pipe.onnx")
     pipe = tmp_path / "pipe.onnx"
-    match = "pipe.onnx (is|are) (a pipe, a socket or a device; save it as a file first|no regular file|no file)"
+    match = (
+        "pipe.onnx (is|are) (a pipe, a socket or a device; save it as a file first|no regular"
+        " file|no file)"
+    )
     if where == "image":
         refused(match, "explain", pipe, *DIGITS)
         refused(match, "run", exported, pipe, "-o", "out.png")
@@ -49,11 +53,32 @@ def test_a_pipe_is_refused_at_once(refused, photo, exported, tmp_path, where):
 
 
 def test_labels_without_end_are_refused(refused, photo, tmp_path):
-    refused("labels /dev/zero is a pipe, a socket or a device", "explain", photo, *DIGITS, "--labels", "/dev/zero")
+    refused(
+        "labels /dev/zero is a pipe, a socket or a device",
+        "explain",
+        photo,
+        *DIGITS,
+        "--labels",
+        "/dev/zero",
+    )
     (tmp_path / "large.txt").write_bytes(b"x\n" * 2**22)
-    refused("labels large.txt has 8388608 bytes; at most 4194304", "explain", photo, *DIGITS, "--labels", "large.txt")
+    refused(
+        "labels large.txt has 8388608 bytes; at most 4194304",
+        "explain",
+        photo,
+        *DIGITS,
+        "--labels",
+        "large.txt",
+    )
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
-    refused("labels latin.txt cannot be read.*save it as UTF-8", "explain", photo, *DIGITS, "--labels", "latin.txt")
+    refused(
+        "labels latin.txt cannot be read.*save it as UTF-8",
+        "explain",
+        photo,
+        *DIGITS,
+        "--labels",
+        "latin.txt",
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,7 +87,10 @@ def test_labels_without_end_are_refused(refused, photo, tmp_path):
         ("its metadata cannot be read: RecursionError.*export it again", {"method": "[" * 100_000}),
         ("its metadata cannot be read: RecursionError", {"anything": '{"a":' * 50_000}),
         ("RecursionError.*export it again", {"preprocess": "[" * 100_000}),
-        ("adapter: options must be an object; it is 3", {"adapter": '{"name": "vqa", "options": 3}'}),
+        (
+            "adapter: options must be an object; it is 3",
+            {"adapter": '{"name": "vqa", "options": 3}'},
+        ),
         ("adapter: name must be a text", {"adapter": '{"name": {"a": 1}, "options": {}}'}),
         (
             r"vocabulary must be a list of texts; it is \{'a': 1\}",
@@ -95,7 +123,11 @@ def test_metadata_that_is_no_text(refused, exported, photo, tmp_path):
 @pytest.mark.parametrize(
     ("shape", "kind", "match"),
     [
-        ((), "float32", r"heatmap is float32 \[\].*; an explanation has floating-point numbers \[b,H,W\]"),
+        (
+            (),
+            "float32",
+            r"heatmap is float32 \[\].*; an explanation has floating-point numbers \[b,H,W\]",
+        ),
         ((1, 0, 4), "float32", r"heatmap is float32 \[1,0,4\]"),
         ((1, 64, 64), "int64", r"heatmap is int64 \[1,64,64\]"),
         ((1, 64, 64), "seventy", r"heatmap lies in \[71, 71\] and not in \[0,1\]"),
@@ -107,12 +139,19 @@ def test_a_heatmap_that_is_none(refused, exported, photo, tmp_path, shape, kind,
     for node in model.graph.node:
         node.output[:] = ["own" if name == "heatmap" else name for name in node.output]
     model.graph.node.append(
-        onnx.helper.make_node("Constant", [], ["heatmap"], value=onnx.numpy_helper.from_array(value))
+        onnx.helper.make_node(
+            "Constant", [], ["heatmap"], value=onnx.numpy_helper.from_array(value)
+        )
     )
     kept = [port for port in model.graph.output if port.name != "heatmap"]
     del model.graph.output[:]
     model.graph.output.extend(
-        [*kept, onnx.helper.make_tensor_value_info("heatmap", onnx.helper.np_dtype_to_tensor_dtype(value.dtype), None)]
+        [
+            *kept,
+            onnx.helper.make_tensor_value_info(
+                "heatmap", onnx.helper.np_dtype_to_tensor_dtype(value.dtype), None
+            ),
+        ]
     )
     onnx.save(model, tmp_path / "odd.onnx")
     refused(match, "run", "odd.onnx", photo, "-o", "out.npz")
@@ -134,14 +173,21 @@ def test_weights_of_odd_kinds(refused, photo, tmp_path, kind):
         state[3] = state.pop(name)
     else:
         turned = {"sparse": "to_sparse", "complex": "cfloat"}
-        state[name] = state[name].to("meta") if kind == "meta" else getattr(state[name], turned[kind])()
+        state[name] = (
+            state[name].to("meta") if kind == "meta" else getattr(state[name], turned[kind])()
+        )
     torch.save(dict(state), tmp_path / "odd.pt")
     refused(matches[kind], "explain", photo, *DIGITS, "--weights", "odd.pt")
 
 
 def test_labels_do_not_control_the_terminal(camport, exported, photo, tmp_path):
     evil = "\x1b]0;owned\x07seven\u202e\n\x9b2J"
-    changed(exported, tmp_path / "evil.onnx", labels=json.dumps([evil] * 10), method='{"name": "[/red]\\u001b[2J"}')
+    changed(
+        exported,
+        tmp_path / "evil.onnx",
+        labels=json.dumps([evil] * 10),
+        method='{"name": "[/red]\\u001b[2J"}',
+    )
     done = camport("run", "evil.onnx", photo, "-o", "out.png")
     assert done.status == 0, done
     assert r"\x1b]0;owned\x07seven\u202e\n\x9b2J" in done.out
@@ -159,7 +205,10 @@ def test_what_is_printable():
 
 def test_a_title_of_any_length_is_drawn(camport, exported, photo, tmp_path):
     changed(
-        exported, tmp_path / "long.onnx", method=json.dumps({"name": "x" * 50_000}), labels='["%s"]' % ("y" * 10**6)
+        exported,
+        tmp_path / "long.onnx",
+        method=json.dumps({"name": "x" * 50_000}),
+        labels='["%s"]' % ("y" * 10**6),
     )
     assert camport("run", "long.onnx", photo, "--target", "0", "-o", "out.png").status == 0
 
@@ -177,14 +226,19 @@ def test_names_that_are_no_utf8(camport, exported, photo, tmp_path):
     assert r"o\xff.onnx cannot be written: its name is no UTF-8" in done.err
 
 
-FULL = "import sys; sys.stdout = open('/dev/full', 'w'); from camport.cli import main; sys.exit(main(sys.argv[1:]))"
+FULL = (
+    "import sys; sys.stdout = open('/dev/full', 'w'); from camport.cli import main;"
+    " sys.exit(main(sys.argv[1:]))"
+)
 
 
 @pytest.mark.parametrize("arguments", [*rare((("methods", "gradcam"),)), ("--help",)])
 def test_a_full_standard_output(arguments):
     done = fresh(FULL, *arguments)
     assert done.status == 2
-    assert done.err == "camport: error: standard output cannot be written: No space left on device\n"
+    assert (
+        done.err == "camport: error: standard output cannot be written: No space left on device\n"
+    )
 
 
 def test_an_ascii_terminal_and_none(photo):
@@ -201,7 +255,9 @@ def test_an_unforeseen_error_is_one_line_and_status_70(camport, photo, monkeypat
     monkeypatch.setattr(explain_command, "check_writable", fails)
     done = camport("explain", photo, *DIGITS)
     assert done.status == 70
-    assert done.err.startswith("camport: internal error: ZeroDivisionError: never thought of; this is a fault")
+    assert done.err.startswith(
+        "camport: internal error: ZeroDivisionError: never thought of; this is a fault"
+    )
     assert done.err.count("\n") == 1
     monkeypatch.setenv("CAMPORT_DEBUG", "1")
     done = camport("explain", photo, *DIGITS)
@@ -211,7 +267,15 @@ def test_an_unforeseen_error_is_one_line_and_status_70(camport, photo, monkeypat
 
 def test_a_module_that_ends_the_process(refused, photo, tmp_path):
     (tmp_path / "ends.py").write_text("import sys\nsys.exit(0)\n")
-    refused("module 'ends' failed to import: SystemExit", "explain", photo, "-m", "ends:make", "-o", "out.png")
+    refused(
+        "module 'ends' failed to import: SystemExit",
+        "explain",
+        photo,
+        "-m",
+        "ends:make",
+        "-o",
+        "out.png",
+    )
 
 
 def test_pictures_are_opened_one_at_a_time(camport, exported, photo, monkeypatch, tmp_path):
@@ -226,7 +290,8 @@ def test_pictures_are_opened_one_at_a_time(camport, exported, photo, monkeypatch
         most[0] = max(most[0], sum(ref() is not None for ref in alive))
         return picture
 
-    Image.new("RGB", (2100, 8)).save(tmp_path / "long.png")  # drawn reduced, so that the opened one is let go
+    # drawn reduced, so that the opened one is let go
+    Image.new("RGB", (2100, 8)).save(tmp_path / "long.png")
     monkeypatch.setattr(sys.modules["camport.cli.run"], "open_image", counted)
     done = camport("run", exported, *["long.png"] * 4, "-o", "out.png")
     assert (done.status, open_[0]) == (0, 4), done
@@ -248,7 +313,9 @@ def test_a_large_picture_is_drawn_at_a_bounded_size():
 
 
 def test_a_picture_starts_no_program(tmp_path):
-    (tmp_path / "cat.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    (tmp_path / "cat.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    )
     with pytest.raises(Exception, match=r"cat\.png is not an image of PNG, JPEG"):
         open_image(tmp_path / "cat.png")
 
@@ -256,7 +323,9 @@ def test_a_picture_starts_no_program(tmp_path):
 def test_an_archive_that_unpacks_to_gigabytes(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "bomb.npz", np.zeros((3, 2000, 2000)))
     monkeypatch.setattr("camport.runtime.bands.LARGEST", 10**7)
-    with pytest.raises(Exception, match=r"bomb\.npz holds 96000128 bytes of arrays; at most 10000000"):
+    with pytest.raises(
+        Exception, match=r"bomb\.npz holds 96000128 bytes of arrays; at most 10000000"
+    ):
         open_image(tmp_path / "bomb.npz")
 
 

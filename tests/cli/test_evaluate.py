@@ -31,13 +31,24 @@ class Page(HTMLParser):
 
 
 def test_tables_and_report(camport, tmp_path):
-    options = ("--method", "gradcam", "--method", "attention_rollout", "--metric", "energy_in_region")
+    options = (
+        "--method",
+        "gradcam",
+        "--method",
+        "attention_rollout",
+        "--metric",
+        "energy_in_region",
+    )
     done = camport(*LOOK, *options, "-o", tmp_path / "out")
     assert done.status == 0, done.err
     with (tmp_path / "out" / "table.csv").open() as file:
         rows = {(row["method"], row["metric"]): row for row in csv.DictReader(file)}
-    assert set(rows) == {(m, f) for m in ("random", "centre", "gradcam") for f in ("energy_in_region", "flat")}
-    assert float(rows["gradcam", "energy_in_region"]["mean"]) > 2 * float(rows["random", "energy_in_region"]["mean"])
+    assert set(rows) == {
+        (m, f) for m in ("random", "centre", "gradcam") for f in ("energy_in_region", "flat")
+    }
+    assert float(rows["gradcam", "energy_in_region"]["mean"]) > 2 * float(
+        rows["random", "energy_in_region"]["mean"]
+    )
     assert f"{float(rows['gradcam', 'energy_in_region']['mean']):.3f}" in done.out
     assert "Best by mean rank over the metrics: gradcam" in done.out
     assert "attention_rollout: " in done.out
@@ -57,9 +68,19 @@ def test_labels_and_names_are_escaped(camport, tmp_path, photo):
     name = tmp_path / "images" / "a&<b>.png"
     name.parent.mkdir()
     name.write_bytes(photo.read_bytes())
-    (tmp_path / "labels.txt").write_text("\n".join(f"<script>alert({i})</script>" for i in range(10)))
+    (tmp_path / "labels.txt").write_text(
+        "\n".join(f"<script>alert({i})</script>" for i in range(10))
+    )
     command = ("evaluate", "-m", "demo:digits", "--data", tmp_path / "images", "--method", "cam")
-    done = camport(*command, "--labels", tmp_path / "labels.txt", "--metric", "pointing_game", "-o", tmp_path / "out")
+    done = camport(
+        *command,
+        "--labels",
+        tmp_path / "labels.txt",
+        "--metric",
+        "pointing_game",
+        "-o",
+        tmp_path / "out",
+    )
     assert done.status == 0, done.err
     page = Page((tmp_path / "out" / "report.html").read_text())
     assert "script" not in page.tags
@@ -71,7 +92,10 @@ def test_labels_and_names_are_escaped(camport, tmp_path, photo):
     [
         (
             ("--data", "nowhere"),
-            "nowhere is no folder; wanted is one of demo:scenes, demo:photographs, FOLDER, COCO.json",
+            (
+                "nowhere is no folder; wanted is one of demo:scenes, demo:photographs, FOLDER,"
+                " COCO.json"
+            ),
         ),
         (("--method", "gradcan"), "unknown method 'gradcan'; did you mean 'gradcam'"),
         (("--metric", "pointing"), "unknown metric 'pointing'; did you mean 'pointing_game'"),
@@ -94,7 +118,11 @@ def test_the_page_runs(camport, tmp_path, monkeypatch):
     text = PAGE.read_text()
     (command,) = re.findall(r"```sh\ncamport (.*?)\n```", text)
     assert camport(*shlex.split(command)).status == 0
-    assert {f.name for f in (tmp_path / "scores").iterdir()} >= {"report.html", "table.csv", "values.parquet"}
+    assert {f.name for f in (tmp_path / "scores").iterdir()} >= {
+        "report.html",
+        "table.csv",
+        "values.parquet",
+    }
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     known: dict = {}
     exec(compile(code.replace('"scores"', '"others"'), str(PAGE), "exec"), known)

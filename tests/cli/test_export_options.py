@@ -1,4 +1,5 @@
-"""What `camport export` is traced with and asked about, and the thresholds that a detector's file holds."""
+"""What `camport export` is traced with and asked about,
+and the thresholds that a detector's file holds."""
 
 from pathlib import Path
 
@@ -15,7 +16,16 @@ from tests.cli.quiet import make
 
 pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.CamportWarning")
 
-QUIET = ("-m", "tests.cli.quiet:make", "--adapter", "detection", "--method", "layercam", "--size", "64x64")
+QUIET = (
+    "-m",
+    "tests.cli.quiet:make",
+    "--adapter",
+    "detection",
+    "--method",
+    "layercam",
+    "--size",
+    "64x64",
+)
 
 
 @pytest.fixture
@@ -49,13 +59,25 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> dict:
 def test_a_quiet_detector_is_exported_with_its_thresholds(camport, photos, tmp_path) -> None:
     thresholds = ("--confidence", 0.001, "--iou", 0.3, "--most", 3)
     done = camport(
-        *("export", *QUIET, "--one-image", "--nms", *thresholds, "--images", tmp_path / "photos", "-o", "q.onnx")
+        *(
+            "export",
+            *QUIET,
+            "--one-image",
+            "--nms",
+            *thresholds,
+            "--images",
+            tmp_path / "photos",
+            "-o",
+            "q.onnx",
+        )
     )
     assert done.status == 0, done.err
     explainer = load(tmp_path / "q.onnx")
     options = explainer.metadata["adapter"]["options"]
     assert [options[name] for name in ("threshold", "iou", "most")] == [0.001, 0.3, 3]
-    bound = library.bind(make(), "layercam", adapter=DetectionAdapter(threshold=0.001, iou=0.3, most=3))
+    bound = library.bind(
+        make(), "layercam", adapter=DetectionAdapter(threshold=0.001, iou=0.3, most=3)
+    )
     for photo in photos[:3]:
         pixels, _ = explainer.preprocess.apply(open_image(photo))
         eager, result = bound(torch.from_numpy(pixels)[None]), explainer(pixels[None])
@@ -74,14 +96,18 @@ def test_a_quiet_detectors_plain_file(camport, tmp_path) -> None:
     assert done.status == 0, done.err
     pixels = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
     result = load(tmp_path / "q.onnx")(pixels, boxes=np.zeros((1, 4), np.float32))
-    best = library.bind(make(), "layercam", adapter=DetectionAdapter(threshold=0.0, most=1))(torch.from_numpy(pixels))
+    best = library.bind(make(), "layercam", adapter=DetectionAdapter(threshold=0.0, most=1))(
+        torch.from_numpy(pixels)
+    )
     np.testing.assert_allclose(result.heatmap, best.heatmap, atol=1e-3)
     np.testing.assert_allclose(result.score, best.score, rtol=1e-4)
 
 
 @pytest.mark.parametrize("model", ["demo:gap-pool", "demo:detector", "demo:segmenter"])
 def test_the_users_pictures_are_traced(camport, photos, traced, model) -> None:
-    done = camport("export", "-m", model, "--images", photos[3], "--images", photos[5], "-o", "x.pt2")
+    done = camport(
+        "export", "-m", model, "--images", photos[3], "--images", photos[5], "-o", "x.pt2"
+    )
     assert done.status == 0, done.err
     spec = Preprocess(**traced["bound"].preprocess)
     expected = np.stack([spec.apply(open_image(photo))[0] for photo in (photos[3], photos[5])])
@@ -90,10 +116,17 @@ def test_the_users_pictures_are_traced(camport, photos, traced, model) -> None:
 
 
 def test_of_a_folder_some_are_traced(camport, photos, traced) -> None:
-    assert camport("export", "-m", "demo:gap-pool", "--images", photos[0].parent, "-o", "x.onnx").status == 0
+    assert (
+        camport(
+            "export", "-m", "demo:gap-pool", "--images", photos[0].parent, "-o", "x.onnx"
+        ).status
+        == 0
+    )
     spec = Preprocess(**traced["bound"].preprocess)
     rows = (0, 2, 3, 5, 6, 8, 9, 11)
-    np.testing.assert_array_equal(traced["images"], [spec.apply(open_image(photos[i]))[0] for i in rows])
+    np.testing.assert_array_equal(
+        traced["images"], [spec.apply(open_image(photos[i]))[0] for i in rows]
+    )
 
 
 def test_boxes_are_the_pictures_own(camport, photos, traced) -> None:
@@ -104,24 +137,56 @@ def test_boxes_are_the_pictures_own(camport, photos, traced) -> None:
     scale = (128 / 80, 102 / 64)
     box = [10 * scale[0], 13 + 10 * scale[1], 40 * scale[0], 13 + 30 * scale[1]]
     np.testing.assert_allclose(traced["target"]["boxes"], [box, box], atol=1e-3)
-    done = camport("export", "-m", "demo:detector", *shown, "--box", "1,2,9,9", "--box", "10,10,40,30", "-o", "x.onnx")
+    done = camport(
+        "export",
+        "-m",
+        "demo:detector",
+        *shown,
+        "--box",
+        "1,2,9,9",
+        "--box",
+        "10,10,40,30",
+        "-o",
+        "x.onnx",
+    )
     assert done.status == 0, done.err
     np.testing.assert_allclose(traced["target"]["boxes"][1], box, atol=1e-3)
     traced["bound"].program(traced["images"], traced["target"])
-    assert camport("export", "-m", "demo:segmenter", *shown, "--box", "1,2,9,9", "-o", "x.onnx").status == 0
+    assert (
+        camport("export", "-m", "demo:segmenter", *shown, "--box", "1,2,9,9", "-o", "x.onnx").status
+        == 0
+    )
     assert len(traced["target"]["box"]) == 4
 
 
 @pytest.mark.parametrize(
     ("match", "options"),
     [
-        ("--confidence and --most: for --adapter detection", ("-m", "demo:digits", "--confidence", 0.1, "--most", 3)),
-        ("--box is for --adapter detection and segmentation", ("-m", "demo:digits", "--box", "1,2,3,4")),
-        ("unknown format 'yolo5'; did you mean 'yolov5'", ("-m", "demo:detector", "--format", "yolo5")),
-        ("3 boxes for 2 pictures; give one for all of them, or 2", ("-m", "demo:detector", *("--box", "1,2,9,9") * 3)),
-        ("box 300,1,310,9 lies outside the picture", ("-m", "demo:detector", "--box", "300,1,310,9")),
+        (
+            "--confidence and --most: for --adapter detection",
+            ("-m", "demo:digits", "--confidence", 0.1, "--most", 3),
+        ),
+        (
+            "--box is for --adapter detection and segmentation",
+            ("-m", "demo:digits", "--box", "1,2,3,4"),
+        ),
+        (
+            "unknown format 'yolo5'; did you mean 'yolov5'",
+            ("-m", "demo:detector", "--format", "yolo5"),
+        ),
+        (
+            "3 boxes for 2 pictures; give one for all of them, or 2",
+            ("-m", "demo:detector", *("--box", "1,2,9,9") * 3),
+        ),
+        (
+            "box 300,1,310,9 lies outside the picture",
+            ("-m", "demo:detector", "--box", "300,1,310,9"),
+        ),
         ("none.png does not exist", ("-m", "demo:detector", "--images", "none.png")),
-        ("'--most': Input should be greater than or equal to 1", ("-m", "demo:detector", "--most", 0)),
+        (
+            "'--most': Input should be greater than or equal to 1",
+            ("-m", "demo:detector", "--most", 0),
+        ),
     ],
 )
 def test_bad_options_are_one_line(refused, match, options) -> None:

@@ -10,18 +10,36 @@ from PIL import Image
 
 from tests.cli.conftest import CHECKOUT, fresh
 
-HEAVY = ("torch", "torchvision", "onnx", "onnxscript", "matplotlib", "timm", "transformers", "sklearn", "skimage")
-REPORT = f"import json, sys; print(json.dumps([m for m in {HEAVY} if m in sys.modules]), file=sys.stderr)"
+HEAVY = (
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxscript",
+    "matplotlib",
+    "timm",
+    "transformers",
+    "sklearn",
+    "skimage",
+)
+REPORT = (
+    f"import json, sys; print(json.dumps([m for m in {HEAVY} if m in sys.modules]),"
+    " file=sys.stderr)"
+)
 
 
-@pytest.mark.parametrize("module", ["camport", "camport.runtime", "camport.cli", "camport.view", "camport.errors"])
+@pytest.mark.parametrize(
+    "module", ["camport", "camport.runtime", "camport.cli", "camport.view", "camport.errors"]
+)
 def test_importing_is_light(module):
     done = fresh(f"import {module}; {REPORT}")
     assert (done.status, json.loads(done.err)) == (0, [])
 
 
 def test_run_never_imports_pytorch(exported, photo, tmp_path):
-    code = f"import sys; from camport.cli import main; status = main(sys.argv[1:]); {REPORT}; sys.exit(status)"
+    code = (
+        f"import sys; from camport.cli import main; status = main(sys.argv[1:]); {REPORT};"
+        " sys.exit(status)"
+    )
     done = fresh(code, "run", exported, photo, "--target", "two", "-o", tmp_path / "edge.png")
     assert done.status == 0, done.err
     assert json.loads(done.err.splitlines()[-1]) == []
@@ -31,7 +49,10 @@ def test_run_never_imports_pytorch(exported, photo, tmp_path):
 
 
 def test_run_where_pytorch_is_not_installed(exported, photo, tmp_path):
-    hidden = "import sys; sys.modules.update(torch=None, torchvision=None, onnx=None, matplotlib=None, jaxtyping=None);"
+    hidden = (
+        "import sys; sys.modules.update(torch=None, torchvision=None, onnx=None, matplotlib=None,"
+        " jaxtyping=None);"
+    )
     code = f"{hidden} from camport.cli import main; sys.exit(main(sys.argv[1:]))"
     done = fresh(code, "run", exported, photo, "-o", tmp_path / "edge.npz")
     assert (done.status, done.err) == (0, "")
@@ -39,15 +60,23 @@ def test_run_where_pytorch_is_not_installed(exported, photo, tmp_path):
     refused = fresh(code, "explain", photo, "-m", "demo:gap-pool", "-o", tmp_path / "no.png")
     assert refused.status == 2
     (line,) = refused.err.splitlines()
-    assert re.match(r"camport: error: (torch|jaxtyping) is needed.*pip install \"camport\[torch\]\"", line)
+    assert re.match(
+        r"camport: error: (torch|jaxtyping) is needed.*pip install \"camport\[torch\]\"", line
+    )
     assert not (tmp_path / "no.png").exists()
 
 
 def test_the_command_as_a_module(photo, tmp_path):
-    code = "import runpy, sys; sys.argv[0] = 'camport'; runpy.run_module('camport', run_name='__main__')"
+    code = (
+        "import runpy, sys; sys.argv[0] = 'camport'; runpy.run_module('camport',"
+        " run_name='__main__')"
+    )
     done = fresh(code, "explain", photo, "-m", "demo:gap-poll", "-o", tmp_path / "x.png")
     assert done.status == 2
-    assert done.err == "camport: error: unknown demo network 'gap-poll'; did you mean 'gap-pool' or 'gap-full'?\n"
+    assert (
+        done.err == "camport: error: unknown demo network 'gap-poll'; did you mean 'gap-pool' or"
+        " 'gap-full'?\n"
+    )
     assert done.out.startswith("explaining 1 image")
 
 

@@ -1,4 +1,5 @@
-"""Help says all of what it was written to say, and errors about SPECs name the SPEC that was meant."""
+"""Help says all of what it was written to say,
+and errors about SPECs name the SPEC that was meant."""
 
 import re
 
@@ -29,8 +30,14 @@ def test_every_form_of_spec_is_named(camport) -> None:
 @pytest.mark.parametrize(
     ("spec", "match"),
     [
-        ("yolov8:best8.pt", r"unknown model family 'yolov8'; YOLOv8 to 12 are loaded by ultralytics:FILE"),
-        ("yolo11:best.pt", r"'yolo11'; YOLOv8 to 12 are loaded by ultralytics:FILE, YOLOv5 by yolov5:FILE"),
+        (
+            "yolov8:best8.pt",
+            r"unknown model family 'yolov8'; YOLOv8 to 12 are loaded by ultralytics:FILE",
+        ),
+        (
+            "yolo11:best.pt",
+            r"'yolo11'; YOLOv8 to 12 are loaded by ultralytics:FILE, YOLOv5 by yolov5:FILE",
+        ),
         ("best8.pt", r"'best8\.pt' is no SPEC; a YOLO checkpoint: ultralytics:best8\.pt"),
     ],
 )

@@ -32,20 +32,12 @@ def test_every_task(camport, name, options, layers):
 def nets(tmp_path):
     """Networks of the user's own, in the working directory."""
     (tmp_path / "layer_nets.py").write_text(
-        "import torch\n"
-        "from torch import nn\n"
-        "class Depth(nn.Module):\n"
-        "    def __init__(self):\n"
-        "        super().__init__()\n"
-        "        self.encoder = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU())\n"
-        "        self.decoder = nn.Sequential(nn.ConvTranspose2d(6, 4, 2, 2), nn.ReLU(), nn.Conv2d(4, 1, 1))\n"
-        "    def forward(self, x):\n"
-        "        return self.decoder(self.encoder(x))\n"
-        "def depth():\n"
-        "    torch.manual_seed(0)\n"
-        "    return Depth()\n"
-        "def flat():\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))\n"
+        "import torch\nfrom torch import nn\nclass Depth(nn.Module):\n    def __init__(self):\n    "
+        "    super().__init__()\n        self.encoder = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1),"
+        " nn.ReLU())\n        self.decoder = nn.Sequential(nn.ConvTranspose2d(6, 4, 2, 2),"
+        " nn.ReLU(), nn.Conv2d(4, 1, 1))\n    def forward(self, x):\n        return"
+        " self.decoder(self.encoder(x))\ndef depth():\n    torch.manual_seed(0)\n    return"
+        " Depth()\ndef flat():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))\n"
     )
     yield tmp_path
     sys.modules.pop("layer_nets", None)
@@ -85,7 +77,9 @@ def test_without_pytorch_it_is_one_line():
         "from camport.cli import main\n"
         "sys.exit(main(['layers', '-m', 'demo:digits']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("camport: error: ")
     assert done.stderr.count("\n") == 1

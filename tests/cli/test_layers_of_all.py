@@ -1,4 +1,5 @@
-"""`camport layers` of every network that is shipped and for every adapter, those of the examples among them."""
+"""`camport layers` of every network that is shipped and for every adapter,
+those of the examples among them."""
 
 import sys
 from dataclasses import replace
@@ -16,7 +17,8 @@ from camport.demo.task_networks import TASK_NETWORKS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OTHERS = {"detector": ["up2", "out3", "out4"], "imagenet": None}
-"""The networks beside the tables, and their layers where these are not the last block before the pooling."""
+"""The networks beside the tables, and their layers where these are not the last block before the
+pooling."""
 NAMES = [*NETWORKS, *TASK_NETWORKS, *OTHERS]
 
 
@@ -65,7 +67,10 @@ OF = {
     "segmentation": ("demo:segmenter", ["encoder.layer3"]),
     "similarity": ("demo:digits", ["layer3"]),
     "vqa": ("demo:answerer", ["encoder.layer3"]),
-    "vqa-words": ("tests.adapters.speakers:blip_vqa", ["vision_model.encoder.layers.0.layer_norm1"]),
+    "vqa-words": (
+        "tests.adapters.speakers:blip_vqa",
+        ["vision_model.encoder.layers.0.layer_norm1"],
+    ),
     "depth": ("dense_nets:dense", ["encoder"]),
     "keypoints": ("dense_nets:dense", ["encoder"]),
 }
@@ -91,7 +96,9 @@ def plugins(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", OF)
 def test_every_adapter(camport, plugins, name):
     spec, layers = OF[name]
-    found = chosen(camport("layers", "-m", spec, "--adapter", name, "--size", SIZES.get(name, "32x32")))
+    found = chosen(
+        camport("layers", "-m", spec, "--adapter", name, "--size", SIZES.get(name, "32x32"))
+    )
     assert found == layers
 
 

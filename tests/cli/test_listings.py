@@ -55,9 +55,13 @@ def test_no_infinity_is_written(capsys):
 def test_a_plugin_is_a_line_on_a_terminal(monkeypatch, width):
     seen = io.StringIO()
     monkeypatch.setattr(
-        listings, "Console", lambda **_: Console(file=seen, force_terminal=True, width=width, color_system=None)
+        listings,
+        "Console",
+        lambda **_: Console(file=seen, force_terminal=True, width=width, color_system=None),
     )
-    listings.table(("plugin", "adds"), [("one", ", ".join(package.methods())), ("two", "a [b] c")], cut="adds")
+    listings.table(
+        ("plugin", "adds"), [("one", ", ".join(package.methods())), ("two", "a [b] c")], cut="adds"
+    )
     lines = seen.getvalue().splitlines()
     assert len(lines) == 3
     assert all(len(line) <= width for line in lines)

@@ -22,7 +22,9 @@ def test_the_maps_are_equal(camport, tmp_path, name, flags, texts):
     found = []
     named = [word for text in texts for word in ("--target", text)]
     for i, options in enumerate((flags, named)):
-        done = camport("explain", SCENE, "-m", f"demo:{name}", *options, "-o", tmp_path / f"{i}.npz")
+        done = camport(
+            "explain", SCENE, "-m", f"demo:{name}", *options, "-o", tmp_path / f"{i}.npz"
+        )
         assert done.status == 0, done.err
         found.append(np.load(tmp_path / f"{i}.npz")["heatmap"])
     assert found[0].max() > 0

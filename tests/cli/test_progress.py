@@ -22,7 +22,9 @@ def test_a_terminal_shows_how_far_the_masks_are(camport, photo, tmp_path, monkey
         self.refresh()
 
     monkeypatch.setattr(working.Progress, "update", watched)
-    done = camport("explain", photo, "-m", "demo:gap-pool", "--method", "scorecam", "-o", tmp_path / "out.png")
+    done = camport(
+        "explain", photo, "-m", "demo:gap-pool", "--method", "scorecam", "-o", tmp_path / "out.png"
+    )
     assert done.status == 0, done
     assert updates
     assert updates[-1][0] == updates[-1][1]
@@ -33,7 +35,9 @@ def test_a_terminal_shows_how_far_the_masks_are(camport, photo, tmp_path, monkey
 
 
 def test_elsewhere_one_line_says_what_is_done(camport, photo, tmp_path):
-    done = camport("explain", photo, "-m", "demo:gap-pool", "--method", "scorecam", "-o", tmp_path / "out.png")
+    done = camport(
+        "explain", photo, "-m", "demo:gap-pool", "--method", "scorecam", "-o", tmp_path / "out.png"
+    )
     assert done.status == 0, done
     assert done.out.startswith("explaining 1 image by scorecam with demo:gap-pool ...\n")
     assert not done.err
@@ -42,7 +46,15 @@ def test_elsewhere_one_line_says_what_is_done(camport, photo, tmp_path):
 @pytest.mark.parametrize(
     ("first", "lines"),
     [
-        (0, ["1 of 4 steps, 0:03:00 left", "2 of 4 steps, 0:02:00 left", "3 of 4 steps, 0:01:00 left", "4 of 4 steps"]),
+        (
+            0,
+            [
+                "1 of 4 steps, 0:03:00 left",
+                "2 of 4 steps, 0:02:00 left",
+                "3 of 4 steps, 0:01:00 left",
+                "4 of 4 steps",
+            ],
+        ),
         (2, ["2 of 4 steps", "3 of 4 steps, 0:01:00 left", "4 of 4 steps"]),
     ],
     ids=["from the start", "going on from a record"],

@@ -1,4 +1,5 @@
-"""What the command line explains of a file that ends in a softmax, of several outputs, and of an open table."""
+"""What the command line explains of a file that ends in a softmax, of several outputs,
+and of an open table."""
 
 import numpy as np
 import onnx
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 
 def numbers(*shape, seed):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32) / max(1, shape[-1]) ** 0.5
+    return (
+        np.random.default_rng(seed).normal(size=shape).astype(np.float32) / max(1, shape[-1]) ** 0.5
+    )
 
 
 SIZE = ("--preprocess", '{"size": [32, 32]}')
@@ -24,13 +27,18 @@ CONV, FC = numbers(6, 3, 3, 3, seed=0), numbers(6, 4, seed=1)
 def file(path, nodes, outputs, axes):
     """A convolution `maps`, its mean `pooled`, a product `logits`, and what stands behind."""
     first = [
-        helper.make_node("Conv", ["images", "conv"], ["maps"], name="conv", strides=[2, 2], pads=[1, 1, 1, 1]),
+        helper.make_node(
+            "Conv", ["images", "conv"], ["maps"], name="conv", strides=[2, 2], pads=[1, 1, 1, 1]
+        ),
         helper.make_node("Relu", ["maps"], ["active"], name="act"),
         helper.make_node("GlobalAveragePool", ["active"], ["mean"], name="mean"),
         helper.make_node("Flatten", ["mean"], ["pooled"], name="flat"),
         helper.make_node("MatMul", ["pooled", "fc"], ["logits"], name="fc"),
     ]
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", *axes[name]]) for name in outputs]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", *axes[name]])
+        for name in outputs
+    ]
     graph = helper.make_graph(
         [*first, *nodes],
         "g",
@@ -42,7 +50,9 @@ def file(path, nodes, outputs, axes):
             numpy_helper.from_array(np.array([0, 4], np.int64), "shape"),
         ],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
@@ -70,7 +80,19 @@ ENDS = {
 def test_a_file_is_explained_by_the_logit_before_its_last_softmax(camport, photo, tmp_path, nodes):
     path = file(tmp_path / "net.onnx", nodes, ["p"], {"p": [4]})
     done = camport(
-        "explain", photo, "-m", path, "--target", 2, "--layer", "act", "--method", "hirescam", *SIZE, "-o", "o.npz"
+        "explain",
+        photo,
+        "-m",
+        path,
+        "--target",
+        2,
+        "--layer",
+        "act",
+        "--method",
+        "hirescam",
+        *SIZE,
+        "-o",
+        "o.npz",
     )
     assert (done.status, done.err) == (0, "")
     found = np.load(tmp_path / "o.npz")
@@ -96,7 +118,20 @@ TWO = [helper.make_node("Softmax", ["logits"], ["p"], axis=1)]
 def test_an_output_of_a_file_is_chosen_by_its_name(camport, photo, tmp_path, scores):
     path = file(tmp_path / "net.onnx", TWO, ["pooled", "p"], {"pooled": [6], "p": [4]})
     options = () if scores is None else ("--scores", scores)
-    done = camport("explain", photo, "-m", path, "--target", 1, "--layer", "act", *options, *SIZE, "-o", "o.npz")
+    done = camport(
+        "explain",
+        photo,
+        "-m",
+        path,
+        "--target",
+        1,
+        "--layer",
+        "act",
+        *options,
+        *SIZE,
+        "-o",
+        "o.npz",
+    )
     assert done.status == 0, done.err
     x = torch.from_numpy(load_model(str(path)).preprocess.apply(_open(photo))[0])[None]
     z, a = logits(x)
@@ -109,9 +144,15 @@ def test_an_output_of_a_file_is_chosen_by_its_name(camport, photo, tmp_path, sco
 def test_an_output_that_is_not_there_is_one_line(camport, photo, tmp_path):
     path = file(tmp_path / "net.onnx", TWO, ["pooled", "p"], {"pooled": [6], "p": [4]})
     done = camport("explain", photo, "-m", path, "--scores", "poold", *SIZE, "-o", "o.png")
-    assert (done.status, done.err) == (2, "camport: error: unknown output 'poold'; did you mean 'pooled'?\n")
+    assert (done.status, done.err) == (
+        2,
+        "camport: error: unknown output 'poold'; did you mean 'pooled'?\n",
+    )
     done = camport("explain", photo, "-m", "demo:detector", "--scores", "p", "-o", "o.png")
-    assert done.err == "camport: error: --scores p is for --adapter classification, and the task is detection\n"
+    assert (
+        done.err
+        == "camport: error: --scores p is for --adapter classification, and the task is detection\n"
+    )
     assert not (tmp_path / "o.png").exists()
 
 
@@ -130,7 +171,9 @@ def test_an_exported_file_explains_the_chosen_logits(camport, tmp_path):
 
 
 BRANCH = [
-    helper.make_node("Conv", ["images", "conv"], ["maps2"], name="conv2", strides=[4, 4], pads=[1, 1, 1, 1]),
+    helper.make_node(
+        "Conv", ["images", "conv"], ["maps2"], name="conv2", strides=[4, 4], pads=[1, 1, 1, 1]
+    ),
     helper.make_node("Tanh", ["maps2"], ["active2"], name="act2"),
     helper.make_node("GlobalAveragePool", ["active2"], ["mean2"], name="mean2"),
     helper.make_node("Flatten", ["mean2"], ["pooled2"], name="flat2"),
@@ -145,6 +188,8 @@ def test_the_layer_leads_to_the_chosen_output(camport, photo, tmp_path, scores, 
     path = file(tmp_path / "net.onnx", BRANCH, ["p", "other"], {"p": [4], "other": [4]})
     done = camport("layers", "-m", path, "--scores", scores)
     assert done.status == 0, done.err
-    assert [line.split()[0] for line in done.out.splitlines() if line.split()[-1] == "chosen"] == [layer]
+    assert [line.split()[0] for line in done.out.splitlines() if line.split()[-1] == "chosen"] == [
+        layer
+    ]
     done = camport("explain", photo, "-m", path, "--scores", scores, *SIZE, "-o", "o.npz")
     assert f", layer {layer}\n" in done.out

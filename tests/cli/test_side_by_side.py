@@ -1,4 +1,5 @@
-"""`camport explain` by several methods, for several classes, of folders; options of methods and adapters."""
+"""`camport explain` by several methods, for several classes, of folders;
+options of methods and adapters."""
 
 import re
 
@@ -36,19 +37,39 @@ def test_several_methods_are_columns_and_classes_rows(camport, photo, tmp_path):
     done = camport(*command, "--method", "gradcam", "--method", "layercam", "-o", "two.png")
     assert done.status == 0, done.err
     said = re.findall(r"photo.png: (\w+), (\w+) \(\d\), score", done.out)
-    assert said == [("gradcam", "seven"), ("layercam", "seven"), ("gradcam", "two"), ("layercam", "two")]
-    assert camport(*command[:5], "7", "--method", "gradcam", "--method", "cam", "-o", "one.png").status == 0
+    assert said == [
+        ("gradcam", "seven"),
+        ("layercam", "seven"),
+        ("gradcam", "two"),
+        ("layercam", "two"),
+    ]
+    assert (
+        camport(*command[:5], "7", "--method", "gradcam", "--method", "cam", "-o", "one.png").status
+        == 0
+    )
     assert size("two.png")[1] > size("one.png")[1] + 100
     assert size("two.png")[0] > 3 * 200
 
 
 def test_a_report(camport, photo, tmp_path):
-    done = camport("explain", photo, "-m", "demo:digits", "--method", "gradcam", "--method", "cam", "-o", "r.html")
+    done = camport(
+        "explain",
+        photo,
+        "-m",
+        "demo:digits",
+        "--method",
+        "gradcam",
+        "--method",
+        "cam",
+        "-o",
+        "r.html",
+    )
     assert done.status == 0, done.err
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert page.count("<figure>") == 2
     assert "<h2>photo.png</h2>" in page
-    assert camport("explain", photo, "-m", "demo:digits", "-o", "one.html").status == 0  # one method too
+    # one method too
+    assert camport("explain", photo, "-m", "demo:digits", "-o", "one.html").status == 0
     assert (tmp_path / "one.html").read_text(encoding="utf-8").count("<figure>") == 1
 
 
@@ -70,7 +91,16 @@ def test_options_of_the_method(camport, photo, tmp_path):
 def test_options_of_the_adapter(camport, photo, tmp_path):
     score = {}
     for name in ("logit", "probability"):
-        done = camport("explain", photo, "-m", "demo:digits", "--adapter-option", f"score_as={name}", "-o", "out.npz")
+        done = camport(
+            "explain",
+            photo,
+            "-m",
+            "demo:digits",
+            "--adapter-option",
+            f"score_as={name}",
+            "-o",
+            "out.npz",
+        )
         assert done.status == 0, done.err
         with np.load(tmp_path / "out.npz") as found:
             score[name] = float(found["score"][0])
@@ -91,7 +121,12 @@ def test_all_leaves_out_what_does_not_fit(camport, photo, monkeypatch):
 def test_a_folder_in_and_a_folder_out(camport, folder, tmp_path):
     done = camport("explain", folder, "-m", "demo:gap-pool", "-o", "out")
     assert done.status == 0, done.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".camport.json", "0.png", "1.png", "2.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".camport.json",
+        "0.png",
+        "1.png",
+        "2.png",
+    ]
     (tmp_path / "out/1.png").unlink()
     before = listing(tmp_path / "out")
     again = camport("explain", folder, "-m", "demo:gap-pool", "-o", "out")
@@ -103,25 +138,43 @@ def test_a_folder_in_and_a_folder_out(camport, folder, tmp_path):
     assert (tmp_path / "out/1.png").is_file()
 
 
-def test_pictures_that_answer_something_else_are_not_gone_on_from(camport, refused, folder, tmp_path):
+def test_pictures_that_answer_something_else_are_not_gone_on_from(
+    camport, refused, folder, tmp_path
+):
     command = ["explain", folder, "-m", "demo:gap-pool", "-o", "out"]
     assert camport(*command, "--method", "gradcam").status == 0
     (tmp_path / "out/1.png").unlink()
-    match = "2 of 3 images have their picture in out already, of another method, target; name another folder"
+    match = (
+        "2 of 3 images have their picture in out already, of another method, target; name another"
+        " folder"
+    )
     refused(match, *command, "--method", "saliency", "--target", "3")
     (tmp_path / "out/.camport.json").unlink()
     refused("already, and nothing says what they answer", *command, "--method", "gradcam")
-    refused("3 of 3 images have their picture in photos already", *command[:-1], "photos")  # they are the images
+    # they are the images
+    refused("3 of 3 images have their picture in photos already", *command[:-1], "photos")
 
 
 def test_a_folder_is_not_made_for_what_is_refused(refused, folder):
-    refused("unknown method 'gradcan'", "explain", folder, "-m", "demo:gap-pool", "--method", "gradcan", "-o", "out")
+    refused(
+        "unknown method 'gradcan'",
+        "explain",
+        folder,
+        "-m",
+        "demo:gap-pool",
+        "--method",
+        "gradcan",
+        "-o",
+        "out",
+    )
 
 
 @pytest.mark.parametrize("methods", [[], TWO])
 def test_a_folders_model_is_bound_once(camport, folder, monkeypatch, methods):
     bound, bind = [], package.bind
-    monkeypatch.setattr(package, "bind", lambda *given, **options: bound.append(1) or bind(*given, **options))
+    monkeypatch.setattr(
+        package, "bind", lambda *given, **options: bound.append(1) or bind(*given, **options)
+    )
     assert camport("explain", folder, "-m", "demo:gap-pool", *methods, "-o", "out").status == 0
     assert len(bound) == max(1, len(methods) // 2)
 
@@ -144,7 +197,10 @@ def test_a_folder_in_one_picture(camport, folder, tmp_path):
             "--option steps: gradcam has no such option; there is: none|there is:",
             ["--method", "gradcam", "--option", "steps=3", "-o", "x.png"],
         ),
-        ("--option groups: write NAME=VALUE", ["--method", "groupcam", "--option", "groups", "-o", "x.png"]),
+        (
+            "--option groups: write NAME=VALUE",
+            ["--method", "groupcam", "--option", "groups", "-o", "x.png"],
+        ),
         ("is for a method; name it by --method", ["--option", "groups=3", "-o", "x.png"]),
         (
             "--adapter-option colour: classification has no such option",
@@ -176,4 +232,13 @@ def test_several_methods_are_for_classes(refused, photo):
 def test_two_images_of_one_name(refused, folder, tmp_path):
     (tmp_path / "other").mkdir()
     Image.open(folder / "0.png").save(tmp_path / "other/0.jpg")
-    refused("would both be written to", "explain", folder, tmp_path / "other", "-m", "demo:gap-pool", "-o", "out")
+    refused(
+        "would both be written to",
+        "explain",
+        folder,
+        tmp_path / "other",
+        "-m",
+        "demo:gap-pool",
+        "-o",
+        "out",
+    )

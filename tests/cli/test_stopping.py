@@ -19,7 +19,9 @@ def heard():
     """Signals as in a terminal: a process that a shell starts in the background ignores SIGINT."""
     own = {number: signal.getsignal(number) for number, _, _ in SIGNALS}
     for number in own:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
     yield
     for number, handler in own.items():
         signal.signal(number, handler)
@@ -47,7 +49,9 @@ def test_a_signal_while_the_file_is_written(
     assert [signal.getsignal(n) for n, _, _ in SIGNALS] == handlers
 
 
-def test_a_signal_that_is_ignored_stays_so(camport, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_that_is_ignored_stays_so(
+    camport, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = np.save
     old = signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

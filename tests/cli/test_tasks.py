@@ -1,4 +1,5 @@
-"""Captions, questions and segmentations on the command line, and the examples of their pages as they are written."""
+"""Captions, questions and segmentations on the command line,
+and the examples of their pages as they are written."""
 
 import shutil
 import types
@@ -16,7 +17,11 @@ from tests.pages import ROOT, blocks, commands
 
 SCENE = ROOT / "camport/demo/samples/four-seven.png"
 SEVEN = ("--target", "seven", "--box", "95,48,127,95")
-PAGES = {"captioner": "docs/captioning.md", "answerer": "docs/vqa.md", "segmenter": "docs/segmentation.md"}
+PAGES = {
+    "captioner": "docs/captioning.md",
+    "answerer": "docs/vqa.md",
+    "segmenter": "docs/segmentation.md",
+}
 
 
 def picture(name: str) -> tuple[int, int]:
@@ -65,7 +70,11 @@ def test_explain(camport, name, arguments, said, maps):
     [
         *rare(
             ("captioner", (), ("--caption", "a four left of a seven")),
-            ("captioner", ("--target", "seven"), ("--caption", "a four left of a seven", "--target", "seven")),
+            (
+                "captioner",
+                ("--target", "seven"),
+                ("--caption", "a four left of a seven", "--target", "seven"),
+            ),
             ("answerer", ("--question", "how many sevens?"), ("--question", "how many sevens?")),
         ),
         ("segmenter", ("--target", "seven"), ("--target", "seven")),
@@ -73,7 +82,9 @@ def test_explain(camport, name, arguments, said, maps):
     ],
 )
 def test_the_file_draws_what_pytorch_draws(camport, file, name, arguments, asked):
-    assert camport("explain", SCENE, "-m", f"demo:{name}", *arguments, "-o", "eager.npy").status == 0
+    assert (
+        camport("explain", SCENE, "-m", f"demo:{name}", *arguments, "-o", "eager.npy").status == 0
+    )
     done = camport("run", file(name), SCENE, *asked, "-o", "edge.npy")
     assert done.status == 0, done.err
     assert np.abs(np.load("eager.npy") - np.load("edge.npy")).max() < 1e-3
@@ -89,8 +100,16 @@ def test_the_file_draws_what_pytorch_draws(camport, file, name, arguments, asked
             "captioner",
             ("--target", "nine"),
         ),
-        (r"--question is for --adapter vqa, and the task is captioning", "captioner", ("--question", "why?")),
-        (r"--box 0,0,9,9: one region is for --adapter segmentation", "captioner", ("--box", "0,0,9,9")),
+        (
+            r"--question is for --adapter vqa, and the task is captioning",
+            "captioner",
+            ("--question", "why?"),
+        ),
+        (
+            r"--box 0,0,9,9: one region is for --adapter segmentation",
+            "captioner",
+            ("--box", "0,0,9,9"),
+        ),
         (r"the question is empty; ask one", "answerer", ()),
         (r"the question is empty; ask one", "answerer", ("--question", " ?")),
         (
@@ -98,8 +117,16 @@ def test_the_file_draws_what_pytorch_draws(camport, file, name, arguments, asked
             "answerer",
             ("--question", "sevns"),
         ),
-        (r"the question has 5 tokens; at most 4 are read", "answerer", ("--question", "is there a two seven")),
-        (r"unknown label 'tow'; did you mean 'two'", "answerer", ("--question", "how many sevens", "--target", "tow")),
+        (
+            r"the question has 5 tokens; at most 4 are read",
+            "answerer",
+            ("--question", "is there a two seven"),
+        ),
+        (
+            r"unknown label 'tow'; did you mean 'two'",
+            "answerer",
+            ("--question", "how many sevens", "--target", "tow"),
+        ),
         (
             r"answer 18 is out of range: the model has 18 answers",
             "answerer",
@@ -119,18 +146,34 @@ def test_what_explain_refuses(refused, match, name, arguments):
     [
         *rare(
             (r"the file explains words of a caption; give it", "captioner", ()),
-            (r"the caption has the word 'cat', which the model does not know", "captioner", ("--caption", "a cat")),
+            (
+                r"the caption has the word 'cat', which the model does not know",
+                "captioner",
+                ("--caption", "a cat"),
+            ),
             (r"has \d+ words; the file reads \d+", "captioner", ("--caption", "a " * 40)),
             (r"has no word 'nine'", "captioner", ("--caption", "a four", "--target", "nine")),
-            (r"--question is for files of vqa, and this one is of captioning", "captioner", ("--question", "why?")),
+            (
+                r"--question is for files of vqa, and this one is of captioning",
+                "captioner",
+                ("--question", "why?"),
+            ),
             (r"the question is empty; ask one", "answerer", ("--question", "?")),
-            (r"the question has the word 'sevns'.*'sevens'", "answerer", ("--question", "how many sevns")),
+            (
+                r"the question has the word 'sevns'.*'sevens'",
+                "answerer",
+                ("--question", "how many sevns"),
+            ),
             (
                 r"unknown label 'tow'; did you mean 'two'",
                 "answerer",
                 ("--question", "how many sevens", "--target", "tow"),
             ),
-            (r"answer 18 of image 0 is out of range", "answerer", ("--question", "how many sevens", "--target", "18")),
+            (
+                r"answer 18 of image 0 is out of range",
+                "answerer",
+                ("--question", "how many sevens", "--target", "18"),
+            ),
         ),
         (r"target 11 of image 0 is out of range", "segmenter", ("--target", "11")),
     ],
@@ -140,7 +183,8 @@ def test_what_run_refuses(refused, file, match, name, arguments):
 
 
 class Tiny(torch.nn.Module):
-    """What `torchvision:deeplabv3_resnet50` is called here: the same parts on few channels, and it sees cats."""
+    """What `torchvision:deeplabv3_resnet50` is called here: the same parts on few channels,
+    and it sees cats."""
 
     def __new__(cls):
         from torchvision.models._utils import IntermediateLayerGetter
@@ -161,7 +205,9 @@ def page(camport, tmp_path, monkeypatch):
 
     load = models.get_model
     monkeypatch.setattr(
-        models, "get_model", lambda name, **options: Tiny() if "deeplab" in name else load(name, **options)
+        models,
+        "get_model",
+        lambda name, **options: Tiny() if "deeplab" in name else load(name, **options),
     )
     shutil.copy(SCENE, tmp_path / "scene.png")
     Image.open(SCENE).resize((320, 240)).save(tmp_path / "cat.jpg")
@@ -180,7 +226,8 @@ def test_commands_of_the_pages(page, file, network, tmp_path):
 
 
 def stand_ins(block: str) -> dict:
-    """The `model` and `processor` of a block about models that one would download, and images for them."""
+    """The `model` and `processor` of a block about models that one would download,
+    and images for them."""
     from tests.adapters import speakers
 
     if "model.generate" in block:
@@ -198,7 +245,11 @@ def stand_ins(block: str) -> dict:
         def convert_ids_to_tokens(self, ids):
             return ["Ġcat" if int(i) > 2 else "<s>" for i in ids]
 
-    return {"model": model.eval(), "processor": types.SimpleNamespace(tokenizer=Tokenizer()), "images": pixels}
+    return {
+        "model": model.eval(),
+        "processor": types.SimpleNamespace(tokenizer=Tokenizer()),
+        "images": pixels,
+    }
 
 
 @pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # of random weights

@@ -1,4 +1,5 @@
-"""`camport web` writes a whole site or none, out of onnxruntime-web's files that it is given or that npm brings."""
+"""`camport web` writes a whole site or none, out of onnxruntime-web's files that it is given or
+that npm brings."""
 
 import json
 import re
@@ -37,10 +38,14 @@ def exported(tmp_path_factory):
 
 @pytest.fixture
 def dist(tmp_path):
-    """onnxruntime-web's package as far as it matters: entries that name loaders, code beside these."""
+    """onnxruntime-web's package as far as it matters: entries that name loaders,
+    code beside these."""
     folder = tmp_path / "onnxruntime-web" / "dist"
     folder.mkdir(parents=True)
-    for entry, loaded in (("ort.wasm.min.mjs", LOADED), ("ort.webgpu.min.mjs", f"{LOADED}.asyncify")):
+    for entry, loaded in (
+        ("ort.wasm.min.mjs", LOADED),
+        ("ort.webgpu.min.mjs", f"{LOADED}.asyncify"),
+    ):
         (folder / entry).write_text(f'const a="{loaded}.mjs",b="ort-wasm-none.txt";')
         (folder / f"{loaded}.mjs").write_text("loader of " + loaded)
         (folder / f"{loaded}.wasm").write_bytes(b"\0asm" + loaded.encode())
@@ -57,10 +62,14 @@ NEEDED = sorted(
 def test_the_site_has_all_that_it_runs(camport, exported, dist, tmp_path):
     done = camport("web", exported, "-o", "site", "--runtime", dist)
     assert (done.status, done.err) == (0, "")
-    assert done.out.endswith("wrote site; show it with: python -m http.server --bind 127.0.0.1 -d site 8000\n")
+    assert done.out.endswith(
+        "wrote site; show it with: python -m http.server --bind 127.0.0.1 -d site 8000\n"
+    )
     site = tmp_path / "site"
     assert sorted(path.name for path in (site / "engine").iterdir()) == NEEDED
-    assert all((site / "engine" / name).read_bytes() == (dist / name).read_bytes() for name in NEEDED)
+    assert all(
+        (site / "engine" / name).read_bytes() == (dist / name).read_bytes() for name in NEEDED
+    )
     assert (site / "files/small.onnx").read_bytes() == exported.read_bytes()
     scenes = json.loads((SCENES / "samples.json").read_text())
     listed = json.loads((site / "site.json").read_text())
@@ -68,9 +77,12 @@ def test_the_site_has_all_that_it_runs(camport, exported, dist, tmp_path):
     assert listed["samples"] == [{"file": s["file"], "caption": s["caption"]} for s in scenes]
     assert listed["engines"] == ["ort.wasm.min.mjs", "ort.webgpu.min.mjs"]
     assert all(
-        (site / "samples" / scene["file"]).read_bytes() == (SCENES / scene["file"]).read_bytes() for scene in scenes
+        (site / "samples" / scene["file"]).read_bytes() == (SCENES / scene["file"]).read_bytes()
+        for scene in scenes
     )
-    assert {path.name for path in PAGE.iterdir() if path.is_file()} < {path.name for path in site.iterdir()}
+    assert {path.name for path in PAGE.iterdir() if path.is_file()} < {
+        path.name for path in site.iterdir()
+    }
     assert stat.S_IMODE(site.stat().st_mode) == 0o755
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".camport-")] == []
 
@@ -88,7 +100,10 @@ def test_the_package_folder_will_do_and_webgpu_may_lack(camport, exported, dist,
 
 def test_pictures_of_ones_own(camport, exported, dist, tmp_path):
     shutil.copy(SCENES / "zero-nine.png", tmp_path / "<b>mine.png")
-    assert camport("web", exported, "-o", "site", "--runtime", dist, "--sample", "<b>mine.png").status == 0
+    assert (
+        camport("web", exported, "-o", "site", "--runtime", dist, "--sample", "<b>mine.png").status
+        == 0
+    )
     listed = json.loads((tmp_path / "site/site.json").read_text())["samples"]
     assert listed == [{"file": "<b>mine.png", "caption": "<b>mine"}]
 
@@ -100,7 +115,15 @@ def test_what_lies_in_the_folder_stays(camport, refused, exported, dist, tmp_pat
     (site / "mine.txt").write_text("mine")
     (site / "page.css").write_text("old")
     before = listing(site)
-    refused(r"site is not empty; name another folder, or --force", "web", exported, "-o", "site", "--runtime", dist)
+    refused(
+        r"site is not empty; name another folder, or --force",
+        "web",
+        exported,
+        "-o",
+        "site",
+        "--runtime",
+        dist,
+    )
     assert listing(site) == before
     assert camport("web", exported, "-o", "site", "--runtime", dist, "--force").status == 0
     assert (site / "mine.txt").read_text() == "mine"
@@ -147,7 +170,9 @@ def npm(tmp_path, monkeypatch):
         run = subprocess.run
         monkeypatch.setattr(engine.shutil, "which", lambda name: "npm")
         monkeypatch.setattr(
-            engine.subprocess, "run", lambda command, **how: run([sys.executable, str(script), *command[1:]], **how)
+            engine.subprocess,
+            "run",
+            lambda command, **how: run([sys.executable, str(script), *command[1:]], **how),
         )
 
     return install
@@ -155,11 +180,10 @@ def npm(tmp_path, monkeypatch):
 
 def test_npm_brings_the_package(camport, exported, dist, npm, tmp_path):
     npm(
-        "import tarfile\n"
-        "assert sys.argv[1:3] == ['pack', 'onnxruntime-web@1']\n"
-        "(folder,) = [a.partition('=')[2] for a in sys.argv if a.startswith('--pack-destination=')]\n"
-        "with tarfile.open(folder + '/onnxruntime-web-1.0.0.tgz', 'w:gz') as archive:\n"
-        f"    archive.add({str(dist.parent)!r}, 'package')\n"
+        "import tarfile\nassert sys.argv[1:3] == ['pack', 'onnxruntime-web@1']\n(folder,) ="
+        " [a.partition('=')[2] for a in sys.argv if a.startswith('--pack-destination=')]\nwith"
+        " tarfile.open(folder + '/onnxruntime-web-1.0.0.tgz', 'w:gz') as archive:\n   "
+        f" archive.add({str(dist.parent)!r}, 'package')\n"
     )
     done = camport("web", exported, "-o", "site")
     assert (done.status, done.err) == (0, "")
@@ -179,25 +203,31 @@ def test_the_page_names_no_address_outside():
         if path.is_file():
             found = re.findall(r"https?://[^\s\"'/`]+", path.read_text(encoding="utf-8"))
             assert set(found) <= {"http://127.0.0.1:8000"}, path.name
-    policy = re.search(r"Content-Security-Policy\" content=\"(.*?)\"", (PAGE / "index.html").read_text(), re.DOTALL)
+    policy = re.search(
+        r"Content-Security-Policy\" content=\"(.*?)\"", (PAGE / "index.html").read_text(), re.DOTALL
+    )
     assert policy
     assert policy[1].startswith("default-src 'none';")
     assert (
-        set(re.findall(r"[\w:'-]+", policy[1].replace(" data:", "").replace(" blob:", ""))) & {"*", "https:"} == set()
+        set(re.findall(r"[\w:'-]+", policy[1].replace(" data:", "").replace(" blob:", "")))
+        & {"*", "https:"}
+        == set()
     )
 
 
 def test_labels_are_never_markup():
     """Text reaches the page by textContent, new Option and attributes of its own alone."""
     for path in PAGE.glob("*.js"):
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|DOMParser", path.read_text()), (
-            path.name
-        )
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacent|document\.write|DOMParser", path.read_text()
+        ), path.name
 
 
 def test_modules_that_are_imported_are_there():
     for path in PAGE.glob("*.js"):
         for name in re.findall(r"from \"\./(.*?)\"", path.read_text(encoding="utf-8")):
             assert (PAGE / name).is_file(), f"{path.name}: {name}"
-    for name in re.findall(r"(?:src|href)=\"(?!data:)(.*?)\"", (PAGE / "index.html").read_text(encoding="utf-8")):
+    for name in re.findall(
+        r"(?:src|href)=\"(?!data:)(.*?)\"", (PAGE / "index.html").read_text(encoding="utf-8")
+    ):
         assert (PAGE / name).is_file(), name

@@ -1,4 +1,5 @@
-"""What docs/moving.md says of grad-cam and torchcam is so: their side of each difference, and ours."""
+"""What docs/moving.md says of grad-cam and torchcam is so: their side of each difference,
+and ours."""
 
 import numpy as np
 import pytest
@@ -32,7 +33,9 @@ def both(name, make=Net, layer="features", targets=(1, 3), **options):
     for library in (ours, theirs):
         model = net(make)
         with getattr(library, name)(model, [model.get_submodule(layer)]) as cam:
-            maps.append(cam(batch(), targets and [ClassifierOutputTarget(c) for c in targets], **options))
+            maps.append(
+                cam(batch(), targets and [ClassifierOutputTarget(c) for c in targets], **options)
+            )
     return maps
 
 
@@ -90,7 +93,9 @@ class Divided(nn.Module):
     def forward(self, x):
         a = self.features(x).mean((2, 3))
         brightness = x.abs().mean((1, 2, 3))
-        return torch.stack([a[:, 0], a[:, 1] + 100 * (brightness - 1.02 * brightness.new_tensor(self.mean))], 1)
+        return torch.stack(
+            [a[:, 0], a[:, 1] + 100 * (brightness - 1.02 * brightness.new_tensor(self.mean))], 1
+        )
 
     mean = 0.0
 

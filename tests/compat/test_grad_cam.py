@@ -1,4 +1,5 @@
-"""`camport.compat.pytorch_grad_cam` beside grad-cam itself, on small seeded networks: numbers, not shapes."""
+"""`camport.compat.pytorch_grad_cam` beside grad-cam itself, on small seeded networks: numbers,
+not shapes."""
 
 import numpy as np
 import pytest
@@ -35,11 +36,14 @@ def batch(b=3, size=(14, 18)):
 
 
 def called(library, name, model, layers, targets=CLASSES, reshape=None, made=None, **options):
-    """The maps of a class of either library; target classes are wrapped in that library's own target."""
+    """The maps of a class of either library; target classes are wrapped in that library's own
+    target."""
     kinds = our_targets if library is ours else their_targets
     asked = None if targets is None else [kinds.ClassifierOutputTarget(c) for c in targets]
     modules = [model.get_submodule(layer) for layer in layers]
-    cam = getattr(library, name)(model=model, target_layers=modules, reshape_transform=reshape, **(made or {}))
+    cam = getattr(library, name)(
+        model=model, target_layers=modules, reshape_transform=reshape, **(made or {})
+    )
     with cam:
         return cam(input_tensor=batch(), targets=asked, **options)
 
@@ -53,7 +57,15 @@ def close(found, right, bound=1e-4):
 @pytest.mark.parametrize("make", [Net, *rare(GapNet)])
 @pytest.mark.parametrize(
     "name",
-    ["GradCAM", "HiResCAM", "GradCAMElementWise", "XGradCAM", "LayerCAM", "ShapleyCAM", "AblationCAM"],
+    [
+        "GradCAM",
+        "HiResCAM",
+        "GradCAMElementWise",
+        "XGradCAM",
+        "LayerCAM",
+        "ShapleyCAM",
+        "AblationCAM",
+    ],
 )
 def test_maps_are_grad_cams(name, make):
     # XGrad-CAM divides by sums of activations, which cancel where no ReLU stands before
@@ -63,7 +75,10 @@ def test_maps_are_grad_cams(name, make):
 
 
 def test_maps_of_the_top_classes():
-    close(called(ours, "GradCAM", net(), ["features"], None), called(theirs, "GradCAM", net(), ["features"], None))
+    close(
+        called(ours, "GradCAM", net(), ["features"], None),
+        called(theirs, "GradCAM", net(), ["features"], None),
+    )
 
 
 @pytest.mark.parametrize("name", ["GradCAM", "HiResCAM", "LayerCAM"])
@@ -73,7 +88,8 @@ def test_several_layers_are_averaged(name):
 
 
 def loud(make):
-    """Gradients of 1e5, beside which the 1e-6 that grad-cam adds to Grad-CAM++'s denominator is nothing."""
+    """Gradients of 1e5, beside which the 1e-6 that grad-cam adds to Grad-CAM++'s denominator is
+    nothing."""
 
     class Loud(make):
         def forward(self, x):
@@ -89,7 +105,9 @@ def test_grad_cam_plus_plus_where_gradients_are_large():
 
 def test_score_cam_weighs_by_the_classes_probabilities():
     """As camport's classification has it, and the paper."""
-    right = camport.explain(net(), batch(), "scorecam", torch.tensor(CLASSES), "features").heatmap.numpy()
+    right = camport.explain(
+        net(), batch(), "scorecam", torch.tensor(CLASSES), "features"
+    ).heatmap.numpy()
     close(called(ours, "ScoreCAM", net(), ["features"]), right)
 
 
@@ -97,7 +115,11 @@ def test_score_cam_weighs_by_the_classes_probabilities():
 def test_a_preset_gives_grad_cams_own_formula(name):
     preset = {"preset": "grad-cam"}
     right = called(theirs, name, net(), ["features"])
-    close(called(ours, name, net(), ["features"], made=preset), right, 2e-3 if name == "ScoreCAM" else 1e-4)
+    close(
+        called(ours, name, net(), ["features"], made=preset),
+        right,
+        2e-3 if name == "ScoreCAM" else 1e-4,
+    )
 
 
 def halves(method, make):
@@ -114,7 +136,9 @@ def is_one_half(right, method, make):
         assert min(np.abs(half[i] - map_).max() for half in halves(method, make)) < 1e-3
 
 
-@pytest.mark.parametrize(("name", "made"), [("EigenCAM", {"centre": True}), ("EigenGradCAM", {}), ("KPCA_CAM", {})])
+@pytest.mark.parametrize(
+    ("name", "made"), [("EigenCAM", {"centre": True}), ("EigenGradCAM", {}), ("KPCA_CAM", {})]
+)
 def test_principal_components_but_for_their_sign(name, made):
     method = getattr(ours, name).explainer(**made)
     is_one_half(called(theirs, name, net(), ["features"]), method, Net)
@@ -129,7 +153,15 @@ def test_augmented_maps_are_grad_cams(name):
     assert np.abs(found - called(ours, name, net(), ["features"])).max() > 0.05
 
 
-SMOOTHED = ("GradCAM", "HiResCAM", "GradCAMElementWise", "XGradCAM", "LayerCAM", "GradCAMPlusPlus", "AblationCAM")
+SMOOTHED = (
+    "GradCAM",
+    "HiResCAM",
+    "GradCAMElementWise",
+    "XGradCAM",
+    "LayerCAM",
+    "GradCAMPlusPlus",
+    "AblationCAM",
+)
 
 
 @pytest.mark.parametrize("name", mostly_rare(SMOOTHED, ("HiResCAM", "AblationCAM")))
@@ -152,7 +184,9 @@ def test_weighted_activations_add_up_to_the_methods_map(name):
     patched = {**WEIGHTED, type(method): kept}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("camport.compat.pytorch_grad_cam.eigen_smooth.WEIGHTED", patched)
-        camport.explain(net(GapNet), batch(), EigenSmoothed(method), torch.tensor(CLASSES), "features")
+        camport.explain(
+            net(GapNet), batch(), EigenSmoothed(method), torch.tensor(CLASSES), "features"
+        )
     raw = camport.explain(net(GapNet), batch(), method, torch.tensor(CLASSES), "features").raw
     assert raw.max() > 0
     torch.testing.assert_close(seen[0].sum(1).relu(), raw)
@@ -164,7 +198,10 @@ def test_finer_cam_is_grad_cams():
         close(called(ours, "FinerCAM", net(), ["features"], None, **options), right)
     base = {"base_method": theirs.LayerCAM}
     right = called(theirs, "FinerCAM", net(), ["features"], None, made=base)
-    close(called(ours, "FinerCAM", net(), ["features"], None, made={"base_method": ours.LayerCAM}), right)
+    close(
+        called(ours, "FinerCAM", net(), ["features"], None, made={"base_method": ours.LayerCAM}),
+        right,
+    )
 
 
 def test_refine_cam_is_grad_cams():
@@ -217,7 +254,9 @@ def test_the_target_of_boxes():
         "scores": torch.tensor([0.9, 0.5, 0.4]),
     }
     asked = np.array([[1.0, 0, 11, 10], [20, 20, 41, 30], [0, 0, 9, 9]])
-    pairs = [kinds.FasterRCNNBoxScoreTarget([3, 1, 2], asked) for kinds in (our_targets, their_targets)]
+    pairs = [
+        kinds.FasterRCNNBoxScoreTarget([3, 1, 2], asked) for kinds in (our_targets, their_targets)
+    ]
     # the third box's class is another's
     assert pairs[0](said).item() == pytest.approx(pairs[1](said).item(), abs=1e-6)
     assert pairs[0](said).item() == pytest.approx(90 / 110 + 0.9 + 200 / 210 + 0.5, abs=1e-6)
@@ -242,7 +281,9 @@ def test_a_segmentation_is_explained_as_by_grad_cam():
     for library, kinds in ((ours, our_targets), (theirs, their_targets)):
         model = net(Segments)
         with library.GradCAM(model=model, target_layers=[model.features]) as cam:
-            maps.append(cam(batch(), [kinds.SemanticSegmentationTarget(c, mask) for c in (2, 1, 0)]))
+            maps.append(
+                cam(batch(), [kinds.SemanticSegmentationTarget(c, mask) for c in (2, 1, 0)])
+            )
     close(*maps)
 
 
@@ -273,15 +314,26 @@ def test_reshape_transforms_are_grad_cams():
     from pytorch_grad_cam.utils import reshape_transforms as right
 
     tokens = torch.randn(2, 13, 5)
-    for name, given in (("vit_reshape_transform", tokens), ("swinT_reshape_transform", tokens[:, 1:])):
-        assert torch.equal(getattr(reshape_transforms, name)(given, 3, 4), getattr(right, name)(given, 3, 4))
+    for name, given in (
+        ("vit_reshape_transform", tokens),
+        ("swinT_reshape_transform", tokens[:, 1:]),
+    ):
+        assert torch.equal(
+            getattr(reshape_transforms, name)(given, 3, 4), getattr(right, name)(given, 3, 4)
+        )
 
 
 def test_a_reshape_transform_that_computes_is_refused():
     with pytest.raises(InputError, match="does more than arrange what layer 'features' puts out"):
         called(ours, "GradCAM", net(), ["features"], reshape=lambda a: a * 2)
     with pytest.raises(InputError, match=r"fails on what layer 'blocks.0' puts out, \(3, 64, 6\)"):
-        called(ours, "GradCAM", net(TokenNet), ["blocks.0"], reshape=reshape_transforms.vit_reshape_transform)
+        called(
+            ours,
+            "GradCAM",
+            net(TokenNet),
+            ["blocks.0"],
+            reshape=reshape_transforms.vit_reshape_transform,
+        )
 
 
 def test_guided_backpropagation_is_grad_cams():
@@ -301,7 +353,9 @@ def test_guided_backpropagation_is_grad_cams():
 
     for category in (None, 3):
         found, right = (
-            library.GuidedBackpropReLUModel(model=net(Modules), device="cpu")(batch()[:1], target_category=category)
+            library.GuidedBackpropReLUModel(model=net(Modules), device="cpu")(
+                batch()[:1], target_category=category
+            )
             for library in (ours, theirs)
         )
         assert np.abs(right).max() > 0
@@ -314,17 +368,29 @@ def test_pictures_are_grad_cams():
     g = np.random.default_rng(0)
     picture, heat = g.random((20, 30, 3), dtype=np.float32), g.random((20, 30), dtype=np.float32)
     # OpenCV's jet is another table than matplotlib's, by up to a tenth
-    for options, bound in (({}, 26), ({"use_rgb": True}, 26), ({"colormap": 16}, 3), ({"colormap": 20}, 3)):
+    for options, bound in (
+        ({}, 26),
+        ({"use_rgb": True}, 26),
+        ({"colormap": 16}, 3),
+        ({"colormap": 20}, 3),
+    ):
         for weight in ({}, {"image_weight": 0.7}):
-            shown = [v.show_cam_on_image(picture, heat, **options, **weight) for v in (our_images, their_images)]
+            shown = [
+                v.show_cam_on_image(picture, heat, **options, **weight)
+                for v in (our_images, their_images)
+            ]
             assert np.abs(shown[0].astype(int) - shown[1]).max() <= bound
     for given in (picture, (picture * 255).astype(np.uint8)):
         options = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.1]}
-        torch.testing.assert_close(*(v.preprocess_image(given, **options) for v in (our_images, their_images)))
+        torch.testing.assert_close(
+            *(v.preprocess_image(given, **options) for v in (our_images, their_images))
+        )
     signed = g.standard_normal((20, 30, 3))
     assert (our_images.deprocess_image(signed) == their_images.deprocess_image(signed)).all()
     maps = g.standard_normal((2, 5, 7)).astype(np.float32)
-    np.testing.assert_allclose(our_images.scale_cam_image(maps), their_images.scale_cam_image(maps), atol=1e-6)
+    np.testing.assert_allclose(
+        our_images.scale_cam_image(maps), their_images.scale_cam_image(maps), atol=1e-6
+    )
     larger = [v.scale_cam_image(maps, (21, 15)) for v in (our_images, their_images)]
     np.testing.assert_allclose(*larger, atol=1e-5)
     with pytest.raises(InputError, match="reaches 255"):
@@ -354,28 +420,40 @@ def test_what_is_refused():
     cam = ours.GradCAM(net(), ["features"])
     with pytest.raises(InputError, match="1 target for 3 images; give one an image"):
         cam(batch(), [kinds.ClassifierOutputTarget(1)])
-    with pytest.raises(InputError, match=r"targets is \[281\]; give a list with a callable an image"):
+    with pytest.raises(
+        InputError, match=r"targets is \[281\]; give a list with a callable an image"
+    ):
         cam(batch()[:1], [281])
-    with pytest.raises(InputError, match=r"class 281 is out of range: the model has 5 classes \(0..4\)"):
+    with pytest.raises(
+        InputError, match=r"class 281 is out of range: the model has 5 classes \(0..4\)"
+    ):
         cam(batch()[:1], [kinds.ClassifierOutputTarget(281)])
-    with pytest.raises(ModelError, match=r"a target failed on the model's outputs, \(1, 5\): IndexError"):
+    with pytest.raises(
+        ModelError, match=r"a target failed on the model's outputs, \(1, 5\): IndexError"
+    ):
         cam(batch()[:1], [kinds.ClassifierOutputSoftmaxTarget(281)])
     with pytest.raises(InputError, match=r"target 0 gives \(5,\) of an image; wanted one number"):
         cam(batch()[:1], [kinds.RawScoresOutputTarget()])
-    with pytest.raises(MethodError, match=r"eigen_smooth is there for gradcam, .*; scorecam has no weights"):
+    with pytest.raises(
+        MethodError, match=r"eigen_smooth is there for gradcam, .*; scorecam has no weights"
+    ):
         ours.ScoreCAM(net(), ["features"])(batch(), None, eigen_smooth=True)
     with pytest.raises(MethodError, match="GradCAM has no target layers"):
         ours.GradCAM(net(), [])(batch(), None)
 
 
-@pytest.mark.parametrize("name", ["SESS", "SegEigenCAM", "DeepFeatureFactorization", "run_dff_on_image"])
+@pytest.mark.parametrize(
+    "name", ["SESS", "SegEigenCAM", "DeepFeatureFactorization", "run_dff_on_image"]
+)
 def test_what_is_not_there_says_so_and_names_the_nearest(name):
     with pytest.raises(MethodError, match=f"camport.compat.pytorch_grad_cam has no {name}; "):
         getattr(ours, name)(model=net(), target_layers=["features"])
 
 
 def test_every_class_of_grad_cam_has_its_name_here():
-    missing = {name for name, value in vars(theirs).items() if isinstance(value, type)} - set(ours.__all__)
+    missing = {name for name, value in vars(theirs).items() if isinstance(value, type)} - set(
+        ours.__all__
+    )
     assert missing == set()
     kinds = {name for name, value in vars(their_targets).items() if isinstance(value, type)}
     assert kinds - set(vars(our_targets)) == set()

@@ -1,4 +1,5 @@
-"""docs/moving.md: its Python runs as it stands, and says the same of one image three times; its names are there."""
+"""docs/moving.md: its Python runs as it stands, and says the same of one image three times;
+its names are there."""
 
 import re
 from pathlib import Path
@@ -20,8 +21,12 @@ def network() -> nn.Sequential:
     torch.manual_seed(0)
     model = nn.Sequential()
     model.add_module("stem", nn.Sequential(nn.Conv2d(3, 8, 5, 4), nn.ReLU()))
-    model.add_module("layer4", nn.Sequential(nn.Conv2d(8, 12, 3, 2), nn.ReLU(), nn.Conv2d(12, 16, 3), nn.ReLU()))
-    model.add_module("head", nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 1000)))
+    model.add_module(
+        "layer4", nn.Sequential(nn.Conv2d(8, 12, 3, 2), nn.ReLU(), nn.Conv2d(12, 16, 3), nn.ReLU())
+    )
+    model.add_module(
+        "head", nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 1000))
+    )
     return model.eval()
 
 
@@ -37,7 +42,9 @@ def names(tmp_path_factory):
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("moving"))
-        for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)):
+        for number, block in enumerate(
+            re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+        ):
             exec(compile(block, f"docs/moving.md, block {number}", "exec"), found)
             if number == 1:
                 found["moved"] = found["explanation"]
@@ -64,7 +71,9 @@ def test_torchcams_lines(names):
 
 def test_captums_lines(names):
     attr = pytest.importorskip("captum.attr", reason='pip install "camport[oracles]"')
-    theirs = attr.IntegratedGradients(network()).attribute(names["input_tensor"], target=281, n_steps=20)
+    theirs = attr.IntegratedGradients(network()).attribute(
+        names["input_tensor"], target=281, n_steps=20
+    )
     torch.testing.assert_close(names["explanation"].raw, theirs.sum(1).to(names["explanation"].raw))
     assert names["gap"].abs().max() < 0.01
     assert names["smooth"].heatmap.max() == 1
@@ -72,9 +81,18 @@ def test_captums_lines(names):
 
 def test_methods_that_are_named_are_there():
     """In the second columns: registry names, metrics, adapters and options."""
-    cells = [line.split("|")[2] for line in PAGE.splitlines() if line.count("|") == 3 and "---" not in line]
+    cells = [
+        line.split("|")[2]
+        for line in PAGE.splitlines()
+        if line.count("|") == 3 and "---" not in line
+    ]
     lower = {word for cell in cells for word in re.findall(r"`([a-z_]+(?:\+\+)?)`", cell)}
-    known = {"compat", *camport.methods(), *camport.metrics(), *vars(camport.Explanation)["__annotations__"]}
+    known = {
+        "compat",
+        *camport.methods(),
+        *camport.metrics(),
+        *vars(camport.Explanation)["__annotations__"],
+    }
     assert sorted(lower - known) == []
     assert len(lower) > 30
 
@@ -83,9 +101,16 @@ def test_classes_that_are_named_are_there():
     from camport.compat import pytorch_grad_cam
     from camport.compat.torchcam import methods
 
-    theirs, torchcams = PAGE.split("\n## torchcam\n")[0], PAGE.split("\n## torchcam\n")[1].split("\n## captum\n")[0]
+    theirs, torchcams = (
+        PAGE.split("\n## torchcam\n")[0],
+        PAGE.split("\n## torchcam\n")[1].split("\n## captum\n")[0],
+    )
     for page, room in ((theirs, pytorch_grad_cam), (torchcams, methods)):
         cells = [line.split("|")[1] for line in page.splitlines() if line.count("|") == 3]
-        named = {word for cell in cells for word in re.findall(r"`([A-Z]\w+CAM\w*|LeGrad|SESS|FEM|FullGrad)`", cell)}
+        named = {
+            word
+            for cell in cells
+            for word in re.findall(r"`([A-Z]\w+CAM\w*|LeGrad|SESS|FEM|FullGrad)`", cell)
+        }
         assert sorted(name for name in named if not hasattr(room, name)) == []
         assert len(named) > 9

@@ -1,4 +1,5 @@
-"""`camport.compat.torchcam` beside torchcam itself, on small seeded networks: numbers, not shapes."""
+"""`camport.compat.torchcam` beside torchcam itself, on small seeded networks: numbers,
+not shapes."""
 
 import numpy as np
 import pytest
@@ -59,12 +60,17 @@ def test_several_layers_and_their_fusion(name):
     close(found, right)
     close([getattr(ours, name).fuse_cams(found)], [getattr(theirs, name).fuse_cams(right)])
     shape = (20, 11)
-    close([getattr(ours, name).fuse_cams(found, shape)], [getattr(theirs, name).fuse_cams(right, shape)])
+    close(
+        [getattr(ours, name).fuse_cams(found, shape)],
+        [getattr(theirs, name).fuse_cams(right, shape)],
+    )
     assert torch.equal(ours.GradCAM.fuse_cams(found[:1]), found[0])
 
 
 def test_maps_as_they_are():
-    close(called(ours, "GradCAM", normalized=False), called(theirs, "GradCAM", normalized=False), 1e-5)
+    close(
+        called(ours, "GradCAM", normalized=False), called(theirs, "GradCAM", normalized=False), 1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["GradCAMpp", "ScoreCAM", "ISCAM", "XGradCAM"])
@@ -77,7 +83,11 @@ def test_a_preset_gives_torchcams_own_formula(name):
     ("name", "method", "made"),
     [
         ("GradCAMpp", plugins.GradCAMPlusPlus(), {}),
-        ("SmoothGradCAMpp", plugins.SmoothGradCAMPlusPlus(samples=3, noise=0.2), {"num_samples": 3, "std": 0.2}),
+        (
+            "SmoothGradCAMpp",
+            plugins.SmoothGradCAMPlusPlus(samples=3, noise=0.2),
+            {"num_samples": 3, "std": 0.2},
+        ),
         ("ScoreCAM", plugins.ScoreCAM(), {"batch_size": 4}),
         ("SSCAM", plugins.SSCAM(samples=3, sigma=1.5), {"num_samples": 3, "std": 1.5}),
         ("ISCAM", plugins.ISCAM(samples=4), {"num_samples": 4}),
@@ -140,7 +150,12 @@ def test_the_last_images_are_explained_and_the_hook_goes():
         assert len(model._forward_pre_hooks) == 1
     close(first, again)
     close(
-        first, [camport.core.minmax(camport.explain(model, batch(), "gradcam", torch.tensor(CLASSES), "features").raw)]
+        first,
+        [
+            camport.core.minmax(
+                camport.explain(model, batch(), "gradcam", torch.tensor(CLASSES), "features").raw
+            )
+        ],
     )
     assert not model._forward_pre_hooks
     assert not any(module._forward_hooks for module in model.modules())
@@ -159,7 +174,9 @@ def test_what_is_refused():
     with pytest.raises(InputError, match="2 targets for 3 images"):
         extractor([1, 2])
     for kind in (ours.FinerCAM, ours.LeGrad):
-        with pytest.raises(MethodError, match=rf"camport.compat.torchcam has no {kind.__name__}; .*camport.explain"):
+        with pytest.raises(
+            MethodError, match=rf"camport.compat.torchcam has no {kind.__name__}; .*camport.explain"
+        ):
             kind(model, "features")
     with pytest.raises(InputError, match="RefineCAM takes a list of two layers or more"):
         ours.RefineCAM(model, "features")
@@ -172,7 +189,9 @@ def test_the_overlay_is_torchcams():
     photo = Image.fromarray(g.integers(0, 255, (40, 60, 3), dtype=np.uint8))
     heat = Image.fromarray(g.random((5, 7), dtype=np.float32) * 0.8 + 0.1)
     for options in ({}, {"alpha": 0.5, "colormap": "viridis"}):
-        found, right = (np.asarray(draw(photo, heat, **options)) for draw in (utils.overlay_mask, overlay_mask))
+        found, right = (
+            np.asarray(draw(photo, heat, **options)) for draw in (utils.overlay_mask, overlay_mask)
+        )
         assert np.abs(found.astype(int) - right).max() <= 3
     with pytest.raises(InputError, match="give two PIL images"):
         utils.overlay_mask(photo, np.zeros((2, 2)))

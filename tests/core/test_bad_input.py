@@ -18,7 +18,10 @@ X = images()
         ((X * 10).to(torch.uint8), "images are uint8.*images.float\\(\\) / 255"),
         (X.numpy(), "ndarray, not a torch.Tensor"),
         ("cat.png", "str, not a torch.Tensor"),
-        (X.index_fill(0, torch.tensor([1]), float("nan")), "image 1 of 3 has 756 values that are NaN"),
+        (
+            X.index_fill(0, torch.tensor([1]), float("nan")),
+            "image 1 of 3 has 756 values that are NaN",
+        ),
         (X.clone().fill_(float("inf")), "image 0 of 3"),
     ],
 )
@@ -28,13 +31,19 @@ def test_images(bad, says):
 
 
 def test_wrong_number_of_channels():
-    with pytest.raises(ModelError, match=r"\(3, 1, 14, 18\) have 1 channels, the model's first convolution takes 3"):
+    with pytest.raises(
+        ModelError, match=r"\(3, 1, 14, 18\) have 1 channels, the model's first convolution takes 3"
+    ):
         camport.explain(seeded(Net()), X[:, :1], layer="features")
 
 
 def test_too_small_an_image():
-    model = seeded(nn.Sequential(nn.Conv2d(3, 4, 7), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-    with pytest.raises(ModelError, match=r"Sequential could not be run on images \(1, 3, 5, 5\).*[Kk]ernel size"):
+    model = seeded(
+        nn.Sequential(nn.Conv2d(3, 4, 7), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    )
+    with pytest.raises(
+        ModelError, match=r"Sequential could not be run on images \(1, 3, 5, 5\).*[Kk]ernel size"
+    ):
         camport.explain(model, X[:, :, :5, :5])
 
 
@@ -63,7 +72,9 @@ def test_no_module():
 
 
 def test_an_output_no_adapter_reads():
-    with pytest.raises(ModelError, match=r"returned \(3, 4, 12, 16\); the classification adapter reads \[b,k\]"):
+    with pytest.raises(
+        ModelError, match=r"returned \(3, 4, 12, 16\); the classification adapter reads \[b,k\]"
+    ):
         camport.explain(seeded(nn.Sequential(nn.Conv2d(3, 4, 3))), X, layer="0")
 
     class Nothing(Net):
@@ -76,4 +87,6 @@ def test_an_output_no_adapter_reads():
 
 def test_float_images_are_cast_to_the_models_type():
     model = seeded(Net(), dtype=torch.float32)
-    assert camport.explain(model, X, target=1, layer="features").activations[0].dtype == torch.float32
+    assert (
+        camport.explain(model, X, target=1, layer="features").activations[0].dtype == torch.float32
+    )

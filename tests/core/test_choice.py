@@ -1,4 +1,5 @@
-"""The layer that is chosen where nobody names one: it moves with the image, leads to the score, and is no branch."""
+"""The layer that is chosen where nobody names one: it moves with the image, leads to the score,
+and is no branch."""
 
 import pytest
 import torch
@@ -14,13 +15,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 
 def tower(width=6):
-    return nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU()
+    )
 
 
 def hirescam_by_hand(model, x, target, name, call=-1, channels=1):
     """relu(sum_k g_k a_k) at one run of a module, by a hook and autograd."""
     kept = []
-    handle = model.get_submodule(name).register_forward_hook(lambda m, a, out: kept.append(out) or out.clone())
+    handle = model.get_submodule(name).register_forward_hook(
+        lambda m, a, out: kept.append(out) or out.clone()
+    )
     out = model(x.clone().requires_grad_())
     handle.remove()
     (gradient,) = torch.autograd.grad(out[:, target].sum(), kept[call])
@@ -66,7 +71,9 @@ class Pair(nn.Module):
 
 def test_where_several_runs_are_of_the_image_the_choice_is_said():
     x = torch.cat([images(1), images(1).flip(3)], 1)
-    with pytest.warns(ReusedLayerWarning, match=r"one of 2 runs .*layer='tower@0', layer='tower@1'"):
+    with pytest.warns(
+        ReusedLayerWarning, match=r"one of 2 runs .*layer='tower@0', layer='tower@1'"
+    ):
         assert camport.explain(seeded(Pair()), x, target=1).layers == ("tower@1",)
 
 
@@ -83,8 +90,14 @@ class Attention(nn.Module):
 class Block(nn.Module):
     def __init__(self, width, crossed=False):
         super().__init__()
-        self.norm, self.attention, self.mlp = nn.LayerNorm(width), Attention(width), nn.Linear(width, width)
-        self.cross, self.cross_norm = (Attention(width), nn.LayerNorm(width)) if crossed else (None, None)
+        self.norm, self.attention, self.mlp = (
+            nn.LayerNorm(width),
+            Attention(width),
+            nn.Linear(width, width),
+        )
+        self.cross, self.cross_norm = (
+            (Attention(width), nn.LayerNorm(width)) if crossed else (None, None)
+        )
 
     def forward(self, x, y=None):
         x = x + self.attention(self.norm(x))
@@ -96,7 +109,10 @@ class Block(nn.Module):
 class See(nn.Module):
     def __init__(self, width=8):
         super().__init__()
-        self.patches, self.blocks = nn.Conv2d(3, width, 4, 4), nn.ModuleList(Block(width) for _ in range(2))
+        self.patches, self.blocks = (
+            nn.Conv2d(3, width, 4, 4),
+            nn.ModuleList(Block(width) for _ in range(2)),
+        )
 
     def forward(self, x):
         x = self.patches(x).flatten(2).mT
@@ -108,7 +124,10 @@ class See(nn.Module):
 class Read(nn.Module):
     def __init__(self, width=8, crossed=False):
         super().__init__()
-        self.words, self.blocks = nn.Embedding(20, width), nn.ModuleList(Block(width, crossed) for _ in range(2))
+        self.words, self.blocks = (
+            nn.Embedding(20, width),
+            nn.ModuleList(Block(width, crossed) for _ in range(2)),
+        )
 
     def forward(self, tokens, y=None):
         x = self.words(tokens)
@@ -185,7 +204,11 @@ class Stages(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.see, self.merge, self.late = See(), nn.Conv2d(8, 8, 2, 2), nn.Parameter(torch.zeros(1, 1, 8))
+        self.see, self.merge, self.late = (
+            See(),
+            nn.Conv2d(8, 8, 2, 2),
+            nn.Parameter(torch.zeros(1, 1, 8)),
+        )
         self.blocks, self.fc = nn.ModuleList(Block(8) for _ in range(2)), nn.Linear(8, 2)
 
     def forward(self, x):
@@ -226,7 +249,9 @@ def test_a_path_that_carries_nothing_is_none():
 
 
 def test_what_is_lost_in_rounding_is_made_of_the_image():
-    model = seeded(nn.Sequential(tower(), nn.Conv2d(6, 6, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    model = seeded(
+        nn.Sequential(tower(), nn.Conv2d(6, 6, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    )
     with torch.no_grad():
         model[1].weight.mul_(1e-20)
     assert camport.explain(model, images(1), target=1).layers == ("2",)
@@ -270,7 +295,11 @@ class Branches(nn.Module):
     def forward(self, x):
         x = self.stem(x)
         parts = [self.a(x), self.b(x), self.c(x)]
-        return self.fc((torch.cat(parts, 1) if self.join == "cat" else parts[0] + parts[1] + parts[2]).mean((2, 3)))
+        return self.fc(
+            (torch.cat(parts, 1) if self.join == "cat" else parts[0] + parts[1] + parts[2]).mean(
+                (2, 3)
+            )
+        )
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -301,7 +330,9 @@ class TwoHeads(nn.Module):
 @pytest.mark.parametrize("joined", [False, True])
 def test_the_maps_lead_to_the_output_that_is_explained(joined):
     model, x = seeded(TwoHeads(joined)), images(1)
-    assert camport.explain(model, x, target=1, adapter=ClassificationAdapter(output=0)).layers == ("first",)
+    assert camport.explain(model, x, target=1, adapter=ClassificationAdapter(output=0)).layers == (
+        "first",
+    )
     last = FunctionAdapter(lambda out: out[:, 7] if joined else out[1][:, 2])
     assert camport.explain(model, x, adapter=last).layers == ("second",)
 
@@ -311,7 +342,9 @@ class Depth(nn.Module):
 
     def __init__(self, end, skip=False):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU())
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU()
+        )
         self.up = nn.ConvTranspose2d(8, 6, 4, 4)
         self.decoder = nn.Sequential(nn.Conv2d(6, 6, 3, 1, 1), nn.ReLU(), nn.Conv2d(6, 1, 3, 1, 1))
         self.full = nn.Conv2d(3, 6, 3, 1, 1) if skip else None
@@ -346,13 +379,20 @@ class OneSize(nn.Module):
 
     def __init__(self, k, end):
         super().__init__()
-        self.a, self.act, self.last, self.end = nn.Conv2d(3, 6, 3, 1, 1), nn.ReLU(), nn.Conv2d(6, k, 1), end
+        self.a, self.act, self.last, self.end = (
+            nn.Conv2d(3, 6, 3, 1, 1),
+            nn.ReLU(),
+            nn.Conv2d(6, k, 1),
+            end,
+        )
 
     def forward(self, x):
         return self.end(self.last(self.act(self.a(x))))
 
 
-@pytest.mark.parametrize("end", [nn.Sigmoid(), nn.Softmax(1), nn.Identity()], ids=["sigmoid", "softmax", "output"])
+@pytest.mark.parametrize(
+    "end", [nn.Sigmoid(), nn.Softmax(1), nn.Identity()], ids=["sigmoid", "softmax", "output"]
+)
 @pytest.mark.parametrize("k", [2, 6])
 def test_the_output_and_what_an_activation_makes_it_of_are_not_taken(k, end):
     first = FunctionAdapter(lambda out: out[:, 0, 5, 7] + out[:, 0].mean((1, 2)))
@@ -447,7 +487,9 @@ def test_another_picture_has_the_statistics_of_the_first():
     x = images(1, (40, 40)).float() * 3 + 2
     other = another(x)
     assert torch.allclose(other.mean((2, 3)), x.mean((2, 3)), atol=0.5)
-    assert torch.equal(other.clamp(x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)), other)
+    assert torch.equal(
+        other.clamp(x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)), other
+    )
     assert not torch.equal(another(torch.zeros(1, 3, 4, 4)), torch.zeros(1, 3, 4, 4))
 
 
@@ -469,7 +511,10 @@ class WithinBlocks(nn.Module):
     def __init__(self):
         super().__init__()
         self.patches, self.token = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.zeros(1, 1, 8))
-        pairs = [[AttentionBranch(), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU())] for _ in range(2)]
+        pairs = [
+            [AttentionBranch(), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU())]
+            for _ in range(2)
+        ]
         self.layers = nn.ModuleList([nn.ModuleList(pair) for pair in pairs])
         self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 5)
 
@@ -483,7 +528,9 @@ class WithinBlocks(nn.Module):
 
 
 def test_an_attention_that_normalises_is_explained_at_its_normalisation():
-    found = camport.explain(seeded(WithinBlocks()), torch.randn(1, 3, 32, 48, dtype=torch.float64), "gradcam", 1)
+    found = camport.explain(
+        seeded(WithinBlocks()), torch.randn(1, 3, 32, 48, dtype=torch.float64), "gradcam", 1
+    )
     assert found.layers == ("layers.1.0.norm",)
 
 
@@ -504,7 +551,12 @@ class WrittenOut(nn.Module):
         if self.fused:
             seen = nn.functional.scaled_dot_product_attention(q, k, v)
         else:
-            seen = nn.functional.dropout((q @ k.transpose(1, 2) / 8**0.5).softmax(-1), 0.1, self.training) @ v
+            seen = (
+                nn.functional.dropout(
+                    (q @ k.transpose(1, 2) / 8**0.5).softmax(-1), 0.1, self.training
+                )
+                @ v
+            )
         t = t + self.out(seen)
         return t + self.mlp(self.n2(t))
 
@@ -518,7 +570,9 @@ class ByHand(nn.Module):
 
     def forward(self, x):
         t = self.patches(x).flatten(2).transpose(1, 2)
-        return self.head(self.norm(self.blocks(torch.cat([self.token.expand(len(x), -1, -1), t], 1)))[:, 0])
+        return self.head(
+            self.norm(self.blocks(torch.cat([self.token.expand(len(x), -1, -1), t], 1)))[:, 0]
+        )
 
 
 @pytest.mark.parametrize("fused", [True, False])

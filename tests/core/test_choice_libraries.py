@@ -36,7 +36,9 @@ class OfTexts(nn.Module):
 
     def forward(self, x):
         said = self.model(pixel_values=x, input_ids=self.ids, **self.options)
-        return next(said[name] for name in ("logits_per_image", "itm_score", "logits") if name in said)
+        return next(
+            said[name] for name in ("logits_per_image", "itm_score", "logits") if name in said
+        )
 
 
 def clip():
@@ -102,7 +104,12 @@ class Asked(nn.Module):
 @pytest.mark.parametrize("depths", [[1, 2], [1, 1], [1, 1, 1, 1]])
 def test_the_last_stage_of_swin_v2(depths):
     config = transformers.Swinv2Config(
-        image_size=64, patch_size=4, embed_dim=16, depths=depths, num_heads=[2] * len(depths), window_size=4
+        image_size=64,
+        patch_size=4,
+        embed_dim=16,
+        depths=depths,
+        num_heads=[2] * len(depths),
+        window_size=4,
     )
     model = stirred(lambda: transformers.Swinv2ForImageClassification(config))
     explanation = camport.explain(model, torch.rand(1, 3, 64, 64), "gradcam", 1)
@@ -128,7 +135,9 @@ def test_no_inner_branch_and_no_convolution_before_its_activation(name, layer):
 
 def depth_anything():
     backbone = transformers.Dinov2Config(
-        **{**SEEN, "num_hidden_layers": 2}, out_features=["stage1", "stage2"], reshape_hidden_states=False
+        **{**SEEN, "num_hidden_layers": 2},
+        out_features=["stage1", "stage2"],
+        reshape_hidden_states=False,
     )
     return transformers.DepthAnythingForDepthEstimation(
         transformers.DepthAnythingConfig(
@@ -146,20 +155,28 @@ def depth_anything():
 def glpn():
     return transformers.GLPNForDepthEstimation(
         transformers.GLPNConfig(
-            depths=[1] * 4, hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
+            depths=[1] * 4,
+            hidden_sizes=[8, 8, 16, 16],
+            num_attention_heads=[1, 1, 2, 2],
+            decoder_hidden_size=8,
         )
     )
 
 
 @pytest.mark.parametrize(
     ("make", "layer"),
-    [(depth_anything, "backbone.encoder.layer.1.norm1"), (glpn, "glpn.encoder.block.3.0.layer_norm_1")],
+    [
+        (depth_anything, "backbone.encoder.layer.1.norm1"),
+        (glpn, "glpn.encoder.block.3.0.layer_norm_1"),
+    ],
     ids=["depth-anything", "glpn"],
 )
 def test_the_encoders_end_of_a_depth_network(make, layer):
     near = FunctionAdapter(lambda said: said.predicted_depth.mean((1, 2)))
     side = 32 if make is depth_anything else 64
-    explanation = camport.explain(stirred(make), torch.rand(1, 3, side, side), "gradcam", adapter=near)
+    explanation = camport.explain(
+        stirred(make), torch.rand(1, 3, side, side), "gradcam", adapter=near
+    )
     assert explanation.layers == (layer,)
     assert bool(explanation.gradients[0].any())
 
@@ -174,12 +191,18 @@ def test_mobilevit_of_small_weights_whose_maps_underflow():
     )
     torch.manual_seed(1)
     model = transformers.MobileViTForImageClassification(config).eval()
-    assert camport.explain(model, torch.rand(1, 3, 64, 64), target=1).layers == ("mobilevit.conv_1x1_exp",)
+    assert camport.explain(model, torch.rand(1, 3, 64, 64), target=1).layers == (
+        "mobilevit.conv_1x1_exp",
+    )
 
 
 @pytest.mark.parametrize(
     ("stages", "pools", "layer", "side"),
-    [((1, 2, 2, 1), 3, "blocks.5", 2), ((1, 1), 1, "blocks.1", 8), ((1, 1, 2), 2, "blocks.3.norm1", 4)],
+    [
+        ((1, 2, 2, 1), 3, "blocks.5", 2),
+        ((1, 1), 1, "blocks.1", 8),
+        ((1, 1, 2), 2, "blocks.3.norm1", 4),
+    ],
 )
 def test_hiera_where_its_units_are_in_the_order_of_the_image(stages, pools, layer, side):
     def make():
@@ -207,7 +230,8 @@ def test_hiera_where_its_units_are_in_the_order_of_the_image(stages, pools, laye
 
 
 def qwen(side):
-    """Qwen2-VL with a picture of side x side in front of three words, as a function of the picture."""
+    """Qwen2-VL with a picture of side x side in front of three words,
+    as a function of the picture."""
     config = transformers.Qwen2VLConfig(
         text_config={
             "vocab_size": 100,
@@ -217,7 +241,11 @@ def qwen(side):
             "num_attention_heads": 2,
             "num_key_value_heads": 2,
             "max_position_embeddings": 128,
-            "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4},
+            "rope_parameters": {
+                "rope_type": "default",
+                "mrope_section": [2, 3, 3],
+                "rope_theta": 1e4,
+            },
             "bos_token_id": 1,
             "eos_token_id": 2,
         },
@@ -247,7 +275,11 @@ class InFront(nn.Module):
 
     def forward(self, x):
         h = w = self.cells
-        patches = x.unsqueeze(1).expand(1, 2, 3, 4 * h, 4 * w).reshape(1, 2, 3, h // 2, 2, 4, w // 2, 2, 4)
+        patches = (
+            x.unsqueeze(1)
+            .expand(1, 2, 3, 4 * h, 4 * w)
+            .reshape(1, 2, 3, h // 2, 2, 4, w // 2, 2, 4)
+        )
         patches = patches.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(h * w, -1)
         kinds = (self.ids == 90).int()
         said = self.model(
@@ -263,12 +295,17 @@ class InFront(nn.Module):
 def test_qwens_row_of_words_and_picture_is_no_map_even_where_it_has_a_square_number_of_tokens():
     model, x = stirred(lambda: qwen(16)), torch.rand(1, 3, 16, 16)
     assert model.ids.shape == (1, 9)
-    with pytest.raises(LayerError, match=r"layers.1.input_layernorm' puts out 9 tokens, and the image moves 4 of them"):
+    with pytest.raises(
+        LayerError,
+        match=r"layers.1.input_layernorm' puts out 9 tokens, and the image moves 4 of them",
+    ):
         camport.explain(model, x, target=3)
     leaf = x.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(model(leaf)[:, 3].sum(), leaf)
     found = camport.explain(model, x, "saliency", 3)
-    assert torch.allclose(found.raw, gradient.abs().amax(1), rtol=1e-3, atol=1e-5 * float(found.raw.amax()))
+    assert torch.allclose(
+        found.raw, gradient.abs().amax(1), rtol=1e-3, atol=1e-5 * float(found.raw.amax())
+    )
 
 
 class Phrases(nn.Module):
@@ -286,28 +323,49 @@ class Phrases(nn.Module):
             out_features=["stage2", "stage3", "stage4"],
         )
         text = transformers.BertConfig(
-            vocab_size=1200, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+            vocab_size=1200,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
         )
-        sizes = {"encoder_layers": 1, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+        sizes = {
+            "encoder_layers": 1,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+        }
         config = transformers.GroundingDinoConfig(
-            backbone_config=swin, text_config=text, d_model=32, num_queries=10, max_text_len=16, **sizes
+            backbone_config=swin,
+            text_config=text,
+            d_model=32,
+            num_queries=10,
+            max_text_len=16,
+            **sizes,
         )
         self.model = transformers.GroundingDinoForObjectDetection(config)
         self.register_buffer("ids", torch.tensor([[101, 500, 501, 1012, 502, 1012, 102]]))
 
     def forward(self, x):
         ones = torch.ones_like(self.ids)
-        return self.model(pixel_values=x, input_ids=self.ids, attention_mask=ones, token_type_ids=0 * ones)
+        return self.model(
+            pixel_values=x, input_ids=self.ids, attention_mask=ones, token_type_ids=0 * ones
+        )
 
 
 @pytest.mark.everything
 def test_grounding_dino_at_the_levels_that_its_encoder_takes():
     model, x = stirred(Phrases), torch.rand(1, 3, 128, 128)
-    bound = camport.bind(model, "hirescam", adapter=DetectionAdapter(classes=16, threshold=0.0, most=1))
+    bound = camport.bind(
+        model, "hirescam", adapter=DetectionAdapter(classes=16, threshold=0.0, most=1)
+    )
     found = bound(x)
     assert found.layers == tuple(f"model.model.input_proj_vision.{i}" for i in range(4))
     kept = []
-    handles = [m.register_forward_hook(lambda m, a, out: kept.append(out)) for m in model.model.model.input_proj_vision]
+    handles = [
+        m.register_forward_hook(lambda m, a, out: kept.append(out))
+        for m in model.model.model.input_proj_vision
+    ]
     y = model(x).logits[0, int(found.figures["index"][0]), int(found.target[0])]
     for handle in handles:
         handle.remove()

@@ -1,4 +1,5 @@
-"""Where the best layer lies on the image in no order that is told, the next that can be read is chosen."""
+"""Where the best layer lies on the image in no order that is told,
+the next that can be read is chosen."""
 
 import pytest
 import torch
@@ -14,12 +15,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 
 
 class Shuffled(nn.Module):
-    """Tokens in the order of units of 2 x 2 places, as Hiera's and NesT's, behind maps; all is attended to in it."""
+    """Tokens in the order of units of 2 x 2 places, as Hiera's and NesT's, behind maps;
+    all is attended to in it."""
 
     def __init__(self, maps, back):
         super().__init__()
         self.maps, self.back = maps, back
-        self.blocks, self.norm, self.fc = nn.ModuleList(Block(6) for _ in range(2)), nn.LayerNorm(6), nn.Linear(6, 5)
+        self.blocks, self.norm, self.fc = (
+            nn.ModuleList(Block(6) for _ in range(2)),
+            nn.LayerNorm(6),
+            nn.Linear(6, 5),
+        )
         order = torch.arange(64).view(4, 2, 4, 2).permute(1, 3, 0, 2).flatten()
         self.register_buffer("order", order)
 
@@ -56,7 +62,9 @@ class Spread(nn.Module):
         self.patches = nn.Linear(12, 6)
 
     def forward(self, x):
-        patches = x.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+        patches = (
+            x.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+        )
         x = self.patches(patches[:, self.units.order])
         for block in self.units.blocks:
             x = block(x)
@@ -64,14 +72,19 @@ class Spread(nn.Module):
 
 
 def test_where_none_can_be_read_those_that_were_looked_at_are_named():
-    with pytest.raises(LayerError, match=r"looked at \('units.blocks.1.norm', 'units.norm'\).*64 tokens"):
+    with pytest.raises(
+        LayerError, match=r"looked at \('units.blocks.1.norm', 'units.norm'\).*64 tokens"
+    ):
         camport.explain(seeded(Spread()), images(1, (16, 16)), target=1)
 
 
 def test_what_underflows_is_made_of_the_image():
-    """Zeros all over, or a constant to which next to nothing is added, as networks of small weights make them."""
+    """Zeros all over, or a constant to which next to nothing is added,
+    as networks of small weights make them."""
     for bias in (0.0, 0.5):
-        model = seeded(nn.Sequential(tower(), nn.Conv2d(6, 6, 1), nn.Conv2d(6, 6, 1), nn.AdaptiveAvgPool2d(1)))
+        model = seeded(
+            nn.Sequential(tower(), nn.Conv2d(6, 6, 1), nn.Conv2d(6, 6, 1), nn.AdaptiveAvgPool2d(1))
+        )
         model.append(nn.Flatten())
         with torch.no_grad():
             for layer in (model[1], model[2]):
@@ -81,16 +94,28 @@ def test_what_underflows_is_made_of_the_image():
 
 
 class Merged(nn.Module):
-    """An image's tokens, packed [n,c] and merged four to one, in one row with a text's, as Qwen2-VL reads them."""
+    """An image's tokens, packed [n,c] and merged four to one, in one row with a text's,
+    as Qwen2-VL reads them."""
 
     def __init__(self, text):
         super().__init__()
-        self.patches, self.merge, self.words = nn.Linear(48, 2), nn.Linear(8, 8), nn.Embedding(20, 8)
+        self.patches, self.merge, self.words = (
+            nn.Linear(48, 2),
+            nn.Linear(8, 8),
+            nn.Embedding(20, 8),
+        )
         self.blocks, self.fc = nn.ModuleList(Block(8) for _ in range(2)), nn.Linear(8, 2)
         self.register_buffer("tokens", torch.arange(text)[None] % 20)
 
     def forward(self, x):
-        patches = x.unfold(2, 4, 4).unfold(3, 4, 4).permute(2, 3, 0, 1, 4, 5).flatten(3).flatten(0, 1).flatten(1)
+        patches = (
+            x.unfold(2, 4, 4)
+            .unfold(3, 4, 4)
+            .permute(2, 3, 0, 1, 4, 5)
+            .flatten(3)
+            .flatten(0, 1)
+            .flatten(1)
+        )
         seen = self.merge(self.patches(patches).view(-1, 8))
         row = torch.cat([self.words(self.tokens), seen[None]], 1)
         for block in self.blocks:
@@ -103,9 +128,15 @@ def test_a_texts_and_merged_tokens_in_one_row_are_no_map(text):
     model, x = seeded(Merged(text)), images(1, (16, 16))
     with pytest.raises(LayerError, match=r"moves 4 of them alone|fit no grid"):
         camport.explain(model, x, target=1)
-    with pytest.raises(LayerError, match=rf"puts out {text + 4} tokens, and the image moves 4 of them alone"):
+    with pytest.raises(
+        LayerError, match=rf"puts out {text + 4} tokens, and the image moves 4 of them alone"
+    ):
         camport.explain(
-            model, x, target=1, layer="blocks.1.norm", adapter=ClassificationAdapter(patch_grid=SIDES[text])
+            model,
+            x,
+            target=1,
+            layer="blocks.1.norm",
+            adapter=ClassificationAdapter(patch_grid=SIDES[text]),
         )
 
 

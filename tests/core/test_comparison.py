@@ -1,4 +1,5 @@
-"""Several methods and targets on the same images: each map is the method's own, in its row and column."""
+"""Several methods and targets on the same images: each map is the method's own,
+in its row and column."""
 
 import numpy as np
 import pytest
@@ -14,7 +15,11 @@ from camport.plugins import LayerCAM
 def net():
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 4),
     ).eval()
 
 
@@ -24,7 +29,9 @@ LABELS = ["cat", "dog", "cup", "tree"]
 
 @pytest.fixture(scope="module")
 def compared():
-    return camport.compare(net(), IMAGES, ["gradcam", LayerCAM()], ["dog", 2], labels=LABELS, titles=["one", "two"])
+    return camport.compare(
+        net(), IMAGES, ["gradcam", LayerCAM()], ["dog", 2], labels=LABELS, titles=["one", "two"]
+    )
 
 
 def test_each_is_the_methods_own(compared):
@@ -32,7 +39,9 @@ def test_each_is_the_methods_own(compared):
     assert compared.targets == ("dog", "cup")
     for row, target in zip(compared.explanations, (1, 2), strict=True):
         for found, method in zip(row, ("gradcam", "layercam"), strict=True):
-            torch.testing.assert_close(found.heatmap, camport.explain(net(), IMAGES, method, target).heatmap)
+            torch.testing.assert_close(
+                found.heatmap, camport.explain(net(), IMAGES, method, target).heatmap
+            )
             assert found.target.tolist() == [target, target]
 
 
@@ -44,10 +53,14 @@ def test_without_targets_it_is_the_models_choice():
 
 
 def test_grid_has_a_row_for_each_image_and_target(compared):
-    one = camport.compare(net(), IMAGES[:1], ["gradcam", "layercam"], [1], labels=LABELS).grid(cell=100)
+    one = camport.compare(net(), IMAGES[:1], ["gradcam", "layercam"], [1], labels=LABELS).grid(
+        cell=100
+    )
     four = compared.grid(cell=100)
     assert four.height > one.height + 3 * 75  # three rows more, of pictures 75 high
-    wide = camport.compare(net(), IMAGES[:1], ["gradcam", "layercam", "hirescam", "cam"], [1]).grid(cell=100)
+    wide = camport.compare(net(), IMAGES[:1], ["gradcam", "layercam", "hirescam", "cam"], [1]).grid(
+        cell=100
+    )
     assert wide.width > one.width + 150
 
 

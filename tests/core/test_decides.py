@@ -30,7 +30,11 @@ def by_number(x):
 
 
 def by_array(x):
-    return x.flip(3) if float(np.asarray(x.detach()[..., 24:]).sum()) > float(x[..., :24].detach().numpy().sum()) else x
+    return (
+        x.flip(3)
+        if float(np.asarray(x.detach()[..., 24:]).sum()) > float(x[..., :24].detach().numpy().sum())
+        else x
+    )
 
 
 def by_index(x):
@@ -44,7 +48,9 @@ DECIDING = [heavier_left, by_number, by_array, by_index]
 
 
 def wanted(image, mirrored):
-    plain = camport.explain(seeded(Inside()).double(), image.flip(3) if mirrored else image, METHOD, target=1)
+    plain = camport.explain(
+        seeded(Inside()).double(), image.flip(3) if mirrored else image, METHOD, target=1
+    )
     return plain.raw.flip(2) if mirrored else plain.raw
 
 
@@ -52,7 +58,9 @@ def wanted(image, mirrored):
 def test_each_call_is_followed_of_a_model_that_decides(move):
     bound = camport.bind(seeded(Inside(move)).double(), METHOD)
     for image, mirrored in [(LEFT, False), (RIGHT, True), (LEFT, False), (RIGHT, True)]:
-        assert torch.allclose(bound(image, target=1).raw, wanted(image, mirrored), rtol=0, atol=1e-9)
+        assert torch.allclose(
+            bound(image, target=1).raw, wanted(image, mirrored), rtol=0, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 1)])
@@ -86,7 +94,9 @@ def test_a_flip_that_is_left_on(which):
     for _ in range(12):
         raw = bound(LEFT, target=1).raw
         torch.rand(1)  # the numbers of the process are left as they are
-        near = [bool(torch.allclose(raw, wanted(LEFT, m), rtol=0, atol=1e-9)) for m in (False, True)]
+        near = [
+            bool(torch.allclose(raw, wanted(LEFT, m), rtol=0, atol=1e-9)) for m in (False, True)
+        ]
         assert any(near)
         met.add(near.index(True))
     assert met == {0, 1}
@@ -104,7 +114,11 @@ class Spatial(nn.Module):
         zoom = 1 - 0.6 * right
         theta = torch.zeros(len(x), 2, 3).to(x)
         theta[:, 0, 0], theta[:, 1, 1] = zoom, zoom
-        return self.net(F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False))
+        return self.net(
+            F.grid_sample(
+                x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False
+            )
+        )
 
 
 def test_a_spatial_transformer_is_followed_for_each_image():

@@ -19,13 +19,17 @@ def test_a_module_of_the_model_is_a_layer():
     given = camport.bind(model, "gradcam", layer=model.features[3])(X, 0)
     assert given.layers == ("features.3",)
     assert torch.equal(given.raw, named.raw)
-    whole = camport.bind(model, "gradcam", layer=model.features)  # a Sequential can be iterated over
+    # a Sequential can be iterated over
+    whole = camport.bind(model, "gradcam", layer=model.features)
     assert whole.layers == ("features",)
 
 
 def test_modules_and_names_mix_in_a_list():
     model = seeded(Net())
-    assert camport.bind(model, "gradcam", layer=[model.features[1], "head.1"]).layers == ("features.1", "head.1")
+    assert camport.bind(model, "gradcam", layer=[model.features[1], "head.1"]).layers == (
+        "features.1",
+        "head.1",
+    )
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
@@ -69,7 +73,10 @@ def test_classes_are_methods_and_adapters():
 
 @pytest.mark.parametrize("method", [3, nn.ReLU(), ["gradcam"], nn.Module, b"gradcam"])
 def test_other_methods_are_refused(method):
-    with pytest.raises(InputError, match=r"method is .*; give a name from `camport methods`, a subclass of Explainer"):
+    with pytest.raises(
+        InputError,
+        match=r"method is .*; give a name from `camport methods`, a subclass of Explainer",
+    ):
         camport.bind(seeded(Net()), method)
 
 
@@ -130,11 +137,14 @@ class _Fails(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("behind", [False, True])
-@pytest.mark.parametrize("error", [AttributeError("no kept"), KeyError("k"), NotImplementedError("n"), OSError(5, "o")])
+@pytest.mark.parametrize(
+    "error", [AttributeError("no kept"), KeyError("k"), NotImplementedError("n"), OSError(5, "o")]
+)
 def test_whatever_a_model_raises_is_a_model_error(error, behind):
     model = seeded(Fails(error, behind))
     with pytest.raises(
-        ModelError, match=f"{'backward pass failed' if behind else 'could not be run'}.*{type(error).__name__}"
+        ModelError,
+        match=f"{'backward pass failed' if behind else 'could not be run'}.*{type(error).__name__}",
     ):
         camport.explain(model, X, "gradcam", layer="conv", target=1)
 
@@ -177,18 +187,24 @@ class TwoOptional(Two):
 
 @pytest.mark.parametrize("kind", [Two, TwoByName, TwoOptional])
 def test_a_second_input_is_told_with_the_remedy(kind):
-    with pytest.raises(ModelError, match=r"explained inside a module that hands it the rest, or by an adapter"):
+    with pytest.raises(
+        ModelError, match=r"explained inside a module that hands it the rest, or by an adapter"
+    ):
         camport.explain(seeded(kind()), X)
 
 
 def test_several_images_as_a_list_are_told_with_the_remedy():
-    with pytest.raises(InputError, match=r"torch.stack\(images\); a model of several inputs is explained inside"):
+    with pytest.raises(
+        InputError, match=r"torch.stack\(images\); a model of several inputs is explained inside"
+    ):
         camport.explain(seeded(Net()), [X, X])
 
 
 def test_parameters_without_values_are_named():
     lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(5))
-    with pytest.raises(ModelError, match=r"'2.weight' has no shape before the model's first call; call it once"):
+    with pytest.raises(
+        ModelError, match=r"'2.weight' has no shape before the model's first call; call it once"
+    ):
         camport.explain(lazy, X.float())
     with pytest.raises(ModelError, match="on the meta device and has no values"):
         camport.explain(Net().to("meta"), X.float())

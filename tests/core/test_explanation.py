@@ -11,7 +11,9 @@ from tests.nets import Net, images, seeded
 
 @pytest.fixture
 def explanation():
-    return camport.explain(seeded(Net(), dtype=torch.float32), images().float(), "hirescam", 2, "features")
+    return camport.explain(
+        seeded(Net(), dtype=torch.float32), images().float(), "hirescam", 2, "features"
+    )
 
 
 def test_fields(explanation):
@@ -25,7 +27,9 @@ def test_fields(explanation):
     assert torch.allclose(explanation.score, explanation.outputs[:, 2])
     assert explanation.activations[0].shape == explanation.gradients[0].shape == (3, 8, 7, 9)
     assert "hirescam at features" in repr(explanation)
-    assert camport.explain(seeded(Net()), images(), "feature_maps", layer="features").gradients is None
+    assert (
+        camport.explain(seeded(Net()), images(), "feature_maps", layer="features").gradients is None
+    )
     assert camport.explain(seeded(Net()), images(), "saliency").activations is None
 
 
@@ -39,7 +43,9 @@ def test_upsampling_is_centred_on_pixels():
     m = torch.zeros(1, 4, 4)
     m[0, 1, 2] = 1
     up = upsample(m, (40, 40))[0]
-    y, x = (torch.stack([up * torch.arange(40)[:, None], up * torch.arange(40)]).sum((1, 2)) / up.sum()).tolist()
+    y, x = (
+        torch.stack([up * torch.arange(40)[:, None], up * torch.arange(40)]).sum((1, 2)) / up.sum()
+    ).tolist()
     assert (y, x) == pytest.approx((14.5, 24.5))
 
 

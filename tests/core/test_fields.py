@@ -66,7 +66,10 @@ def test_a_target_in_bfloat16_is_read():
 
 def test_a_target_by_name_and_by_value():
     fields = (REGION, NUMBER)
-    assert {k: v.tolist() for k, v in arrays(fields, None, 1).items()} == {"region": [[0, 0, 0, 0]], "level": [0.5]}
+    assert {k: v.tolist() for k, v in arrays(fields, None, 1).items()} == {
+        "region": [[0, 0, 0, 0]],
+        "level": [0.5],
+    }
     assert arrays(fields, (1, 2, 3, 4), 1)["region"].tolist() == [[1, 2, 3, 4]]
     assert arrays(fields, {"level": 3}, 1)["level"].tolist() == [3]
     with pytest.raises(InputError, match="the target has no part; give a class"):

@@ -1,4 +1,5 @@
-"""Functions of modules that remember what they gave: nothing of it enters a backward pass, whatever the task."""
+"""Functions of modules that remember what they gave: nothing of it enters a backward pass,
+whatever the task."""
 
 import functools
 
@@ -59,18 +60,24 @@ class Remembering(nn.Module):
     def forward(self, images):
         x = self.features(images)
         h, w = x.shape[2:]
-        return self.head((x * self.ramp(w) * self.rise(h) * self.fall(self.plain(w))).tanh().mean((2, 3)))
+        return self.head(
+            (x * self.ramp(w) * self.rise(h) * self.fall(self.plain(w))).tanh().mean((2, 3))
+        )
 
 
 @pytest.mark.parametrize("method", ["gradcam", "integrated_gradients"])
 def test_what_was_remembered_in_inference_mode(method):
     torch.manual_seed(0)
     model, images = Remembering().eval(), torch.rand(1, 3, 9, 12)
-    expected = camport.explain(model, images, method, layer="features" if method == "gradcam" else None)
+    expected = camport.explain(
+        model, images, method, layer="features" if method == "gradcam" else None
+    )
     with torch.inference_mode():
         model(images)
     assert Remembering.ramp(10).is_inference()
-    found = camport.explain(model, images, method, layer="features" if method == "gradcam" else None)
+    found = camport.explain(
+        model, images, method, layer="features" if method == "gradcam" else None
+    )
     torch.testing.assert_close(found.raw, expected.raw)
     assert type(model) is Remembering
     assert not {"ramp", "rise", "fall"} & set(vars(model))

@@ -39,7 +39,9 @@ def test_forms(fusion):
 
 
 def test_normalised_layers_weigh_alike_whatever_their_size():
-    torch.testing.assert_close(fuse([DEEP * 1e6, FINE], "normalised mean"), WANTED["normalised mean"])
+    torch.testing.assert_close(
+        fuse([DEEP * 1e6, FINE], "normalised mean"), WANTED["normalised mean"]
+    )
 
 
 def test_a_flat_layer_adds_nothing():
@@ -49,13 +51,22 @@ def test_a_flat_layer_adds_nothing():
 
 def test_methods_take_the_normalised_forms():
     model = seeded(Net())
-    parts = [camport.explain(model, images(), GradCAM(), 0, layer).raw for layer in ("features", "features.1")]
+    parts = [
+        camport.explain(model, images(), GradCAM(), 0, layer).raw
+        for layer in ("features", "features.1")
+    ]
     h, w = parts[1].shape[1:]
     wanted = sum(F.interpolate(unit(p)[:, None], (h, w), mode="bilinear")[:, 0] for p in parts) / 2
-    found = camport.explain(model, images(), GradCAM("normalised mean"), 0, ["features", "features.1"]).raw
+    found = camport.explain(
+        model, images(), GradCAM("normalised mean"), 0, ["features", "features.1"]
+    ).raw
     torch.testing.assert_close(found, wanted)
 
 
 def test_another_word_is_refused():
-    with pytest.raises(InputError, match="fusion is 'min'; it is one of 'max', 'mean', 'sum', 'normalised max'"):
-        fuse.__wrapped__([DEEP, FINE], "min") if hasattr(fuse, "__wrapped__") else fuse([DEEP, FINE], "min")
+    with pytest.raises(
+        InputError, match="fusion is 'min'; it is one of 'max', 'mean', 'sum', 'normalised max'"
+    ):
+        fuse.__wrapped__([DEEP, FINE], "min") if hasattr(fuse, "__wrapped__") else fuse(
+            [DEEP, FINE], "min"
+        )

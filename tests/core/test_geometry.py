@@ -1,4 +1,5 @@
-"""A place in the user's image goes into the network's frame and comes back, in maps and in boxes."""
+"""A place in the user's image goes into the network's frame and comes back,
+in maps and in boxes."""
 
 import math
 
@@ -44,7 +45,10 @@ def test_a_blob_comes_back_to_its_place(kind, seed):
     frame = frame_of(KINDS[kind], size)
     scale = min(r / i for r, i in zip(frame.resized, frame.image, strict=True))
     sigma = max(0.03 * min(size), 2.5 / scale)
-    y, x = (float(generator.uniform(5 * sigma, n - 5 * sigma)) if n > 11 * sigma else n / 2 for n in size)
+    y, x = (
+        float(generator.uniform(5 * sigma, n - 5 * sigma)) if n > 11 * sigma else n / 2
+        for n in size
+    )
     # drawn in the frame by its own equation: each axis has its scale
     top, left = frame.origin
     factors = [r / i for r, i in zip(frame.resized, frame.image, strict=True)]
@@ -66,7 +70,9 @@ def test_a_patch_of_a_picture_is_where_the_frame_says(kind):
     frame = frame_of(KINDS[kind], (240, 390))
     assert pixels.shape[1:] == frame.network
     box = frame.to_network(torch.tensor([[200.0, 60.0, 260.0, 100.0]]))
-    np.testing.assert_allclose(box, placement.boxes_to_network(np.array([[200.0, 60, 260, 100]])), rtol=1e-6)
+    np.testing.assert_allclose(
+        box, placement.boxes_to_network(np.array([[200.0, 60, 260, 100]])), rtol=1e-6
+    )
     inside = pixels[0] > 0.7
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     left, top, right, bottom = box[0].tolist()

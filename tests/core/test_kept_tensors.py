@@ -1,4 +1,5 @@
-"""Networks whose parts leave tensors in attributes, or keep them by hooks, and read them elsewhere in the forward."""
+"""Networks whose parts leave tensors in attributes, or keep them by hooks,
+and read them elsewhere in the forward."""
 
 import pytest
 import torch
@@ -31,7 +32,9 @@ class ByHooks(Plain):
     def __init__(self):
         super().__init__()
         self.kept = {}
-        self.encoder[1].register_forward_hook(lambda module, args, output: self.kept.update(skipped=output))
+        self.encoder[1].register_forward_hook(
+            lambda module, args, output: self.kept.update(skipped=output)
+        )
         self.middle[1].register_forward_hook(self.keep)
 
     def keep(self, module, args, output):
@@ -91,14 +94,18 @@ def gradcam(plain, images, target):
 @pytest.mark.parametrize("layer", ["middle", "middle.1"])
 def test_what_is_kept_of_a_layers_output_is_on_the_way_to_the_score(kind, layer):
     model, plain = pair(kind)
-    torch.testing.assert_close(camport.explain(model, IMAGES, "gradcam", 2, layer).raw, gradcam(plain, IMAGES, 2))
+    torch.testing.assert_close(
+        camport.explain(model, IMAGES, "gradcam", 2, layer).raw, gradcam(plain, IMAGES, 2)
+    )
 
 
 def test_the_layer_that_is_chosen_may_have_its_output_kept_by_a_module_within():
     class Net(Plain):
         def __init__(self):
             super().__init__()
-            self.encoder[2].register_forward_hook(lambda module, args, output: setattr(self, "last", output))
+            self.encoder[2].register_forward_hook(
+                lambda module, args, output: setattr(self, "last", output)
+            )
 
         def forward(self, x):
             self.encoder(x)
@@ -157,4 +164,6 @@ def test_it_is_exported(tmp_path):
     to_onnx(bound, tmp_path / "a.onnx", IMAGES.float())  # compared with PyTorch
     found = camport.runtime.load(tmp_path / "a.onnx")(IMAGES.float().numpy(), target=[2, 2, 2])
     wanted = camport.explain(plain.float(), IMAGES.float(), "ablationcam", 2, "middle")
-    torch.testing.assert_close(torch.from_numpy(found.heatmap), wanted.heatmap, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        torch.from_numpy(found.heatmap), wanted.heatmap, rtol=1e-4, atol=1e-5
+    )

@@ -41,18 +41,24 @@ def test_vit_takes_the_norm_before_the_last_attention_and_drops_the_class_token(
     assert tuple(explanation.gradients[0].shape) == (2, 16, 4, 4)
     assert bool(explanation.gradients[0].any())
     tokens = []
-    handle = model.encoder.layers.encoder_layer_2.ln_1.register_forward_hook(lambda m, i, o: tokens.append(o))
+    handle = model.encoder.layers.encoder_layer_2.ln_1.register_forward_hook(
+        lambda m, i, o: tokens.append(o)
+    )
     model(x)
     handle.remove()
     # row by row, the class token left out
-    assert torch.allclose(explanation.activations[0][:, :, 1, 2], tokens[0][:, 1 + 4 + 2], atol=1e-6)
+    assert torch.allclose(
+        explanation.activations[0][:, :, 1, 2], tokens[0][:, 1 + 4 + 2], atol=1e-6
+    )
 
 
 def test_behind_the_last_attention_patch_tokens_have_no_gradient():
     model = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5).eval()
     nn.init.normal_(model.heads.head.weight)
     with pytest.warns(camport.errors.FlatMapWarning, match=r"dead gradient"):
-        camport.explain(model, torch.randn(1, 3, 32, 32), "gradcam", layer="encoder.layers.encoder_layer_1.mlp")
+        camport.explain(
+            model, torch.randn(1, 3, 32, 32), "gradcam", layer="encoder.layers.encoder_layer_1.mlp"
+        )
 
 
 def test_rectangular_tokens_and_registers():
@@ -68,7 +74,9 @@ def test_rectangular_tokens_and_registers():
             return self.fc(self.block(t).mean(1))
 
     for prefix in (0, 1, 2, 5):
-        explanation = camport.explain(seeded(Tokens(prefix)), images(2, (16, 24)), "hirescam", 1, "block")
+        explanation = camport.explain(
+            seeded(Tokens(prefix)), images(2, (16, 24)), "hirescam", 1, "block"
+        )
         assert tuple(explanation.activations[0].shape) == (2, 6, 4, 6)
 
 
@@ -89,7 +97,9 @@ def test_tokens_that_fit_no_grid():
         def forward(self, x):
             return self.fc(self.inner(x.mean((1, 2, 3))[:, None, None].expand(-1, 37, 5)).mean(1))
 
-    with pytest.raises(LayerError, match=r"37 tokens, which fit no grid over an image of 14x18.*patch_grid"):
+    with pytest.raises(
+        LayerError, match=r"37 tokens, which fit no grid over an image of 14x18.*patch_grid"
+    ):
         camport.explain(seeded(Strange()), images(), "gradcam", 1, "inner")
     adapter = ClassificationAdapter(patch_grid=(4, 9))
     explanation = camport.explain(seeded(Strange()), images(), "gradcam", 1, "inner", adapter)

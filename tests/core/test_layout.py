@@ -62,7 +62,9 @@ def test_a_model_that_cannot_take_them_is_asked_once():
     found = explained(model, IntegratedGradients(24), 8)
     many = [last for n, last in model.seen if n == 8]
     assert many == [True, False, False, False]
-    assert torch.allclose(found.raw, explained(seeded(Net()), IntegratedGradients(24), 8).raw, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(
+        found.raw, explained(seeded(Net()), IntegratedGradients(24), 8).raw, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_failure_is_still_told():

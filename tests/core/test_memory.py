@@ -1,4 +1,5 @@
-"""Out of memory: chunks of a fixed size, halved where they do not fit, and one error with its remedy."""
+"""Out of memory: chunks of a fixed size, halved where they do not fit,
+and one error with its remedy."""
 
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from camport.plugins.sscam import SSCAM
 
 IMAGES = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(3))
 ALLOCATOR = (
-    "[enforce fail at alloc_cpu.cpp:127] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 "
-    "bytes. Error code 12 (Cannot allocate memory)"
+    "[enforce fail at alloc_cpu.cpp:127] data. DefaultCPUAllocator: can't allocate memory: you"
+    " tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
 )
 CPU = torch.device("cpu")
 
@@ -35,7 +36,8 @@ def network() -> nn.Module:
 
 
 class Small(TorchDispatchMode):
-    """An allocator that has no more than so many values for a tensor, or that fails at its n-th operation alone."""
+    """An allocator that has no more than so many values for a tensor,
+    or that fails at its n-th operation alone."""
 
     def __init__(self, largest: int | None = None, nth: int | None = None) -> None:
         super().__init__()
@@ -59,7 +61,9 @@ METHODS = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_results_do_not_depend_on_the_free_memory(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_do_not_depend_on_the_free_memory(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = []
     for free in (1 << 60, 200 << 20, 8 << 20):
         monkeypatch.setattr(chunk_size, "free_bytes", lambda device, free=free: free)
@@ -78,7 +82,9 @@ class _nothing:
 
 
 @pytest.mark.parametrize("size", [(3, 40, 40), (3, 224, 224), (1, 224, 224), (3, 4000, 4000)])
-def test_the_chunk_follows_from_the_size(size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_follows_from_the_size(
+    size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = {40: 32, 224: 6 if size[0] == 3 else 20, 4000: 1}[size[1]]
     for free in (1, 1 << 60):
         monkeypatch.setattr(chunk_size, "free_bytes", lambda device, free=free: free)
@@ -96,8 +102,12 @@ def test_a_chunk_that_does_not_fit_is_halved(total: bool) -> None:
         return numbers.double() ** 2
 
     told: list[tuple[int, int]] = []
-    with pytest.warns(MemoryWarning, match=r"not enough memory for [84] variants.* goes on with [42]") as warned:
-        found = in_chunks(step, [torch.arange(10)], 8, total, lambda done, of: told.append((done, of)))
+    with pytest.warns(
+        MemoryWarning, match=r"not enough memory for [84] variants.* goes on with [42]"
+    ) as warned:
+        found = in_chunks(
+            step, [torch.arange(10)], 8, total, lambda done, of: told.append((done, of))
+        )
     squares = torch.arange(10).double() ** 2
     assert torch.equal(found, squares.sum() if total else squares)
     assert seen == [8, 4, 2, 2, 2, 2, 2]
@@ -119,11 +129,15 @@ def test_methods_of_many_variants_go_on_with_smaller_chunks(method: str) -> None
     expected = bound(IMAGES, 1)
     with pytest.warns(MemoryWarning, match="goes on with"), Small(largest=4 * IMAGES.numel()):
         found = bound(IMAGES, 1)
-    assert torch.allclose(found.raw, expected.raw, rtol=1e-4, atol=1e-6 * float(expected.raw.abs().max()))
+    assert torch.allclose(
+        found.raw, expected.raw, rtol=1e-4, atol=1e-6 * float(expected.raw.abs().max())
+    )
     assert torch.equal(found.score, expected.score)
 
 
-@pytest.mark.parametrize("method", ["gradcam", "saliency", "eigencam", "occlusion", "integrated_gradients"])
+@pytest.mark.parametrize(
+    "method", ["gradcam", "saliency", "eigencam", "occlusion", "integrated_gradients"]
+)
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9])
 def test_an_allocation_that_fails_is_one_error_or_none(method: str, share: float) -> None:
     model = network()
@@ -133,7 +147,8 @@ def test_an_allocation_that_fails_is_one_error_or_none(method: str, share: float
         expected = bound(IMAGES, 1)
     with Small(nth=max(1, int(share * counting.met))):
         try:
-            with silenced(MemoryWarning):  # where the allocation lies in a chunk, which depends on the method
+            # where the allocation lies in a chunk, which depends on the method
+            with silenced(MemoryWarning):
                 found = bound(IMAGES, 1)
         except OutOfMemoryError as error:
             assert "chunk=1" in str(error)  # noqa: PT017 - it may also go well
@@ -146,7 +161,10 @@ def test_an_allocation_that_fails_is_one_error_or_none(method: str, share: float
 
 def test_no_chunk_that_fits() -> None:
     model = network()
-    with Small(largest=100), pytest.raises(OutOfMemoryError, match=r"out of memory.*3x40x40.*chunk=1.*DefaultCPUAlloc"):
+    with (
+        Small(largest=100),
+        pytest.raises(OutOfMemoryError, match=r"out of memory.*3x40x40.*chunk=1.*DefaultCPUAlloc"),
+    ):
         camport.explain(model, IMAGES, "occlusion", 1)
     assert issubclass(OutOfMemoryError, MemoryError)
 
@@ -220,12 +238,18 @@ GROUP1 = "sys/fs/cgroup/memory"
             600000,
         ),
         (  # used beyond the limit
-            {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "10", "sys/fs/cgroup/memory.current": "30"},
+            {
+                "proc/self/cgroup": "0::/\n",
+                "sys/fs/cgroup/memory.max": "10",
+                "sys/fs/cgroup/memory.current": "30",
+            },
             0,
         ),
     ],
 )
-def test_free_memory(tmp_path: Path, files: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_memory(
+    tmp_path: Path, files: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(free_memory, "_own_limit", lambda root: iter(()))
     assert free_bytes(CPU, tree(tmp_path, {"proc/meminfo": MEMINFO, **files})) == expected
 

@@ -19,7 +19,9 @@ def centred(x):
 
 
 def ranked(x):
-    return x + torch.arange(len(x), dtype=x.dtype)[x.mean((1, 2, 3)).argsort().argsort()].view(-1, 1, 1, 1)
+    return x + torch.arange(len(x), dtype=x.dtype)[x.mean((1, 2, 3)).argsort().argsort()].view(
+        -1, 1, 1, 1
+    )
 
 
 def attended(x):
@@ -80,7 +82,9 @@ def made(method, **options):
 
 def alone(model, method, x, **options):
     """One variant of one image at a time."""
-    bound = camport.bind(model, made(method, **options), "net.features" if method in LAYERED else None, chunk=1)
+    bound = camport.bind(
+        model, made(method, **options), "net.features" if method in LAYERED else None, chunk=1
+    )
     return bound(x, 1)
 
 
@@ -112,7 +116,11 @@ def test_occlusion_by_hand(mix):
 
 @pytest.mark.parametrize(
     ("b", "mix", "method"),
-    [*((3, mix, "hirescam") for mix in MIXING), *((2, mix, "saliency") for mix in MIXING), (2, centred, "rise")],
+    [
+        *((3, mix, "hirescam") for mix in MIXING),
+        *((2, mix, "saliency") for mix in MIXING),
+        (2, centred, "rise"),
+    ],
 )
 def test_several_images_are_explained_alone(b, mix, method):
     model, x = seeded(Mixes(mix)), images(b)
@@ -121,9 +129,13 @@ def test_several_images_are_explained_alone(b, mix, method):
     targets = torch.arange(b)
     with pytest.warns(DoubtWarning, match="Mixes mixes the images of a batch.*explained alone"):
         explanation = bound(x, targets)
-    one = [camport.explain(model, x[i : i + 1], made(method, **options), i, layer) for i in range(b)]
+    one = [
+        camport.explain(model, x[i : i + 1], made(method, **options), i, layer) for i in range(b)
+    ]
     assert torch.allclose(explanation.raw, torch.cat([e.raw for e in one]), rtol=1e-9, atol=1e-12)
-    assert torch.allclose(explanation.score, torch.cat([model(x[i : i + 1])[:, i] for i in range(b)]))
+    assert torch.allclose(
+        explanation.score, torch.cat([model(x[i : i + 1])[:, i] for i in range(b)])
+    )
     assert explanation.target.tolist() == list(range(b))
 
 
@@ -180,5 +192,7 @@ def test_a_black_batch_tells_nothing_yet():
     x = images(2)
     with pytest.warns(DoubtWarning, match="mixes"):
         explanation = bound(x, 1)
-    wanted = torch.cat([camport.explain(model, x[i : i + 1], "hirescam", 1, "net.features").raw for i in range(2)])
+    wanted = torch.cat(
+        [camport.explain(model, x[i : i + 1], "hirescam", 1, "net.features").raw for i in range(2)]
+    )
     assert torch.allclose(explanation.raw, wanted, rtol=1e-9)

@@ -26,4 +26,8 @@ def test_uniform_numbers_are_uniform_and_uncorrelated():
 def test_normal_numbers_have_the_moments_of_a_normal_distribution():
     n = normal(1, torch.arange(20), 20_000)
     for power, wanted in ((1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0)):
-        assert abs((n**power).mean() - wanted) < 0.1 if power > 2 else abs((n**power).mean() - wanted) < 0.01
+        assert (
+            abs((n**power).mean() - wanted) < 0.1
+            if power > 2
+            else abs((n**power).mean() - wanted) < 0.01
+        )

@@ -31,9 +31,12 @@ def test_the_first_module_that_is_not_finite_is_named():
         def forward(self, x):
             return (x - x.amax()).log()
 
-    net = seeded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Logs(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    net = seeded(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Logs(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    )
     with pytest.raises(
-        ModelError, match=r"'2' \(Logs\) puts out \(3, 4, 12, 16\) float64 with \d+ NaN and \d+ infinite"
+        ModelError,
+        match=r"'2' \(Logs\) puts out \(3, 4, 12, 16\) float64 with \d+ NaN and \d+ infinite",
     ):
         camport.explain(net, X, "gradcam", 1, "0")
 
@@ -42,7 +45,9 @@ def test_half_precision_that_overflows_says_so():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).half()
     with torch.no_grad():
         net[0].weight.fill_(100.0)
-    with pytest.raises(ModelError, match=r"'0' \(Conv2d\) puts out .* float16 .*run the model in float32"):
+    with pytest.raises(
+        ModelError, match=r"'0' \(Conv2d\) puts out .* float16 .*run the model in float32"
+    ):
         camport.explain(net, torch.full((1, 3, 8, 8), 6e4, dtype=torch.float16), "gradcam", 1, "0")
 
 
@@ -57,14 +62,17 @@ def test_a_method_that_divides_by_zero_is_named():
             return a / (a - a)
 
     with pytest.raises(
-        MethodError, match=r"divides: the map of image 0 has \d+ NaN and \d+ infinite values, while the score"
+        MethodError,
+        match=r"divides: the map of image 0 has \d+ NaN and \d+ infinite values, while the score",
     ):
         camport.explain(seeded(Net()), X, Divides(), 1, "features")
 
 
 def test_a_function_that_is_not_finite_is_named():
     adapter = FunctionAdapter(lambda z: z[:, 0] * NAN)
-    with pytest.raises(ModelError, match="the score of image 0 is nan, while every module's output is finite"):
+    with pytest.raises(
+        ModelError, match="the score of image 0 is nan, while every module's output is finite"
+    ):
         camport.explain(seeded(Net()), X, "gradcam", layer="features", adapter=adapter)
 
 
@@ -74,7 +82,9 @@ def test_targets_that_are_not_finite():
         camport.explain(seeded(Net()), X, "gradcam", torch.full((5,), NAN), "features", adapter)
     adapter = FunctionAdapter(lambda z, w: (z * w).sum(1), examples=(("w", (0.0,) * 5),))
     with pytest.raises(InputError, match="w has 5 values that are NaN or infinite"):
-        camport.explain(seeded(Net()), X, "gradcam", torch.full((5,), float("inf")), "features", adapter)
+        camport.explain(
+            seeded(Net()), X, "gradcam", torch.full((5,), float("inf")), "features", adapter
+        )
 
 
 @pytest.mark.parametrize("value", [1.0, 7e-12, -3e5])
@@ -94,7 +104,13 @@ def test_a_flat_map_and_its_warning_agree():
     class Constant(camport.Explainer):
         """Constant."""
 
-        name, title, paper, family, needs_gradients = "constant", "Constant", "-", "activation", False
+        name, title, paper, family, needs_gradients = (
+            "constant",
+            "Constant",
+            "-",
+            "activation",
+            False,
+        )
 
         def saliency(self, probe):
             return torch.ones_like(probe.activations[0][:, 0]) + probe.activations[0][:, 0] * 1e-9
@@ -118,7 +134,11 @@ class Stretched(nn.Module):
 
 def test_a_variant_whose_score_is_not_finite_is_the_models():
     class Covered(camport.Explainer):
-        name, title, family = "covered", "The score of an image that is covered wholly", "perturbation"
+        name, title, family = (
+            "covered",
+            "The score of an image that is covered wholly",
+            "perturbation",
+        )
         needs_gradients = False
 
         def saliency(self, probe):
@@ -126,13 +146,19 @@ def test_a_variant_whose_score_is_not_finite_is_the_models():
             return probe.activations[0].mean(1) * probe.score(black)[0][:, None, None]
 
     x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ModelError, match="finite for the images and not for all variants of them that covered makes"):
+    with pytest.raises(
+        ModelError,
+        match="finite for the images and not for all variants of them that covered makes",
+    ):
         camport.explain(seeded(Stretched(), dtype=torch.float32), x, Covered, target=1)
 
 
-@pytest.mark.parametrize(("method", "scale"), [("occlusion", 0.05), ("rise", 0.02), ("ablationcam", 0.02)])
+@pytest.mark.parametrize(
+    ("method", "scale"), [("occlusion", 0.05), ("rise", 0.02), ("ablationcam", 0.02)]
+)
 def test_scores_that_differ_by_rounding_alone_make_noise(method, scale):
-    """In half precision: a score near 8 has steps of 2^-7, and what a part of the image adds is less."""
+    """In half precision: a score near 8 has steps of 2^-7,
+    and what a part of the image adds is less."""
     net = seeded(Net(), dtype=torch.float32)
     last = net.head[-1]
     with torch.no_grad():
@@ -140,7 +166,8 @@ def test_scores_that_differ_by_rounding_alone_make_noise(method, scale):
         last.bias.add_(8)
     x = images(1).to(torch.float16)
     with pytest.warns(
-        DoubtWarning, match=f"{method}: the scores of the variants of image 0 differ by no more than the"
+        DoubtWarning,
+        match=f"{method}: the scores of the variants of image 0 differ by no more than the",
     ):
         camport.explain(net.half(), x, method, target=1, layer="features")
 

@@ -54,7 +54,11 @@ def test_fits(value, kind, right):
         (lambda: SmoothGrad(samples=1.5), InputError, "SmoothGrad: samples is 1.5; wanted int"),
         (lambda: SmoothGrad(noise=float("nan")), InputError, "noise is nan; wanted a number"),
         (lambda: Occlusion(patch=b"x"), InputError, "patch is b'x'"),
-        (lambda: GradCAMPlusPlus(preset="papre"), InputError, "preset is 'papre'; it is one of paper, "),
+        (
+            lambda: GradCAMPlusPlus(preset="papre"),
+            InputError,
+            "preset is 'papre'; it is one of paper, ",
+        ),
         (lambda: replace(RISE(), seed=None), InputError, "seed is None; wanted int"),
     ],
 )

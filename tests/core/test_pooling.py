@@ -20,7 +20,8 @@ LAST = torch.channels_last
 def test_equal_to_pytorch(kernel, stride, padding, ceil_mode, size, layout):
     pool = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
     faster = double_of(pool, pooling)
-    x = (2 * torch.randn(2, 3, *size)).round().contiguous(memory_format=layout)  # with equal values in a window
+    # with equal values in a window
+    x = (2 * torch.randn(2, 3, *size)).round().contiguous(memory_format=layout)
     x[0, 0, 2, 2], x[1, 1, 3, 4] = torch.nan, -torch.inf
     leaf = x.clone().requires_grad_()
     wanted = pool(leaf)
@@ -54,7 +55,9 @@ def test_own_classes_and_what_pooling_cannot_do_are_left():
 
 
 def test_hooks_run_and_the_users_model_is_left():
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
     seen = seen_by(model[1])
     camport.explain(model, torch.randn(1, 3, 10, 10), "saliency", 1)
     assert seen == [1]

@@ -1,4 +1,5 @@
-"""A double reaches every module that Python can follow, and nothing of the user's is written, whatever is explained."""
+"""A double reaches every module that Python can follow, and nothing of the user's is written,
+whatever is explained."""
 
 import copy
 import dataclasses
@@ -32,7 +33,9 @@ class Plain(nn.Module):
     def __init__(self):
         super().__init__()
         conv, behind = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 8, 3, 2, 1)
-        self.features = nn.Sequential(conv, nn.BatchNorm2d(6), nn.ReLU(), behind, nn.BatchNorm2d(8), nn.Tanh())
+        self.features = nn.Sequential(
+            conv, nn.BatchNorm2d(6), nn.ReLU(), behind, nn.BatchNorm2d(8), nn.Tanh()
+        )
         self.drop, self.fc = nn.Dropout(0.5), nn.Linear(8, 4)
 
     def head(self, maps):
@@ -137,7 +140,10 @@ class Data(Plain):
 
     def __init__(self):
         super().__init__()
-        self.parts, self.pair = Parts(list(self.features[:2])), PAIR(self.features[2], self.features[3])
+        self.parts, self.pair = (
+            Parts(list(self.features[:2])),
+            PAIR(self.features[2], self.features[3]),
+        )
         self.more, self.last = defaultdict(list, {0: [self.features[4]]}), {self.features[5]}
 
     def forward(self, x):
@@ -163,7 +169,9 @@ class Partial(Plain):
 
     def __init__(self):
         super().__init__()
-        self.run = functools.partial(lambda layers, x, *, then: then(layers(x)), self.features, then=self.drop)
+        self.run = functools.partial(
+            lambda layers, x, *, then: then(layers(x)), self.features, then=self.drop
+        )
 
     def _ending(self, x, scale):
         return self.fc(x * scale)
@@ -282,7 +290,8 @@ class OwnHook(Plain):
 
 
 class ClosureHook(Plain):
-    """A hook that is a closure over a dictionary, given the keyword arguments too, and one that keeps inputs."""
+    """A hook that is a closure over a dictionary, given the keyword arguments too,
+    and one that keeps inputs."""
 
     def __init__(self):
         super().__init__()
@@ -290,7 +299,9 @@ class ClosureHook(Plain):
         self.features.register_forward_hook(
             lambda module, args, kwargs, output: self.kept.update(maps=output), with_kwargs=True
         )
-        self.features[3].register_forward_pre_hook(lambda module, args: self.kept.update(inner=args[0]))
+        self.features[3].register_forward_pre_hook(
+            lambda module, args: self.kept.update(inner=args[0])
+        )
 
     def forward(self, x):
         self.features(x)
@@ -342,7 +353,11 @@ def test_what_python_can_follow_is_explained_rightly_and_left(kind, method):
     raw = camport.explain(net, IMAGES, method, 1, layer).raw
     assert not list(changes(before, fingerprint(net, images=IMAGES)))
     assert getattr(net, "kept", None) is kept
-    wanted = gradcam(plain, "features") if method == "gradcam" else camport.explain(plain, IMAGES, method, 1, layer).raw
+    wanted = (
+        gradcam(plain, "features")
+        if method == "gradcam"
+        else camport.explain(plain, IMAGES, method, 1, layer).raw
+    )
     torch.testing.assert_close(raw, wanted, rtol=1e-6, atol=1e-8)
 
 
@@ -362,9 +377,12 @@ def test_a_module_that_is_no_submodule_keeps_its_mode():
     for owner, part in zip((net, copied), hidden, strict=True):
         owner.hidden = [part]  # as people keep a module from being registered
         owner.features[1] = nn.Identity()
-        owner.features[0].register_forward_hook(functools.partial(lambda held, m, i, o: held[0](o), owner.hidden))
+        owner.features[0].register_forward_hook(
+            functools.partial(lambda held, m, i, o: held[0](o), owner.hidden)
+        )
     before = {key: value.clone() for key, value in hidden[0].state_dict().items()}
-    with pytest.warns(DoubtWarning, match="Plain mixes the images of a batch"):  # by the statistics of training
+    # by the statistics of training
+    with pytest.warns(DoubtWarning, match="Plain mixes the images of a batch"):
         raw = camport.explain(net, IMAGES, "gradcam", 1, "features").raw
     assert all(torch.equal(value, before[key]) for key, value in hidden[0].state_dict().items())
     assert hidden[0].training
@@ -390,7 +408,9 @@ def test_what_cannot_be_followed_is_stopped_before_it_runs(method):
     net = seeded(Global)
     REACHED["features"] = net.features
     before = fingerprint(net)
-    with pytest.raises(ModelError, match=r"Global .* called the user's own 'features' \(Sequential\)"):
+    with pytest.raises(
+        ModelError, match=r"Global .* called the user's own 'features' \(Sequential\)"
+    ):
         camport.explain(net, IMAGES, method, 1)
     assert not list(changes(before, fingerprint(net)))
     assert not torch.nn.modules.module._global_forward_pre_hooks
@@ -418,14 +438,17 @@ def test_the_guard_lets_the_users_model_run_in_other_threads():
 def test_a_layer_is_what_its_hooks_make_of_it(change):
     def hooked():
         net = seeded().eval()
-        net.features.register_forward_hook(lambda m, i, o: o.clamp(max=0.2) if change[0] == "p" else twice(o))
+        net.features.register_forward_hook(
+            lambda m, i, o: o.clamp(max=0.2) if change[0] == "p" else twice(o)
+        )
         return net
 
     def twice(output):
         output.mul_(-0.7)
 
     torch.testing.assert_close(
-        camport.explain(hooked(), IMAGES, "gradcam", 1, "features").raw, gradcam(hooked(), "features")
+        camport.explain(hooked(), IMAGES, "gradcam", 1, "features").raw,
+        gradcam(hooked(), "features"),
     )
 
 
@@ -456,7 +479,10 @@ class Inferred(Plain):
 
 @pytest.mark.parametrize(
     ("kind", "where"),
-    [(Frozen, r"torch\.no_grad\(\) in Frozen\.forward"), (Inferred, r"torch\.inference_mode\(\) in Backbone\.forward")],
+    [
+        (Frozen, r"torch\.no_grad\(\) in Frozen\.forward"),
+        (Inferred, r"torch\.inference_mode\(\) in Backbone\.forward"),
+    ],
 )
 def test_a_layer_at_the_end_of_what_runs_without_gradients(kind, where):
     found = camport.explain(seeded(kind), IMAGES, "gradcam", 1, "features").raw
@@ -489,7 +515,12 @@ def test_checkpoints_are_passed_over(reentrant, layer):
 
 
 def test_checkpoints_of_other_threads_are_left():
-    net, entered, leave, saved = seeded(checkpointed(False)).eval(), threading.Event(), threading.Event(), []
+    net, entered, leave, saved = (
+        seeded(checkpointed(False)).eval(),
+        threading.Event(),
+        threading.Event(),
+        [],
+    )
 
     class Waiting(Plain):
         def forward(self, x):
@@ -497,7 +528,9 @@ def test_checkpoints_of_other_threads_are_left():
             leave.wait(20)
             return super().forward(x)
 
-    thread = threading.Thread(target=lambda: camport.explain(seeded(Waiting), IMAGES, "gradcam", 1, "features"))
+    thread = threading.Thread(
+        target=lambda: camport.explain(seeded(Waiting), IMAGES, "gradcam", 1, "features")
+    )
     thread.start()
     entered.wait(20)
     net.features[0].register_forward_hook(lambda m, i, o: saved.append(1))
@@ -562,7 +595,9 @@ def test_python_side_state_is_left(what):
 
     net = seeded(Writing)
     state, before = net.state, _seen(net.state)
-    assert torch.equal(camport.explain(net, IMAGES, "gradcam", 1, "features").raw, gradcam_of_camport())
+    assert torch.equal(
+        camport.explain(net, IMAGES, "gradcam", 1, "features").raw, gradcam_of_camport()
+    )
     assert net.state is state
     assert _seen(net.state) == before
 
@@ -572,7 +607,8 @@ def gradcam_of_camport():
 
 
 class WritesTensors(Plain):
-    """Parameters through .data and not, a buffer called as a statistic, and batch normalisation that trains itself."""
+    """Parameters through .data and not, a buffer called as a statistic,
+    and batch normalisation that trains itself."""
 
     def __init__(self):
         super().__init__()
@@ -615,7 +651,9 @@ def test_a_large_foreign_object_is_searched_for_the_network_and_not_copied():
 
     seen, net = [], seeded(Trained)
     net.trainer = Trainer(net)
-    assert torch.equal(camport.explain(net, IMAGES, "gradcam", 1, "features").raw, gradcam_of_camport())
+    assert torch.equal(
+        camport.explain(net, IMAGES, "gradcam", 1, "features").raw, gradcam_of_camport()
+    )
     assert seen[0] is net.trainer.samples
 
 
@@ -654,7 +692,8 @@ class Overriding(CompiledForward):
 
 def test_methods_of_a_class_are_what_was_compiled():
     assert torch.equal(
-        camport.explain(seeded(CompiledForward), IMAGES, "gradcam", 1, "features").raw, gradcam_of_camport()
+        camport.explain(seeded(CompiledForward), IMAGES, "gradcam", 1, "features").raw,
+        gradcam_of_camport(),
     )
     twice = camport.explain(seeded(Overriding), IMAGES, "gradcam", 1, "features").raw
     torch.testing.assert_close(twice, 2 * gradcam_of_camport())
@@ -664,7 +703,9 @@ def test_a_model_that_reaches_its_parts_through_closures_is_exported(tmp_path):
     from camport.export import to_onnx
 
     net = seeded(Lambda).float()
-    report = to_onnx(camport.bind(net, "gradcam", layer="features"), tmp_path / "a.onnx", IMAGES.float())
+    report = to_onnx(
+        camport.bind(net, "gradcam", layer="features"), tmp_path / "a.onnx", IMAGES.float()
+    )
     assert report.path.exists()
 
 
@@ -684,7 +725,9 @@ def test_what_lies_behind_a_layer_is_run_with_what_its_hooks_made_of_it(method):
     net = seeded()
     net.features.register_forward_hook(lambda module, args, output: output.clamp(max=0.2) * 1.5)
     found = camport.explain(net, IMAGES, method, 1, "features").raw
-    torch.testing.assert_close(found, camport.explain(seeded(Written), IMAGES, method, 1, "end").raw)
+    torch.testing.assert_close(
+        found, camport.explain(seeded(Written), IMAGES, method, 1, "end").raw
+    )
 
 
 def test_a_double_is_let_go_at_once():

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 def probe(model, x, layer="features", target=1, needs_gradients=True, **options):
     targets = {"target": torch.full((len(x),), target)}
     layers = [LayerName(layer)]
-    seen = Evaluation(double_of(model), ClassificationAdapter(), layers, x, targets, records=needs_gradients)
+    seen = Evaluation(
+        double_of(model), ClassificationAdapter(), layers, x, targets, records=needs_gradients
+    )
     return Probe(seen, **options)
 
 
@@ -57,7 +59,10 @@ def test_one_forward_pass_serves_all():
             passes.append(len(x))
             return super().forward(x)
 
-    for bound in (camport.bind(seeded(Counted()), "gradcam", "features"), camport.bind(seeded(Counted()), "saliency")):
+    for bound in (
+        camport.bind(seeded(Counted()), "gradcam", "features"),
+        camport.bind(seeded(Counted()), "saliency"),
+    ):
         bound(images(), 1)
         assert passes == [3, 1, 1]  # at first, two of them alone: do they mix?
         passes.clear()
@@ -121,7 +126,8 @@ def test_variants_known_to_be_alike_run_once():
 
 
 class UNet(nn.Module):
-    """Values bypass the layer: a skip connection by concatenation, one by addition, and a reused activation."""
+    """Values bypass the layer: a skip connection by concatenation, one by addition,
+    and a reused activation."""
 
     def __init__(self):
         super().__init__()
@@ -146,7 +152,9 @@ def test_tail_equals_the_whole_model(layer):
     variants = torch.stack([a, a * 0.5, a.flip(2), a * 0])
     got = p.each([variants], p.tail())
     for r in range(4):
-        handle = model.get_submodule(layer).register_forward_hook(lambda m, i, o, r=r: variants[r].clone())
+        handle = model.get_submodule(layer).register_forward_hook(
+            lambda m, i, o, r=r: variants[r].clone()
+        )
         wanted = model(x)[:, 1]
         handle.remove()
         assert torch.allclose(got[r], wanted, rtol=1e-12)
@@ -179,7 +187,9 @@ def test_traits_are_verified(trait, value, says):
         name, title, paper, family, needs_gradients = "liar", "Liar", "-", "activation", True
 
         def saliency(self, probe):
-            return probe.input_gradient().amax(1) if trait == "needs_gradients" else probe.images[:, 0]
+            return (
+                probe.input_gradient().amax(1) if trait == "needs_gradients" else probe.images[:, 0]
+            )
 
     setattr(Liar, trait, value)
     with pytest.raises(MethodError, match=says or "but its saliency did not use them"):
@@ -259,7 +269,9 @@ def test_products_at_several_layers_come_from_one_forward_pass():
 
 def test_hessian_product_is_the_derivative_of_the_gradient():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 2)).double()
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 2)
+    ).double()
     x, v = torch.randn(2, 3, 8, 8).double(), torch.randn(2, 4, 6, 6).double()
     p = probe(model, x, "0")
     (a,) = p.activations
@@ -267,23 +279,30 @@ def test_hessian_product_is_the_derivative_of_the_gradient():
     t = torch.tanh(a)
     second = -2 * t * (1 - t**2) * model[3].weight[1].reshape(4, 6, 6)
     assert torch.allclose(got, second * v, atol=1e-12)
-    linear = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)).double()
+    linear = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
+    ).double()
     assert probe(linear, x, "0").hessian_product([v])[0].abs().max() == 0
 
 
 @pytest.mark.parametrize("recorded", [True, False])
 def test_hessian_product_behind_a_fused_attention(recorded):
-    """PyTorch's fused kernels have a gradient, but that has none; the other way is the difference of two gradients."""
+    """PyTorch's fused kernels have a gradient, but that has none;
+    the other way is the difference of two gradients."""
     model, x, layer, step = seeded(TokenNet()), images(2), "blocks.1.norm1", 1e-5
     p = probe(model, x, layer)
-    v = torch.randn(p.activations[0].shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
+    v = torch.randn(
+        p.activations[0].shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0)
+    )
     if not recorded:
         _ = p.gradients
     (got,), (again,) = p.hessian_product([v]), p.hessian_product([2 * v])
     tokens = F.pad(v.flatten(2).transpose(1, 2), (0, 0, 1, 0))  # nothing at the class token
 
     def moved(by):
-        model.blocks[1].norm1.register_forward_hook(lambda module, args, output: output + by * tokens)
+        model.blocks[1].norm1.register_forward_hook(
+            lambda module, args, output: output + by * tokens
+        )
         (gradient,) = probe(model, x, layer).gradients
         model.blocks[1].norm1._forward_hooks.clear()
         return gradient
@@ -310,18 +329,33 @@ def test_a_score_as_a_probability():
     assert torch.allclose(probe(model, x).score(variants, probability=True), wanted, rtol=1e-12)
 
 
-@pytest.mark.parametrize("score_as", ["logit", "log_probability", "probability", "binary", "regression"])
+@pytest.mark.parametrize(
+    "score_as", ["logit", "log_probability", "probability", "binary", "regression"]
+)
 def test_what_a_probability_is(score_as):
-    z = images(1).flatten()[:1, None] if score_as == "binary" else torch.randn(3, 4, dtype=torch.float64)
+    z = (
+        images(1).flatten()[:1, None]
+        if score_as == "binary"
+        else torch.randn(3, 4, dtype=torch.float64)
+    )
     target = {"target": torch.zeros(len(z), dtype=torch.int64)}
     found = ClassificationAdapter(score_as=score_as).probability(z, target)
-    wanted = {"binary": torch.sigmoid(-z[:, 0]), "regression": z[:, 0]}.get(score_as, z.softmax(1)[:, 0])
+    wanted = {"binary": torch.sigmoid(-z[:, 0]), "regression": z[:, 0]}.get(
+        score_as, z.softmax(1)[:, 0]
+    )
     assert torch.allclose(found, wanted)
 
 
 def test_figures_are_eager():
     class Noting(camport.Explainer):
-        name, title, paper, family, needs_gradients, needs_layer = "n", "n", "-", "input-gradient", True, False
+        name, title, paper, family, needs_gradients, needs_layer = (
+            "n",
+            "n",
+            "-",
+            "input-gradient",
+            True,
+            False,
+        )
 
         def saliency(self, probe):
             gradient = probe.input_gradient()
@@ -335,7 +369,8 @@ def test_figures_are_eager():
 
 
 def test_activations_are_there_after_the_images_gradient():
-    """The pass for the gradient with respect to the images runs no hook of a layer, so it stands for no other."""
+    """The pass for the gradient with respect to the images runs no hook of a layer,
+    so it stands for no other."""
 
     class GradientFirst(camport.Explainer):
         name, title, paper, family, needs_gradients = "f", "f", "-", "activation", True

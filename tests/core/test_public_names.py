@@ -11,7 +11,9 @@ import camport.core
 
 def test_core_gathers_what_authors_import():
     assert camport.core.Explainer is camport.Explainer
-    assert camport.core.over_layers is importlib.import_module("camport.core.maps.fusion").over_layers
+    assert (
+        camport.core.over_layers is importlib.import_module("camport.core.maps.fusion").over_layers
+    )
     for name in camport.core.__all__:
         assert getattr(camport.core, name).__name__ in (name, "Literal"), name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -1,4 +1,5 @@
-"""The process's random numbers belong to all of its threads: an explanation reads their state and never writes it."""
+"""The process's random numbers belong to all of its threads:
+an explanation reads their state and never writes it."""
 
 import threading
 
@@ -101,7 +102,9 @@ def drawn_by_name(x):
 SEEDS = (drawn_after_seed, drawn_in_fork, drawn_after_state, drawn_by_name)
 
 
-@pytest.mark.parametrize("method", ["smoothgrad", *rare("integrated_gradients", "occlusion", "scorecam", "rise")])
+@pytest.mark.parametrize(
+    "method", ["smoothgrad", *rare("integrated_gradients", "occlusion", "scorecam", "rise")]
+)
 @pytest.mark.parametrize("noise", SEEDS)
 def test_a_model_that_seeds_itself_sees_the_same_noise_in_each_pass(noise, method):
     seeding, fixed = seeded(Drawing()), seeded(Drawing())
@@ -111,7 +114,9 @@ def test_a_model_that_seeds_itself_sees_the_same_noise_in_each_pass(noise, metho
     fixed.draw = lambda x: x + constant
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    found, expected = (camport.explain(model, x, method, 1, layer="features") for model in (seeding, fixed))
+    found, expected = (
+        camport.explain(model, x, method, 1, layer="features") for model in (seeding, fixed)
+    )
     torch.testing.assert_close(found.raw, expected.raw, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -161,7 +166,10 @@ def test_a_model_that_seeds_itself_beside_a_thread_that_draws(noise):
 def test_another_threads_numbers_are_its_own(method, draw):
     model = seeded(Drawing()).eval()
     model.draw = DRAWS[draw] if draw else (lambda x: x)
-    bound, x = camport.bind(model, method if method != "rise" else camport.plugins.RISE(40), "features"), images()
+    bound, x = (
+        camport.bind(model, method if method != "rise" else camport.plugins.RISE(40), "features"),
+        images(),
+    )
     stop, done = threading.Event(), []
 
     def explain():

@@ -1,4 +1,5 @@
-"""Where the channels and the places of a layer's output are, against autograd on the layout that is known."""
+"""Where the channels and the places of a layer's output are,
+against autograd on the layout that is known."""
 
 import pytest
 import torch
@@ -16,7 +17,8 @@ def noise(*shape, seed=1):
 
 
 def right(model, x, layer, to_maps=lambda a: a, target=1, run=-1):
-    """Activations and their gradient by a hook and autograd, which `to_maps` lays out as [b,c,h,w]."""
+    """Activations and their gradient by a hook and autograd,
+    which `to_maps` lays out as [b,c,h,w]."""
     kept = []
     with model.get_submodule(layer).register_forward_hook(lambda m, i, o: kept.append(o)):
         score = model(x)[:, target].sum()
@@ -36,7 +38,8 @@ def assert_right(model, x, layer, to_maps=lambda a: a, name=None, run=-1):
 
 
 class Between(nn.Module):
-    """A convolution, some module that leaves the shape, and a head, with channels as many as a side of the maps."""
+    """A convolution, some module that leaves the shape, and a head,
+    with channels as many as a side of the maps."""
 
     def __init__(self, middle, channels=16, stride=4, head=True):
         super().__init__()
@@ -60,7 +63,10 @@ class Permuted(nn.Module):
 
     def __init__(self, width):
         super().__init__()
-        self.dw, self.norm = nn.Conv2d(width, width, 3, padding=1, groups=width), nn.LayerNorm(width)
+        self.dw, self.norm = (
+            nn.Conv2d(width, width, 3, padding=1, groups=width),
+            nn.LayerNorm(width),
+        )
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
 
     def forward(self, x):
@@ -82,7 +88,14 @@ class Written(nn.Module):
 @pytest.mark.parametrize("size", [(64, 128), (128, 64), (64, 64), (48, 64)])
 @pytest.mark.parametrize(
     "middle",
-    [nn.ReLU, nn.SiLU, nn.Identity, lambda: nn.Dropout2d(0.5), lambda: Norm2d(16), lambda: Permuted(16)],
+    [
+        nn.ReLU,
+        nn.SiLU,
+        nn.Identity,
+        lambda: nn.Dropout2d(0.5),
+        lambda: Norm2d(16),
+        lambda: Permuted(16),
+    ],
     ids=["relu", "silu", "identity", "dropout2d", "norm2d", "convnext"],
 )
 def test_channels_as_many_as_a_side(middle, size):
@@ -96,7 +109,9 @@ def test_convolutions_of_bare_parameters():
         assert_right(model, noise(2, 3, 64, 64), layer)
 
 
-@pytest.mark.parametrize("middle", [nn.ReLU, lambda: nn.MaxPool2d(3, 1, 1)], ids=["relu", "maxpool"])
+@pytest.mark.parametrize(
+    "middle", [nn.ReLU, lambda: nn.MaxPool2d(3, 1, 1)], ids=["relu", "maxpool"]
+)
 def test_other_strides_down_than_across(middle):
     # 64 x 64 -> 16 x 32 with 16 channels: by the aspect alone 16 x 16 with 32
     assert_right(seeded(Between(middle(), 16, (4, 2))), noise(2, 3, 64, 64), "middle")
@@ -142,7 +157,9 @@ def test_the_layer_that_is_chosen_is_read_rightly():
     assert tuple(camport.explain(model, x, "gradcam", 1).activations[0].shape) == (2, 16, 16, 32)
 
 
-@pytest.mark.parametrize(("size", "layer", "run"), [((128, 160), "relu", -1), ((128, 96), "layer1.0.relu", 1)])
+@pytest.mark.parametrize(
+    ("size", "layer", "run"), [((128, 160), "relu", -1), ((128, 96), "layer1.0.relu", 1)]
+)
 def test_resnet18_with_sides_as_many_as_channels(size, layer, run):
     import torchvision
 
@@ -156,7 +173,11 @@ class Signal(nn.Module):
     def __init__(self, width=12):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv1d(2, width, 7, 4, 3), nn.ReLU(), nn.BatchNorm1d(width), nn.MaxPool1d(3, 1, 1), nn.SiLU()
+            nn.Conv1d(2, width, 7, 4, 3),
+            nn.ReLU(),
+            nn.BatchNorm1d(width),
+            nn.MaxPool1d(3, 1, 1),
+            nn.SiLU(),
         )
         self.fc = nn.Linear(width, 3)
 
@@ -189,7 +210,8 @@ def test_maps_one_pixel_high_are_chosen_and_right():
 
 
 class Rows(nn.Module):
-    """Convolutions whose height is folded away, then a recurrent network along the width: [b,w,c] or [w,b,c]."""
+    """Convolutions whose height is folded away, then a recurrent network along the width:
+    [b,w,c] or [w,b,c]."""
 
     def __init__(self, batch_first):
         super().__init__()
@@ -206,9 +228,12 @@ def test_a_row_of_tokens_along_the_width():
     model, x = seeded(Rows(True)), noise(2, 3, 16, 80)
     explanation = camport.explain(model, x, "eigencam", 1, "rnn")
     activations = model.rnn(model.conv(x)[:, :, 0].permute(0, 2, 1))[0].detach()
-    assert torch.allclose(explanation.activations[0].double(), activations.transpose(1, 2)[:, :, None], atol=1e-5)
+    assert torch.allclose(
+        explanation.activations[0].double(), activations.transpose(1, 2)[:, :, None], atol=1e-5
+    )
     with pytest.raises(
-        LayerError, match=r"'rnn' puts out \(20, 2, 5\) for 2 images: its tokens come before its images"
+        LayerError,
+        match=r"'rnn' puts out \(20, 2, 5\) for 2 images: its tokens come before its images",
     ):
         camport.explain(seeded(Rows(False)), x, "gradcam", 1, "rnn")
 
@@ -218,7 +243,11 @@ class Folded(nn.Module):
 
     def __init__(self, width=6):
         super().__init__()
-        self.stem, self.mix, self.act = nn.Conv2d(3, width, 4, 4), nn.Conv1d(width, width, 1), nn.ReLU()
+        self.stem, self.mix, self.act = (
+            nn.Conv2d(3, width, 4, 4),
+            nn.Conv1d(width, width, 1),
+            nn.ReLU(),
+        )
         self.fc = nn.Linear(width, 3)
 
     def forward(self, x):
@@ -233,7 +262,8 @@ def test_places_folded_behind_the_channels(width):
 
 
 class Units(nn.Module):
-    """Patches in the order of units of 2 x 2 patches, as Hiera's; or the units an axis of their own, as NesT's."""
+    """Patches in the order of units of 2 x 2 patches, as Hiera's;
+    or the units an axis of their own, as NesT's."""
 
     def __init__(self, axis=False, width=8):
         super().__init__()
@@ -259,7 +289,8 @@ class Units(nn.Module):
 def test_tokens_in_the_order_of_units_are_refused(layer, size):
     for axis in (False, True)[: 1 if layer == "attn" else 2]:
         with pytest.raises(
-            LayerError, match=rf"layer '{layer}' puts out .*places do not lie on the image.*choose a layer"
+            LayerError,
+            match=rf"layer '{layer}' puts out .*places do not lie on the image.*choose a layer",
         ):
             camport.explain(seeded(Units(axis)), noise(2, 3, *size), "hirescam", 1, layer)
 
@@ -267,22 +298,37 @@ def test_tokens_in_the_order_of_units_are_refused(layer, size):
 @pytest.mark.parametrize("method", ["attention_rollout", "legrad"])
 def test_attention_among_tokens_in_the_order_of_units_is_refused(method):
     with pytest.raises(
-        MethodError, match=r"Ordered attends among 64 tokens that are not in the order of the image's rows"
+        MethodError,
+        match=r"Ordered attends among 64 tokens that are not in the order of the image's rows",
     ):
         camport.explain(seeded(Ordered(Units)), noise(2, 3, 32, 32), method, 1)
-    assert camport.explain(seeded(Ordered(First)), noise(2, 3, 32, 32), method, 1).raw.shape == (2, 8, 8)
+    assert camport.explain(seeded(Ordered(First)), noise(2, 3, 32, 32), method, 1).raw.shape == (
+        2,
+        8,
+        8,
+    )
 
 
-@pytest.mark.parametrize(("name", "layer"), [("hiera", "blocks.0.norm1"), ("nest", "levels.0.transformer_encoder.0")])
+@pytest.mark.parametrize(
+    ("name", "layer"), [("hiera", "blocks.0.norm1"), ("nest", "levels.0.transformer_encoder.0")]
+)
 def test_hiera_and_nest_are_refused_inside_and_right_at_the_end(name, layer):
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     if name == "hiera":
-        model = timm.models.hiera.Hiera((64, 64), embed_dim=8, num_heads=1, stages=(1, 1, 1), q_pool=2, num_classes=3)
+        model = timm.models.hiera.Hiera(
+            (64, 64), embed_dim=8, num_heads=1, stages=(1, 1, 1), q_pool=2, num_classes=3
+        )
         last = "blocks.2"
     else:
         model = timm.models.nest.Nest(
-            64, patch_size=4, num_levels=2, embed_dims=(8, 16), num_heads=(1, 2), depths=(1, 1), num_classes=3
+            64,
+            patch_size=4,
+            num_levels=2,
+            embed_dims=(8, 16),
+            num_heads=(1, 2),
+            depths=(1, 1),
+            num_classes=3,
         )
         last = "norm"
     model, x = model.double().eval(), noise(1, 3, 64, 64)
@@ -291,7 +337,11 @@ def test_hiera_and_nest_are_refused_inside_and_right_at_the_end(name, layer):
     explanation = camport.explain(model, x, "eigencam", 1, last)
     y = x.clone()
     y[:, :, 40:48, 16:24] += 3
-    moved = (camport.explain(model, y, "eigencam", 1, last).activations[0] - explanation.activations[0]).abs().sum(1)[0]
+    moved = (
+        (camport.explain(model, y, "eigencam", 1, last).activations[0] - explanation.activations[0])
+        .abs()
+        .sum(1)[0]
+    )
     place = int(moved.argmax())
     assert abs((place // moved.shape[1] + 0.5) / moved.shape[0] - 44 / 64) <= 1 / moved.shape[0]
     assert abs((place % moved.shape[1] + 0.5) / moved.shape[1] - 20 / 64) <= 1 / moved.shape[1]
@@ -304,7 +354,11 @@ class First(nn.Module):
         super().__init__()
         self.patches, self.token = nn.Conv2d(3, width, 4, 4), nn.Parameter(torch.zeros(1, 1, width))
         self.pre, self.attn = nn.LayerNorm(width), nn.MultiheadAttention(width, 2)
-        self.block, self.post, self.fc = nn.LayerNorm(width), nn.LayerNorm(width), nn.Linear(width, 3)
+        self.block, self.post, self.fc = (
+            nn.LayerNorm(width),
+            nn.LayerNorm(width),
+            nn.Linear(width, 3),
+        )
 
     def forward(self, x):
         y = self.patches(x).flatten(2).transpose(1, 2)
@@ -314,17 +368,21 @@ class First(nn.Module):
         return self.fc(self.post(y.transpose(0, 1))[:, 0])
 
 
-@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")  # a norm sees no length: products cancel
+# a norm sees no length: products cancel
+@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")
 @pytest.mark.parametrize("b", [1, 3, 17])
 def test_tokens_before_images_are_told_from_images(b):
     model, x = seeded(First()), noise(b, 3, 16, 16)
-    with pytest.raises(LayerError, match=r"layer 'block' puts out \(17, .*its tokens come before its images"):
+    with pytest.raises(
+        LayerError, match=r"layer 'block' puts out \(17, .*its tokens come before its images"
+    ):
         camport.explain(model, x, "gradcam", 1, "block")
     assert_right(model, x, "pre", lambda a: a[:, 1:].transpose(1, 2).unflatten(2, (4, 4)))
 
 
 class Ordered(nn.Module):
-    """One block of a vision transformer over patches in the order of units, or of the image's rows."""
+    """One block of a vision transformer over patches in the order of units,
+    or of the image's rows."""
 
     def __init__(self, units, width=8):
         super().__init__()
@@ -342,16 +400,25 @@ class Ordered(nn.Module):
 def test_windows_are_no_images():
     class Windows(Units):
         def forward(self, x):
-            y = self.patches(x).unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 4, 5, 1).flatten(3, 4)
+            y = (
+                self.patches(x)
+                .unfold(2, 2, 2)
+                .unfold(3, 2, 2)
+                .permute(0, 2, 3, 4, 5, 1)
+                .flatten(3, 4)
+            )
             return self.fc(self.block(y.flatten(0, 2)).unflatten(0, y.shape[:3]).mean((1, 2, 3)))
 
-    with pytest.raises(LayerError, match=r"'block' puts out \(32, 4, 8\) for 2 images: .*not a row for each image"):
+    with pytest.raises(
+        LayerError, match=r"'block' puts out \(32, 4, 8\) for 2 images: .*not a row for each image"
+    ):
         camport.explain(seeded(Windows()), noise(2, 3, 32, 32), "gradcam", 1, "block")
 
 
 def test_an_output_that_does_not_answer_to_the_image_is_read_as_its_neighbour():
     class Mixed(nn.Module):
-        """Each channel is averaged over the places, in waves: no half answers more to its own half."""
+        """Each channel is averaged over the places, in waves:
+        no half answers more to its own half."""
 
         def forward(self, x):
             return x.mean((2, 3), keepdim=True) + torch.arange(x.shape[3]).sin() + 0 * x
@@ -361,15 +428,18 @@ def test_an_output_that_does_not_answer_to_the_image_is_read_as_its_neighbour():
     assert tuple(explanation.activations[0].shape) == (2, 16, 16, 32)
 
 
-@pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # where the channels are is the question
+# where the channels are is the question
+@pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 def test_rounding_is_no_answer():
-    """Of features that hardly depend on the image what moves may be rounding, wherever that lies: not evidence."""
+    """Of features that hardly depend on the image what moves may be rounding, wherever that lies:
+    not evidence."""
 
     class Hardly(nn.Module):
         def forward(self, x):
             return 1 + 1e-7 * x.flip(3)
 
-    model = seeded(nn.Sequential(nn.Upsample((64, 64)), Between(Hardly(), 12)))  # the maps have not the image's aspect
+    # the maps have not the image's aspect
+    model = seeded(nn.Sequential(nn.Upsample((64, 64)), Between(Hardly(), 12)))
     explanation = camport.explain(model, noise(1, 3, 20, 64), "eigencam", 1, "1.middle")
     assert tuple(explanation.activations[0].shape) == (1, 12, 16, 16)
 
@@ -381,10 +451,15 @@ def test_what_nothing_tells_is_refused():
             self.inner, self.fc = nn.Identity(), nn.Linear(16, 3)
 
         def forward(self, x):
-            return self.fc(self.inner(x.mean((1, 2, 3))[:, None, None, None].expand(-1, 16, 16, 16)).mean((2, 3)))
+            return self.fc(
+                self.inner(x.mean((1, 2, 3))[:, None, None, None].expand(-1, 16, 16, 16)).mean(
+                    (2, 3)
+                )
+            )
 
     with pytest.raises(
-        LayerError, match=r"\(2, 16, 16, 16\), and neither the model nor .* which axis has the channels"
+        LayerError,
+        match=r"\(2, 16, 16, 16\), and neither the model nor .* which axis has the channels",
     ):
         camport.explain(seeded(Still()), noise(2, 3, 64, 64), "gradcam", 1, "inner")
 
@@ -397,7 +472,8 @@ def test_settled_once_and_never_for_ordinary_layers():
             type(self).passes += 1
             return super().forward(x)
 
-    for size, first in (((64, 80), 3), ((64, 64), 5)):  # two of them ask whether the images of a batch are mixed
+    # two of them ask whether the images of a batch are mixed
+    for size, first in (((64, 80), 3), ((64, 64), 5)):
         Counted.passes = 0
         bound = camport.bind(seeded(Counted(nn.ReLU())), "gradcam", "middle")
         bound(noise(2, 3, *size), 1)

@@ -1,4 +1,5 @@
-"""The recorder of a forward pass: which run is which, what encloses what, and that nothing of it stays behind."""
+"""The recorder of a forward pass: which run is which, what encloses what,
+and that nothing of it stays behind."""
 
 import gc
 import weakref
@@ -59,12 +60,18 @@ def test_runs_enclose_those_within_them_where_a_part_raised():
     double = double_of(seeded(Network))
     runs = record(double, lambda: double(IMAGES))
     expected = [("tries.risky.0", 0, 0), ("tries.sure", 0, 1), ("tries", 0, 0), ("layer", 0, 3)]
-    assert [(run.name, run.call, run.start) for run in runs] == [*expected, ("tries.risky.0", 1, 4), ("head", 0, 5)]
+    assert [(run.name, run.call, run.start) for run in runs] == [
+        *expected,
+        ("tries.risky.0", 1, 4),
+        ("head", 0, 5),
+    ]
 
 
 def test_a_tail_runs_what_is_behind_the_layer_where_a_part_raised_before_it():
     model = seeded(Network)
-    tail = Tail(double_of(model), LayerName("layer", 0), lambda double, x, target: double(x), IMAGES, {})
+    tail = Tail(
+        double_of(model), LayerName("layer", 0), lambda double, x, target: double(x), IMAGES, {}
+    )
     maps = torch.rand(2, 2, 6, 6, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         expected = model.head(model.tries.risky[0](maps).square().mean((2, 3)))
@@ -73,7 +80,9 @@ def test_a_tail_runs_what_is_behind_the_layer_where_a_part_raised_before_it():
 
 def test_outermost_modules_that_ended():
     double, outermost = double_of(seeded(Network)), Outermost()
-    with Recorder(double, lambda ran: outermost.end(ran, ran.begun), lambda module, args: outermost.begun()):
+    with Recorder(
+        double, lambda ran: outermost.end(ran, ran.begun), lambda module, args: outermost.begun()
+    ):
         double(IMAGES)
     assert [ended.name for ended in outermost.ended] == ["tries", "layer", "tries.risky.0", "head"]
     assert not any(ended.written for ended in outermost.ended)
@@ -83,7 +92,12 @@ def test_what_ended_puts_out_goes_on_and_is_what_the_users_hooks_see():
     model, seen = seeded(Network), []
     model.layer.register_forward_hook(lambda module, args, output: output + 1)
     double = double_of(model)
-    with Recorder(double, lambda ran: ran.output * 0, modules=["layer"], behind=lambda ran: seen.append(ran.output)):
+    with Recorder(
+        double,
+        lambda ran: ran.output * 0,
+        modules=["layer"],
+        behind=lambda ran: seen.append(ran.output),
+    ):
         outputs = double(IMAGES)
     ones = torch.ones(2, 2, 6, 6)
     assert [tensor.tolist() for tensor in seen] == [ones.tolist()]
@@ -92,9 +106,14 @@ def test_what_ended_puts_out_goes_on_and_is_what_the_users_hooks_see():
 
 def test_hooks_are_removed_where_the_model_raises():
     double = double_of(seeded(Network))
-    with pytest.raises(ValueError, match="not these"), Recorder(double, lambda ran: None, lambda *_: None, root=True):
+    with (
+        pytest.raises(ValueError, match="not these"),
+        Recorder(double, lambda ran: None, lambda *_: None, root=True),
+    ):
         double.tries.risky(IMAGES)
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in double.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in double.modules()
+    )
 
 
 @pytest.mark.parametrize("method", ["gradcam", "ablationcam", "fullgrad"])
@@ -105,7 +124,11 @@ def test_what_was_recorded_is_let_go_of_without_a_garbage_collection(method):
             return super().forward(x)
 
     doubles = []
-    model = seeded(lambda: Kept(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.Flatten(), nn.Linear(48, 3)))
+    model = seeded(
+        lambda: Kept(
+            nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.Flatten(), nn.Linear(48, 3)
+        )
+    )
     bound = camport.bind(model, method, layer=None if method == "fullgrad" else "2")
     gc.collect()
     gc.disable()

@@ -51,7 +51,9 @@ def test_built_in_and_third_party_come_through_the_same_door():
 
 def refused(plugin, match):
     with pytest.warns(PluginWarning, match=match) as caught:
-        registry = Registry([EntryPoint("third", plugin), EntryPoint("zother", module(classes=[Mine]))])
+        registry = Registry(
+            [EntryPoint("third", plugin), EntryPoint("zother", module(classes=[Mine]))]
+        )
     assert len(caught) == 1
     assert "camport-thirdparty 1.2" in str(caught[0].message)
     assert KILL_SWITCH in str(caught[0].message)
@@ -66,7 +68,10 @@ def test_a_plugin_that_does_not_import_costs_only_itself():
 
 
 def test_a_misspelt_hook_is_said():
-    refused(module("camport_explainer"), "hook that does not exist.*camport_explainers, camport_adapters")
+    refused(
+        module("camport_explainer"),
+        "hook that does not exist.*camport_explainers, camport_adapters",
+    )
 
 
 def test_a_plugin_without_hooks_is_said():
@@ -138,7 +143,9 @@ def test_kill_switch(switch, there):
 def test_unknown_names_offer_the_nearest():
     with pytest.raises(UnknownNameError, match="unknown method 'grad-cam'; did you mean 'gradcam'"):
         camport.bind(nn.Identity(), "grad-cam")
-    with pytest.raises(UnknownNameError, match="unknown adapter 'clasification'; did you mean 'classification'"):
+    with pytest.raises(
+        UnknownNameError, match="unknown adapter 'clasification'; did you mean 'classification'"
+    ):
         camport.bind(nn.Identity(), adapter="clasification")
 
 
@@ -170,7 +177,10 @@ class Number(camport.Metric):
 @pytest.mark.parametrize(
     ("traits", "match"),
     [
-        ({"__call__": camport.Metric.__call__}, "abstract: it implements neither __call__ nor measure nor curves"),
+        (
+            {"__call__": camport.Metric.__call__},
+            "abstract: it implements neither __call__ nor measure nor curves",
+        ),
         ({"needs": "model"}, "needs 'model'; wanted a frozenset of explain, model, region"),
         ({"needs": frozenset({"truth"})}, "wanted a frozenset of explain, model, region"),
         ({"better": "bigger"}, "'bigger' is better; wanted 'higher' or 'lower'"),
@@ -200,7 +210,10 @@ class Family(camport.ModelFamily):
         ({"name": "my:lib"}, "'my:lib' cannot stand before a colon"),
         ({"title": 3}, "whose title is '3'; declare a text"),
         ({"load": camport.ModelFamily.load}, "abstract: it does not implement load"),
-        ({"name": "timm"}, "model family name 'timm' is taken by plugin 'camport.models.families' of camport"),
+        (
+            {"name": "timm"},
+            "model family name 'timm' is taken by plugin 'camport.models.families' of camport",
+        ),
     ],
 )
 def test_what_a_family_of_models_declares_is_checked(traits, match):
@@ -214,5 +227,7 @@ def test_a_family_of_models_is_a_spec(monkeypatch):
     found = load_model("mylib:three", "none", trust_checkpoint=True)
     assert found.model.out_features == 5
     assert found.labels == ("None", "False", "True")
-    with pytest.raises(UnknownNameError, match="unknown model family 'mylob'; did you mean 'mylib'"):
+    with pytest.raises(
+        UnknownNameError, match="unknown model family 'mylob'; did you mean 'mylib'"
+    ):
         load_model("mylob:three")

@@ -11,7 +11,8 @@ import camport
 from camport.errors import LayerError, ReluRuleWarning
 from tests.nets import images, seeded
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # torch.jit is deprecated, and files of it are not
+# torch.jit is deprecated, and files of it are not
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 
 class Parts(nn.Module):
@@ -47,7 +48,9 @@ def whole(form: str) -> nn.Module:
 
 def part(form: str) -> nn.Module:
     model = eager()
-    model.body = torch.jit.trace(model.body, X) if form == "traced" else torch.jit.script(model.body)
+    model.body = (
+        torch.jit.trace(model.body, X) if form == "traced" else torch.jit.script(model.body)
+    )
     return model
 
 
@@ -59,7 +62,9 @@ FORMS = ["scripted", "traced"]
 def test_methods_without_layers_are_the_originals(form, method):
     wanted = camport.explain(eager(), X, method, 1)
     for model in (whole(form), *([] if form == "frozen" else [part(form)])):
-        torch.testing.assert_close(camport.explain(model, X, method, 1).raw, wanted.raw, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            camport.explain(model, X, method, 1).raw, wanted.raw, rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -75,9 +80,13 @@ def test_layers_outside_are_explained_and_chosen(form):
 @pytest.mark.parametrize("method", ["gradcam", "eigencam", "scorecam", "guided_gradcam"])
 def test_layers_inside_are_refused_in_a_sentence(form, method):
     for model, layer in ((whole(form), "last"), (part(form), "body.0")):
-        with pytest.raises(LayerError, match=rf"layer '{re.escape(layer)}' is TorchScript.*give the nn.Module"):
+        with pytest.raises(
+            LayerError, match=rf"layer '{re.escape(layer)}' is TorchScript.*give the nn.Module"
+        ):
             camport.explain(model, X, method, 1, layer=layer)
-    with pytest.raises(LayerError, match=r"no target layer can be chosen.*give the model it was made of"):
+    with pytest.raises(
+        LayerError, match=r"no target layer can be chosen.*give the model it was made of"
+    ):
         camport.explain(whole(form), X, method, 1)
 
 
@@ -93,11 +102,18 @@ def test_a_traced_part_as_a_whole_is_a_layer():
 @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_relu_rule_says_where_it_does_not_reach(form, method):
-    """Beside a part in TorchScript it reaches the ReLU in Python, so that nothing else would tell."""
-    with pytest.warns(ReluRuleWarning, match="does not reach into TorchScript: through the ReLUs of the model the"):
+    """Beside a part in TorchScript it reaches the ReLU in Python,
+    so that nothing else would tell."""
+    with pytest.warns(
+        ReluRuleWarning, match="does not reach into TorchScript: through the ReLUs of the model the"
+    ):
         got = camport.explain(whole(form), X, method, 1)
-    torch.testing.assert_close(got.raw, camport.explain(eager(), X, "saliency", 1).raw, rtol=1e-4, atol=1e-5)
-    with pytest.warns(ReluRuleWarning, match="through the ReLUs of 'body' the gradient is the plain one"):
+    torch.testing.assert_close(
+        got.raw, camport.explain(eager(), X, "saliency", 1).raw, rtol=1e-4, atol=1e-5
+    )
+    with pytest.warns(
+        ReluRuleWarning, match="through the ReLUs of 'body' the gradient is the plain one"
+    ):
         camport.explain(part(form), X, method, 1)
 
 
@@ -105,14 +121,18 @@ def test_a_script_without_relus_is_no_reason_to_warn():
     model = eager()
     model.head = torch.jit.script(model.head)
     wanted = camport.explain(eager(), X, "guided_backprop", 1)
-    torch.testing.assert_close(camport.explain(model, X, "guided_backprop", 1).raw, wanted.raw, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        camport.explain(model, X, "guided_backprop", 1).raw, wanted.raw, rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
 def test_a_relu_rule_reaches_the_operators_of_an_exported_program(method):
     wanted = camport.explain(eager(), X, method, 1)
     exported = torch.export.export(eager(), (X,)).module()
-    torch.testing.assert_close(camport.explain(exported, X, method, 1).raw, wanted.raw, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        camport.explain(exported, X, method, 1).raw, wanted.raw, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_a_relu6_written_with_positional_arguments():
@@ -123,7 +143,11 @@ def test_a_relu6_written_with_positional_arguments():
             return self.head(self.six(self.last(self.body(x))))
 
     found = []
-    for six in (F.relu6, lambda x: F.hardtanh(x, 0.0, 6.0), lambda x: F.hardtanh(x, min_val=0.0, max_val=6.0)):
+    for six in (
+        F.relu6,
+        lambda x: F.hardtanh(x, 0.0, 6.0),
+        lambda x: F.hardtanh(x, min_val=0.0, max_val=6.0),
+    ):
         model = seeded(Six(body()), dtype=torch.float32)
         model.six = six
         found.append(camport.explain(model, X, "guided_backprop", 1).raw)

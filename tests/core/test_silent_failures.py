@@ -1,4 +1,5 @@
-"""What peers get wrong without saying so, each one a regression test (the trap is named in the test)."""
+"""What peers get wrong without saying so, each one a regression test (the trap is named in the
+test)."""
 
 import threading
 import warnings
@@ -21,7 +22,8 @@ from tests.nets import Net, images, seeded
 METHODS = ["gradcam", "gradcam++", "hirescam", "xgradcam", "layercam", "saliency", "feature_maps"]
 pytestmark = [
     pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning"),
-    pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning"),  # random networks often speak against
+    # random networks often speak against
+    pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning"),
 ]
 
 
@@ -45,11 +47,19 @@ def fingerprint(model):
     return {
         "modes": [m.training for m in model.modules()],
         "values": [p.clone() for p in [*model.parameters(), *model.buffers()]],
-        "tensors": [v.clone() for m in model.modules() for v in vars(m).values() if isinstance(v, torch.Tensor)],
+        "tensors": [
+            v.clone()
+            for m in model.modules()
+            for v in vars(m).values()
+            if isinstance(v, torch.Tensor)
+        ],
         "versions": [p._version for p in [*model.parameters(), *model.buffers()]],
         "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
         "requires": [p.requires_grad for p in model.parameters()],
-        "hooks": [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()],
+        "hooks": [
+            (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
+            for m in model.modules()
+        ],
         "attributes": [sorted(m.__dict__) for m in model.modules()],
         "random": torch.get_rng_state(),
     }
@@ -120,7 +130,9 @@ def test_under_no_grad_and_inference_mode(context):
     model, x = seeded(Net()), images()
     expected = camport.explain(model, x, target=1, layer="features").raw
     with context():
-        assert torch.equal(camport.explain(model, x.clone(), target=1, layer="features").raw, expected)
+        assert torch.equal(
+            camport.explain(model, x.clone(), target=1, layer="features").raw, expected
+        )
         made_inside = seeded(Net())
     assert torch.equal(camport.explain(made_inside, x, target=1, layer="features").raw, expected)
 
@@ -149,7 +161,9 @@ def test_a_module_that_runs_twice_is_said_and_can_be_chosen():
     assert not torch.allclose(first.raw, second.raw)
     a0 = model.stem(x).detach()
     a0 = model.shared(a0).detach().requires_grad_()
-    g0 = torch.autograd.grad(model.fc(model.shared(a0.relu()).relu().mean((2, 3)))[:, 1].sum(), a0)[0]
+    g0 = torch.autograd.grad(model.fc(model.shared(a0.relu()).relu().mean((2, 3)))[:, 1].sum(), a0)[
+        0
+    ]
     wanted = (g0.mean((2, 3), keepdim=True) * a0).sum(1).relu()
     assert torch.allclose(first.raw.double(), wanted.detach(), rtol=1e-5, atol=1e-7)
     with pytest.raises(LayerError, match=r"ran 2 times.*run 2 does not exist"):
@@ -263,7 +277,9 @@ class FunctionalReLU(nn.Module):
     def relu(self, x):
         if "module" in self.kind:
             return self.act(x)
-        return {"F": F.relu, "torch": torch.relu, "method": torch.Tensor.relu, "F.relu_": F.relu_}[self.kind](x)
+        return {"F": F.relu, "torch": torch.relu, "method": torch.Tensor.relu, "F.relu_": F.relu_}[
+            self.kind
+        ](x)
 
     def forward(self, x):
         return self.fc(self.relu(self.b(self.relu(self.a(x)))).mean((2, 3)))
@@ -277,12 +293,18 @@ KINDS = ["module", "in-place module", "F", "torch", "method", "F.relu_"]
 def test_relu_rules_act_on_functions(kind, rule):
     model, x = seeded(FunctionalReLU(kind)), images(2)
     target = {"target": torch.tensor([1, 2])}
-    probe = Probe(Evaluation(double_of(model), ClassificationAdapter(), [], x, target, records=False))
+    probe = Probe(
+        Evaluation(double_of(model), ClassificationAdapter(), [], x, target, records=False)
+    )
     ours = probe.input_gradient(relu=rule)
     # by hand: y = fc(mean(relu(b(relu(a x)))))
     h1 = model.a(x).detach()
     h2 = model.b(h1.relu()).detach()
-    g = (model.fc.weight[[1, 2]] / (h2.shape[2] * h2.shape[3]))[:, :, None, None].expand_as(h2).detach()
+    g = (
+        (model.fc.weight[[1, 2]] / (h2.shape[2] * h2.shape[3]))[:, :, None, None]
+        .expand_as(h2)
+        .detach()
+    )
     g = g.relu() * ((h2 > 0) if rule == "guided" else 1)
     g = F.conv_transpose2d(g, model.b.weight).relu() * ((h1 > 0) if rule == "guided" else 1)
     g = F.conv_transpose2d(g, model.a.weight)
@@ -299,7 +321,9 @@ def test_two_threads_with_one_model():
 
     def work(layer):
         for _ in range(15):
-            if not torch.equal(camport.explain(model, x, target=1, layer=layer).raw, expected[layer]):
+            if not torch.equal(
+                camport.explain(model, x, target=1, layer=layer).raw, expected[layer]
+            ):
                 wrong.append(layer)
 
     threads = [threading.Thread(target=work, args=(layer,)) for layer in layers]
@@ -365,7 +389,9 @@ def test_relu_rule_without_relu_is_said():
         def saliency(self, probe):
             return probe.input_gradient(relu="guided").abs().amax(1)
 
-    model = seeded(nn.Sequential(nn.Conv2d(3, 2, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    model = seeded(
+        nn.Sequential(nn.Conv2d(3, 2, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    )
     with pytest.warns(ReluRuleWarning, match=r"no ReLU"):
         camport.explain(model, images(), Guided(), 1)
 
@@ -376,9 +402,15 @@ def test_relu_rules_act_on_relu6(rule, inplace):
     """nn.ReLU6 calls F.hardtanh; a hard tanh that is no ReLU is left alone."""
     results = []
     for act in (nn.ReLU6(inplace), nn.ReLU(), nn.Hardtanh()):
-        model = seeded(nn.Sequential(nn.Conv2d(3, 4, 3), act, nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+        model = seeded(
+            nn.Sequential(nn.Conv2d(3, 4, 3), act, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        )
         target = {"target": torch.tensor([1])}
-        p = Probe(Evaluation(double_of(model), ClassificationAdapter(), [], images(1), target, records=False))
+        p = Probe(
+            Evaluation(
+                double_of(model), ClassificationAdapter(), [], images(1), target, records=False
+            )
+        )
         results.append((p.input_gradient(relu=rule), p.relus_met))
     assert [met for _, met in results] == [1, 1, 0]
     assert torch.equal(results[0][0], results[1][0])  # no value reaches 6 here
@@ -403,7 +435,9 @@ def test_a_model_that_was_wrapped_or_traced(wrap, layer):
 def test_a_script_says_why_it_has_no_layer():
     model, x = seeded(Net()), images()
     script = torch.jit.trace(model, x)
-    with pytest.raises(LayerError, match=r"torch\.jit or torch\.export wrote: give the model it was made of"):
+    with pytest.raises(
+        LayerError, match=r"torch\.jit or torch\.export wrote: give the model it was made of"
+    ):
         camport.explain(script, x, "gradcam", 2)
     torch.testing.assert_close(
         camport.explain(script, x, "saliency", 2).raw, camport.explain(model, x, "saliency", 2).raw
@@ -411,11 +445,16 @@ def test_a_script_says_why_it_has_no_layer():
 
 
 class Writing(nn.Module):
-    """Writes into its images and into what its stem puts out, which also goes around the target layer."""
+    """Writes into its images and into what its stem puts out,
+    which also goes around the target layer."""
 
     def __init__(self, in_place: bool) -> None:
         super().__init__()
-        self.stem, self.middle, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 3)
+        self.stem, self.middle, self.fc = (
+            nn.Conv2d(3, 4, 3),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Linear(4, 3),
+        )
         self.in_place = in_place
 
     def forward(self, x):
@@ -434,7 +473,9 @@ class Writing(nn.Module):
 def test_a_model_that_writes_in_place(method):
     x = images(2)
     before = x.clone()
-    found, wanted = (camport.explain(seeded(Writing(own)), x, method, 1, "middle") for own in (True, False))
+    found, wanted = (
+        camport.explain(seeded(Writing(own)), x, method, 1, "middle") for own in (True, False)
+    )
     assert wanted.raw.norm() > 0
     torch.testing.assert_close(found.raw, wanted.raw)
     torch.testing.assert_close(found.score, wanted.score)

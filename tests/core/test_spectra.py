@@ -1,4 +1,5 @@
-"""Models that compute with the frequencies of an image: behind the inverse transform places are places again."""
+"""Models that compute with the frequencies of an image:
+behind the inverse transform places are places again."""
 
 import pytest
 import torch
@@ -25,7 +26,9 @@ FREQUENCIES = {
 @pytest.mark.parametrize("layer", [None, "features.2"])
 def test_frequencies_are_no_places(which, layer):
     with pytest.raises(LayerError, match="made of a Fourier transform of the image"):
-        camport.explain(seeded(Inside(FREQUENCIES[which])).double(), IMAGES, METHOD, layer=layer, target=1)
+        camport.explain(
+            seeded(Inside(FREQUENCIES[which])).double(), IMAGES, METHOD, layer=layer, target=1
+        )
 
 
 def smoothed(x):
@@ -45,8 +48,12 @@ PLACES = {
 @pytest.mark.parametrize("which", PLACES)
 def test_behind_the_inverse_places_are_places(which):
     move = PLACES[which]
-    found = camport.explain(seeded(Inside(move)).double(), IMAGES, METHOD, layer="features.2", target=1)
-    plain = camport.explain(seeded(Inside()).double(), move(IMAGES), METHOD, layer="features.2", target=1)
+    found = camport.explain(
+        seeded(Inside(move)).double(), IMAGES, METHOD, layer="features.2", target=1
+    )
+    plain = camport.explain(
+        seeded(Inside()).double(), move(IMAGES), METHOD, layer="features.2", target=1
+    )
     assert torch.allclose(found.raw, plain.raw, rtol=0, atol=1e-9)
 
 
@@ -56,7 +63,9 @@ class Mixer(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem, self.norm = nn.Conv2d(3, 8, 8, 8), nn.LayerNorm(8)
-        self.weight = nn.Parameter(torch.randn(8, 4, 8, 2, generator=torch.Generator().manual_seed(0)))
+        self.weight = nn.Parameter(
+            torch.randn(8, 4, 8, 2, generator=torch.Generator().manual_seed(0))
+        )
         self.act, self.head = nn.GELU(), nn.Linear(8, 5)
 
     def forward(self, x):

@@ -1,4 +1,5 @@
-"""Gradients of one image through batch normalisation, where what follows makes tokens of its maps."""
+"""Gradients of one image through batch normalisation,
+where what follows makes tokens of its maps."""
 
 import pytest
 import torch
@@ -32,13 +33,18 @@ def test_the_gradient_of_one_image_is_that_of_the_same_image_among_two(layer):
     two = camport.explain(model, images.repeat(2, 1, 1, 1), "hirescam", target=1, layer=layer)
     torch.testing.assert_close(one.gradients[0][0], two.gradients[0][0], rtol=1e-9, atol=1e-12)
     assert not model.bn._forward_hooks
-    program = camport.bind(model, "hirescam", layer).program(images)  # which exported files are compared with
+    # which exported files are compared with
+    program = camport.bind(model, "hirescam", layer).program(images)
     again = program(program.state, {"images": images, "target": torch.tensor([1])})
     torch.testing.assert_close(again["gradients"], one.gradients[0], rtol=1e-9, atol=1e-12)
     step = 1e-6 * torch.randn(one.activations[0].shape, dtype=torch.float64)
     scores = []
     for sign in (1, -1):
-        handle = model.get_submodule(layer).register_forward_hook(lambda m, a, out, s=sign: out + s * step)
+        handle = model.get_submodule(layer).register_forward_hook(
+            lambda m, a, out, s=sign: out + s * step
+        )
         scores.append(float(model(images)[0, 1].detach()))
         handle.remove()
-    assert (scores[0] - scores[1]) / 2 == pytest.approx(float((one.gradients[0] * step).sum()), rel=1e-5)
+    assert (scores[0] - scores[1]) / 2 == pytest.approx(
+        float((one.gradients[0] * step).sum()), rel=1e-5
+    )

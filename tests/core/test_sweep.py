@@ -25,13 +25,19 @@ def test_every_layer_is_explained_as_if_it_alone_were_asked_for():
 
 def test_named_layers_and_patterns():
     model, x = seeded(Net()), images(1)
-    assert [name for name, _ in camport.sweep(model, x, layers=["head.0", "features.0"])] == ["head.0", "features.0"]
-    assert [name for name, _ in camport.sweep(model, x, layers="features.?")] == [f"features.{i}" for i in range(3)]
+    assert [name for name, _ in camport.sweep(model, x, layers=["head.0", "features.0"])] == [
+        "head.0",
+        "features.0",
+    ]
+    assert [name for name, _ in camport.sweep(model, x, layers="features.?")] == [
+        f"features.{i}" for i in range(3)
+    ]
     mixed = [name for name, _ in camport.sweep(model, x, layers=["head.*", "features.3"])]
     assert mixed == ["head.0", "head.1", "head.2", "features.3"]
 
 
-@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")  # before a layer norm the products cancel
+# before a layer norm the products cancel
+@pytest.mark.filterwarnings("ignore::camport.errors.GuardWarning")
 def test_tokens_are_maps_too():
     found = dict(camport.sweep(seeded(TokenNet()), images(1), "hirescam", 2))
     assert {"blocks.0", "blocks.0.norm1", "blocks.1"} <= set(found)
@@ -54,7 +60,9 @@ class Reused(nn.Module):
 
 def test_runs_are_told_apart_and_branches_without_a_path_passed_over():
     model, x, done = seeded(Reused()), images(1), []
-    found = [name for name, _ in camport.sweep(model, x, progress=lambda n, of: done.append((n, of)))]
+    found = [
+        name for name, _ in camport.sweep(model, x, progress=lambda n, of: done.append((n, of)))
+    ]
     # in place: what the convolution puts out is what the ReLU puts out
     assert found == ["relu@0", "relu@1"]
     assert done == [(1, 3), (2, 3), (3, 3)]
@@ -75,7 +83,9 @@ def test_what_cannot_be_swept():
     model, x = seeded(Net()), images(1)
     with pytest.raises(MethodError, match=r"saliency has no target layer to sweep over"):
         list(camport.sweep(model, x, "saliency"))
-    with pytest.raises(LayerError, match=r"no layer with maps over the image is like 'x\*'; there is: features.0, "):
+    with pytest.raises(
+        LayerError, match=r"no layer with maps over the image is like 'x\*'; there is: features.0, "
+    ):
         list(camport.sweep(model, x, layers="x*"))
     with pytest.raises(LayerError, match=r"no layer 'feature' in Net; nearest: features"):
         list(camport.sweep(model, x, layers=["feature"]))

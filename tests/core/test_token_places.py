@@ -1,4 +1,5 @@
-"""Class and register tokens that stand before the patches, behind them, on both sides, or among them."""
+"""Class and register tokens that stand before the patches, behind them, on both sides,
+or among them."""
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ class Tokens(nn.Module):
     def __init__(self, before=0, behind=0, among=0):
         super().__init__()
         self.patches = nn.Conv2d(3, 8, 8, 8)
-        self.before, self.behind, self.among = (nn.Parameter(torch.zeros(1, n, 8)) for n in (before, behind, among))
+        self.before, self.behind, self.among = (
+            nn.Parameter(torch.zeros(1, n, 8)) for n in (before, behind, among)
+        )
         self.blocks = nn.ModuleList(nn.MultiheadAttention(8, 2, batch_first=True) for _ in range(2))
         self.middle, self.head = nn.Identity(), nn.Linear(8, 5)
 
@@ -52,16 +55,21 @@ def test_patches_are_told_from_tokens_that_lie_nowhere(before, behind):
 
 def test_those_among_the_patches_are_refused_by_their_places():
     net = seeded(Tokens(among=1))
-    with pytest.raises(LayerError, match=r"layer 'middle' has 49 tokens, .* stand among the others, at \[20\]"):
+    with pytest.raises(
+        LayerError, match=r"layer 'middle' has 49 tokens, .* stand among the others, at \[20\]"
+    ):
         camport.explain(net, IMAGES.detach(), "gradcam", 2, "middle")
 
 
 def test_attention_is_read_where_the_patches_are():
-    """Rollout of one class token behind the patches: that of the same network with the token before them."""
+    """Rollout of one class token behind the patches:
+    that of the same network with the token before them."""
     behind, before = seeded(Tokens(behind=1)), seeded(Tokens(before=1))
     before.load_state_dict({k.replace("behind", "tmp").replace("before", "behind").replace("tmp", "before"): v
                             for k, v in behind.state_dict().items()})  # fmt: skip
-    found, wanted = (camport.explain(net, IMAGES.detach(), "attention_rollout").raw for net in (behind, before))
+    found, wanted = (
+        camport.explain(net, IMAGES.detach(), "attention_rollout").raw for net in (behind, before)
+    )
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(
         camport.explain(behind, IMAGES.detach(), "legrad", 2).raw,

@@ -1,4 +1,5 @@
-"""Flips, quarter turns, transpositions, rolls and crops inside of a model, against the same network without them."""
+"""Flips, quarter turns, transpositions, rolls and crops inside of a model,
+against the same network without them."""
 
 import pytest
 import torch
@@ -17,12 +18,15 @@ METHOD = HiResCAM(relu=False)
 
 
 class Inside(nn.Module):
-    """A network of two convolutions with maps of 16 channels, behind something that moves the image about."""
+    """A network of two convolutions with maps of 16 channels,
+    behind something that moves the image about."""
 
     def __init__(self, move=lambda x: x):
         super().__init__()
         self.move = move
-        self.features = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()
+        )
         self.behind, self.fc = nn.Conv2d(16, 9, 3, padding=1), nn.Linear(9, 5)
 
     def plain(self, x):
@@ -33,7 +37,8 @@ class Inside(nn.Module):
 
 
 class Patches(nn.Module):
-    """Attention over 8 x 8 patches with a class token, behind something that moves the image about."""
+    """Attention over 8 x 8 patches with a class token,
+    behind something that moves the image about."""
 
     def __init__(self, move=lambda x: x):
         super().__init__()
@@ -49,7 +54,9 @@ class Patches(nn.Module):
 
 
 def sampled(x, rows):
-    grid = F.affine_grid(torch.tensor([rows]).to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False)
+    grid = F.affine_grid(
+        torch.tensor([rows]).to(x).expand(len(x), 2, 3), list(x.shape), align_corners=False
+    )
     return F.grid_sample(x, grid, align_corners=False)
 
 
@@ -67,7 +74,10 @@ TURNS = {
     "matrix": (lambda x: x @ torch.eye(48).flip(0).to(x), lambda m: m.flip(2)),
     "columns": (lambda x: torch.stack(x.unbind(3)[::-1], 3), lambda m: m.flip(2)),
     "places": (lambda x: x.flatten(2).flip(2).view(x.shape), lambda m: torch.rot90(m, 2, (1, 2))),
-    "numpy": (lambda x: torch.from_numpy(x.detach().numpy()[..., ::-1].copy()), lambda m: m.flip(2)),
+    "numpy": (
+        lambda x: torch.from_numpy(x.detach().numpy()[..., ::-1].copy()),
+        lambda m: m.flip(2),
+    ),
     "sampled": (lambda x: sampled(x, [[-1.0, 0, 0], [0, 1, 0]]), lambda m: m.flip(2)),
 }
 
@@ -75,8 +85,11 @@ TURNS = {
 PRODUCTS = {
     "matmul": lambda q, k, v: (q.transpose(1, 2) @ k / 4).softmax(2) @ v.transpose(1, 2),
     "bmm": lambda q, k, v: torch.bmm(v, torch.bmm(q.mT, k).softmax(2).mT).mT,
-    "einsum": lambda q, k, v: torch.einsum("bij,bcj->bic", torch.einsum("bci, bcj -> bij", q, k).softmax(2), v),
-    "linear": lambda q, k, v: q.mT.softmax(2) @ (k.softmax(2) @ v.mT),  # a matrix of the whole image
+    "einsum": lambda q, k, v: torch.einsum(
+        "bij,bcj->bic", torch.einsum("bci, bcj -> bij", q, k).softmax(2), v
+    ),
+    # a matrix of the whole image
+    "linear": lambda q, k, v: q.mT.softmax(2) @ (k.softmax(2) @ v.mT),
 }
 
 
@@ -128,7 +141,8 @@ def test_so_is_what_an_attention_of_products_puts_out(product, name):
 
 
 class GlobalQueries(Inside):
-    """The left and the right half look at themselves, asked by the same queries of the whole image (GCViT)."""
+    """The left and the right half look at themselves,
+    asked by the same queries of the whole image (GCViT)."""
 
     def __init__(self):
         super().__init__()
@@ -188,7 +202,11 @@ def test_padding_that_a_convolution_takes_up_moves_nothing(mode):
         def __init__(self):
             super().__init__()
             self.features = nn.Sequential(
-                Same(3, 5, 1, mode), nn.ReLU(), Same(16, 7, 1, mode), nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1)
+                Same(3, 5, 1, mode),
+                nn.ReLU(),
+                Same(16, 7, 1, mode),
+                nn.ZeroPad2d((0, 1, 0, 1)),
+                nn.MaxPool2d(2, 1),
             )
             self.fc = nn.Linear(16, 5)
 
@@ -217,20 +235,41 @@ MOVED = {
     "copied": (copied, "copy in the forward pass"),
     "roll": (lambda x: torch.roll(x, 7, -1), "roll in the forward pass"),
     "roll up": (lambda x: torch.roll(x, -7, 2), "roll in the forward pass"),
-    "crop": (lambda x: x[:, :, 8:56, 8:40], "getitem .* of 14 to 86 % of its height and 19 to 81 % of its width"),
+    "crop": (
+        lambda x: x[:, :, 8:56, 8:40],
+        "getitem .* of 14 to 86 % of its height and 19 to 81 % of its width",
+    ),
     "pad": (lambda x: F.pad(x, (0, 16, 0, 0)), "pad in the forward pass"),
     "shift": (lambda x: F.pad(x, (7, 0))[..., :-7], "pad, getitem in the forward pass"),
     "written": (shifted, "getitem, setitem in the forward pass"),
     "zoom": (lambda x: sampled(x, [[0.5, 0, 0], [0, 0.5, 0]]), "grid_sample in the forward pass"),
-    "halves exchanged": (lambda x: torch.cat([x[..., 24:], x[..., :24]], -1), "getitem, cat in the forward pass"),
-    "blocks exchanged": (lambda x: x.unflatten(3, (2, 24)).flip(3).flatten(3), "unflatten, flip, flatten"),
-    "blocks mirrored": (lambda x: x.unflatten(2, (4, 16)).flip(3).flatten(2, 3), "unflatten, flip, flatten"),
+    "halves exchanged": (
+        lambda x: torch.cat([x[..., 24:], x[..., :24]], -1),
+        "getitem, cat in the forward pass",
+    ),
+    "blocks exchanged": (
+        lambda x: x.unflatten(3, (2, 24)).flip(3).flatten(3),
+        "unflatten, flip, flatten",
+    ),
+    "blocks mirrored": (
+        lambda x: x.unflatten(2, (4, 16)).flip(3).flatten(2, 3),
+        "unflatten, flip, flatten",
+    ),
     "four blocks": (lambda x: x.unflatten(2, (4, 16))[:, :, [1, 0, 3, 2]].flatten(2, 3), "getitem"),
-    "halves by fftshift": (lambda x: torch.fft.fftshift(x, 3), "one half of them does not answer to that half"),
-    "rolled by a matrix": (lambda x: x @ torch.eye(48).roll(24, 1).to(x), "one half of them does not answer to that"),
+    "halves by fftshift": (
+        lambda x: torch.fft.fftshift(x, 3),
+        "one half of them does not answer to that half",
+    ),
+    "rolled by a matrix": (
+        lambda x: x @ torch.eye(48).roll(24, 1).to(x),
+        "one half of them does not answer to that",
+    ),
     "height of channels": (lambda x: x.permute(0, 2, 1, 3)[:, :3].repeat(1, 1, 16, 1), "permute"),
     "both": (lambda x: x + x.flip(-1), "made of the image and of the same image mirrored"),
-    "both as channels": (lambda x: torch.cat([x, x.flip(2)], 1)[:, 1:4], "made of the image and of the same image"),
+    "both as channels": (
+        lambda x: torch.cat([x, x.flip(2)], 1)[:, 1:4],
+        "made of the image and of the same image",
+    ),
 }
 
 
@@ -275,7 +314,11 @@ def test_a_file_is_of_the_size_that_it_is_made_of(tmp_path):
     to_onnx(bound, tmp_path / "x.onnx", IMAGES.float())
     expected = camport.explain(net, IMAGES.float(), METHOD, 2, "features")
     assert (
-        abs(load(tmp_path / "x.onnx")(IMAGES.float().numpy(), target=2).heatmap - expected.heatmap.numpy()).max() < 1e-5
+        abs(
+            load(tmp_path / "x.onnx")(IMAGES.float().numpy(), target=2).heatmap
+            - expected.heatmap.numpy()
+        ).max()
+        < 1e-5
     )
 
 
@@ -284,7 +327,9 @@ class LooksLeft(Inside):
 
     def forward(self, x):
         halves = x.mean((1, 2)).unflatten(1, (2, -1)).mean(2)
-        return self.plain(torch.stack([v.flip(2) if h[1] > h[0] else v for v, h in zip(x, halves, strict=True)]))
+        return self.plain(
+            torch.stack([v.flip(2) if h[1] > h[0] else v for v, h in zip(x, halves, strict=True)])
+        )
 
 
 def test_the_first_image_does_not_decide_for_the_others():
@@ -317,7 +362,9 @@ class Crops(Inside):
     """The mean over the corners and the middle."""
 
     def forward(self, x):
-        parts = [x[..., i : i + 48, j : j + 36] for i, j in ((0, 0), (0, 12), (16, 0), (16, 12), (8, 6))]
+        parts = [
+            x[..., i : i + 48, j : j + 36] for i, j in ((0, 0), (0, 12), (16, 0), (16, 12), (8, 6))
+        ]
         return torch.stack([self.plain(part) for part in parts]).mean(0)
 
 
@@ -338,7 +385,9 @@ def test_a_layer_behind_the_join_is_refused():
 def test_one_block_that_runs_twice_stays_as_it_is():
     class Twice(Inside):
         def forward(self, x):
-            return self.fc(self.features[2:](self.features(x)).square().mean((2, 3)) @ torch.ones(16, 9).to(x))
+            return self.fc(
+                self.features[2:](self.features(x)).square().mean((2, 3)) @ torch.ones(16, 9).to(x)
+            )
 
     net = seeded(Twice())
     kept = []

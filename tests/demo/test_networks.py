@@ -19,7 +19,9 @@ CONVOLUTIONAL = [name for name in NETWORKS if name != "vit"]
 @pytest.fixture(scope="module")
 def held_out() -> dict[int, list[Scene]]:
     sizes = {card.input_size for card in NETWORKS.values()}
-    return {size: [make_scene(seed, split="held-out", size=size) for seed in SEEDS] for size in sizes}
+    return {
+        size: [make_scene(seed, split="held-out", size=size) for seed in SEEDS] for size in sizes
+    }
 
 
 def batch(name: str, scenes: list[Scene]) -> torch.Tensor:
@@ -29,7 +31,9 @@ def batch(name: str, scenes: list[Scene]) -> torch.Tensor:
 
 
 def presence(scenes: list[Scene]) -> torch.Tensor:
-    return torch.tensor([[label in {d.label for d in s.digits} for label in range(10)] for s in scenes])
+    return torch.tensor(
+        [[label in {d.label for d in s.digits} for label in range(10)] for s in scenes]
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -61,25 +65,35 @@ def hits(maps: np.ndarray, scenes: list[Scene]) -> float:
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_maps_peak_on_the_digit_asked_about(name, held_out):
-    """Grad-CAM by hand; for the two with global average pooling it is CAM up to a positive factor."""
+    """Grad-CAM by hand; for the two with global average pooling it is CAM up to a positive
+    factor."""
     card, (scenes, targets) = NETWORKS[name], asked(name, held_out)
     network, kept = load(name), []
     with torch.enable_grad():
-        handle = network.get_submodule(card.layer).register_forward_hook(lambda *a: kept.append(a[2]))
+        handle = network.get_submodule(card.layer).register_forward_hook(
+            lambda *a: kept.append(a[2])
+        )
         score = network(batch(name, scenes)).gather(1, targets[:, None]).sum()
         handle.remove()
         (gradient,) = torch.autograd.grad(score, kept[0])
     raw = F.relu((gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True)).detach()
-    maps = F.interpolate(raw, (card.input_size,) * 2, mode="bilinear", align_corners=False)[:, 0].numpy()
+    maps = F.interpolate(raw, (card.input_size,) * 2, mode="bilinear", align_corners=False)[
+        :, 0
+    ].numpy()
     assert hits(maps, scenes) >= 0.9
 
 
-@pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")  # nothing speaks for a digit that it overlooks
+# nothing speaks for a digit that it overlooks
+@pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 def test_maps_of_the_transformer_peak_on_the_digit_asked_about(held_out):
-    """Bounds are what it reaches (0.87 and 0.71) with some room: it points less well than the networks above."""
+    """Bounds are what it reaches (0.87 and 0.71) with some room:
+    it points less well than the networks above."""
     scenes, targets = asked("vit", held_out)
     bounds = {method: camport.bind(load("vit"), method) for method in ("gradcam", "legrad")}
-    reached = {m: hits(bound(batch("vit", scenes), targets).heatmap.numpy(), scenes) for m, bound in bounds.items()}
+    reached = {
+        m: hits(bound(batch("vit", scenes), targets).heatmap.numpy(), scenes)
+        for m, bound in bounds.items()
+    }
     assert bounds["gradcam"].layers == (NETWORKS["vit"].layer,)
     assert reached["legrad"] >= 0.8
     assert reached["gradcam"] >= 0.6

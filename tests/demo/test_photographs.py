@@ -62,31 +62,41 @@ def test_two_boxes_are_one_region(loaded):
 
 
 def test_what_grad_cam_reaches(loaded):
-    """Nine of eleven maps have their maximum in a box, where chance is 0.43; the misses are small parts."""
+    """Nine of eleven maps have their maximum in a box, where chance is 0.43;
+    the misses are small parts."""
     metrics = {"near": PointingGame(15), "strict": PointingGame(), "energy": EnergyInRegion()}
     found = evaluate(camport.bind(loaded.model, "gradcam"), batches(loaded.preprocess), metrics)
     assert found.images == 11
     assert found.flat == 0
-    assert found.scores == pytest.approx({"near": 9 / 11, "strict": 9 / 11, "energy": 0.62}, abs=0.01)
+    assert found.scores == pytest.approx(
+        {"near": 9 / 11, "strict": 9 / 11, "energy": 0.62}, abs=0.01
+    )
     assert found.chance == pytest.approx(0.43, abs=0.01)
 
 
 def test_batches_are_of_the_size_asked_for(loaded):
-    found = [(tuple(i.shape), t.tolist(), tuple(r.shape)) for i, t, r in batches(loaded.preprocess, 5)]
+    found = [
+        (tuple(i.shape), t.tolist(), tuple(r.shape)) for i, t, r in batches(loaded.preprocess, 5)
+    ]
     assert [shapes[0] for shapes in found] == [(5, 3, 224, 224), (5, 3, 224, 224), (1, 3, 224, 224)]
     assert [shapes[2] for shapes in found] == [(5, 224, 224), (5, 224, 224), (1, 224, 224)]
-    assert [target for _, targets, _ in found for target in targets] == [one.target for one in photographs()]
+    assert [target for _, targets, _ in found for target in targets] == [
+        one.target for one in photographs()
+    ]
 
 
 def test_what_cannot_be_is_refused(monkeypatch):
     with pytest.raises(UnknownNameError, match="did you mean 'chelsea'"):
         photograph("chelsae")
-    with pytest.raises(InputError, match=r"a batch needs a Preprocess with one size, e.g. \(224, 224\)"):
+    with pytest.raises(
+        InputError, match=r"a batch needs a Preprocess with one size, e.g. \(224, 224\)"
+    ):
         next(batches(Preprocess()))
     with pytest.raises(InputError, match="size is 0; a batch has one question or more"):
         next(batches(Preprocess(size=(224, 224)), 0))
     monkeypatch.setattr(carried, "find_spec", lambda name: None)
     with pytest.raises(
-        MissingDependencyError, match=r"^scikit-image carries data/chelsea.png and is not installed: pip"
+        MissingDependencyError,
+        match=r"^scikit-image carries data/chelsea.png and is not installed: pip",
     ):
         next(photographs())

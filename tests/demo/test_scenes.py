@@ -46,7 +46,12 @@ def test_masks_fill_boxes_that_lie_inside_the_image(many):
             assert 0 <= y0 < y1 <= size
             assert d.mask.shape == (size, size)
             rows, columns = np.nonzero(d.mask)
-            assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (x0, y0, x1, y1)
+            assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (
+                x0,
+                y0,
+                x1,
+                y1,
+            )
             assert 0.1 < d.mask[y0:y1, x0:x1].mean() < 0.95
 
 
@@ -115,7 +120,9 @@ def test_captions(digits, caption):
 
 def test_splits_share_no_photograph_and_no_scan():
     assert not set(PHOTOGRAPHS["train"]) & set(PHOTOGRAPHS["held-out"])
-    train, held_out = ({scan.tobytes() for scan in scenes._scans(split)[0]} for split in PHOTOGRAPHS)
+    train, held_out = (
+        {scan.tobytes() for scan in scenes._scans(split)[0]} for split in PHOTOGRAPHS
+    )
     assert len(train) + len(held_out) == 1797
     assert not train & held_out
 
@@ -150,16 +157,22 @@ def test_without_scikit_learn_the_remedy_is_named(monkeypatch):
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(MissingDependencyError, match=r'scikit-learn.*pip install "camport\[demo\]"'):
+    with pytest.raises(
+        MissingDependencyError, match=r'scikit-learn.*pip install "camport\[demo\]"'
+    ):
         scenes._scans.__wrapped__("train")
 
 
 def test_without_scikit_image_the_remedy_is_named(monkeypatch):
     monkeypatch.setattr(carried, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r'scikit-image.*pip install "camport\[demo\]"'):
+    with pytest.raises(
+        MissingDependencyError, match=r'scikit-image.*pip install "camport\[demo\]"'
+    ):
         scenes._read_photograph("skimage/data/coffee.png")
 
 
 def test_a_photograph_that_a_wheel_lacks_is_never_downloaded():
-    with pytest.raises(MissingDependencyError, match=r"scikit-image does not contain data/eagle.png"):
+    with pytest.raises(
+        MissingDependencyError, match=r"scikit-image does not contain data/eagle.png"
+    ):
         scenes._read_photograph("skimage/data/eagle.png")

@@ -9,7 +9,8 @@ SCRIPT = Path(__file__).parents[2] / "training" / "train_classifiers.py"
 
 
 def test_scenes_have_the_labels_of_others_and_are_not_augmented(monkeypatch):
-    """What a step is given: whole scenes of the training set, each beside the labels of another, none lost."""
+    """What a step is given: whole scenes of the training set, each beside the labels of another,
+    none lost."""
     script = runpy.run_path(str(SCRIPT))
     train, names = script["train"], script["train"].__globals__
     recipe = script["Recipe"](scenes=8, epochs=1, batch=8, rate=1e-3)
@@ -18,14 +19,20 @@ def test_scenes_have_the_labels_of_others_and_are_not_augmented(monkeypatch):
     labels = torch.eye(8, 10)
     seen = []
     monkeypatch.setitem(names, "SHUFFLED", recipe)
-    monkeypatch.setitem(names, "training_scenes", lambda count, size: (images[:count], labels[:count]))
     monkeypatch.setitem(
-        names, "normalised", lambda batch, card: seen.append(batch) or script["normalised"](batch, card)
+        names, "training_scenes", lambda count, size: (images[:count], labels[:count])
+    )
+    monkeypatch.setitem(
+        names,
+        "normalised",
+        lambda batch, card: seen.append(batch) or script["normalised"](batch, card),
     )
     loss = torch.nn.functional.binary_cross_entropy_with_logits
     given = []
     monkeypatch.setattr(
-        names["F"], "binary_cross_entropy_with_logits", lambda z, wanted: given.append(wanted) or loss(z, wanted)
+        names["F"],
+        "binary_cross_entropy_with_logits",
+        lambda z, wanted: given.append(wanted) or loss(z, wanted),
     )
     train("digits", shuffled=True)
     (wanted,) = given

@@ -1,4 +1,5 @@
-"""The shipped networks for captions, questions and segmentation, and where their maps lie in held-out scenes."""
+"""The shipped networks for captions, questions and segmentation,
+and where their maps lie in held-out scenes."""
 
 import pytest
 import torch
@@ -40,7 +41,9 @@ def test_every_question_but_the_tallest_is_known():
     for seed in range(60):
         for question, answer in make_scene(seed).questions:
             if "tallest" not in question:
-                assert all(0 < token < len(QUESTION_WORDS) for token in question_tokens(question) if token)
+                assert all(
+                    0 < token < len(QUESTION_WORDS) for token in question_tokens(question) if token
+                )
                 assert answer in ANSWERS
     with pytest.raises(InputError, match="the question is empty"):
         question_tokens(" ?")
@@ -59,7 +62,9 @@ def test_the_files_are_small():
 
 
 def test_an_unknown_network():
-    with pytest.raises(UnknownNameError, match="unknown demo network 'captoiner'; did you mean 'captioner'"):
+    with pytest.raises(
+        UnknownNameError, match="unknown demo network 'captoiner'; did you mean 'captioner'"
+    ):
         load("captoiner")
 
 
@@ -103,11 +108,19 @@ def test_the_captioner_writes_captions_and_each_word_has_a_map(name):
 
 def test_the_answerer_answers():
     model = load("answerer")
-    asked = [(s, q, a) for s in map(make_scene_held_out, range(40)) for q, a in s.questions if "tallest" not in q]
+    asked = [
+        (s, q, a)
+        for s in map(make_scene_held_out, range(40))
+        for q, a in s.questions
+        if "tallest" not in q
+    ]
     tokens = torch.tensor([question_tokens(q) for _, q, _ in asked])
     with torch.no_grad():
         said = model(torch.cat([normalised(scene) for scene, _, _ in asked]), tokens).argmax(1)
-    assert sum(ANSWERS[i] == a for i, (_, _, a) in zip(said.tolist(), asked, strict=True)) / len(asked) >= 0.8
+    assert (
+        sum(ANSWERS[i] == a for i, (_, _, a) in zip(said.tolist(), asked, strict=True)) / len(asked)
+        >= 0.8
+    )
 
 
 def make_scene_held_out(seed):

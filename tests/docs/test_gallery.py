@@ -1,4 +1,5 @@
-"""docs/gallery.md is what its maker writes out of today's tables, with a picture of every method."""
+"""docs/gallery.md is what its maker writes out of today's tables,
+with a picture of every method."""
 
 import re
 import runpy
@@ -9,7 +10,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_page_is_of_todays_tables():
     maker = runpy.run_path(str(DOCS / "make_gallery.py"))
-    assert (DOCS / "gallery.md").read_text(encoding="utf-8") == maker["page"](), "run: python docs/make_gallery.py none"
+    assert (DOCS / "gallery.md").read_text(encoding="utf-8") == maker["page"](), (
+        "run: python docs/make_gallery.py none"
+    )
 
 
 def test_every_method_has_its_picture():

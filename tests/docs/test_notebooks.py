@@ -1,4 +1,5 @@
-"""The notebooks run as they stand, say nothing of the machine that made them, and are what their maker has."""
+"""The notebooks run as they stand, say nothing of the machine that made them,
+and are what their maker has."""
 
 import ast
 import json
@@ -21,7 +22,9 @@ def cells(path: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_is_what_its_maker_has(path):
     tree = ast.parse((DOCS / "make_notebooks.py").read_text(encoding="utf-8"))
-    assigned = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}
+    assigned = {
+        node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)
+    }
     texts, line = ast.literal_eval(assigned["NOTEBOOKS"]), "\n" + "-" * 20 + "\n"
     written = [text.removeprefix("# ") for text in texts[path.stem].strip().split(line)]
     assert [text for _, text in cells(path)] == written
@@ -34,7 +37,11 @@ def test_every_cell_of_code_was_run(path):
     code = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell["outputs"]]
-    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert not [
+        output
+        for output in outputs
+        if output["output_type"] == "error" or output.get("name") == "stderr"
+    ]
     assert sum("image/jpeg" in output.get("data", {}) for output in outputs) >= 1
 
 

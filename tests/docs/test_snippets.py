@@ -1,8 +1,10 @@
-"""The Python and the commands of the pages run as they stand, in a folder with the files that they speak of.
+"""The Python and the commands of the pages run as they stand,
+in a folder with the files that they speak of.
 
-Pages with tests of their own are not here: plugins.md and metrics.md (tests/testing), captioning.md, vqa.md and
-segmentation.md (tests/cli/test_tasks.py), evaluation.md's command (tests/cli/test_evaluate.py), detection.md
-(tests/yolo), moving.md and bridges.md (tests/compat, tests/bridges).
+Pages with tests of their own are not here: plugins.md and metrics.md (tests/testing),
+captioning.md, vqa.md and segmentation.md (tests/cli/test_tasks.py), evaluation.md's command
+(tests/cli/test_evaluate.py), detection.md (tests/yolo), moving.md and bridges.md (tests/compat,
+tests/bridges).
 """
 
 import re
@@ -22,7 +24,8 @@ from tests.pages import ROOT, blocks, commands
 
 pytestmark = [
     pytest.mark.everything,
-    pytest.mark.filterwarnings("ignore::camport.errors.CamportWarning"),  # of random weights and small pictures
+    # of random weights and small pictures
+    pytest.mark.filterwarnings("ignore::camport.errors.CamportWarning"),
 ]
 
 
@@ -35,11 +38,19 @@ def run(page: str, **names: object) -> dict:
 
 def network(channels: int = 3, classes: int = 1000) -> nn.Sequential:
     torch.manual_seed(0)
-    layers = [nn.Conv2d(channels, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)]
+    layers = [
+        nn.Conv2d(channels, 8, 3, 2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, classes),
+    ]
     return nn.Sequential(*layers).eval()
 
 
-def write(model: nn.Module, path: str, *images: torch.Tensor, names: tuple[str, ...] = ("images",)) -> None:
+def write(
+    model: nn.Module, path: str, *images: torch.Tensor, names: tuple[str, ...] = ("images",)
+) -> None:
     """The file as PyTorch's exporter writes it."""
     torch.onnx.export(model, images, path, dynamo=True, verbose=False, input_names=list(names))
 
@@ -72,7 +83,9 @@ def test_functions():
     names = run("docs/functions.md")
     assert names["alike"].heatmap.shape == (2, 64, 64)
     assert names["alike"].score.abs().max() <= 1
-    torch.testing.assert_close(names["unsure"].score, names["entropy"](names["classifier"](names["images"])))
+    torch.testing.assert_close(
+        names["unsure"].score, names["entropy"](names["classifier"](names["images"]))
+    )
     z = names["classifier"](names["images"])
     torch.testing.assert_close(names["found"].score, 0.5 * z[:, 0] + 0.5 * z[:, 1] - z[:, 4])
 
@@ -81,7 +94,8 @@ def test_export(folder):
     report = run("docs/export.md")["report"]
     assert (folder / "digits.onnx").stat().st_size == report.bytes
     page = (ROOT / "docs/export.md").read_text("utf-8")
-    assert f"{report.nodes} nodes" in page  # what the page shows is what is printed, but for times and rounding
+    # what the page shows is what is printed, but for times and rounding
+    assert f"{report.nodes} nodes" in page
     assert [line.split()[0] for line in str(report).splitlines()[4:]] == re.findall(
         r"^(\w+) +[\d.e+-]+  ", page, re.MULTILINE
     )
@@ -99,10 +113,17 @@ def test_edge(folder):
 
 def test_pictures(folder):
     names = run("docs/pictures.md")
-    shutil.copytree(folder, folder / "photos", ignore=lambda place, found: [f for f in found if not f.endswith(".jpg")])
+    shutil.copytree(
+        folder,
+        folder / "photos",
+        ignore=lambda place, found: [f for f in found if not f.endswith(".jpg")],
+    )
     for command in commands("docs/pictures.md"):
         assert main(command) == 0, command
-    assert sorted(path.name for path in (folder / "maps").glob("*.png")) == ["cat.png", "street.png"]
+    assert sorted(path.name for path in (folder / "maps").glob("*.png")) == [
+        "cat.png",
+        "street.png",
+    ]
     assert names["found"].targets == ("Egyptian cat", "tiger cat")
     assert len(names["maps"]) > 4
     assert size("edge.png") == size("cat.jpg")
@@ -112,10 +133,14 @@ def test_pictures(folder):
 
 
 def test_video():
-    cv2 = pytest.importorskip("cv2", reason='pip install "camport[oracles]", whose grad-cam brings it')
+    cv2 = pytest.importorskip(
+        "cv2", reason='pip install "camport[oracles]", whose grad-cam brings it'
+    )
     clip = cv2.VideoWriter("street.mp4", cv2.VideoWriter_fourcc(*"mp4v"), 10, (160, 120))
     for shift in range(3):
-        clip.write(np.asarray(Image.open("street.jpg").resize((160, 120)))[:, :, ::-1] // 2 + 10 * shift)
+        clip.write(
+            np.asarray(Image.open("street.jpg").resize((160, 120)))[:, :, ::-1] // 2 + 10 * shift
+        )
     clip.release()
     for command in commands("docs/video.md"):
         assert main(command) == 0
@@ -136,7 +161,13 @@ def test_onnx_files():
 
     write(network(), "model.onnx", torch.rand(1, 3, 224, 224))
     write(network(5), "satellite.onnx", torch.rand(1, 5, 64, 64))
-    write(Two().eval(), "two.onnx", torch.rand(1, 3, 64, 64), torch.ones(1, 2), names=("data", "im_scale"))
+    write(
+        Two().eval(),
+        "two.onnx",
+        torch.rand(1, 3, 64, 64),
+        torch.ones(1, 2),
+        names=("data", "im_scale"),
+    )
     np.save("bands.npy", np.random.default_rng(0).integers(0, 255, (5, 64, 64), np.uint8))
     for command in commands("docs/onnx_files.md"):
         if command[0] == "run":  # of the network of five channels
@@ -159,7 +190,9 @@ def test_training(monkeypatch):
     model.add_module("layer4", network(classes=4)[:2])
     model.add_module("head", network(classes=4)[2:])
     images, labels = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
-    monkeypatch.setattr(torch, "autocast", lambda device, **options: torch.amp.autocast("cpu", **options))
+    monkeypatch.setattr(
+        torch, "autocast", lambda device, **options: torch.amp.autocast("cpu", **options)
+    )
     names = run(
         "docs/training.md",
         model=model.eval(),

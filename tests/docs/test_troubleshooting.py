@@ -81,7 +81,13 @@ def in_words(part: str, message: str) -> bool:
     """Whether the page's words, with capitals for what differs, are in the message."""
     assert f"\n| {part} |" in PAGE, part
     return bool(
-        re.search(re.escape(part).replace("CLASS", r"\w+").replace("X", r"[\w.]+").replace(r"\.\.\.", ".*"), message)
+        re.search(
+            re.escape(part)
+            .replace("CLASS", r"\w+")
+            .replace("X", r"[\w.]+")
+            .replace(r"\.\.\.", ".*"),
+            message,
+        )
     )
 
 
@@ -111,7 +117,9 @@ def test_warnings(model, layer, kind, part):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         camport.explain(model().eval(), IMAGES, "gradcam", layer=layer)
-    assert any(issubclass(w.category, kind) and in_words(part, str(w.message)) for w in heard), heard
+    assert any(issubclass(w.category, kind) and in_words(part, str(w.message)) for w in heard), (
+        heard
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Methods x metrics on made scenes: the figures, their intervals, and a record that survives whatever stops it."""
+"""Methods x metrics on made scenes: the figures, their intervals,
+and a record that survives whatever stops it."""
 
 import os
 import subprocess
@@ -26,7 +27,9 @@ METHODS, METRICS = ["gradcam", "layercam"], ["pointing_game", "energy_in_region"
 def subject() -> Evaluated:
     network, model = NETWORKS["digits"], load("digits")
     preprocess = Preprocess(size=(128, 128), mean=network.mean, std=network.std)
-    return Evaluated(model, lambda m, e: camport.bind(m, e, layer=network.layer), preprocess, LABELS)
+    return Evaluated(
+        model, lambda m, e: camport.bind(m, e, layer=network.layer), preprocess, LABELS
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,13 @@ def test_figures_are_the_metrics_of_single_maps(undisturbed, subject, scenes):
 
 def test_means_intervals_and_gains(undisturbed):
     figures = {
-        m: np.array([v for method, metric, _, v in undisturbed.values if (method, metric) == (m, "energy_in_region")])
+        m: np.array(
+            [
+                v
+                for method, metric, _, v in undisturbed.values
+                if (method, metric) == (m, "energy_in_region")
+            ]
+        )
         for m in ("gradcam", "random")
     }
     cell = undisturbed.cell("gradcam", "energy_in_region")
@@ -85,7 +94,9 @@ def test_a_lower_figure_may_be_the_better_one(subject, scenes, tmp_path):
         def __call__(self, heatmap, region):
             return -super().__call__(heatmap, region)
 
-    found = evaluate(subject, ["gradcam"], [EnergyInRegion(), Opposite()], scenes[:3], tmp_path / "out")
+    found = evaluate(
+        subject, ["gradcam"], [EnergyInRegion(), Opposite()], scenes[:3], tmp_path / "out"
+    )
     plain, turned = (found.cell("gradcam", name) for name in ("energy_in_region", "opposite"))
     assert plain.gain > 0
     assert turned.gain == pytest.approx(plain.gain)
@@ -129,10 +140,16 @@ def test_what_is_done_is_not_done_again(subject, scenes, undisturbed, tmp_path):
 
 def test_another_model_or_other_examples_are_refused(subject, scenes, tmp_path):
     folder = tmp_path / "out"
-    first = Evaluated(subject.model, subject.bind, subject.preprocess, subject.labels, settings={"model": "one"})
-    other = Evaluated(subject.model, subject.bind, subject.preprocess, subject.labels, settings={"model": "two"})
+    first = Evaluated(
+        subject.model, subject.bind, subject.preprocess, subject.labels, settings={"model": "one"}
+    )
+    other = Evaluated(
+        subject.model, subject.bind, subject.preprocess, subject.labels, settings={"model": "two"}
+    )
     evaluate(first, ["cam"], METRICS, scenes[:2], folder)
-    with pytest.raises(InputError, match='holds an evaluation with model "one", and this one has "two"'):
+    with pytest.raises(
+        InputError, match='holds an evaluation with model "one", and this one has "two"'
+    ):
         evaluate(other, ["cam"], METRICS, scenes[:2], folder)
     with pytest.raises(InputError, match="with examples"):
         evaluate(first, ["cam"], METRICS, scenes[:3], folder)
@@ -143,7 +160,9 @@ def test_another_model_or_other_examples_are_refused(subject, scenes, tmp_path):
 
 def test_what_does_not_fit_is_said_and_the_rest_measured(subject, scenes, tmp_path):
     examples = [Example(e.name, e.picture, e.target) for e in scenes[:2]]  # no region
-    found = evaluate(subject, ["gradcam", "attention_rollout"], ["pointing_game"], examples, tmp_path / "out")
+    found = evaluate(
+        subject, ["gradcam", "attention_rollout"], ["pointing_game"], examples, tmp_path / "out"
+    )
     reasons = {(method, metric): reason for method, metric, reason in found.refusals}
     assert "attention" in reasons["attention_rollout", ""]
     assert "needs the true region" in reasons["gradcam", "pointing_game"]
@@ -168,7 +187,9 @@ def test_wrong_names(subject, scenes, tmp_path, methods, metrics, reason):
 
 def test_a_target_that_the_model_does_not_have(subject, scenes, tmp_path):
     with pytest.raises(CamportError, match="tabby"):
-        evaluate(subject, METHODS, METRICS, [Example("a", scenes[0].picture, "tabby")], tmp_path / "out")
+        evaluate(
+            subject, METHODS, METRICS, [Example("a", scenes[0].picture, "tabby")], tmp_path / "out"
+        )
 
 
 def test_keys_are_read_as_they_are_written():
@@ -226,8 +247,27 @@ print(stopped)
 
 @pytest.mark.everything
 def test_killed_twenty_times(tmp_path):
-    options = ["--method", "gradcam", "--method", "scorecam", "--metric", "pointing_game", "--metric"]
-    command = ["evaluate", "-m", "demo:digits", "--data", "demo:scenes", "--count", "40", "--batch", "4", *options]
+    options = [
+        "--method",
+        "gradcam",
+        "--method",
+        "scorecam",
+        "--metric",
+        "pointing_game",
+        "--metric",
+    ]
+    command = [
+        "evaluate",
+        "-m",
+        "demo:digits",
+        "--data",
+        "demo:scenes",
+        "--count",
+        "40",
+        "--batch",
+        "4",
+        *options,
+    ]
 
     def run(folder, kills):
         arguments = [*command, "energy_in_region", "-o", str(tmp_path / folder)]
@@ -246,6 +286,8 @@ def test_killed_twenty_times(tmp_path):
     assert run("undisturbed", 0) == 0
     assert run("killed", 20) == 20
     for name in ("table.csv", "values.csv", "table.parquet", "values.parquet", "report.html"):
-        first, second = ((tmp_path / folder / name).read_bytes() for folder in ("undisturbed", "killed"))
+        first, second = (
+            (tmp_path / folder / name).read_bytes() for folder in ("undisturbed", "killed")
+        )
         assert first == second, name
     assert (tmp_path / "killed" / FILE).is_file()

@@ -48,8 +48,13 @@ def test_region_in_the_networks_input(known, mode, rows, columns):
 
 def test_no_region_where_nothing_is_said():
     assert region_of(example(), Preprocess(size=(8, 8)).place((50, 100))) is None
-    with pytest.raises(InputError, match=r"mask of picture is float64 \[50, 100\]; wanted bool \[50, 100\]"):
-        region_of(example(mask=lambda: mask_of_box().astype(float)), Preprocess(size=(8, 8)).place((50, 100)))
+    with pytest.raises(
+        InputError, match=r"mask of picture is float64 \[50, 100\]; wanted bool \[50, 100\]"
+    ):
+        region_of(
+            example(mask=lambda: mask_of_box().astype(float)),
+            Preprocess(size=(8, 8)).place((50, 100)),
+        )
 
 
 def test_photographs_of_the_demo():
@@ -110,7 +115,14 @@ def coco(tmp_path, **changes):
                 "bbox": [10, 0, 2, 20],
                 "segmentation": {"size": [20, 30], "counts": [200, 40, 360]},  # columns 10 and 11
             },
-            {"id": 14, "image_id": 5, "category_id": 1, "iscrowd": 1, "bbox": [0, 0, 30, 20], "segmentation": []},
+            {
+                "id": 14,
+                "image_id": 5,
+                "category_id": 1,
+                "iscrowd": 1,
+                "bbox": [0, 0, 30, 20],
+                "segmentation": [],
+            },
         ],
         **changes,
     }
@@ -143,7 +155,9 @@ def test_masks_of_coco_are_polygons_and_run_lengths(tmp_path):
     np.testing.assert_array_equal(mask, wanted)
 
 
-@pytest.mark.parametrize("changes", [{"annotations": [{"image_id": 5}]}, {"categories": 3}, {"images": [{"id": 5}]}])
+@pytest.mark.parametrize(
+    "changes", [{"annotations": [{"image_id": 5}]}, {"categories": 3}, {"images": [{"id": 5}]}]
+)
 def test_a_file_that_is_not_coco(tmp_path, changes):
     with pytest.raises(InputError, match="is no file of COCO's format"):
         open_data(coco(tmp_path, **changes))

@@ -1,4 +1,5 @@
-"""A record whose disk is full: one error, what was written is whole, and the evaluation goes on from there."""
+"""A record whose disk is full: one error, what was written is whole,
+and the evaluation goes on from there."""
 
 import sqlite3
 from pathlib import Path
@@ -16,7 +17,12 @@ ROWS = 3
 def batch(number: int) -> Batch:
     """Figures, a curve and a map of three examples."""
     values = np.arange(ROWS) + 10.0 * number
-    return Batch({"m": values}, {"m": {"c": np.ones((ROWS, 40))}}, {}, {ROWS * number: np.full((9, 9), 7, np.uint8)})
+    return Batch(
+        {"m": values},
+        {"m": {"c": np.ones((ROWS, 40))}},
+        {},
+        {ROWS * number: np.full((9, 9), 7, np.uint8)},
+    )
 
 
 def record(folder: Path) -> None:
@@ -43,7 +49,11 @@ def test_each_statement_fails_once(tmp_path: Path) -> None:
             return not folder.exists()
         found = figures(folder)
         # batches are whole, each alone
-        return found in ({}, {0: 0.0, 1: 1.0, 2: 2.0}, {0: 0.0, 1: 1.0, 2: 2.0, 3: 10.0, 4: 11.0, 5: 12.0})
+        return found in (
+            {},
+            {0: 0.0, 1: 1.0, 2: 2.0},
+            {0: 0.0, 1: 1.0, 2: 2.0, 3: 10.0, 4: 11.0, 5: 12.0},
+        )
 
     told = fail_each(lambda: record(folder), tmp_path / "out", {}, whole)
     assert told.failures == []
@@ -53,7 +63,9 @@ def test_each_statement_fails_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pages", range(1, 24, 3))
-def test_a_disk_of_so_many_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int) -> None:
+def test_a_disk_of_so_many_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
     connect = sqlite3.connect
 
     class Limited(sqlite3.Connection):

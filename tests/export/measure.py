@@ -1,7 +1,8 @@
-"""How much the explainer costs over the bare model: python tests/export/measure.py resnet50 layer4 [...]
+"""How much the explainer costs over the bare model:
+python tests/export/measure.py resnet50 layer4 [...]
 
-Both files run in ONNX Runtime on the CPU with the same options, batch 1, interleaved; the figure is the ratio of the
-medians of CPU time, since the machine may be shared.
+Both files run in ONNX Runtime on the CPU with the same options, batch 1, interleaved; the figure is
+the ratio of the medians of CPU time, since the machine may be shared.
 """
 
 import argparse
@@ -53,7 +54,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--keep", type=Path, help="folder for the files, which are made only where missing")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the files, which are made only where missing"
+    )
     arguments = parser.parse_args()
     print(f"{'model':20} {'layer':40} ratio  bare/ms  MB/MB  nodes  export/s", flush=True)
     for item in arguments.names:
@@ -80,7 +83,10 @@ def main() -> None:
                 program = CamProgram(model, layer, RESHAPES.get(name, keep))
                 report = to_onnx(Bound(program), explained, images)
             feed = program_feed(images)
-            runs = {"bare": session(bare, arguments.threads), "explained": session(explained, arguments.threads)}
+            runs = {
+                "bare": session(bare, arguments.threads),
+                "explained": session(explained, arguments.threads),
+            }
             feeds = {"bare": {"images": feed["images"]}, "explained": feed}
             times: dict[str, list[float]] = {key: [] for key in runs}
             for round_ in range(arguments.runs + 3):
@@ -92,8 +98,8 @@ def main() -> None:
             sizes = explained.stat().st_size / bare.stat().st_size
             tail = f"{report.nodes:6d} {report.seconds:9.1f}" if report else ""
             print(
-                f"{name:20} {layer:40} {median['explained'] / median['bare']:5.3f} {median['bare'] * 1e3:8.1f} "
-                f"{sizes:6.3f} {tail}",
+                f"{name:20} {layer:40} {median['explained'] / median['bare']:5.3f}"
+                f" {median['bare'] * 1e3:8.1f} {sizes:6.3f} {tail}",
                 flush=True,
             )
 

@@ -1,4 +1,5 @@
-"""Programs as `camport.core` makes them, written out by hand: the engine is tested against the protocol alone."""
+"""Programs as `camport.core` makes them, written out by hand:
+the engine is tested against the protocol alone."""
 
 from collections.abc import Callable, Mapping
 
@@ -32,12 +33,18 @@ class CamProgram:
     inputs = ("images", "target")
 
     def __init__(
-        self, model: nn.Module, layer: str, reshape: Callable[[Tensor], Tensor] = keep, classes: int = 1000
+        self,
+        model: nn.Module,
+        layer: str,
+        reshape: Callable[[Tensor], Tensor] = keep,
+        classes: int = 1000,
     ) -> None:
         self.model, self.layer, self.reshape, self.classes = model, layer, reshape, classes
         self.state = {k: v.detach() for k, v in [*model.named_parameters(), *model.named_buffers()]}
 
-    def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(
+        self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         images, target = inputs["images"], inputs["target"]
         seen: list[Tensor] = []
 
@@ -52,7 +59,10 @@ class CamProgram:
                 outputs = torch.func.functional_call(self.model, dict(state), (images,))
                 with torch.no_grad():
                     chosen = torch.where(target < 0, outputs.argmax(1), target)
-                    onehot = torch.arange(outputs.shape[1], device=images.device)[None] == chosen[:, None]
+                    onehot = (
+                        torch.arange(outputs.shape[1], device=images.device)[None]
+                        == chosen[:, None]
+                    )
                     onehot = onehot.to(outputs.dtype)
                 (gradient,) = torch.autograd.grad(outputs, seen[0], onehot)
         finally:
@@ -93,7 +103,8 @@ class Bound:
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Batch-norm statistics and scales as a trained model has them: nothing at its neutral value."""
+    """Batch-norm statistics and scales as a trained model has them:
+    nothing at its neutral value."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

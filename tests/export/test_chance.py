@@ -1,4 +1,5 @@
-"""What draws random numbers is refused by operator and module or method; what draws none, or in vain, is not."""
+"""What draws random numbers is refused by operator and module or method; what draws none,
+or in vain, is not."""
 
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def through_a_view(x: Tensor) -> Tensor:
 def in_vain(x: Tensor) -> Tensor:
     """As models do that skip layers at random in training."""
     chance = torch.rand([])
-    return torch.where(chance < 0.5, x, 2 * x) if torch.is_grad_enabled() and x.shape[1] == 99 else x
+    return (
+        torch.where(chance < 0.5, x, 2 * x) if torch.is_grad_enabled() and x.shape[1] == 99 else x
+    )
 
 
 def missing(operator, args):
@@ -73,7 +76,10 @@ def refused(model: nn.Module, method="gradcam", layer="features") -> str:
         (lambda x: x[:, torch.randperm(4)], "aten.randperm"),
         (lambda x: x + torch.empty_like(x).uniform_(), "aten.uniform_"),
         (lambda x: x + torch.zeros_like(x).random_(3), "aten.random_"),
-        (lambda x: x + torch.multinomial(x.detach().flatten(1).softmax(1), 1)[:, :, None, None], "aten.multinomial"),
+        (
+            lambda x: x + torch.multinomial(x.detach().flatten(1).softmax(1), 1)[:, :, None, None],
+            "aten.multinomial",
+        ),
         (lambda x: nn.functional.dropout(x, 0.2, True), "aten.native_dropout"),
         (through_a_view, "aten.normal_"),
     ],
@@ -94,12 +100,23 @@ class Noisy(camport.Explainer):
         return (probe.activations[0] * torch.rand_like(probe.activations[0])).sum(1).relu()
 
 
-@pytest.mark.parametrize(("write", "suffix"), [(to_onnx, "onnx"), (to_pt2, "pt2"), (to_torchscript, "pt")])
-def test_a_method_that_draws_leaves_no_file(tmp_path: Path, monkeypatch, write, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("write", "suffix"), [(to_onnx, "onnx"), (to_pt2, "pt2"), (to_torchscript, "pt")]
+)
+def test_a_method_that_draws_leaves_no_file(
+    tmp_path: Path, monkeypatch, write, suffix: str
+) -> None:
     monkeypatch.setattr(pipeline, "lower", None)  # refused before anything is traced
-    said = r"^aten\.rand_like\.default in method 'noisy' \(Noisy\) draws random numbers, and 'heatmap' depends on them"
+    said = (
+        r"^aten\.rand_like\.default in method 'noisy' \(Noisy\) draws random numbers, and 'heatmap'"
+        r" depends on them"
+    )
     with pytest.raises(ExportError, match=said):
-        write(camport.bind(Net(nn.ReLU()).eval(), Noisy(), "features"), tmp_path / f"x.{suffix}", IMAGES)
+        write(
+            camport.bind(Net(nn.ReLU()).eval(), Noisy(), "features"),
+            tmp_path / f"x.{suffix}",
+            IMAGES,
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -126,8 +143,14 @@ def test_camports_own_noise_has_a_seed(method: str) -> None:
 
 
 def test_what_is_drawn_in_vain_is_not_in_the_file(tmp_path: Path) -> None:
-    to_onnx(camport.bind(Net(Drawing(in_vain)).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES)
-    assert not {node.op_type for node in onnx.load(tmp_path / "x.onnx").graph.node} & {"RandomUniform"}
+    to_onnx(
+        camport.bind(Net(Drawing(in_vain)).eval(), "gradcam", "features"),
+        tmp_path / "x.onnx",
+        IMAGES,
+    )
+    assert not {node.op_type for node in onnx.load(tmp_path / "x.onnx").graph.node} & {
+        "RandomUniform"
+    }
 
 
 def test_lint_looks_into_inner_graphs(tmp_path: Path) -> None:
@@ -137,7 +160,8 @@ def test_lint_looks_into_inner_graphs(tmp_path: Path) -> None:
     node = helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner)
     inputs = [value("x", 1, ["b", 3]), value("c", 9, [])]
     model = helper.make_model(
-        helper.make_graph([node], "g", inputs, [value("z", 1, ["b", 3])]), opset_imports=[helper.make_opsetid("", 20)]
+        helper.make_graph([node], "g", inputs, [value("z", 1, ["b", 3])]),
+        opset_imports=[helper.make_opsetid("", 20)],
     )
     onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(ExportError, match="RandomUniformLike noise draws random numbers"):

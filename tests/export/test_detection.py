@@ -1,4 +1,5 @@
-"""Detectors as one file: a box and a class that were never traced, and the detections themselves."""
+"""Detectors as one file: a box and a class that were never traced,
+and the detections themselves."""
 
 import numpy as np
 import pytest
@@ -14,9 +15,18 @@ from camport.demo.scenes import make_scene
 from camport.errors import ExportError, ModelError
 from camport.export import to_onnx
 from camport.runtime import detections, load
-from tests.adapters.detectors import ClassicHead, Detector, FreeHead, Transformer, awake, photographs
+from tests.adapters.detectors import (
+    ClassicHead,
+    Detector,
+    FreeHead,
+    Transformer,
+    awake,
+    photographs,
+)
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +34,9 @@ def shipped(shared):
     found = cases(6)
     bound = camport.bind(load_detector(), adapter="detection")
     traced = torch.cat([image for image, _ in found[:2]])
-    folder, _ = shared("detector-nms", lambda folder: to_onnx(bound, folder / "odam.onnx", traced, nms=True))
+    folder, _ = shared(
+        "detector-nms", lambda folder: to_onnx(bound, folder / "odam.onnx", traced, nms=True)
+    )
     return bound, load(folder / "odam.onnx"), [image for image, _ in found]
 
 
@@ -76,18 +88,31 @@ def test_the_files_maps_lie_on_the_digits_asked_about(shipped):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--box", "10,10,10,20"), "box 10,10,10,20 has no area; wanted left < right and top < bottom"),
-        (("--box", "300,10,320,20"), "box 300,10,320,20 lies outside the picture, which is 128 wide and 128 high"),
+        (
+            ("--box", "10,10,10,20"),
+            "box 10,10,10,20 has no area; wanted left < right and top < bottom",
+        ),
+        (
+            ("--box", "300,10,320,20"),
+            "box 300,10,320,20 lies outside the picture, which is 128 wide and 128 high",
+        ),
         (("--confidence", "0.9999"), "no detection reaches a confidence of 0.9999, the best has"),
-        (("--target", "seven"), "target 'seven' is a name, but no labels are known: give the number"),
+        (
+            ("--target", "seven"),
+            "target 'seven' is a name, but no labels are known: give the number",
+        ),
         (("--target", "77", "--confidence", "0.00001"), "no detection is of class 77; found are"),
     ],
 )
 def test_bad_input_at_the_edge_is_one_line(shipped, tmp_path, capsys, options, message):
     _, explainer, _ = shipped
-    Image.fromarray(make_scene(5000, split="held-out", size=128).image).save(tmp_path / "street.png")
+    Image.fromarray(make_scene(5000, split="held-out", size=128).image).save(
+        tmp_path / "street.png"
+    )
     out = tmp_path / "out.png"
-    status = main(["run", str(explainer.path), str(tmp_path / "street.png"), *options, "-o", str(out)])
+    status = main(
+        ["run", str(explainer.path), str(tmp_path / "street.png"), *options, "-o", str(out)]
+    )
     said = capsys.readouterr().err
     assert status == 2
     assert said.startswith("camport: error: ")
@@ -98,14 +123,21 @@ def test_bad_input_at_the_edge_is_one_line(shipped, tmp_path, capsys, options, m
 
 def test_a_second_stages_file_is_told_which_boxes():
     adapter = {"name": "detection", "options": {"form": {"format": "candidates", "asked": True}}}
-    with pytest.raises(ModelError, match="a detector's second stage, which looks at boxes and finds none: name a box"):
+    with pytest.raises(
+        ModelError,
+        match="a detector's second stage, which looks at boxes and finds none: name a box",
+    ):
         detections({"outputs": np.zeros((1, 1, 4))}, adapter, (64, 64))
 
 
 @pytest.mark.everything
 @pytest.mark.parametrize(
     "network",
-    [lambda: Detector(ClassicHead()), lambda: Detector(FreeHead()), lambda: Transformer(softmax=True)],
+    [
+        lambda: Detector(ClassicHead()),
+        lambda: Detector(FreeHead()),
+        lambda: Transformer(softmax=True),
+    ],
     ids=["yolov5", "yolov8", "detr"],
 )
 def test_every_form_is_exported(network, tmp_path):
@@ -116,13 +148,16 @@ def test_every_form_is_exported(network, tmp_path):
     asked = {"boxes": [[3.0, 5, 50, 44], [30, 2, 90, 60], [8, 8, 70, 50]], "class_ids": [1, -1, 2]}
     other = photographs(3, seed=9).float()
     eager = bound(other, asked)
-    result = explainer(other.numpy(), boxes=np.array(asked["boxes"], np.float32), class_ids=asked["class_ids"])
+    result = explainer(
+        other.numpy(), boxes=np.array(asked["boxes"], np.float32), class_ids=asked["class_ids"]
+    )
     np.testing.assert_allclose(result.score, eager.score, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(result.heatmap, eager.heatmap, atol=1e-3)
 
 
 class Stacked(torch.nn.Module):
-    """Says beside its table what it said at each of its layers, [layers,b,n,values]: the batch is the second axis."""
+    """Says beside its table what it said at each of its layers, [layers,b,n,values]:
+    the batch is the second axis."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,9 +181,12 @@ def test_outputs_may_have_their_batch_inside(tmp_path):
 
 def test_suppression_needs_a_table(tmp_path):
     bound = camport.bind(
-        awake(Transformer(softmax=True)).float(), "layercam", adapter=DetectionAdapter(threshold=0.0, most=1)
+        awake(Transformer(softmax=True)).float(),
+        "layercam",
+        adapter=DetectionAdapter(threshold=0.0, most=1),
     )
     with pytest.raises(
-        ExportError, match="nms is for detectors whose outputs have the form yolov5 or yolov8, not 'detr'"
+        ExportError,
+        match="nms is for detectors whose outputs have the form yolov5 or yolov8, not 'detr'",
     ):
         to_onnx(bound, tmp_path / "file.onnx", photographs(2).float(), nms=True)

@@ -1,4 +1,5 @@
-"""Exporting small nets: what the file computes, what is refused, and that nothing is left behind or changed."""
+"""Exporting small nets: what the file computes, what is refused,
+and that nothing is left behind or changed."""
 
 import copy
 import logging
@@ -21,7 +22,9 @@ from camport.export.writing import to_onnx as onnx_format
 from tests.shared_files import SharedFiles
 
 
-def export(net: nn.Module, layer: str, path: Path, images: Tensor = IMAGES, **options: object) -> ExportReport:
+def export(
+    net: nn.Module, layer: str, path: Path, images: Tensor = IMAGES, **options: object
+) -> ExportReport:
     return to_onnx(Bound(CamProgram(net, layer, classes=10)), path, images, **options)
 
 
@@ -48,7 +51,13 @@ def test_names_axes_and_metadata(shared: SharedFiles) -> None:
     model = onnx.load(exported(shared, "9")[0] / "small.onnx")
     assert {o.domain: o.version for o in model.opset_import} == {"": 20}
     assert [v.name for v in model.graph.input] == ["images", "target"]
-    assert [v.name for v in model.graph.output] == ["outputs", "score", "heatmap", "feature_maps", "gradients"]
+    assert [v.name for v in model.graph.output] == [
+        "outputs",
+        "score",
+        "heatmap",
+        "feature_maps",
+        "gradients",
+    ]
     shapes = {
         v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
         for v in [*model.graph.input, *model.graph.output]
@@ -62,7 +71,10 @@ def test_names_axes_and_metadata(shared: SharedFiles) -> None:
         "feature_maps": ["b", 16, 3, 3],
         "gradients": ["b", 16, 3, 3],
     }
-    assert {p.key: p.value for p in model.metadata_props} == {"camport.method": "gradcam", "camport.layer": "9"}
+    assert {p.key: p.value for p in model.metadata_props} == {
+        "camport.method": "gradcam",
+        "camport.layer": "9",
+    }
     assert model.producer_name == "camport"
 
 
@@ -89,23 +101,37 @@ def test_dynamic_size(shared: SharedFiles, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(33, 33), (48, 41)])
-def test_dynamic_size_of_a_method_that_builds_on_it(shared: SharedFiles, size: tuple[int, int]) -> None:
-    """ODAM's Gaussian: matrices as large as the layer in PyTorch, convolutions in the file; traced on square images."""
+def test_dynamic_size_of_a_method_that_builds_on_it(
+    shared: SharedFiles, size: tuple[int, int]
+) -> None:
+    """ODAM's Gaussian: matrices as large as the layer in PyTorch, convolutions in the file;
+    traced on square images."""
     bound = camport.bind(small(), "odam", "2")
     folder, _ = shared(
-        "small-odam", lambda folder: to_onnx(bound, folder / "small.onnx", IMAGES[..., :33], dynamic="batch+size")
+        "small-odam",
+        lambda folder: to_onnx(
+            bound, folder / "small.onnx", IMAGES[..., :33], dynamic="batch+size"
+        ),
     )
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    got = onnx_format.runner(folder / "small.onnx")({"images": images, "target": torch.tensor([-1, -1])})
+    got = onnx_format.runner(folder / "small.onnx")(
+        {"images": images, "target": torch.tensor([-1, -1])}
+    )
     torch.testing.assert_close(got["heatmap"], bound(images).heatmap, rtol=0, atol=1e-5)
 
 
-def test_model_is_left_as_found_and_nothing_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_model_is_left_as_found_and_nothing_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     net = small()
     before = copy.deepcopy(net.state_dict())
     pointers = {k: v.data_ptr() for k, v in net.state_dict().items()}
     levels = {n: logging.getLogger(n).level for n in ("torch.onnx", "onnxscript", "torch.export")}
-    filters, grad, dtype = list(warnings.filters), torch.is_grad_enabled(), torch.get_default_dtype()
+    filters, grad, dtype = (
+        list(warnings.filters),
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+    )
     export(net, "9", tmp_path / "small.onnx")
     assert capfd.readouterr() == ("", "")
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
@@ -123,7 +149,9 @@ class Sampled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         grid = F.affine_grid(
-            x.new_tensor([[[1, 0.1, 0], [0, 1, 0]]]).expand(x.shape[0], 2, 3), x.shape, align_corners=False
+            x.new_tensor([[[1, 0.1, 0], [0, 1, 0]]]).expand(x.shape[0], 2, 3),
+            x.shape,
+            align_corners=False,
         )
         return F.grid_sample(x, grid, mode="bicubic", align_corners=False)
 
@@ -131,7 +159,9 @@ class Sampled(nn.Module):
 def test_unsupported_operator_is_named(tmp_path: Path) -> None:
     net = small()
     net.insert(10, Sampled())
-    with pytest.raises(ExportError, match=r"aten\.grid_sampler_2d_backward\.default in '10' \(Sampled\)"):
+    with pytest.raises(
+        ExportError, match=r"aten\.grid_sampler_2d_backward\.default in '10' \(Sampled\)"
+    ):
         export(net, "9", tmp_path / "small.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -181,7 +211,9 @@ def test_wrong_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def wrong(path: Path):
         run = honest(path)
-        return lambda inputs: {k: v * 1.001 if k == "gradients" else v for k, v in run(inputs).items()}
+        return lambda inputs: {
+            k: v * 1.001 if k == "gradients" else v for k, v in run(inputs).items()
+        }
 
     monkeypatch.setattr(onnx_format, "runner", wrong)
     with pytest.raises(ParityError, match=r"'gradients' of the exported graph is 1\.0e-03 off"):

@@ -1,4 +1,5 @@
-"""Every method of the live registry in a file: equal to eager on images, targets and a batch size not traced."""
+"""Every method of the live registry in a file: equal to eager on images,
+targets and a batch size not traced."""
 
 import re
 from pathlib import Path
@@ -19,7 +20,8 @@ EXPORTED = [name for name, info in METHODS.items() if info.exportable]
 REFUSED = [name for name, info in METHODS.items() if not info.exportable]
 
 ONE_OF_A_KIND = ("cam", "gradcam", "guided_backprop", "legrad", "saliency", "scorecam")
-"""No gradient, a layer's, through ReLUs of another rule, attention's, the image's, and a loop over masks."""
+"""No gradient, a layer's, through ReLUs of another rule, attention's, the image's,
+and a loop over masks."""
 
 
 TARGET = [0, 3, -1, 2, 1]
@@ -53,7 +55,10 @@ def test_onnx_equals_eager(name: str, tmp_path: Path) -> None:
     same(result.score, eager.score)
     same(result.heatmap, eager.heatmap)
     names = {port.name for port in explainer.outputs}
-    assert ("feature_maps" in names, "gradients" in names) == (bool(eager.activations), bool(eager.gradients))
+    assert ("feature_maps" in names, "gradients" in names) == (
+        bool(eager.activations),
+        bool(eager.gradients),
+    )
     if eager.activations:
         same(result.feature_maps, eager.activations[0])
     if eager.gradients:
@@ -77,7 +82,9 @@ def test_pt2_equals_eager(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("write", [to_onnx, to_pt2, to_torchscript])
-def test_what_cannot_be_exported_says_why_and_leaves_no_file(name: str, write: object, tmp_path: Path) -> None:
+def test_what_cannot_be_exported_says_why_and_leaves_no_file(
+    name: str, write: object, tmp_path: Path
+) -> None:
     s = setting(name)
     bound = camport.bind(s.model.float(), s.method, s.layer)
     reason = bound.explainer.not_exportable_because

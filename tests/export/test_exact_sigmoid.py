@@ -21,7 +21,9 @@ def mean(outputs):
 def exported(tmp_path_factory):
     """A map of probabilities between 1e-13 and 1e-5, as where a text detector finds no text."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 1, 1), nn.Sigmoid()).eval()
+    model = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 1, 1), nn.Sigmoid()
+    ).eval()
     with torch.no_grad():
         model[2].weight *= 8
         model[2].bias.fill_(-21.0)
@@ -47,7 +49,11 @@ def test_map_of_small_probabilities(exported, scale):
 def test_a_sigmoid_that_weights_its_own_input_stays():
     def function(state, inputs):
         x = inputs["x"]
-        return {"silu": x * torch.sigmoid(x), "gate": (x + 1) * torch.sigmoid(x + 2), "far": torch.sigmoid(3 * x)}
+        return {
+            "silu": x * torch.sigmoid(x),
+            "gate": (x + 1) * torch.sigmoid(x + 2),
+            "far": torch.sigmoid(3 * x),
+        }
 
     graph = capture(function, {}, {"x": torch.randn(2, 4)}, {"x": {0: "b"}}).graph
     assert exact_sigmoid(graph) == 2

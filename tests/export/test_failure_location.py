@@ -1,4 +1,5 @@
-"""An export that fails names the stage, the pass, the operator, the module and the line of the model's own code."""
+"""An export that fails names the stage, the pass, the operator,
+the module and the line of the model's own code."""
 
 import inspect
 
@@ -121,11 +122,35 @@ def failure(part, path, write=to_onnx, kind=ExportError):
     ("part", "stage", "operator", "module", "where"),
     [
         (Bessel(), "preflight", "aten.special_bessel_j0.default", "Bessel", (bessel, "bessel_j0")),
-        (Turned(), "preflight", "aten.grid_sampler_2d_backward.default", "Turned", (Turned.forward, "grid_sample(")),
+        (
+            Turned(),
+            "preflight",
+            "aten.grid_sampler_2d_backward.default",
+            "Turned",
+            (Turned.forward, "grid_sample("),
+        ),
         (Left(), "capture", "LeavingBackward", "Left", (Leaving.backward, "numpy()")),
-        (Bent(), "preflight", "aten.special_bessel_j1.default", "Bent", (Curved.backward, "bessel_j1")),
-        (Branching(), "preflight", "aten._local_scalar_dense.default", "Branching", (Branching.forward, "mean() > 0")),
-        (Drawing(), "preflight", "aten.rand_like.default", "Drawing", (Drawing.forward, "rand_like")),
+        (
+            Bent(),
+            "preflight",
+            "aten.special_bessel_j1.default",
+            "Bent",
+            (Curved.backward, "bessel_j1"),
+        ),
+        (
+            Branching(),
+            "preflight",
+            "aten._local_scalar_dense.default",
+            "Branching",
+            (Branching.forward, "mean() > 0"),
+        ),
+        (
+            Drawing(),
+            "preflight",
+            "aten.rand_like.default",
+            "Drawing",
+            (Drawing.forward, "rand_like"),
+        ),
     ],
 )
 def test_what_a_model_does(tmp_path, part, stage, operator, module, where):
@@ -138,7 +163,9 @@ def test_what_a_model_does(tmp_path, part, stage, operator, module, where):
     }
 
 
-@pytest.mark.parametrize(("name", "stage"), [("BEFORE", "before the rules"), ("AFTER", "behind the rules")])
+@pytest.mark.parametrize(
+    ("name", "stage"), [("BEFORE", "before the rules"), ("AFTER", "behind the rules")]
+)
 @pytest.mark.parametrize("kind", [ValueError, ExportError])
 def test_a_pass(monkeypatch, tmp_path, name, stage, kind):
     def halving(graph):
@@ -174,7 +201,9 @@ def test_a_rule(monkeypatch, tmp_path):
 
 
 def test_a_proof(monkeypatch, tmp_path):
-    monkeypatch.setattr(Onnx, "rules", {**Onnx.rules, THRESHOLD: lambda gradient, *rest: 2 * gradient})
+    monkeypatch.setattr(
+        Onnx, "rules", {**Onnx.rules, THRESHOLD: lambda gradient, *rest: 2 * gradient}
+    )
     text, found = failure(Plain(), tmp_path, kind=ParityError)
     assert text.startswith("the lowered graph is wrong: output 'heatmap' is ")
     assert found == {"stage": "proof of the graph, in float64"}
@@ -230,23 +259,34 @@ def test_a_method_that_draws(tmp_path):
         to_onnx(camport.bind(Net(Plain()).eval(), Shaky(), "features"), tmp_path / "x.onnx", IMAGES)
     where = f"{line(Shaky.saliency, 'torch.rand(')} in saliency"
     assert raised.value.__notes__ == [
-        f"stage of the export: preflight; operator: aten.rand.default; module: method 'shaky' (Shaky); line: {where}"
+        "stage of the export: preflight; operator: aten.rand.default; module: method 'shaky'"
+        f" (Shaky); line: {where}"
     ]
 
 
 def test_the_command_says_it_in_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "bent_network.py").write_text(
-        "import torch\n"
-        "from torch import nn\n\n"
-        "class Bent(nn.Module):\n"
-        "    def forward(self, x):\n"
-        "        return x * torch.special.bessel_j0(x.detach())\n\n"
-        "def net():\n"
-        "    return nn.Sequential(nn.Conv2d(3, 4, 3), Bent(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
+        "import torch\nfrom torch import nn\n\nclass Bent(nn.Module):\n    def forward(self, x):\n "
+        "       return x * torch.special.bessel_j0(x.detach())\n\ndef net():\n    return"
+        " nn.Sequential(nn.Conv2d(3, 4, 3), Bent(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),"
+        " nn.Linear(4, 2))\n"
     )
-    command = ["export", "-m", "bent_network:net", "--size", "16x16", "--layer", "0", "-o", str(tmp_path / "x.onnx")]
+    command = [
+        "export",
+        "-m",
+        "bent_network:net",
+        "--size",
+        "16x16",
+        "--layer",
+        "0",
+        "-o",
+        str(tmp_path / "x.onnx"),
+    ]
     assert main(command) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    place = "operator: aten.special_bessel_j0.default; module: '1' (Bent); line: bent_network.py:6 in forward"
+    place = (
+        "operator: aten.special_bessel_j0.default; module: '1' (Bent); line: bent_network.py:6 in"
+        " forward"
+    )
     assert said.endswith(f"(stage of the export: preflight; {place})")

@@ -22,12 +22,16 @@ IMAGES = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(1))
 
 def _bound():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
     return camport.bind(model, layer="1")
 
 
 def _sources():
-    return set(graph_module._loader.eval_cache) | {name for name in linecache.cache if "eval_with_key" in name}
+    return set(graph_module._loader.eval_cache) | {
+        name for name in linecache.cache if "eval_with_key" in name
+    }
 
 
 def _environments():
@@ -36,18 +40,22 @@ def _environments():
 
 
 def _kept(export):
-    """What there is of each kind after `export` and was not there before: shapes, sources, environments of sizes."""
+    """What there is of each kind after `export` and was not there before: shapes, sources,
+    environments of sizes."""
     shapes, sources, environments = set(FakeTensorMode.cache), _sources(), _environments()
     export()
     added = _environments() - environments
     return set(FakeTensorMode.cache) - shapes, _sources() - sources, len(added)
 
 
-@pytest.mark.parametrize(("write", "suffix"), [(to_onnx, "onnx"), *rare((to_pt2, "pt2"), (to_torchscript, "pt"))])
+@pytest.mark.parametrize(
+    ("write", "suffix"), [(to_onnx, "onnx"), *rare((to_pt2, "pt2"), (to_torchscript, "pt"))]
+)
 def test_pytorch_keeps_nothing_of_an_export(write, suffix, tmp_path):
     shapes, sources, environments = _kept(lambda: write(_bound(), tmp_path / f"a.{suffix}", IMAGES))
     assert (shapes, sources) == (set(), set())
-    assert environments <= 1  # PyTorch's tracker of random numbers has the last trace's, in place of the one before
+    # PyTorch's tracker of random numbers has the last trace's, in place of the one before
+    assert environments <= 1
 
 
 class _ReadsValues(nn.Module):
@@ -71,7 +79,8 @@ def test_pytorch_keeps_nothing_of_a_refused_export(tmp_path):
 
 
 def test_what_another_thread_traces_meanwhile_stays():
-    """Its shapes are cached, the source of its code is there for tracebacks, its inputs are still tracked."""
+    """Its shapes are cached, the source of its code is there for tracebacks,
+    its inputs are still tracked."""
     traced, environment = [], []
 
     def trace():

@@ -1,4 +1,5 @@
-"""What ONNX lacks in forward passes is written with what it has: the file, its gradient too, is PyTorch's."""
+"""What ONNX lacks in forward passes is written with what it has: the file, its gradient too,
+is PyTorch's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,9 @@ OPERATORS = {
     "one_hot": lambda x: x * F.one_hot(x.argmax(3), 6),
     "take_along_dim": lambda x: torch.take_along_dim(x, x.argmax(3, keepdim=True), 3),
     "rms_norm without an epsilon": lambda x: F.rms_norm(x, [6]),
-    "bilinear": lambda x: F.bilinear(x, x.flip(2), torch.linspace(-1, 1, 108).reshape(3, 6, 6).to(x)),
+    "bilinear": lambda x: F.bilinear(
+        x, x.flip(2), torch.linspace(-1, 1, 108).reshape(3, 6, 6).to(x)
+    ),
 }
 
 
@@ -85,5 +88,7 @@ def test_complex_gradients_are_refused_by_operator(tmp_path: Path) -> None:
 
 
 def test_an_operator_without_a_derivative_is_named() -> None:
-    with pytest.raises(LayerError, match=r"no gradient there: derivative for aten::floor_divide is not implemented"):
+    with pytest.raises(
+        LayerError, match=r"no gradient there: derivative for aten::floor_divide is not implemented"
+    ):
         bound(lambda x: x * (x // 0.3))(IMAGES)

@@ -1,4 +1,5 @@
-"""A full disk while PyTorch's archives are written is an error of the file, and the process goes on."""
+"""A full disk while PyTorch's archives are written is an error of the file,
+and the process goes on."""
 
 import io
 import json
@@ -22,7 +23,9 @@ WRITERS = {"a.onnx": to_onnx, "a.pt2": to_pt2, "a.pt": to_torchscript}
 
 def export(path: Path) -> object:
     """A small network's file with its report."""
-    return WRITERS[path.name](Bound(CamProgram(small(), "2", classes=10)), path, IMAGES, report=True)
+    return WRITERS[path.name](
+        Bound(CamProgram(small(), "2", classes=10)), path, IMAGES, report=True
+    )
 
 
 KILLED = """

@@ -19,7 +19,8 @@ from tests.marks import rare
 
 
 def modern() -> nn.Module:
-    """Activations with masks of their own, strides of each kind, a sum that is scattered, a softmax."""
+    """Activations with masks of their own, strides of each kind, a sum that is scattered,
+    a softmax."""
     torch.manual_seed(0)
     return randomise(
         nn.Sequential(
@@ -45,7 +46,8 @@ def modern() -> nn.Module:
 
 
 def single_elements(model: onnx.ModelProto) -> int:
-    """How much is held in float32: factors of Resize, and the weights of a layer norm, which computes in it."""
+    """How much is held in float32: factors of Resize, and the weights of a layer norm,
+    which computes in it."""
     kinds = (TensorProto.FLOAT, TensorProto.DOUBLE)
     return sum(int(np.prod(t.dims)) for t in model.graph.initializer if t.data_type in kinds)
 
@@ -67,14 +69,17 @@ def test_half(tmp_path: Path, net: object, layer: str) -> None:
     got = onnx_format.runner(tmp_path / "half.onnx")(inputs)
     for name, expected in program(program.state, inputs).items():
         assert got[name].dtype == torch.float32
-        kinks = 0.15 if name == "gradients" else 0.05  # a ReLU at 0 takes the other side, and so does a gradient
+        # a ReLU at 0 takes the other side, and so does a gradient
+        kinks = 0.15 if name == "gradients" else 0.05
         assert (got[name] - expected).norm() <= kinks * expected.norm(), name
 
 
 @pytest.mark.everything
 def test_the_file_is_half_as_large(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 256, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = nn.Sequential(
+        nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 256, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
     sizes = [
         to_onnx(Bound(CamProgram(net, "1")), tmp_path / f"{p}.onnx", IMAGES, precision=p).bytes
         for p in ("float32", "float16")
@@ -103,17 +108,29 @@ def test_a_worse_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def wrong(path: Path) -> object:
         run = honest(path)
-        return lambda inputs: {k: v * 1.05 if k == "gradients" else v for k, v in run(inputs).items()}
+        return lambda inputs: {
+            k: v * 1.05 if k == "gradients" else v for k, v in run(inputs).items()
+        }
 
     monkeypatch.setattr(onnx_format, "runner", wrong)
     with pytest.raises(ParityError, match=r"'gradients' of the exported graph is 5\.\de-02 off"):
-        to_onnx(Bound(CamProgram(small(), "2", classes=10)), tmp_path / "a.onnx", IMAGES, precision="float16")
+        to_onnx(
+            Bound(CamProgram(small(), "2", classes=10)),
+            tmp_path / "a.onnx",
+            IMAGES,
+            precision="float16",
+        )
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.everything
 def test_it_is_held_to_eager_half(tmp_path: Path) -> None:
-    report = to_onnx(Bound(CamProgram(small(), "2", classes=10)), tmp_path / "a.onnx", IMAGES, precision="float16")
+    report = to_onnx(
+        Bound(CamProgram(small(), "2", classes=10)),
+        tmp_path / "a.onnx",
+        IMAGES,
+        precision="float16",
+    )
     parity = report.parity["heatmap"]
     assert parity.eager > 1e-4
     assert parity.bound == max(FACTOR * parity.eager, torch.finfo(torch.float16).eps)
@@ -130,13 +147,21 @@ class Large(nn.Module):
 
 def test_what_half_cannot_hold_is_named(tmp_path: Path) -> None:
     net = nn.Sequential(Large(1e6), *small())
-    with pytest.raises(ExportError, match=r"'0\.shift' has values up to 1\.0e\+06, and float16 ends at 65504"):
-        to_onnx(Bound(CamProgram(net, "3", classes=10)), tmp_path / "a.onnx", IMAGES, precision="float16")
+    with pytest.raises(
+        ExportError, match=r"'0\.shift' has values up to 1\.0e\+06, and float16 ends at 65504"
+    ):
+        to_onnx(
+            Bound(CamProgram(net, "3", classes=10)),
+            tmp_path / "a.onnx",
+            IMAGES,
+            precision="float16",
+        )
     assert not list(tmp_path.iterdir())
 
 
 class Masked(nn.Module):
-    """Attention over columns with the float32 minimum where it shall not look, and a range made in the default type."""
+    """Attention over columns with the float32 minimum where it shall not look,
+    and a range made in the default type."""
 
     def forward(self, x: Tensor) -> Tensor:
         mask = torch.zeros(x.shape[-1], dtype=torch.float32).masked_fill(
@@ -148,12 +173,16 @@ class Masked(nn.Module):
 
 def test_minima_and_float32_in_the_middle(tmp_path: Path) -> None:
     net = nn.Sequential(*small()[:9], Masked(), *small()[9:])
-    report = to_onnx(Bound(CamProgram(net, "8", classes=10)), tmp_path / "a.onnx", IMAGES, precision="float16")
+    report = to_onnx(
+        Bound(CamProgram(net, "8", classes=10)), tmp_path / "a.onnx", IMAGES, precision="float16"
+    )
     assert report.parity["heatmap"].exported < 0.05
     assert single_elements(onnx.load(tmp_path / "a.onnx")) < 60
 
 
-@pytest.mark.parametrize(("write", "name"), [(to_onnx, "float18"), (to_onnx, "bfloat16"), (to_pt2, "int8")])
+@pytest.mark.parametrize(
+    ("write", "name"), [(to_onnx, "float18"), (to_onnx, "bfloat16"), (to_pt2, "int8")]
+)
 def test_other_precisions_are_refused_first(tmp_path: Path, write: object, name: str) -> None:
     with pytest.raises(UnknownNameError, match=f"unknown precision '{name}'"):
         write(Bound(None), tmp_path / "a.onnx", IMAGES, precision=name)

@@ -29,10 +29,17 @@ def bound(layer: str = "2") -> Bound:
 def exported(shared: SharedFiles, precision: str) -> Path:
     """A file that is to be read only."""
     options = {"precision": "int8", "calibration": PHOTOS} if precision == "int8" else {}
-    return shared(f"{precision}-2", lambda folder: to_onnx(bound(), folder / "a.onnx", IMAGES, **options))[0] / "a.onnx"
+    return (
+        shared(
+            f"{precision}-2", lambda folder: to_onnx(bound(), folder / "a.onnx", IMAGES, **options)
+        )[0]
+        / "a.onnx"
+    )
 
 
-def test_int8(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[torch.Tensor] = []
     honest = quantize_module._feeds
 
@@ -58,7 +65,13 @@ def test_int8(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: py
     assert report.agreement is not None
     assert report.agreement.images == 4
     assert report.agreement.top1 == 1
-    assert list(report.agreement.outputs) == ["outputs", "score", "heatmap", "feature_maps", "gradients"]
+    assert list(report.agreement.outputs) == [
+        "outputs",
+        "score",
+        "heatmap",
+        "feature_maps",
+        "gradients",
+    ]
     assert 1e-4 < report.agreement.outputs["heatmap"].error < 0.2
     assert report.agreement.outputs["heatmap"].correlation > 0.98
     assert report.parity["heatmap"].exported < 1e-5
@@ -86,13 +99,17 @@ def test_the_gradient_stays_in_float32(shared: SharedFiles) -> None:
     kept = {node.name for node in model.graph.node}
     assert {node.name for node in backward} <= kept
     gradients = {node.output[0] for node in backward}
-    assert not any(n.op_type == "QuantizeLinear" and n.input[0] in gradients for n in model.graph.node)
+    assert not any(
+        n.op_type == "QuantizeLinear" and n.input[0] in gradients for n in model.graph.node
+    )
 
 
 @pytest.mark.everything
 def test_weights_have_a_quarter_of_the_size(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 256, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net = nn.Sequential(
+        nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 256, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
     images = PHOTOS[:4]
     sizes = [
         to_onnx(Bound(CamProgram(net, "1")), tmp_path / "a.onnx", IMAGES, **options).bytes
@@ -103,7 +120,9 @@ def test_weights_have_a_quarter_of_the_size(tmp_path: Path) -> None:
 
 @pytest.mark.everything
 def test_two_images_will_do(tmp_path: Path) -> None:
-    report = to_onnx(bound("9"), tmp_path / "a.onnx", IMAGES, precision="int8", calibration=PHOTOS[:2])
+    report = to_onnx(
+        bound("9"), tmp_path / "a.onnx", IMAGES, precision="int8", calibration=PHOTOS[:2]
+    )
     assert report.agreement is not None
     assert report.agreement.images == 1
 
@@ -111,7 +130,9 @@ def test_two_images_will_do(tmp_path: Path) -> None:
 def test_a_file_that_explains_something_else_is_refused(tmp_path: Path) -> None:
     """Calibrated on images a thousand times fainter, activations are cut off."""
     faint = torch.cat([PHOTOS[:3] / 1000, PHOTOS[3:4]])
-    with pytest.raises(ParityError, match=r"of the int8 graph correlates with float32 by -?0\.\d\d, at least 0\.8"):
+    with pytest.raises(
+        ParityError, match=r"of the int8 graph correlates with float32 by -?0\.\d\d, at least 0\.8"
+    ):
         to_onnx(bound(), tmp_path / "a.onnx", IMAGES, precision="int8", calibration=faint)
     assert not list(tmp_path.iterdir())
 
@@ -120,22 +141,40 @@ def test_a_file_that_explains_something_else_is_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"precision": "int8"}, "needs calibration=images"),
-        ({"calibration": PHOTOS}, "calibration is for precision=\"int8\", and precision is 'float32'"),
+        (
+            {"calibration": PHOTOS},
+            "calibration is for precision=\"int8\", and precision is 'float32'",
+        ),
         ({"precision": "int8", "calibration": PHOTOS[:1]}, "has 1 images; at least 2"),
-        ({"precision": "int8", "calibration": PHOTOS[0]}, r"float32 \[3, 33, 40\]; it must .* fit images \[1, 3, 33"),
+        (
+            {"precision": "int8", "calibration": PHOTOS[0]},
+            r"float32 \[3, 33, 40\]; it must .* fit images \[1, 3, 33",
+        ),
         ({"precision": "int8", "calibration": PHOTOS[..., :39]}, r"\[18, 3, 33, 39\]; it must"),
-        ({"precision": "int8", "calibration": PHOTOS.to(torch.uint8)}, "uint8 .* must be floating point"),
+        (
+            {"precision": "int8", "calibration": PHOTOS.to(torch.uint8)},
+            "uint8 .* must be floating point",
+        ),
         ({"precision": "int8", "calibration": PHOTOS / 0}, "not finite"),
     ],
 )
-def test_calibration_that_does_not_fit_is_refused_first(tmp_path: Path, options: dict, message: str) -> None:
+def test_calibration_that_does_not_fit_is_refused_first(
+    tmp_path: Path, options: dict, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         to_onnx(Bound(None), tmp_path / "a.onnx", IMAGES, **options)
 
 
 def test_without_the_prediction_there_is_nothing_to_quantise(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="leave it among the outputs"):
-        to_onnx(bound(), tmp_path / "a.onnx", IMAGES, outputs=["heatmap"], precision="int8", calibration=PHOTOS)
+        to_onnx(
+            bound(),
+            tmp_path / "a.onnx",
+            IMAGES,
+            outputs=["heatmap"],
+            precision="int8",
+            calibration=PHOTOS,
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -168,5 +207,7 @@ def test_not_a_number_is_refused(shared: SharedFiles) -> None:
             return results
 
     feeds = [{"images": PHOTOS[:2].numpy(), "target": np.array([-1, -1])}]
-    with pytest.raises(ParityError, match="'gradients' of the int8 graph has values that are not finite"):
+    with pytest.raises(
+        ParityError, match="'gradients' of the int8 graph has values that are not finite"
+    ):
         agreement(session(path), Broken(), feeds)

@@ -1,4 +1,5 @@
-"""Models and images of other types than float32: cast where nothing is lost, else refused in one clear sentence."""
+"""Models and images of other types than float32: cast where nothing is lost,
+else refused in one clear sentence."""
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ WRITERS = [to_onnx, to_pt2, to_torchscript]
 def test_a_model_in_another_precision_is_refused(write, kind, tmp_path):
     bound = camport.bind(small().to(kind), "gradcam", "2")
     word = str(kind).removeprefix("torch.")
-    with pytest.raises(ExportError, match=rf"is {word}; files are written from a float32 model: model\.float\(\)"):
+    with pytest.raises(
+        ExportError, match=rf"is {word}; files are written from a float32 model: model\.float\(\)"
+    ):
         write(bound, tmp_path / "file", IMAGES.to(kind))
     assert not list(tmp_path.iterdir())
 
@@ -36,7 +39,8 @@ class Autocast(nn.Module):
 def test_an_autocast_within_the_model_is_refused(tmp_path):
     bound = camport.bind(Autocast(), "gradcam", "net.2")
     with pytest.raises(
-        ExportError, match=r"computes in bfloat16 \(aten\.\S+ .*autocast or the cast out of its forward"
+        ExportError,
+        match=r"computes in bfloat16 \(aten\.\S+ .*autocast or the cast out of its forward",
     ):
         to_onnx(bound, tmp_path / "file.onnx", IMAGES)
     assert not list(tmp_path.iterdir())
@@ -46,4 +50,6 @@ def test_images_of_another_type_are_cast(tmp_path):
     bound = camport.bind(small(), "gradcam", "2")
     to_onnx(bound, tmp_path / "file.onnx", IMAGES.double())
     result = load(tmp_path / "file.onnx")(IMAGES.numpy(), target=[3] * len(IMAGES))
-    torch.testing.assert_close(torch.from_numpy(result.heatmap), bound(IMAGES, 3).heatmap, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        torch.from_numpy(result.heatmap), bound(IMAGES, 3).heatmap, rtol=0, atol=1e-4
+    )

@@ -1,4 +1,5 @@
-"""Loops over variants of an image in exported files: every format, uneven chunks, what a body takes from outside."""
+"""Loops over variants of an image in exported files: every format, uneven chunks,
+what a body takes from outside."""
 
 from pathlib import Path
 
@@ -61,7 +62,9 @@ class ByTail(Explainer):
     def saliency(self, probe: Probe) -> Tensor:
         (maps,) = probe.activations
         tail = probe.tail()
-        left = probe.each([1 - torch.eye(maps.shape[1])], lambda keep: tail(maps * keep[:, None, :, None, None]))
+        left = probe.each(
+            [1 - torch.eye(maps.shape[1])], lambda keep: tail(maps * keep[:, None, :, None, None])
+        )
         return ((probe.y - left).T[:, :, None, None] * maps).sum(1)
 
 
@@ -117,7 +120,9 @@ def test_onnx(tmp_path: Path, method: type[Explainer], chunk: int) -> None:
     [
         (to_pt2, ByNoise),
         (to_torchscript, ByMask),
-        *rare((to_pt2, ByMask), (to_pt2, ByTail), (to_torchscript, ByNoise), (to_torchscript, ByTail)),
+        *rare(
+            (to_pt2, ByMask), (to_pt2, ByTail), (to_torchscript, ByNoise), (to_torchscript, ByTail)
+        ),
     ],
 )
 @pytest.mark.everything
@@ -129,11 +134,16 @@ def test_formats_of_pytorch(tmp_path: Path, write: object, method: type[Explaine
 
 
 class Writing(nn.Module):
-    """Writes into its images and into what its stem puts out, which also goes around the target layer."""
+    """Writes into its images and into what its stem puts out,
+    which also goes around the target layer."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.middle, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 10)
+        self.stem, self.middle, self.fc = (
+            nn.Conv2d(3, 4, 3),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Linear(4, 10),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x -= 0.5
@@ -175,14 +185,20 @@ def convolutions(graph: onnx.GraphProto) -> set[str]:
 
 def in_eights(shared: SharedFiles) -> Path:
     bound = camport.bind(channels_in_eights(), GroupCAM(4), "3")
-    return shared("loop-in-eights", lambda folder: to_onnx(bound, folder / "loop.onnx", IMAGES))[0] / "loop.onnx"
+    return (
+        shared("loop-in-eights", lambda folder: to_onnx(bound, folder / "loop.onnx", IMAGES))[0]
+        / "loop.onnx"
+    )
 
 
 @pytest.mark.everything
 def test_convolutions_in_a_loop_are_as_fast_as_outside(tmp_path: Path, shared: SharedFiles) -> None:
     """ONNX Runtime brings them into the same layout, where the processor has one."""
     options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 3
+    options.optimized_model_filepath, options.log_severity_level = (
+        str(tmp_path / "optimised.onnx"),
+        3,
+    )
     onnxruntime.InferenceSession(in_eights(shared), options, providers=["CPUExecutionProvider"])
     graph = onnx.load(tmp_path / "optimised.onnx").graph
     (scan,) = [node for node in graph.node if node.op_type == "Scan"]
@@ -200,7 +216,9 @@ def test_weights_are_held_once_however_often_the_network_runs(shared: SharedFile
 
 
 @pytest.mark.everything
-def test_long_loops_are_compared_by_their_first_variants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_loops_are_compared_by_their_first_variants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pipeline, "CHECKED_VARIANTS", 3)
     bound = camport.bind(network(), ByTail(), "3", chunk=2)
     report = to_onnx(bound, tmp_path / "loop.onnx", IMAGES)

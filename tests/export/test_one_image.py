@@ -1,4 +1,5 @@
-"""Files that take one image and any number of targets: the same as asking about a copy of the image for each."""
+"""Files that take one image and any number of targets:
+the same as asking about a copy of the image for each."""
 
 import dataclasses
 import shutil
@@ -26,12 +27,23 @@ from tests.marks import mostly_rare, rare
 from tests.nets import images, seeded
 from tests.plugins.quick import quiet, setting
 
-pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning"
+)
 
 PREPROCESS = Preprocess(size=(128, 128), fit="letterbox", mean=CARD.mean, std=CARD.std)
 EXPORTED = [name for name, info in camport.methods().items() if info.exportable]
 LOOPS = (
-    *("ablationcam", "drise", "groupcam", "integrated_gradients", "iscam", "occlusion", "reciprocam", "rise"),
+    *(
+        "ablationcam",
+        "drise",
+        "groupcam",
+        "integrated_gradients",
+        "iscam",
+        "occlusion",
+        "reciprocam",
+        "rise",
+    ),
     *("scorecam", "smoothgrad", "smoothgradcam++", "sscam"),
 )
 """Methods that run many variants of the image."""
@@ -69,7 +81,9 @@ def test_every_method_of_one_pass(name: str, tmp_path: Path) -> None:
     traced, other = s.x[:2].float(), images(1, tuple(s.x.shape[2:]), torch.float32, seed=7)
     with quiet():
         if name in LOOPS:
-            with pytest.raises(ExportError, match="this method runs many variants of the image in a loop"):
+            with pytest.raises(
+                ExportError, match="this method runs many variants of the image in a loop"
+            ):
                 to_onnx(bound, tmp_path / "one.onnx", traced, one_image=True)
             assert not list(tmp_path.iterdir())
             return
@@ -82,7 +96,9 @@ def test_every_method_of_one_pass(name: str, tmp_path: Path) -> None:
     expected |= {"feature_maps": eager.activations[0]} if eager.activations else {}
     expected |= {"gradients": eager.gradients[0]} if eager.gradients else {}
     same(result, {key: value.numpy() for key, value in expected.items()}, 2e-4)
-    np.testing.assert_allclose(explainer(other.numpy(), target=2).heatmap[0], result.heatmap[3], atol=1e-5)
+    np.testing.assert_allclose(
+        explainer(other.numpy(), target=2).heatmap[0], result.heatmap[3], atol=1e-5
+    )
 
 
 def convolutions(file):
@@ -94,7 +110,9 @@ def convolutions(file):
 @pytest.fixture(scope="module")
 def detector_files(shared, finding_file):
     found = cases(6)
-    bound = camport.bind(load_detector(), adapter="detection", preprocess=dataclasses.asdict(PREPROCESS))
+    bound = camport.bind(
+        load_detector(), adapter="detection", preprocess=dataclasses.asdict(PREPROCESS)
+    )
     traced = torch.cat([image for image, _ in found[:2]])
 
     def write(folder):
@@ -102,7 +120,15 @@ def detector_files(shared, finding_file):
         to_onnx(bound, folder / "one.onnx", traced, one_image=True)
         shutil.copy(finding_file[0] / "found.onnx", folder)
         shown = ["score", "heatmap", "outputs"]
-        to_onnx(bound, folder / "photos.onnx", traced, one_image=True, nms=True, preprocess=True, outputs=shown)
+        to_onnx(
+            bound,
+            folder / "photos.onnx",
+            traced,
+            one_image=True,
+            nms=True,
+            preprocess=True,
+            outputs=shown,
+        )
 
     folder, _ = shared("detector-one-image", write)
     return folder, bound, [image for image, _ in found]
@@ -111,10 +137,13 @@ def detector_files(shared, finding_file):
 @pytest.fixture(scope="module")
 def finding_file(shared):
     found = cases(6)
-    bound = camport.bind(load_detector(), adapter="detection", preprocess=dataclasses.asdict(PREPROCESS))
+    bound = camport.bind(
+        load_detector(), adapter="detection", preprocess=dataclasses.asdict(PREPROCESS)
+    )
     traced = torch.cat([image for image, _ in found[:2]])
     folder, report = shared(
-        "detector-finds", lambda folder: to_onnx(bound, folder / "found.onnx", traced, one_image=True, nms=True)
+        "detector-finds",
+        lambda folder: to_onnx(bound, folder / "found.onnx", traced, one_image=True, nms=True),
     )
     assert report.dynamic == ("m",)
     return folder, bound, [image for image, _ in found]
@@ -123,13 +152,19 @@ def finding_file(shared):
 @pytest.mark.everything
 def test_a_detectors_image_is_run_once(detector_files):
     folder, _, found = detector_files
-    boxes = np.array([[5, 9, 40, 60], [70, 20, 110, 80], [0, 0, 0, 0], [60, 60, 90, 100]], np.float32)
+    boxes = np.array(
+        [[5, 9, 40, 60], [70, 20, 110, 80], [0, 0, 0, 0], [60, 60, 90, 100]], np.float32
+    )
     classes = [-1, 3, -1, 7]
     for image in found:
         result = load(folder / "one.onnx")(image.numpy(), boxes=boxes, class_ids=classes)
         same(result, repeated(folder / "rows.onnx", image.numpy(), boxes=boxes, class_ids=classes))
     assert convolutions(folder / "one.onnx") == convolutions(folder / "rows.onnx")
-    expanded = [n for n in onnx.load(folder / "one.onnx").graph.node if n.op_type == "Expand" and "images" in n.input]
+    expanded = [
+        n
+        for n in onnx.load(folder / "one.onnx").graph.node
+        if n.op_type == "Expand" and "images" in n.input
+    ]
     assert not expanded
 
 
@@ -174,17 +209,32 @@ def test_photographs_in_detections_and_maps_out(detector_files):
 def test_on_the_command_line(detector_files, name, tmp_path, capsys):
     """Whatever the file takes, the same is found and drawn."""
     folder, _, _ = detector_files
-    picture = ImageOps.expand(open_image(SAMPLES / "five-six-zero.png"), (30, 10, 0, 10), (114, 114, 114))
+    picture = ImageOps.expand(
+        open_image(SAMPLES / "five-six-zero.png"), (30, 10, 0, 10), (114, 114, 114)
+    )
     picture.save(tmp_path / "street.png")
     found = {}
     for file in ("rows", name):
         out = tmp_path / f"{file}.npz"
-        assert main(["run", str(folder / f"{file}.onnx"), str(tmp_path / "street.png"), "-o", str(out)]) == 0
+        assert (
+            main(
+                ["run", str(folder / f"{file}.onnx"), str(tmp_path / "street.png"), "-o", str(out)]
+            )
+            == 0
+        )
         assert "street.png: class 0 0.9" in capsys.readouterr().out
         with np.load(out) as numbers:
             found[file] = numbers["heatmap"][np.argsort(numbers["score"])]
     np.testing.assert_allclose(found[name], found["rows"], atol=0.02)
-    options = [str(tmp_path / "street.png"), "--target", "6", "--confidence", "0.5", "-o", str(tmp_path / "out.png")]
+    options = [
+        str(tmp_path / "street.png"),
+        "--target",
+        "6",
+        "--confidence",
+        "0.5",
+        "-o",
+        str(tmp_path / "out.png"),
+    ]
     assert main(["run", str(folder / f"{name}.onnx"), *options]) == 0
     assert "street.png: class 6 0.9" in capsys.readouterr().out
 
@@ -198,10 +248,15 @@ def test_on_the_command_line(detector_files, name, tmp_path, capsys):
             ("--confidence", "0.999"),
             "the file finds 3 things, but none of the class and confidence that were asked for",
         ),
-        (("--target", "8"), "the file finds 3 things, but none of the class and confidence that were asked for"),
+        (
+            ("--target", "8"),
+            "the file finds 3 things, but none of the class and confidence that were asked for",
+        ),
     ],
 )
-def test_bad_input_for_a_file_that_finds_by_itself(finding_file, options, message, tmp_path, capsys):
+def test_bad_input_for_a_file_that_finds_by_itself(
+    finding_file, options, message, tmp_path, capsys
+):
     out = tmp_path / "out.png"
     file, picture = finding_file[0] / "found.onnx", SAMPLES / "five-six-zero.png"
     assert main(["run", str(file), str(picture), *options, "-o", str(out)]) == 2
@@ -217,9 +272,24 @@ def test_exported_by_the_command_line(tmp_path, capsys):
     assert main(["export", "-m", "demo:gap-pool", "--one-image", "-o", str(one)]) == 0
     result = load(one)(np.zeros((1, 3, 64, 64), np.float32), target=[1, 2, 3])
     assert (result.outputs.shape, result.heatmap.shape) == ((1, 10), (3, 64, 64))
-    assert main(["run", str(one), str(SAMPLES / "zero-nine.png"), "--target", "9", "-o", str(tmp_path / "o.png")]) == 0
+    assert (
+        main(
+            [
+                "run",
+                str(one),
+                str(SAMPLES / "zero-nine.png"),
+                "--target",
+                "9",
+                "-o",
+                str(tmp_path / "o.png"),
+            ]
+        )
+        == 0
+    )
     capsys.readouterr()
-    assert main(["export", "-m", "demo:gap-pool", "--one-image", "-o", str(tmp_path / "one.pt2")]) == 2
+    assert (
+        main(["export", "-m", "demo:gap-pool", "--one-image", "-o", str(tmp_path / "one.pt2")]) == 2
+    )
     assert "--one-image is for .onnx files" in capsys.readouterr().err
 
 
@@ -236,16 +306,25 @@ def test_other_detectors(network, tmp_path):
     bound = camport.bind(model, "layercam", adapter=DetectionAdapter(threshold=0.0, most=1))
     to_onnx(bound, tmp_path / "rows.onnx", traced)
     to_onnx(bound, tmp_path / "one.onnx", traced, one_image=True)
-    asked = {"boxes": np.array([[3, 5, 50, 44], [30, 2, 90, 60], [0, 0, 0, 0]], np.float32), "class_ids": [1, -1, 2]}
+    asked = {
+        "boxes": np.array([[3, 5, 50, 44], [30, 2, 90, 60], [0, 0, 0, 0]], np.float32),
+        "class_ids": [1, -1, 2],
+    }
     other = photographs(1, seed=9).float().numpy()
-    same(load(tmp_path / "one.onnx")(other, **asked), repeated(tmp_path / "rows.onnx", other, **asked))
+    same(
+        load(tmp_path / "one.onnx")(other, **asked),
+        repeated(tmp_path / "rows.onnx", other, **asked),
+    )
 
 
 BOX = np.zeros((128, 128), np.float32)
 BOX[30:80, 40:90] = 1
 CAPTION = [1, 3, 9, 15, 16, 3, 12, *[2] * 7]
 ASKED = {
-    "captioner": ({"tokens": [CAPTION] * 3, "span": [[2, 3], [6, 7], [-1, -1]]}, {"tokens": CAPTION}),
+    "captioner": (
+        {"tokens": [CAPTION] * 3, "span": [[2, 3], [6, 7], [-1, -1]]},
+        {"tokens": CAPTION},
+    ),
     "segmenter": ({"target": [5, -1, 0], "mask": np.stack([BOX] * 3)}, {"mask": BOX}),
 }
 """What is asked, and what of it may be said once."""
@@ -256,7 +335,9 @@ ASKED = {
 def test_other_tasks(network, tmp_path):
     """All words of a caption, and several regions, of one image that is looked at once."""
     loaded = load_model(f"demo:{network}")
-    pictures = np.stack([loaded.preprocess.apply(open_image(file))[0] for file in sorted(SAMPLES.glob("*.png"))[:3]])
+    pictures = np.stack(
+        [loaded.preprocess.apply(open_image(file))[0] for file in sorted(SAMPLES.glob("*.png"))[:3]]
+    )
     bound = camport.bind(loaded.model, None, loaded.layer, loaded.adapter)
     for name, options in (("rows", {}), ("one", {"one_image": True})):
         to_onnx(bound, tmp_path / f"{name}.onnx", torch.from_numpy(pictures[:2]), **options)
@@ -293,14 +374,23 @@ def test_free_sizes(tmp_path):
     to_onnx(bound, tmp_path / "one.onnx", s.x[:2].float(), dynamic="batch+size", one_image=True)
     for size in ((14, 18), (30, 22)):
         other = images(1, size, torch.float32, seed=3).numpy()
-        same(load(tmp_path / "one.onnx")(other, target=TARGET), repeated(tmp_path / "rows.onnx", other, target=TARGET))
+        same(
+            load(tmp_path / "one.onnx")(other, target=TARGET),
+            repeated(tmp_path / "rows.onnx", other, target=TARGET),
+        )
 
 
 def test_a_wrong_file_is_refused(tmp_path, monkeypatch):
     """Places of a max-pooling count through the whole batch, so a row's are not the image's."""
-    monkeypatch.setattr(one_image._Sharing, "_by_row", lambda self, value: self._sizes(value)[:1] == [self.label])
+    monkeypatch.setattr(
+        one_image._Sharing, "_by_row", lambda self, value: self._sizes(value)[:1] == [self.label]
+    )
     model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(3, 2), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(5)
+        torch.nn.Conv2d(3, 4, 3),
+        torch.nn.MaxPool2d(3, 2),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.LazyLinear(5),
     ).eval()
     found = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     model(found)
@@ -311,9 +401,14 @@ def test_a_wrong_file_is_refused(tmp_path, monkeypatch):
 
 def test_without_a_target_nothing_can_be_asked(tmp_path):
     model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 1)
+        torch.nn.Conv2d(3, 4, 3),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4, 1),
     )
-    bound = camport.bind(model.eval(), layer="0", adapter=FunctionAdapter(lambda outputs: outputs[:, 0]))
+    bound = camport.bind(
+        model.eval(), layer="0", adapter=FunctionAdapter(lambda outputs: outputs[:, 0])
+    )
     with pytest.raises(ExportError, match="this one takes images and nothing else"):
         to_onnx(bound, tmp_path / "one.onnx", torch.rand(2, 3, 16, 16), one_image=True)
 
@@ -323,16 +418,25 @@ def test_two_images_are_too_many(detector_files):
     folder, _, found = detector_files
     with pytest.raises(InputError, match="one image at a time, with any number of targets"):
         load(folder / "one.onnx")(torch.cat(found[:2]).numpy(), boxes=np.zeros((2, 4), np.float32))
-    with pytest.raises(InputError, match=r"class_ids is int64 \[3\], 3 for 2 boxes: give one for all of them, or 2"):
-        load(folder / "one.onnx")(found[0].numpy(), boxes=np.zeros((2, 4), np.float32), class_ids=[1, 2, 3])
+    with pytest.raises(
+        InputError, match=r"class_ids is int64 \[3\], 3 for 2 boxes: give one for all of them, or 2"
+    ):
+        load(folder / "one.onnx")(
+            found[0].numpy(), boxes=np.zeros((2, 4), np.float32), class_ids=[1, 2, 3]
+        )
 
 
 class Picker(torch.nn.Module):
-    """Classifies by the most telling places of each image, found by the image's number and the place's."""
+    """Classifies by the most telling places of each image,
+    found by the image's number and the place's."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.features, self.tells, self.head = torch.nn.Conv2d(3, 6, 3), torch.nn.Linear(6, 1), torch.nn.Linear(6, 5)
+        self.features, self.tells, self.head = (
+            torch.nn.Conv2d(3, 6, 3),
+            torch.nn.Linear(6, 1),
+            torch.nn.Linear(6, 5),
+        )
 
     def forward(self, images):
         tokens = self.features(images).flatten(2).transpose(1, 2)
@@ -347,4 +451,7 @@ def test_rows_that_are_found_by_their_number(tmp_path):
     to_onnx(bound, tmp_path / "rows.onnx", images(2, dtype=torch.float32))
     to_onnx(bound, tmp_path / "one.onnx", images(2, dtype=torch.float32), one_image=True)
     other = images(1, dtype=torch.float32, seed=8).numpy()
-    same(load(tmp_path / "one.onnx")(other, target=TARGET), repeated(tmp_path / "rows.onnx", other, target=TARGET))
+    same(
+        load(tmp_path / "one.onnx")(other, target=TARGET),
+        repeated(tmp_path / "rows.onnx", other, target=TARGET),
+    )

@@ -1,4 +1,5 @@
-"""torch.onnx's registry of forms is built once, not once an export, and the files are none the less the same."""
+"""torch.onnx's registry of forms is built once, not once an export,
+and the files are none the less the same."""
 
 import pytest
 import torch
@@ -29,7 +30,9 @@ def builds(monkeypatch):
 
 
 def test_two_exports_build_one_registry_and_write_the_same_bytes(builds, tmp_path):
-    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    model = nn.Sequential(
+        nn.Conv2d(3, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).eval()
     bound = camport.bind(model, layer="1")
     for name in ("first", "second"):
         to_onnx(bound, tmp_path / f"{name}.onnx", torch.randn(2, 3, 6, 7))
@@ -44,13 +47,18 @@ def test_torch_onnx_finds_in_it_what_it_would_have_built():
     assert kept.opset_version == built.opset_version == 23
     assert list(kept.functions) == list(built.functions)
     for operator, forms in built.functions.items():
-        assert [form.onnx_function for form in kept.functions[operator]] == [form.onnx_function for form in forms]
+        assert [form.onnx_function for form in kept.functions[operator]] == [
+            form.onnx_function for form in forms
+        ]
 
 
 def test_the_translations_of_one_export_do_not_reach_the_next():
     with kept_registry():
         ONNXRegistry().from_torchlib(opset_version=20).register_op(RELU, lambda x: x)
-        assert not any(form.is_custom for form in ONNXRegistry().from_torchlib(opset_version=20).get_decomps(RELU))
+        assert not any(
+            form.is_custom
+            for form in ONNXRegistry().from_torchlib(opset_version=20).get_decomps(RELU)
+        )
     assert not any(form.is_custom for form in operator_registry(20).get_decomps(RELU))
 
 

@@ -14,7 +14,16 @@ from camport.export import ExportReport, to_onnx, to_pt2, to_torchscript
 from camport.export.output_selection import chosen
 from tests.shared_files import SharedFiles
 
-NAMES = ["outputs", "outputs_1", "score", "heatmap", "feature_maps", "feature_maps_1", "feature_maps_10", "gradients"]
+NAMES = [
+    "outputs",
+    "outputs_1",
+    "score",
+    "heatmap",
+    "feature_maps",
+    "feature_maps_1",
+    "feature_maps_10",
+    "gradients",
+]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +44,9 @@ def test_a_name_takes_its_numbered_ones(wanted: list[str], found: list[str]) -> 
 
 
 def test_two_maps_are_not_one() -> None:
-    with pytest.raises(UnknownNameError, match="unknown output 'feature_map'; did you mean 'feature_maps'"):
+    with pytest.raises(
+        UnknownNameError, match="unknown output 'feature_map'; did you mean 'feature_maps'"
+    ):
         chosen(NAMES, ["heatmap", "feature_map"])
 
 
@@ -46,7 +57,9 @@ def bound() -> Bound:
 def alone(shared: SharedFiles) -> tuple[Path, ExportReport]:
     """The folder with a.onnx, the heatmap alone, and its report."""
     options = {"outputs": ("heatmap",), "report": True}
-    return shared("heatmap-alone", lambda folder: to_onnx(bound(), folder / "a.onnx", IMAGES, **options))
+    return shared(
+        "heatmap-alone", lambda folder: to_onnx(bound(), folder / "a.onnx", IMAGES, **options)
+    )
 
 
 def test_heatmap_alone(shared: SharedFiles) -> None:
@@ -85,7 +98,9 @@ def test_order_is_the_users(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 def test_torchscript(tmp_path: Path) -> None:
     report = to_torchscript(bound(), tmp_path / "a.pt", IMAGES, outputs=("score",), report=True)
-    (score,) = torch.jit.load(tmp_path / "a.pt")(torch.randn(3, 3, 33, 40), torch.tensor([1, 2, -1]))
+    (score,) = torch.jit.load(tmp_path / "a.pt")(
+        torch.randn(3, 3, 33, 40), torch.tensor([1, 2, -1])
+    )
     assert score.shape == (3,)
     assert "scatter_add" not in report.operators
     assert json.loads((tmp_path / "a.pt.report.json").read_text())["opset"] is None
@@ -93,7 +108,9 @@ def test_torchscript(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("outputs", ["heatmap", (), []])
 @pytest.mark.parametrize("write", [to_onnx, to_pt2, to_torchscript])
-def test_what_is_no_list_of_names_is_refused_first(tmp_path: Path, write: object, outputs: object) -> None:
+def test_what_is_no_list_of_names_is_refused_first(
+    tmp_path: Path, write: object, outputs: object
+) -> None:
     with pytest.raises(InputError, match="give a list of names"):
         write(Bound(None), tmp_path / "a.onnx", IMAGES, outputs=outputs)
 
@@ -125,6 +142,8 @@ def test_a_flat_heatmap_is_told(tmp_path: Path) -> None:
             result = super().__call__(state, inputs)
             return {**result, "heatmap": result["heatmap"] * 0}
 
-    report = to_onnx(Bound(Flat(small(), "9", classes=10)), tmp_path / "a.onnx", IMAGES, outputs=["heatmap"])
+    report = to_onnx(
+        Bound(Flat(small(), "9", classes=10)), tmp_path / "a.onnx", IMAGES, outputs=["heatmap"]
+    )
     assert report.flat
     assert "the heatmap was flat" in str(report)

@@ -1,4 +1,5 @@
-"""No file is further from float64 than a stated maximum, however far eager PyTorch is; the reason is said."""
+"""No file is further from float64 than a stated maximum, however far eager PyTorch is;
+the reason is said."""
 
 from itertools import count
 from pathlib import Path
@@ -23,7 +24,9 @@ def inexact(by: float):
 
 def check(exported: float, eager: float, precision: torch.dtype = torch.float32) -> float:
     run = lambda _: {"y": X * (1 + exported)}  # noqa: E731
-    return check_exported(inexact(eager), {}, run, [({"x": X}, {"y": X.double()})], precision)["y"].bound
+    return check_exported(inexact(eager), {}, run, [({"x": X}, {"y": X.double()})], precision)[
+        "y"
+    ].bound
 
 
 def test_the_bound_never_exceeds_the_maximum() -> None:
@@ -34,7 +37,8 @@ def test_the_bound_never_exceeds_the_maximum() -> None:
 
 def test_above_it_eagers_own_error_is_the_reason() -> None:
     said = (
-        r"3\.5e-01 off .*at most 5\.0e-02 is allowed; eager PyTorch is 3\.6e-01 off itself, so rounding alone decides"
+        r"3\.5e-01 off .*at most 5\.0e-02 is allowed; eager PyTorch is 3\.6e-01 off itself, so"
+        r" rounding alone decides"
     )
     with pytest.raises(ParityError, match=said):
         check(0.35, 0.36)
@@ -46,7 +50,8 @@ def test_a_lowered_graph_that_strays_without_bound_is_refused() -> None:
     calls = count()
     wild = lambda state, inputs: {"y": X.double() * (1 + next(calls) % 2)}  # noqa: E731
     with pytest.raises(
-        ParityError, match=r"the lowered graph is wrong: output 'y' is 5\.0e-01 off in float64, at most 5e-02"
+        ParityError,
+        match=r"the lowered graph is wrong: output 'y' is 5\.0e-01 off in float64, at most 5e-02",
     ):
         check_lowered(wild, {}, {"x": X}, {"y": X.double() * 2})
 
@@ -59,7 +64,9 @@ class NumpyNoise(camport.Explainer):
     def saliency(self, probe) -> Tensor:
         """A random sum over channels."""
         channels = probe.activations[0].shape[1]
-        weights = torch.tensor(np.random.default_rng().random(channels).tolist(), dtype=probe.activations[0].dtype)
+        weights = torch.tensor(
+            np.random.default_rng().random(channels).tolist(), dtype=probe.activations[0].dtype
+        )
         return (probe.activations[0] * weights[:, None, None]).sum(1).relu()
 
 
@@ -70,7 +77,8 @@ def test_numbers_that_numpy_draws_are_the_reason(tmp_path: Path) -> None:
     )
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with pytest.raises(
-        ExportError, match=r"PyTorch gives other values each time it is asked the same \(output 'heatmap'"
+        ExportError,
+        match=r"PyTorch gives other values each time it is asked the same \(output 'heatmap'",
     ):
         to_onnx(camport.bind(net.eval(), NumpyNoise(), "1"), tmp_path / "x.onnx", images)
     assert not list(tmp_path.iterdir())

@@ -78,7 +78,10 @@ def test_mean_of_a_partly_expanded_tensor_stays() -> None:
 def test_weighted_sums_of_channels_become_products_of_matrices() -> None:
     def function(state, inputs):
         x = inputs["x"]
-        return {"y": (x.mean((2, 3), keepdim=True) * x).sum(1), "z": (x * state["w"][:, None, None]).sum(1)}
+        return {
+            "y": (x.mean((2, 3), keepdim=True) * x).sum(1),
+            "z": (x * state["w"][:, None, None]).sum(1),
+        }
 
     _, targets = lowered(function, {"w": torch.randn(4)}, torch.randn(2, 4, 5, 3))
     assert targets.count("aten.bmm.default") == 1

@@ -43,7 +43,9 @@ def test_large_weights_lie_beside_the_file(tmp_path: Path, large: None) -> None:
     assert report.bytes == sum(sizes)
     assert sizes[1] > 4000
     initializers = onnx.load(tmp_path / "a.onnx", load_external_data=False).graph.initializer
-    assert {e.value for t in initializers for e in t.external_data if e.key == "location"} == {"a.onnx.data"}
+    assert {e.value for t in initializers for e in t.external_data if e.key == "location"} == {
+        "a.onnx.data"
+    }
     pixels = np.random.default_rng(0).standard_normal((2, 3, 33, 40), dtype=np.float32)
     result = runtime.load(tmp_path / "a.onnx")(pixels)
     assert result.heatmap.shape == (2, 33, 40)
@@ -54,21 +56,30 @@ def test_large_weights_lie_beside_the_file(tmp_path: Path, large: None) -> None:
         (tmp_path / name).rename(moved / name)
     assert np.array_equal(runtime.load(moved / "a.onnx")(pixels).heatmap, result.heatmap)
     (moved / "a.onnx.data").unlink()
-    with pytest.raises(ModelError, match=r"its weights, a\.onnx\.data, is not beside it|its weights.*not beside"):
+    with pytest.raises(
+        ModelError, match=r"its weights, a\.onnx\.data, is not beside it|its weights.*not beside"
+    ):
         runtime.load(moved / "a.onnx")
 
 
 @pytest.mark.everything
 def test_the_options_work_on_large_weights(tmp_path: Path, large: None) -> None:
     images = IMAGES.expand(8, -1, -1, -1) + 0.1
-    options = {"precision": "int8", "calibration": images, "preprocess": True, "outputs": ("outputs", "heatmap")}
+    options = {
+        "precision": "int8",
+        "calibration": images,
+        "preprocess": True,
+        "outputs": ("outputs", "heatmap"),
+    }
     to_onnx(bound(), tmp_path / "a.onnx", IMAGES, **options)
     assert names(tmp_path) == ["a.onnx", "a.onnx.data"]
     pixels = np.random.default_rng(0).integers(0, 256, (2, 50, 60, 3), dtype=np.uint8)
     assert runtime.load(tmp_path / "a.onnx")(pixels).heatmap.shape == (2, 33, 40)
 
 
-def test_nothing_is_left_behind(tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_behind(
+    tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = onnx_format.runner
 
     def wrong(path: Path) -> object:
@@ -87,7 +98,13 @@ def test_nothing_is_left_behind(tmp_path: Path, large: None, monkeypatch: pytest
 def external(path: Path, data: str) -> None:
     tensor = onnx.numpy_helper.from_array(np.arange(6, dtype=np.float32), "w")
     graph = onnx.helper.make_graph([], "g", [], [], [tensor])
-    onnx.save(onnx.helper.make_model(graph), path, save_as_external_data=True, location=data, size_threshold=0)
+    onnx.save(
+        onnx.helper.make_model(graph),
+        path,
+        save_as_external_data=True,
+        location=data,
+        size_threshold=0,
+    )
 
 
 def write(target: Path, files: dict[str, bytes]) -> None:
@@ -115,7 +132,9 @@ def test_what_is_not_an_older_files_stays(tmp_path: Path, old: bytes | None) -> 
 
 def test_new_weights_replace_old_ones(tmp_path: Path) -> None:
     external(tmp_path / "a.onnx", "a.onnx.data")
-    write(tmp_path / "a.onnx", {"a.onnx": b"new", "a.onnx.data": b"weights", "scratch": b"not moved"})
+    write(
+        tmp_path / "a.onnx", {"a.onnx": b"new", "a.onnx.data": b"weights", "scratch": b"not moved"}
+    )
     assert names(tmp_path) == ["a.onnx", "a.onnx.data"]
     assert (tmp_path / "a.onnx.data").read_bytes() == b"weights"
 
@@ -144,7 +163,10 @@ def test_a_move_that_fails_is_undone(
     if not links:
         monkeypatch.setattr(os, "link", link)
     with pytest.raises(OutputError, match="No space left on device"):
-        write(tmp_path / "a.onnx", dict.fromkeys(("a.onnx", "a.onnx.data", "a.onnx.report.json"), b"new"))
+        write(
+            tmp_path / "a.onnx",
+            dict.fromkeys(("a.onnx", "a.onnx.data", "a.onnx.report.json"), b"new"),
+        )
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 

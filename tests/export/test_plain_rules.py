@@ -11,7 +11,9 @@ own = torch.ops.camport
 
 
 def draw(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)), dtype=torch.float64)
+    return torch.randn(
+        shape, generator=torch.Generator().manual_seed(len(shape)), dtype=torch.float64
+    )
 
 
 @pytest.mark.parametrize("name", ["relu_grad", "silu_grad", "hardswish_grad"])
@@ -21,10 +23,14 @@ def test_pointwise(name: str) -> None:
     assert torch.equal(PLAIN_RULES[operator](g, x), operator(g, x))
 
 
-@pytest.mark.parametrize(("stride", "size"), [((2, 3), (8, 15)), ((2, 2), (7, 9)), ((2, 1), (9, 5)), ((3, 2), (10, 9))])
+@pytest.mark.parametrize(
+    ("stride", "size"), [((2, 3), (8, 15)), ((2, 2), (7, 9)), ((2, 1), (9, 5)), ((3, 2), (10, 9))]
+)
 def test_zero_insert(stride: tuple[int, int], size: tuple[int, int]) -> None:
     operator, g = own.zero_insert.default, draw(2, 3, 4, 5)
-    assert torch.equal(PLAIN_RULES[operator](g, list(stride), list(size)), operator(g, list(stride), list(size)))
+    assert torch.equal(
+        PLAIN_RULES[operator](g, list(stride), list(size)), operator(g, list(stride), list(size))
+    )
 
 
 MODES = [
@@ -39,6 +45,10 @@ MODES = [
 def test_resize(mode: str, axes: int, scales: float | None) -> None:
     x, size = draw(2, 3, *(4, 5, 3)[:axes]), [int(n * 1.7) for n in (4, 5, 3)[:axes]]
     factors = None if scales is None else [scales] * axes
-    torch.testing.assert_close(resize(x, size, mode, False, factors), own.resize(x, size, mode, False, factors))
+    torch.testing.assert_close(
+        resize(x, size, mode, False, factors), own.resize(x, size, mode, False, factors)
+    )
     if "nearest" not in mode:
-        torch.testing.assert_close(resize(x, size, mode, True), own.resize(x, size, mode, True, None))
+        torch.testing.assert_close(
+            resize(x, size, mode, True), own.resize(x, size, mode, True, None)
+        )

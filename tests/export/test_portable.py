@@ -1,4 +1,5 @@
-"""The file means the same elsewhere: ONNX's own evaluator computes what it should, and no engine can misread it."""
+"""The file means the same elsewhere: ONNX's own evaluator computes what it should,
+and no engine can misread it."""
 
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from camport.export.proof.float64_reference import in_float64
 
 @pytest.fixture(scope="module")
 def exported(shared) -> tuple[Path, camport.Bound, torch.Tensor]:
-    """The demo's network, explained before a block that the gradient passes: strides, a sum, masks, a pooling."""
+    """The demo's network, explained before a block that the gradient passes: strides, a sum,
+    masks, a pooling."""
     images = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     bound = camport.bind(networks.load("digits"), "gradcam", layer="layer2")
-    folder, _ = shared("digits-layer2", lambda folder: to_onnx(bound, folder / "digits.onnx", images))
+    folder, _ = shared(
+        "digits-layer2", lambda folder: to_onnx(bound, folder / "digits.onnx", images)
+    )
     return folder / "digits.onnx", bound, images
 
 
@@ -68,7 +72,8 @@ def test_a_mask_is_nought_or_one(tmp_path) -> None:
 
 
 class Windowed(torch.nn.Module):
-    """A linear layer within windows, [b, windows, windows, n, c] and not contiguous: Twins, VOLO."""
+    """A linear layer within windows, [b, windows, windows, n, c] and not contiguous: Twins,
+    VOLO."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +90,9 @@ class Windowed(torch.nn.Module):
 def test_no_weight_is_repeated_over_windows(tmp_path) -> None:
     torch.manual_seed(0)
     report = to_onnx(
-        camport.bind(Windowed().eval(), "gradcam", "patches"), tmp_path / "x.onnx", torch.rand(2, 3, 32, 32)
+        camport.bind(Windowed().eval(), "gradcam", "patches"),
+        tmp_path / "x.onnx",
+        torch.rand(2, 3, 32, 32),
     )
     assert report.lowered < 1e-12
     assert report.bytes < 120_000

@@ -1,4 +1,5 @@
-"""The float64 reference: its own forms of two operators are PyTorch's, and nothing in it rounds to float32."""
+"""The float64 reference: its own forms of two operators are PyTorch's,
+and nothing in it rounds to float32."""
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ def draw(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 1, 1), (2, 2, 1), ((2, 1), (0, 2), (1, 2)), (3, 2, 2)])
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation"), [(1, 1, 1), (2, 2, 1), ((2, 1), (0, 2), (1, 2)), (3, 2, 2)]
+)
 def test_depthwise_is_pytorchs(kernel: int, stride, padding, dilation) -> None:
     x, weight, bias = draw(2, 4, 13, 12), draw(4, 1, kernel, kernel), draw(4)
 
@@ -38,7 +41,10 @@ def test_hardsigmoid_gradient_is_exact() -> None:
 
 def test_constants_and_casts_are_wide() -> None:
     def function(state, inputs):
-        return {"y": (inputs["x"].float() + torch.arange(3).float() / 3 + torch.full((3,), 0.1)) * state["w"]}
+        return {
+            "y": (inputs["x"].float() + torch.arange(3).float() / 3 + torch.full((3,), 0.1))
+            * state["w"]
+        }
 
     x, w = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.7, 0.7, 0.7])
     got = in_float64(function, {"w": w}, {"x": x})["y"]

@@ -23,7 +23,8 @@ class Bessel(nn.Module):
 
 
 class Turned(nn.Module):
-    """Has an ONNX form, but its gradient has none. Its numbers take the images' type. Moves places by 2 % at most."""
+    """Has an ONNX form, but its gradient has none. Its numbers take the images' type.
+    Moves places by 2 % at most."""
 
     def forward(self, x: Tensor) -> Tensor:
         turn = x.new_tensor([[[1, 0.05, 0], [0, 1, 0]]]).expand(x.shape[0], 2, 3)
@@ -86,7 +87,12 @@ def no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
             to_onnx,
             r"^no ONNX form for aten\.special_bessel_j0\.default in 'neck\.1\.0' \(Bessel\)",
         ),
-        (Bessel(), "neck", to_onnx, r"special_bessel_j0\.default in 'neck\.1\.0' \(Bessel\)\. Replace the module"),
+        (
+            Bessel(),
+            "neck",
+            to_onnx,
+            r"special_bessel_j0\.default in 'neck\.1\.0' \(Bessel\)\. Replace the module",
+        ),
         (
             Deformed(),
             "features",
@@ -101,7 +107,9 @@ def no_tracing(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_refused_before_tracing(tmp_path: Path, odd: nn.Module, layer: str, write: object, said: str) -> None:
+def test_refused_before_tracing(
+    tmp_path: Path, odd: nn.Module, layer: str, write: object, said: str
+) -> None:
     bound = camport.bind(Net(odd).eval(), "gradcam", layer)
     with pytest.raises(ExportError, match=said):
         write(bound, tmp_path / "x", IMAGES)  # type: ignore[operator]
@@ -112,24 +120,36 @@ def test_refused_before_tracing(tmp_path: Path, odd: nn.Module, layer: str, writ
 def test_a_branch_on_values_is_refused_where_it_stands(tmp_path: Path) -> None:
     said = r"cannot be traced: .*in Branching\.forward, test_preflight\.py:\d+"
     with pytest.raises(ExportError, match=said):
-        to_onnx(camport.bind(Net(Branching()).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES)
+        to_onnx(
+            camport.bind(Net(Branching()).eval(), "gradcam", "features"),
+            tmp_path / "x.onnx",
+            IMAGES,
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_a_value_that_is_only_computed_with_exports(tmp_path: Path) -> None:
-    report = to_onnx(camport.bind(Net(Reading()).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES)
+    report = to_onnx(
+        camport.bind(Net(Reading()).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES
+    )
     assert report.lowered < 1e-12
 
 
 @pytest.mark.usefixtures("no_tracing")
 def test_a_gradient_is_refused_in_the_module_that_it_belongs_to(tmp_path: Path) -> None:
-    said = r"aten\.grid_sampler_2d_backward\.default in 'neck\.1\.0' \(Turned\)\. Choose a later layer"
+    said = (
+        r"aten\.grid_sampler_2d_backward\.default in 'neck\.1\.0' \(Turned\)\. Choose a later layer"
+    )
     with pytest.raises(ExportError, match=said):
-        to_onnx(camport.bind(Net(Turned()).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES)
+        to_onnx(
+            camport.bind(Net(Turned()).eval(), "gradcam", "features"), tmp_path / "x.onnx", IMAGES
+        )
 
 
 @pytest.mark.everything
 def test_a_later_layer_exports(tmp_path: Path) -> None:
     """Where the gradient does not pass through, the remedy that the message names is one."""
-    report = to_onnx(camport.bind(Net(Turned()).eval(), "gradcam", "neck"), tmp_path / "x.onnx", IMAGES)
+    report = to_onnx(
+        camport.bind(Net(Turned()).eval(), "gradcam", "neck"), tmp_path / "x.onnx", IMAGES
+    )
     assert report.lowered < 1e-12

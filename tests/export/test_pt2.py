@@ -25,7 +25,9 @@ torch.save(torch.export.load(sys.argv[1]).module()(inputs["images"], inputs["tar
 """
 
 
-def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str], forks: FreshProcess) -> None:
+def test_runs_by_pytorch_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], forks: FreshProcess
+) -> None:
     """The export starts a process of its own here, as it does for its users."""
     net = small()
     filters = list(warnings.filters)
@@ -45,7 +47,9 @@ def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     forks.run([sys.executable, "-W", "ignore", "-c", ALONE, *files], check=True)
     program = CamProgram(net, "2")
     expected = program(program.state, INPUTS)
-    for value, (name, reference) in zip(torch.load(tmp_path / "out"), expected.items(), strict=True):
+    for value, (name, reference) in zip(
+        torch.load(tmp_path / "out"), expected.items(), strict=True
+    ):
         assert (value - reference).norm() <= 1e-4 * reference.norm(), name
 
     extra = dict.fromkeys(("camport.method", "camport.layer", "camport.outputs"), "")
@@ -60,7 +64,12 @@ def test_runs_by_pytorch_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 @pytest.mark.usefixtures("fresh_process")
 def test_images_of_another_size(tmp_path: Path) -> None:
     net = small()
-    report = to_pt2(Bound(CamProgram(net, "2", classes=10)), tmp_path / "small.pt2", IMAGES, dynamic="batch+size")
+    report = to_pt2(
+        Bound(CamProgram(net, "2", classes=10)),
+        tmp_path / "small.pt2",
+        IMAGES,
+        dynamic="batch+size",
+    )
     assert report.dynamic == ("b", "H", "W")
     run = torch.export.load(tmp_path / "small.pt2").module()
     program = CamProgram(net, "2")

@@ -49,7 +49,8 @@ def draw(*shape: int) -> Tensor:
 @pytest.mark.parametrize("stride", [1, 2, *rare(3)])
 @pytest.mark.parametrize("groups", [1, 2, *rare(4)])
 @pytest.mark.parametrize(
-    ("kernel", "padding", "dilation"), [(1, 0, 1), (1, 1, 1), (2, 0, 1), (3, 1, 1), (3, 0, 2), (3, 3, 1), (5, 2, 2)]
+    ("kernel", "padding", "dilation"),
+    [(1, 0, 1), (1, 1, 1), (2, 0, 1), (3, 1, 1), (3, 0, 2), (3, 3, 1), (5, 2, 2)],
 )
 def test_convolution_2d(stride: int, groups: int, kernel: int, padding: int, dilation: int) -> None:
     weight = draw(8, 4 // groups, kernel, kernel)
@@ -67,7 +68,9 @@ def test_convolution_uneven(groups: int, stride: tuple[int, int]) -> None:
 @pytest.mark.parametrize("kernel", [2, 3, *rare(4, 5, 7)])
 @pytest.mark.parametrize("padding", [0, 1, *rare(3)])
 @pytest.mark.parametrize("size", [(9, 10), *rare(((12, 15),))])
-def test_convolution_of_many_channels_strided(stride: int, kernel: int, padding: int, size: tuple[int, int]) -> None:
+def test_convolution_of_many_channels_strided(
+    stride: int, kernel: int, padding: int, size: tuple[int, int]
+) -> None:
     weight = draw(8, 9, kernel, kernel)
     check(lambda x: F.conv2d(x, weight, None, stride, padding), (2, 9, *size))
 
@@ -80,7 +83,10 @@ def test_convolution_1d_3d(rank: int, stride: int, groups: int, kernel: int) -> 
     convolve = {1: F.conv1d, 3: F.conv3d}[rank]
     weight = draw(4, 4 // groups, *[kernel] * rank)
     for size in (6, 7):
-        check(lambda x: convolve(x, weight, None, stride, 1 if kernel > 1 else 0, 1, groups), (2, 4, *[size] * rank))
+        check(
+            lambda x: convolve(x, weight, None, stride, 1 if kernel > 1 else 0, 1, groups),
+            (2, 4, *[size] * rank),
+        )
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -96,24 +102,34 @@ def test_transposed_convolution(rank: int, stride: int, groups: int) -> None:
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 @pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "dilation"), [(2, 2, 0, 1), (3, 2, 1, 1), (3, 1, 1, 1), (2, 3, 0, 2), (5, 1, 2, 1)]
+    ("kernel", "stride", "padding", "dilation"),
+    [(2, 2, 0, 1), (3, 2, 1, 1), (3, 1, 1, 1), (2, 3, 0, 2), (5, 1, 2, 1)],
 )
-def test_max_pool(rank: int, ceil_mode: bool, kernel: int, stride: int, padding: int, dilation: int) -> None:
+def test_max_pool(
+    rank: int, ceil_mode: bool, kernel: int, stride: int, padding: int, dilation: int
+) -> None:
     pool = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[rank]
     for size in (9,):
-        check(lambda x: pool(x, kernel, stride, padding, dilation, ceil_mode), (2, 3, *[size] * rank))
+        check(
+            lambda x: pool(x, kernel, stride, padding, dilation, ceil_mode), (2, 3, *[size] * rank)
+        )
 
 
 @pytest.mark.parametrize("rank", [2, *rare(1, 3)])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 @pytest.mark.parametrize("count_include_pad", [False, True])
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 3, 0), (3, 3, 1)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 3, 0), (3, 3, 1)]
+)
 def test_average_pool(
     rank: int, ceil_mode: bool, count_include_pad: bool, kernel: int, stride: int, padding: int
 ) -> None:
     pool = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[rank]
     for size in (6, 8):
-        check(lambda x: pool(x, kernel, stride, padding, ceil_mode, count_include_pad), (2, 3, *[size] * rank))
+        check(
+            lambda x: pool(x, kernel, stride, padding, ceil_mode, count_include_pad),
+            (2, 3, *[size] * rank),
+        )
 
 
 def test_average_pool_divisor() -> None:
@@ -261,7 +277,11 @@ def test_shape(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "align"),
-    [("nearest", None), ("nearest-exact", None), *((m, a) for m in ("bilinear", "bicubic") for a in (False, True))],
+    [
+        ("nearest", None),
+        ("nearest-exact", None),
+        *((m, a) for m in ("bilinear", "bicubic") for a in (False, True)),
+    ],
 )
 @pytest.mark.parametrize("size", [(8, 10), (7, 11), (3, 4), (1, 9)])
 def test_resize(mode: str, align: bool | None, size: tuple[int, int]) -> None:
@@ -274,7 +294,9 @@ def test_resize_by_factor(mode: str, factor) -> None:
     check(lambda x: F.interpolate(x, scale_factor=factor, mode=mode), (2, 3, 6, 5))
 
 
-@pytest.mark.parametrize(("rank", "mode"), [(1, "linear"), (3, "trilinear"), (1, "nearest"), (3, "nearest")])
+@pytest.mark.parametrize(
+    ("rank", "mode"), [(1, "linear"), (3, "trilinear"), (1, "nearest"), (3, "nearest")]
+)
 def test_resize_1d_3d(rank: int, mode: str) -> None:
     check(lambda x: F.interpolate(x, scale_factor=2, mode=mode), (2, 3, *[4] * rank))
     check(lambda x: F.interpolate(x, size=[7] * rank, mode=mode), (2, 3, *[4] * rank))
@@ -290,11 +312,16 @@ def test_embedding() -> None:
     ("mode", "padding", "align"),
     mostly_rare(
         product(("bilinear", "nearest"), ("zeros", "border", "reflection"), (False, True)),
-        [("bilinear", "zeros", False), ("bilinear", "reflection", True), ("nearest", "border", False)],
+        [
+            ("bilinear", "zeros", False),
+            ("bilinear", "reflection", True),
+            ("nearest", "border", False),
+        ],
     ),
 )
 def test_grid_sample(mode: str, padding: str, align: bool) -> None:
-    """With respect to the image, and to the grid, which reaches outside of the image on every side."""
+    """With respect to the image, and to the grid,
+    which reaches outside of the image on every side."""
     image = draw(2, 3, 5, 6)
     grid = 1.5 * draw(2, 4, 7, 2)
     check(lambda x: F.grid_sample(x, grid, mode, padding, align), (2, 3, 5, 6))
@@ -302,6 +329,8 @@ def test_grid_sample(mode: str, padding: str, align: bool) -> None:
         check(lambda x: F.grid_sample(image, 1.5 * x, mode, padding, align), (2, 4, 7, 2))
         theta = draw(2, 2, 3)
         check(
-            lambda x: F.grid_sample(x, F.affine_grid(theta * x.mean(), [2, 3, 4, 4], align), mode, padding, align),
+            lambda x: F.grid_sample(
+                x, F.affine_grid(theta * x.mean(), [2, 3, 4, 4], align), mode, padding, align
+            ),
             (2, 3, 5, 6),
         )

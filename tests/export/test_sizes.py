@@ -1,6 +1,8 @@
-"""Every method's graph at heights and widths that it was not traced with: no size becomes a number on the way.
+"""Every method's graph at heights and widths that it was not traced with:
+no size becomes a number on the way.
 
-The graph is replayed, since what a size became is seen in it; writing a file would add nothing but time.
+The graph is replayed, since what a size became is seen in it;
+writing a file would add nothing but time.
 """
 
 import pytest
@@ -20,7 +22,9 @@ SIZES = ((18, 14), (23, 30))
 
 def lowered(bound, x):
     program = bound.program(x[:2])
-    return lower(program, program.state, program.sample(x[:2], 2, 0), dynamic_axes(program, "batch+size"))
+    return lower(
+        program, program.state, program.sample(x[:2], 2, 0), dynamic_axes(program, "batch+size")
+    )
 
 
 TOKENS = ("attention_rollout", "legrad")
@@ -33,7 +37,10 @@ PLACES = ("occlusion", "reciprocam")
 @pytest.mark.parametrize("name", PLACES)
 def test_a_number_of_variants_that_depends_on_the_size_is_refused(name: str) -> None:
     s = setting(name)
-    with quiet(), pytest.raises(ExportError, match="the number of variants in a loop depends on the input"):
+    with (
+        quiet(),
+        pytest.raises(ExportError, match="the number of variants in a loop depends on the input"),
+    ):
         lowered(camport.bind(s.model, s.method, s.layer), s.x)
 
 

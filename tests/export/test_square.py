@@ -18,7 +18,8 @@ GEMM = "y = Gemm <transB = 1> (x, w, bias)"
 def graph(body: str, size: tuple[int, int] = (4, 4)) -> ir.Model:
     columns = size[1]
     model = onnx.parser.parse_model(
-        f'<ir_version: 8, opset_import: ["" : 18]> g (float[b, {columns}] x) => (float[b, {columns}] z) {{ {body} }}'
+        f'<ir_version: 8, opset_import: ["" : 18]> g (float[b, {columns}] x) => (float[b,'
+        f" {columns}] z) {{ {body} }}"
     )
     used = {name for node in model.graph.node for name in node.input}
     generator = np.random.default_rng(0)

@@ -14,8 +14,19 @@ from camport.export.passes import runner
 from camport.export.stages import recorded
 from tests.nets import Net, images, seeded
 
-ALWAYS = ["preflight", "capture", "passes before the rules", "backward rules", "passes behind the rules"]
-PROVEN = ["preflight of the lowered graph", "proof of the graph, in float64", "writing ONNX", "proof of the file"]
+ALWAYS = [
+    "preflight",
+    "capture",
+    "passes before the rules",
+    "backward rules",
+    "passes behind the rules",
+]
+PROVEN = [
+    "preflight of the lowered graph",
+    "proof of the graph, in float64",
+    "writing ONNX",
+    "proof of the file",
+]
 
 
 def bound():
@@ -39,7 +50,10 @@ def test_the_stage_that_failed_is_the_last(monkeypatch, tmp_path):
         raise RuntimeError("no")
 
     monkeypatch.setattr("camport.export.lower.AFTER", (broken,))
-    with recorded() as stages, pytest.raises(ExportError, match="graph pass broken failed: no") as raised:
+    with (
+        recorded() as stages,
+        pytest.raises(ExportError, match="graph pass broken failed: no") as raised,
+    ):
         to_onnx(bound(), tmp_path / "x.onnx", images(2).float())
     assert raised.value.__notes__ == ["stage of the export: passes behind the rules; pass: broken"]
     assert [stage.name for stage in stages] == ALWAYS
@@ -49,7 +63,21 @@ def test_the_stage_that_failed_is_the_last(monkeypatch, tmp_path):
 
 def test_the_command_prints_them_and_writes_the_graphs(tmp_path, capsys):
     target, folder = tmp_path / "x.onnx", tmp_path / "graphs"
-    assert main(["export", "-m", "demo:gap-pool", "-o", str(target), "--explain", "--graphs", str(folder)]) == 0
+    assert (
+        main(
+            [
+                "export",
+                "-m",
+                "demo:gap-pool",
+                "-o",
+                str(target),
+                "--explain",
+                "--graphs",
+                str(folder),
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     for name in (*ALWAYS, *PROVEN):
         assert name in said

@@ -42,8 +42,13 @@ class Doubled(Step):
 
     def prove(self, draft):
         """Compares the file with the one before."""
-        feeds = {name: value.numpy() for name, value in draft.program.sample(draft.images, 1, 0).items()}
-        (score,), (twice,) = session(draft.before).run(["score"], feeds), session(draft.path).run(["twice"], feeds)
+        feeds = {
+            name: value.numpy() for name, value in draft.program.sample(draft.images, 1, 0).items()
+        }
+        (score,), (twice,) = (
+            session(draft.before).run(["score"], feeds),
+            session(draft.path).run(["twice"], feeds),
+        )
         if (twice != 2 * score).any():
             raise ExportError("'twice' is not twice the score")
         return {}
@@ -80,7 +85,9 @@ def added(monkeypatch):
     """Puts a step behind the others, as a line in STEPS does."""
 
     def put(step):
-        monkeypatch.setattr(finishing, "STEPS", (*finishing.STEPS, (step, "last: it reads the score")))
+        monkeypatch.setattr(
+            finishing, "STEPS", (*finishing.STEPS, (step, "last: it reads the score"))
+        )
 
     return put
 
@@ -95,7 +102,9 @@ def test_a_line_adds_a_step_that_the_command_shows(added, tmp_path, capsys):
     assert last.endswith(f" s  doubled: nodes {nodes}")
     run = session(path)
     assert [value.name for value in run.get_outputs()][-1] == "twice"
-    pixels = torch.rand(3, *run.get_inputs()[0].shape[1:], generator=torch.Generator().manual_seed(0)).numpy()
+    pixels = torch.rand(
+        3, *run.get_inputs()[0].shape[1:], generator=torch.Generator().manual_seed(0)
+    ).numpy()
     score, twice = run.run(["score", "twice"], {"images": pixels, "target": [-1, 0, 1]})
     assert (twice == 2 * score).all()
 
@@ -104,15 +113,28 @@ def test_steps_follow_each_other_each_from_the_file_before(added, tmp_path):
     added(Doubled)
     report = to_onnx(bound(), tmp_path / "x.onnx", images(2).float(), one_image=True)
     assert [stage.name for stage in report.stages][-2:] == ["one image", "doubled"]
-    assert report.stages[-1].counts["nodes"] == report.stages[-2].counts["nodes"] + 1 == report.nodes
+    assert (
+        report.stages[-1].counts["nodes"] == report.stages[-2].counts["nodes"] + 1 == report.nodes
+    )
 
 
 @pytest.mark.parametrize(
     ("step", "options", "text"),
     [
         (Tripled, {}, "'twice' is not twice the score"),
-        (Twofold, {}, "the step 'doubled' of the export: it ensures a last output 'twice', and this is not so"),
-        (Doubled, {"outputs": ("heatmap",)}, "the step 'doubled' of the export: it requires a score"),
+        (
+            Twofold,
+            {},
+            (
+                "the step 'doubled' of the export: it ensures a last output 'twice', and this is"
+                " not so"
+            ),
+        ),
+        (
+            Doubled,
+            {"outputs": ("heatmap",)},
+            "the step 'doubled' of the export: it requires a score",
+        ),
     ],
 )
 def test_a_step_that_is_wrong_leaves_no_file(added, tmp_path, step, options, text):

@@ -1,4 +1,5 @@
-"""A file's own suppression finds what PyTorch finds: the same rows, boxes and classes, in the same order."""
+"""A file's own suppression finds what PyTorch finds: the same rows, boxes and classes,
+in the same order."""
 
 import dataclasses
 import json
@@ -24,7 +25,8 @@ SIZE = (400, 400)
 
 
 def tables(form: str, n: int, k: int, images: int = 3, seed: int = 0) -> np.ndarray:
-    """Candidates that overlap much and are sure of several classes; confidences of two digits, so that many tie."""
+    """Candidates that overlap much and are sure of several classes; confidences of two digits,
+    so that many tie."""
     generator = np.random.default_rng(seed)
     parts = [generator.uniform(0, 300, (images, n, 2)), generator.uniform(5, 80, (images, n, 2))]
     parts += [generator.uniform(0, 1, (images, n, 1))] if form == "yolov5" else []
@@ -51,7 +53,9 @@ def found_by(adapter: DetectionAdapter, table: np.ndarray) -> tuple[np.ndarray, 
         (5, 2, 0.05, 0.3, 1),
     ],
 )
-def test_rows_are_pytorchs(form: str, n: int, k: int, threshold: float, iou: float, most: int) -> None:
+def test_rows_are_pytorchs(
+    form: str, n: int, k: int, threshold: float, iou: float, most: int
+) -> None:
     adapter = DetectionAdapter(threshold=threshold, iou=iou, most=most, form=Form(form, k))
     table = tables(form, n, k)
     rows, meta = found_by(adapter, table)
@@ -69,7 +73,9 @@ def test_rows_are_pytorchs(form: str, n: int, k: int, threshold: float, iou: flo
 
 
 def test_a_candidate_stands_for_its_best_class_alone() -> None:
-    table = np.array([[[50, 50, 20, 20, 0.386, 0.599], [150, 50, 20, 20, 0.7, 0.69]]], np.float32).transpose(0, 2, 1)
+    table = np.array(
+        [[[50, 50, 20, 20, 0.386, 0.599], [150, 50, 20, 20, 0.7, 0.69]]], np.float32
+    ).transpose(0, 2, 1)
     rows, _ = found_by(DetectionAdapter(form=Form("yolov8", 2)), np.ascontiguousarray(table))
     expected = [[0, 140, 40, 160, 60, 0.7, 0], [0, 40, 40, 60, 60, 0.599, 1]]
     np.testing.assert_allclose(rows, expected, atol=1e-5)
@@ -77,12 +83,17 @@ def test_a_candidate_stands_for_its_best_class_alone() -> None:
 
 @pytest.mark.parametrize("form", ["yolov5", "yolov8"])
 def test_nothing_is_confident(form: str) -> None:
-    rows, _ = found_by(DetectionAdapter(threshold=1.0, form=Form(form, 4)), tables(form, 40, 4) * np.float32(0.9))
+    rows, _ = found_by(
+        DetectionAdapter(threshold=1.0, form=Form(form, 4)), tables(form, 40, 4) * np.float32(0.9)
+    )
     assert rows.shape == (0, 7)
 
 
 def scene(seed: int) -> torch.Tensor:
-    pixels = torch.from_numpy(make_scene(seed, split="held-out", size=128).image).permute(2, 0, 1)[None] / 255
+    pixels = (
+        torch.from_numpy(make_scene(seed, split="held-out", size=128).image).permute(2, 0, 1)[None]
+        / 255
+    )
     mean, std = (torch.tensor(values)[:, None, None] for values in (CARD.mean, CARD.std))
     return ((pixels - mean) / std).float()
 

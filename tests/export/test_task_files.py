@@ -1,4 +1,5 @@
-"""Files of detectors, segmentations and answerers refuse what eager PyTorch refuses, and agree with it elsewhere."""
+"""Files of detectors, segmentations and answerers refuse what eager PyTorch refuses,
+and agree with it elsewhere."""
 
 import numpy as np
 import pytest
@@ -70,7 +71,10 @@ def test_wrong_regions(segformer, target, says):
     bound, x, explainer = segformer
     with pytest.raises(InputError, match=says):
         explainer(x[:1].numpy(), **{"target": 1, "mask": np.full(SIZE, -1), **target})
-    eager = {"class": target.get("target", 1), "mask": torch.as_tensor(target.get("mask", np.full(SIZE, -1.0)))}
+    eager = {
+        "class": target.get("target", 1),
+        "mask": torch.as_tensor(target.get("mask", np.full(SIZE, -1.0))),
+    }
     with pytest.raises(InputError):
         bound(x[:1], eager)
 
@@ -80,7 +84,9 @@ def test_a_class_that_is_predicted_nowhere(segformer):
     absent = next(c for c in range(4) if not bool((_upsampled(bound, x[2:]).argmax(1) == c).any()))
     with pytest.raises(InputError, match=f"predicts class {absent} nowhere in image 0"):
         bound(x[2:], absent)
-    with pytest.raises(InputError, match="predicts the class nowhere in image 0; name another class, or a region"):
+    with pytest.raises(
+        InputError, match="predicts the class nowhere in image 0; name another class, or a region"
+    ):
         explainer(x[2:].numpy(), target=absent, mask=np.full(SIZE, -1))
 
 
@@ -93,7 +99,9 @@ def _upsampled(bound, x):
 def detector(shared):
     bound = camport.bind(load_detector(), adapter="detection")
     traced = torch.cat([image for image, _ in cases(6)[:2]])
-    folder, _ = shared("detector-nms", lambda folder: to_onnx(bound, folder / "odam.onnx", traced, nms=True))
+    folder, _ = shared(
+        "detector-nms", lambda folder: to_onnx(bound, folder / "odam.onnx", traced, nms=True)
+    )
     x = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     return bound, x, load(folder / "odam.onnx")
 
@@ -101,10 +109,18 @@ def detector(shared):
 @pytest.mark.parametrize(
     ("box", "c", "says"),
     [
-        ((10, 10, 50, 50), 99, "class_ids 99 of image 0 is out of range: the graph has 10 classes, 0 to 9"),
+        (
+            (10, 10, 50, 50),
+            99,
+            "class_ids 99 of image 0 is out of range: the graph has 10 classes, 0 to 9",
+        ),
         ((10, 10, 50, 50), -5, "class_ids -5 of image 0 is out of range"),
         ((50, 10, 10, 50), 1, r"box \(50, 10, 10, 50\) of row 0 has no area; wanted left < right"),
-        ((200, 200, 300, 300), 1, r"box \(200, 200, 300, 300\) of row 0 lies outside the image, which is 128 wide"),
+        (
+            (200, 200, 300, 300),
+            1,
+            r"box \(200, 200, 300, 300\) of row 0 lies outside the image, which is 128 wide",
+        ),
     ],
 )
 def test_wrong_boxes(detector, box, c, says):

@@ -26,14 +26,18 @@ def agree(file, bound, images, target):
     edge = load(file)(images.numpy(), **given)
     assert np.abs(edge.score - eager.score.numpy()).max() <= 1e-4 * float(eager.score.abs().max())
     assert np.abs(edge.heatmap - eager.heatmap.numpy()).max() <= 1e-3
-    assert np.abs(edge.gradients - eager.gradients[0].numpy()).max() <= 1e-3 * float(eager.gradients[0].abs().max())
+    assert np.abs(edge.gradients - eager.gradients[0].numpy()).max() <= 1e-3 * float(
+        eager.gradients[0].abs().max()
+    )
 
 
 # --- transformers ----------------------------------------------------------------------------------------------------
 
 OTHER = {
     "captioning": lambda target: {
-        "tokens": torch.tensor([[*target["tokens"][:-3], 11, 4, 2], [*target["tokens"][:-3], 3, 8, 8]]),
+        "tokens": torch.tensor(
+            [[*target["tokens"][:-3], 11, 4, 2], [*target["tokens"][:-3], 3, 8, 8]]
+        ),
         "span": [[-1, -1], [len(target["tokens"]) - 2, len(target["tokens"])]],
     },
     "vqa": lambda target: {"question": [[6, 2, 9], [8, 30, 0]], "answer": [2, -1]},
@@ -65,7 +69,8 @@ def test_what_cannot_be_traced_names_the_module(tmp_path):
     speaker = SPEAKERS["vilt"]
     bound = camport.bind(Unaided(speaker.make()).eval(), "saliency", adapter=speaker.adapter)
     with pytest.raises(
-        ExportError, match=r"data-dependent .* \(in ViltEmbeddings.visual_embed, modeling_vilt.py:\d+\)"
+        ExportError,
+        match=r"data-dependent .* \(in ViltEmbeddings.visual_embed, modeling_vilt.py:\d+\)",
     ):
         to_onnx(bound, tmp_path / "x.onnx", torch.rand(2, 3, SIDE, SIDE), speaker.target)
     assert not list(tmp_path.iterdir())
@@ -112,7 +117,8 @@ def test_transformers(tmp_path, name):
     agree(file, bound, images, OTHER[speaker.adapter.name](speaker.target))
 
 
-# --- torchvision's segmentation networks, on a backbone of a few channels --------------------------------------------
+# --- torchvision's segmentation networks, on a backbone of a few channels
+# --------------------------------------------
 
 
 def backbone(stages):

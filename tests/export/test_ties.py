@@ -7,7 +7,9 @@ from torch import Tensor
 from camport.export.proof.parity import compare
 from camport.export.proof.tied_rows import in_order_of
 
-SCORES = torch.tensor([0.9, 0.5, 0.5 - 1e-7, 0.5 - 2e-7, 0.3, 0.3 * (1 - 1e-4)], dtype=torch.float64)
+SCORES = torch.tensor(
+    [0.9, 0.5, 0.5 - 1e-7, 0.5 - 2e-7, 0.3, 0.3 * (1 - 1e-4)], dtype=torch.float64
+)
 
 
 def rows() -> Tensor:
@@ -18,7 +20,13 @@ def rows() -> Tensor:
 
 def error(exported: Tensor) -> float:
     """What the gate finds of a file that puts out this, where the program puts out `rows`."""
-    parity = compare(lambda state, inputs: {"y": rows().float()}, {}, lambda _: {"y": exported}, {}, {"y": rows()})
+    parity = compare(
+        lambda state, inputs: {"y": rows().float()},
+        {},
+        lambda _: {"y": exported},
+        {},
+        {"y": rows()},
+    )
     assert parity["y"].holds == (parity["y"].exported <= 1e-5)
     return parity["y"].exported
 

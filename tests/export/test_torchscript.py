@@ -29,12 +29,16 @@ def check_alone(process: FreshProcess, path: Path, program: CamProgram, batch: i
     files = [str(path), str(path.parent / "in"), str(path.parent / "out")]
     process.run([sys.executable, "-W", "ignore", "-c", ALONE, *files], check=True)
     expected = program(program.state, inputs)
-    for value, (name, reference) in zip(torch.load(path.parent / "out"), expected.items(), strict=True):
+    for value, (name, reference) in zip(
+        torch.load(path.parent / "out"), expected.items(), strict=True
+    ):
         assert value.shape == reference.shape
         assert (value - reference).norm() <= 1e-4 * reference.norm(), name
 
 
-def test_dynamic_batch(tmp_path: Path, capfd: pytest.CaptureFixture[str], fresh_process: FreshProcess) -> None:
+def test_dynamic_batch(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], fresh_process: FreshProcess
+) -> None:
     program = CamProgram(small(), "2", classes=10)
     filters = list(warnings.filters)
     report = to_torchscript(Bound(program), tmp_path / "small.pt", IMAGES)
@@ -52,7 +56,13 @@ def test_dynamic_batch(tmp_path: Path, capfd: pytest.CaptureFixture[str], fresh_
         torch.jit.load(tmp_path / "small.pt", _extra_files=extra)
     values = {k: v.decode() if isinstance(v, bytes) else v for k, v in extra.items()}
     assert values["camport.layer"] == "2"
-    assert json.loads(values["camport.outputs"]) == ["outputs", "score", "heatmap", "feature_maps", "gradients"]
+    assert json.loads(values["camport.outputs"]) == [
+        "outputs",
+        "score",
+        "heatmap",
+        "feature_maps",
+        "gradients",
+    ]
 
 
 class ByImage(nn.Module):
@@ -73,7 +83,8 @@ def test_static_batch_where_it_must(tmp_path: Path, fresh_process: FreshProcess)
 
 
 class Marked(nn.Module):
-    """Marks parts of a tensor in place, as Swin's masks are made: operators on which torch.jit.trace fails."""
+    """Marks parts of a tensor in place, as Swin's masks are made:
+    operators on which torch.jit.trace fails."""
 
     def forward(self, x: Tensor) -> Tensor:
         mask = x.new_ones(x.shape[-1])

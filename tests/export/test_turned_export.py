@@ -12,7 +12,11 @@ from tests.core.test_turned import IMAGES, METHOD, MOVED, TURNS, Inside, seeded,
 
 def test_a_file_turns_the_map_back(tmp_path):
     move, back = TURNS["quarter"]
-    to_onnx(camport.bind(seeded(Inside(move)).float(), METHOD, "features"), tmp_path / "a.onnx", IMAGES.float())
+    to_onnx(
+        camport.bind(seeded(Inside(move)).float(), METHOD, "features"),
+        tmp_path / "a.onnx",
+        IMAGES.float(),
+    )
     found = load(tmp_path / "a.onnx")(IMAGES.float().numpy(), target=[2, 2]).heatmap
     wanted = back(shown(seeded(Inside()), images=move(IMAGES).contiguous()).heatmap).numpy()
     assert wanted.std() > 0.01
@@ -22,5 +26,9 @@ def test_a_file_turns_the_map_back(tmp_path):
 def test_what_is_refused_leaves_no_file(tmp_path):
     move, said = MOVED["roll"]
     with pytest.raises(LayerError, match=said):
-        to_onnx(camport.bind(seeded(Inside(move)).float(), METHOD, "features"), tmp_path / "a.onnx", IMAGES.float())
+        to_onnx(
+            camport.bind(seeded(Inside(move)).float(), METHOD, "features"),
+            tmp_path / "a.onnx",
+            IMAGES.float(),
+        )
     assert not list(tmp_path.iterdir())

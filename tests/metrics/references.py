@@ -1,4 +1,5 @@
-"""Each metric once more: slow, in Python's floats, by loops, straight from its paper. `@reference(name)` ties it.
+"""Each metric once more: slow, in Python's floats, by loops, straight from its paper.
+`@reference(name)` ties it.
 
 A reference gets one `Asked` and calls nothing of camport.
 """
@@ -25,7 +26,8 @@ def reference(name: str) -> Callable:
 
 @dataclass
 class Asked:
-    """One image: `x` [c][h][w], maps and region [h][w] as nested lists; `model` is a torch module."""
+    """One image: `x` [c][h][w], maps and region [h][w] as nested lists;
+    `model` is a torch module."""
 
     model: Any
     x: list
@@ -87,13 +89,19 @@ def gaussian(a, kernel, sigma):
     for channel in a.x:
         r, k = weights(h)
         down = [
-            [sum(k[d + r] * channel[mirrored(i + d, h)][j] for d in range(-r, r + 1)) for j in range(w)]
+            [
+                sum(k[d + r] * channel[mirrored(i + d, h)][j] for d in range(-r, r + 1))
+                for j in range(w)
+            ]
             for i in range(h)
         ]
         r, k = weights(w)
         found.append(
             [
-                [sum(k[d + r] * down[i][mirrored(j + d, w)] for d in range(-r, r + 1)) for j in range(w)]
+                [
+                    sum(k[d + r] * down[i][mirrored(j + d, w)] for d in range(-r, r + 1))
+                    for j in range(w)
+                ]
                 for i in range(h)
             ]
         )
@@ -109,7 +117,10 @@ def curve(a, start, end, steps=100):
     order = ordered(a)
     n = len(order)
     steps = min(steps, n)
-    return [a.p(changed(a, start, end, order[: math.floor(i * n / steps + 0.5)])) for i in range(steps + 1)]
+    return [
+        a.p(changed(a, start, end, order[: math.floor(i * n / steps + 0.5)]))
+        for i in range(steps + 1)
+    ]
 
 
 def auc(values):
@@ -132,7 +143,10 @@ def insertion_deletion(a):
 
 
 def through(a):
-    return [[[a.heat[i][j] * v for j, v in enumerate(row)] for i, row in enumerate(channel)] for channel in a.x]
+    return [
+        [[a.heat[i][j] * v for j, v in enumerate(row)] for i, row in enumerate(channel)]
+        for channel in a.x
+    ]
 
 
 @reference("average_drop")
@@ -152,7 +166,12 @@ def average_gain(a):
     return max(0.0, o - y) / (1 - y)
 
 
-NEAR = {(d, e): (1 / 6 if d == 0 or e == 0 else 1 / 12) for d in (-1, 0, 1) for e in (-1, 0, 1) if d or e}
+NEAR = {
+    (d, e): (1 / 6 if d == 0 or e == 0 else 1 / 12)
+    for d in (-1, 0, 1)
+    for e in (-1, 0, 1)
+    if d or e
+}
 
 
 def imputed(a, missing):
@@ -221,7 +240,8 @@ def energy(a):
 
 @reference("sparsity")
 def sparsity(a):
-    """Half the mean difference of two values, over their mean: what the sorted sum is an identity for."""
+    """Half the mean difference of two values, over their mean:
+    what the sorted sum is an identity for."""
     values = [v for row in a.heat for v in row]
     n = len(values)
     return sum(abs(v - w) for v in values for w in values) / (2 * n * sum(values))
@@ -244,7 +264,10 @@ def max_sensitivity(a):
     for number in range(10):
         u = uniform(0, number, len(a.x) * h * w)
         near = [
-            [[v + 0.02 * (2 * u[(n * h + i) * w + j] - 1) for j, v in enumerate(row)] for i, row in enumerate(channel)]
+            [
+                [v + 0.02 * (2 * u[(n * h + i) * w + j] - 1) for j, v in enumerate(row)]
+                for i, row in enumerate(channel)
+            ]
             for n, channel in enumerate(a.x)
         ]
         other = [v for row in a.explain(near) for v in row]
@@ -253,7 +276,8 @@ def max_sensitivity(a):
 
 
 def laid(a):
-    """The raw map at the image's size: bilinear, pixel centres on pixel centres, constant beyond the outermost."""
+    """The raw map at the image's size: bilinear, pixel centres on pixel centres,
+    constant beyond the outermost."""
     (h, w), (m, n) = a.size, (len(a.raw), len(a.raw[0]))
 
     def at(i, size, cells):

@@ -63,8 +63,8 @@ def test_quantus_gets_the_maps(of_arrays):
 
 def test_neither_package_is_imported():
     code = (
-        "import sys, camport.metrics, camport.metrics.quantus, camport.metrics.running;"
-        "print([m for m in ('quantus', 'torchmetrics', 'scipy', 'skimage', 'pycocotools') if m in sys.modules])"
+        "import sys, camport.metrics, camport.metrics.quantus, camport.metrics.running;print([m for"
+        " m in ('quantus', 'torchmetrics', 'scipy', 'skimage', 'pycocotools') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

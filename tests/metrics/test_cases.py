@@ -19,7 +19,9 @@ from camport.testing.networks import seeded as kit_seeded
 from tests.adapters.detectors import Detector, FreeHead, awake, photographs
 from tests.nets import GapNet, Net, images, seeded
 
-quiet = pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning")
+quiet = pytest.mark.filterwarnings(
+    "ignore::camport.errors.DoubtWarning", "ignore::camport.errors.FlatMapWarning"
+)
 
 
 def test_scores_are_the_models_softmax_and_logit_of_each_rows_class():
@@ -32,7 +34,9 @@ def test_scores_are_the_models_softmax_and_logit_of_each_rows_class():
     torch.testing.assert_close(scorer(others, rows, probability=False), z[at, target[rows]])
     torch.testing.assert_close(scorer.probability, model(x).detach().softmax(1)[[0, 1], target])
     torch.testing.assert_close(scorer.y, model(x).detach()[[0, 1], target])
-    with pytest.raises(InputError, match=r"7 images for 2 rows of the target; say whose each image is"):
+    with pytest.raises(
+        InputError, match=r"7 images for 2 rows of the target; say whose each image is"
+    ):
         scorer(others)
 
 
@@ -98,7 +102,9 @@ def test_lists_of_several_images_are_one_case():
     case = Case.of(bound, x)
     for i in range(2):
         alone = Case.of(bound, x[i : i + 1])
-        torch.testing.assert_close(case.scores.probability[2 * i : 2 * i + 2], alone.scores.probability)
+        torch.testing.assert_close(
+            case.scores.probability[2 * i : 2 * i + 2], alone.scores.probability
+        )
         torch.testing.assert_close(case.images[2 * i], x[i])
 
 
@@ -113,7 +119,9 @@ def test_a_caption_is_scored_by_the_probability_of_its_tokens():
     wanted = torch.stack([p[i, 0, tokens[i, 1]] * p[i, 1, tokens[i, 2]] for i in range(2)])
     torch.testing.assert_close(case.scores(others), wanted)
     again = case.explain(others)
-    torch.testing.assert_close(again.heatmap, bound(others, {"tokens": tokens, "span": (1, 3)}).heatmap)
+    torch.testing.assert_close(
+        again.heatmap, bound(others, {"tokens": tokens, "span": (1, 3)}).heatmap
+    )
 
 
 def test_changed_images_are_explained_for_the_class_of_the_clean_ones():
@@ -162,7 +170,11 @@ def test_a_case_lacks_what_it_was_not_made_of():
     x = images(2)
     maps = torch.rand(2, 14, 18)
     bare = Case(x, maps)
-    for need, match in (("region", "give region="), ("model", r"Case\.of\(bound"), ("explain", "without heatmap=")):
+    for need, match in (
+        ("region", "give region="),
+        ("model", r"Case\.of\(bound"),
+        ("explain", "without heatmap="),
+    ):
         with pytest.raises(InputError, match=f"asks needs the .*{match}"):
             needing(need).measure(bare)
     bound = camport.bind(seeded(Net()), "gradcam", "features")
@@ -175,7 +187,9 @@ def test_a_case_lacks_what_it_was_not_made_of():
         needing("model")(maps)
     with pytest.raises(InputError, match=r"heatmap has shape \(2, 5, 5\); wanted \(2, 14, 18\)"):
         Case.of(bound, x, heatmap=torch.rand(2, 5, 5))
-    with pytest.raises(InputError, match=r"region is bool \(1, 14, 18\); wanted bool \(2, 14, 18\)"):
+    with pytest.raises(
+        InputError, match=r"region is bool \(1, 14, 18\); wanted bool \(2, 14, 18\)"
+    ):
         Case(x, maps, torch.ones(1, 14, 18, dtype=torch.bool))
 
 
@@ -190,7 +204,14 @@ def test_region_metrics_measure_a_case():
 def test_what_metrics_declare_is_listed():
     listed = camport.metrics()
     assert listed["pointing_game"] == camport.MetricInfo(
-        "pointing_game", "Pointing game", "1608.00507", ("region",), "higher", (0.0, 1.0), "", "camport"
+        "pointing_game",
+        "Pointing game",
+        "1608.00507",
+        ("region",),
+        "higher",
+        (0.0, 1.0),
+        "",
+        "camport",
     )
     assert inspect.ismodule(camport.metrics)
     assert copy.copy(camport.metrics.PointingGame(margin=3)) == PointingGame(margin=3)

@@ -15,12 +15,18 @@ def batches(sizes=(2, 3), size=(12, 16)):
     g = torch.Generator().manual_seed(3)
     for i, b in enumerate(sizes):
         region = torch.rand(b, *size, generator=g) < 0.3
-        yield nets.images(b, size, torch.float32, seed=i), torch.randint(4, (b,), generator=g), region
+        yield (
+            nets.images(b, size, torch.float32, seed=i),
+            torch.randint(4, (b,), generator=g),
+            region,
+        )
 
 
 @pytest.fixture
 def bound():
-    return camport.bind(nets.seeded(nets.GapNet(), dtype=torch.float32), "feature_maps", layer="features")
+    return camport.bind(
+        nets.seeded(nets.GapNet(), dtype=torch.float32), "feature_maps", layer="features"
+    )
 
 
 def test_is_the_mean_over_all_images_whatever_the_batches(bound):
@@ -34,7 +40,11 @@ def test_is_the_mean_over_all_images_whatever_the_batches(bound):
 
 
 def test_all_registered_metrics_by_default_or_those_given(bound):
-    assert {"pointing_game", "energy_in_region"} <= set(every_metric({"region"})) <= set(every_metric())
+    assert (
+        {"pointing_game", "energy_in_region"}
+        <= set(every_metric({"region"}))
+        <= set(every_metric())
+    )
     assert set(evaluate(bound, batches()).scores) == set(every_metric({"region"}))
     assert list(evaluate(bound, batches(), {"mine": PointingGame()}).scores) == ["mine"]
 
@@ -56,8 +66,12 @@ def test_values_and_curves_of_each_image_in_their_order(bound):
     found = evaluate(bound, drawn, {"drawn": Drawn(), "drawn again": Drawn()})
     assert list(found.curves) == ["drawn", "drawn again"]
     wanted = torch.cat([bound(x, t).heatmap.mean((1, 2)) for x, t, _ in drawn]).double()
-    p = torch.cat([bound.model(x).softmax(1).gather(1, t[:, None])[:, 0].detach() for x, t, _ in drawn]).double()
-    torch.testing.assert_close(found.curves["drawn"]["both"], torch.stack([wanted, p], 1), rtol=1e-6, atol=1e-7)
+    p = torch.cat(
+        [bound.model(x).softmax(1).gather(1, t[:, None])[:, 0].detach() for x, t, _ in drawn]
+    ).double()
+    torch.testing.assert_close(
+        found.curves["drawn"]["both"], torch.stack([wanted, p], 1), rtol=1e-6, atol=1e-7
+    )
     torch.testing.assert_close(found.values["drawn"], wanted + p, rtol=1e-6, atol=1e-7)
     assert found.scores["drawn"] == pytest.approx(float((wanted + p).mean()), rel=1e-6)
     assert found.chance != found.chance

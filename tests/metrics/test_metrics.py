@@ -20,7 +20,8 @@ def test_by_hand():
 
 
 def test_a_segment_points_by_its_middle():
-    """All of a segment's pixels have its value: its middle counts, or what of it is nearest to its centroid."""
+    """All of a segment's pixels have its value: its middle counts,
+    or what of it is nearest to its centroid."""
     maps = torch.zeros(2, 9, 11)
     maps[0, 2:7, 3:10] = 1.0  # a block, its middle (4, 6)
     maps[1, 1, 1:9] = maps[1, 1:8, 1] = 1.0  # an angle, whose centroid lies outside of it

@@ -61,7 +61,12 @@ def test_maps_and_figures_are_those_of_camport(tmp_path):
     given = {"x": x.numpy(), "y": y.numpy(), "s": region[:, None].numpy()}
     found = apart.result(PROGRAM, packages, tmp_path, **given)
     heatmap = camport.explain(seeded(GapNet()).float().eval(), x, "layercam", y, "features").heatmap
-    ours = [EnergyInRegion()(heatmap, region), PointingGame()(heatmap, region), Sparsity()(heatmap), Entropy()(heatmap)]
+    ours = [
+        EnergyInRegion()(heatmap, region),
+        PointingGame()(heatmap, region),
+        Sparsity()(heatmap),
+        Entropy()(heatmap),
+    ]
     np.testing.assert_allclose(found[:4], torch.stack(ours).numpy(), rtol=1e-5)
     assert np.isfinite(found).all()
     sensitivity, lipschitz = found[4], found[8]

@@ -1,4 +1,5 @@
-"""Differential tests against torchcam, grad-cam, captum and scipy, each on the very maps and images."""
+"""Differential tests against torchcam, grad-cam, captum and scipy,
+each on the very maps and images."""
 
 from functools import partial
 
@@ -34,9 +35,9 @@ X, TARGET = images(2, (10, 10), torch.float32), torch.tensor([1, 3])
 def maps(size=(10, 10)):
     """Each value once."""
     generator = torch.Generator().manual_seed(6)
-    return torch.stack([torch.randperm(size[0] * size[1], generator=generator) for _ in range(2)]).reshape(2, *size) / (
-        size[0] * size[1]
-    )
+    return torch.stack(
+        [torch.randperm(size[0] * size[1], generator=generator) for _ in range(2)]
+    ).reshape(2, *size) / (size[0] * size[1])
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,13 @@ class Extractor:
 
 
 def test_torchcams_drop_and_increase(case):
-    theirs = torchcam.ClassificationMetric(Extractor(case.scores._double), partial(torch.softmax, dim=-1))
+    theirs = torchcam.ClassificationMetric(
+        Extractor(case.scores._double), partial(torch.softmax, dim=-1)
+    )
     theirs.update(X, TARGET.tolist())
-    assert float(AverageDrop().measure(case).mean()) == pytest.approx(theirs.summary()["avg_drop"], abs=1e-6)
+    assert float(AverageDrop().measure(case).mean()) == pytest.approx(
+        theirs.summary()["avg_drop"], abs=1e-6
+    )
     found = float(IncreaseInConfidence().measure(case).mean())
     assert found == theirs.summary()["conf_increase"]
 
@@ -78,7 +83,9 @@ def test_torchcams_insertion_and_deletion(case):
     )
     theirs.update(X, TARGET.tolist())
     found = theirs.summary()
-    assert float(Insertion(steps=20).measure(case).mean()) == pytest.approx(found["insertion_auc"], abs=1e-6)
+    assert float(Insertion(steps=20).measure(case).mean()) == pytest.approx(
+        found["insertion_auc"], abs=1e-6
+    )
     deleted = Deletion(steps=20, baseline="blurred").measure(case)
     assert float(deleted.mean()) == pytest.approx(found["deletion_auc"], abs=1e-6)
 
@@ -88,10 +95,14 @@ def probability(c):
 
 
 def test_grad_cams_road(case, monkeypatch):
-    monkeypatch.setattr(grad_cam.NoisyLinearImputer.__init__, "__defaults__", (0.0, grad_cam.neighbors_weights))
+    monkeypatch.setattr(
+        grad_cam.NoisyLinearImputer.__init__, "__defaults__", (0.0, grad_cam.neighbors_weights)
+    )
     targets = [probability(int(c)) for c in TARGET]
     theirs = grad_cam.ROADCombined()(X, maps().numpy(), targets, case.scores._double)
-    torch.testing.assert_close(ROAD(noise=0.0).measure(case), torch.from_numpy(theirs), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        ROAD(noise=0.0).measure(case), torch.from_numpy(theirs), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_grad_cams_drop_and_increase(case):
@@ -100,7 +111,9 @@ def test_grad_cams_drop_and_increase(case):
 
     targets = [probability(int(c)) for c in TARGET]
     drop = torch.from_numpy(DropInConfidence()(X, maps().numpy(), targets, case.scores._double))
-    torch.testing.assert_close(AverageDrop().measure(case), drop / case.scores.probability, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        AverageDrop().measure(case), drop / case.scores.probability, rtol=1e-5, atol=1e-6
+    )
     increase = torch.from_numpy(Theirs()(X, maps().numpy(), targets, case.scores._double))
     assert torch.equal(IncreaseInConfidence().measure(case), increase)
 
@@ -120,7 +133,9 @@ def test_captums_infidelity(scaled):
         return change, torch.where(each > 0, 0, inputs)
 
     spread = torch.stack([raw, torch.zeros_like(raw), torch.zeros_like(raw)], 1)
-    theirs = captum.infidelity(model, perturb, x, spread, target=TARGET, n_perturb_samples=30, normalize=scaled)
+    theirs = captum.infidelity(
+        model, perturb, x, spread, target=TARGET, n_perturb_samples=30, normalize=scaled
+    )
     torch.testing.assert_close(metric.measure(case), theirs.detach().double(), rtol=1e-6, atol=1e-9)
 
 
@@ -135,7 +150,8 @@ def test_captums_max_sensitivity():
         return inputs + drawn.flatten(0, 1)
 
     def explain(inputs):
-        """Captum walks over tuples: a bare tensor of the clean images' maps it would take for several."""
+        """Captum walks over tuples: a bare tensor of the clean images' maps it would take for
+        several."""
         (batch,) = inputs if isinstance(inputs, tuple) else (inputs,)
         with torch.enable_grad():
             return (bound(batch, TARGET.repeat_interleave(len(batch) // 2)).heatmap,)
@@ -152,10 +168,14 @@ def test_integrated_gradients_are_complete():
     for steps in (3, 50):
         method = camport.plugins.IntegratedGradients(steps=steps)
         case = Case.of(camport.bind(model, method), x, TARGET)
-        _, delta = IntegratedGradients(model).attribute(x, target=TARGET, n_steps=steps, return_convergence_delta=True)
+        _, delta = IntegratedGradients(model).attribute(
+            x, target=TARGET, n_steps=steps, return_convergence_delta=True
+        )
         at = torch.arange(2)
         wanted = (model(x) - model(torch.zeros_like(x)))[at, TARGET].detach()
-        torch.testing.assert_close(Completeness().measure(case), (delta / wanted).abs(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            Completeness().measure(case), (delta / wanted).abs(), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_the_blur_of_rises_authors():
@@ -163,5 +183,7 @@ def test_the_blur_of_rises_authors():
     dirac = np.zeros((11, 11))
     dirac[5, 5] = 1
     kernel = torch.from_numpy(ndimage.gaussian_filter(dirac, 5))
-    wanted = F.conv2d(images(2).flatten(0, 1)[:, None], kernel[None, None], padding=5)[:, 0].unflatten(0, (2, 3))
+    wanted = F.conv2d(images(2).flatten(0, 1)[:, None], kernel[None, None], padding=5)[
+        :, 0
+    ].unflatten(0, (2, 3))
     torch.testing.assert_close(rise_blur(images(2)), wanted, rtol=1e-6, atol=1e-9)

@@ -12,7 +12,9 @@ TARGET = torch.tensor([1, 3])
 
 
 def built_in():
-    return sorted(name for name, info in camport.metrics().items() if info.distribution == "camport")
+    return sorted(
+        name for name, info in camport.metrics().items() if info.distribution == "camport"
+    )
 
 
 def test_every_metric_has_a_reference():

@@ -20,7 +20,11 @@ STAGES = ["fc", "features.2", "features.0"]
 def different(a: nn.Module, b: nn.Module) -> set[str]:
     """Names of modules whose parameters differ."""
     other = dict(b.named_parameters())
-    return {name.rpartition(".")[0] for name, p in a.named_parameters() if not torch.equal(p, other[name])}
+    return {
+        name.rpartition(".")[0]
+        for name, p in a.named_parameters()
+        if not torch.equal(p, other[name])
+    }
 
 
 def test_stages_are_drawn_one_beside_the_other_or_alone():
@@ -65,23 +69,33 @@ def test_a_map_notices_what_it_reads_and_nothing_else():
         torch.testing.assert_close(found.curves[name][:, 0], torch.ones(2, dtype=torch.float64))
         assert bool((found.curves[name][:, 1:] < 0.9).all())
         assert bool((found.curves[name] >= least).all())
-    alone = sanity_check(maps, X, 1, order="independent", stages=["features.0", "fc"], similarities=["spearman"])
+    alone = sanity_check(
+        maps, X, 1, order="independent", stages=["features.0", "fc"], similarities=["spearman"]
+    )
     assert list(alone.curves) == ["spearman"]
     assert bool((alone.curves["spearman"][:, 0] < 0.99).all())
     assert alone.curves["spearman"][:, 1].tolist() == pytest.approx([1, 1])
-    read = sanity_check(camport.bind(model, "xgradcam", "features"), X, 1, stages=["fc"], similarities=["spearman"])
+    read = sanity_check(
+        camport.bind(model, "xgradcam", "features"), X, 1, stages=["fc"], similarities=["spearman"]
+    )
     assert bool((read.curves["spearman"] < 0.99).all())
 
 
 def test_all_layers_from_the_last_one_and_nothing_of_the_users_changes():
     model = seeded(Net())
     before = fingerprint(model, x=X)
-    found = sanity_check(camport.bind(model, "saliency"), X, similarities=["spearman"], statistics=X)
+    found = sanity_check(
+        camport.bind(model, "saliency"), X, similarities=["spearman"], statistics=X
+    )
     assert found.stages == ("head.5", "head.1", "features.3", "features.1", "features.0")
     assert not sorted(changes(before, fingerprint(model, x=X)))
-    again = sanity_check(camport.bind(model, "saliency"), X, similarities=["spearman"], statistics=X)
+    again = sanity_check(
+        camport.bind(model, "saliency"), X, similarities=["spearman"], statistics=X
+    )
     assert torch.equal(found.curves["spearman"], again.curves["spearman"])
-    other = sanity_check(camport.bind(model, "saliency"), X, similarities=["spearman"], statistics=X, seed=1)
+    other = sanity_check(
+        camport.bind(model, "saliency"), X, similarities=["spearman"], statistics=X, seed=1
+    )
     assert not torch.equal(found.curves["spearman"], other.curves["spearman"])
 
 
@@ -102,11 +116,16 @@ def test_similarities_are_those_of_scipy_and_scikit_image():
     from skimage.metrics import structural_similarity
 
     g = torch.Generator().manual_seed(0)
-    a, b = torch.rand(2, 48, 50, generator=g), (torch.rand(2, 48, 50, generator=g) * 8).floor() / 8  # with ties
+    # with ties
+    a, b = torch.rand(2, 48, 50, generator=g), (torch.rand(2, 48, 50, generator=g) * 8).floor() / 8
     for i in range(2):
         x, y = a[i].double().numpy(), b[i].double().numpy()
-        assert float(spearman(a, b)[i]) == pytest.approx(stats.spearmanr(x.ravel(), y.ravel()).statistic, abs=1e-12)
-        assert float(ssim(a, b)[i]) == pytest.approx(structural_similarity(x, y, data_range=1.0), abs=1e-12)
+        assert float(spearman(a, b)[i]) == pytest.approx(
+            stats.spearmanr(x.ravel(), y.ravel()).statistic, abs=1e-12
+        )
+        assert float(ssim(a, b)[i]) == pytest.approx(
+            structural_similarity(x, y, data_range=1.0), abs=1e-12
+        )
         histograms = [features(v, pixels_per_cell=(16, 16)) for v in (x, y)]
         assert float(hog(a, b)[i]) == pytest.approx(np.corrcoef(*histograms)[0, 1], abs=1e-9)
     flat = torch.zeros(2, 48, 50)
@@ -118,5 +137,7 @@ def test_what_there_is_not_is_refused():
     bound = camport.bind(seeded(GapNet()), "saliency")
     with pytest.raises(LayerError, match=r"stage 'features\.9' is no module of GapNet; there is: "):
         sanity_check(bound, X, stages=["features.9"])
-    with pytest.raises(InputError, match="wanted cascading or independent, and of spearman, ssim, hog"):
+    with pytest.raises(
+        InputError, match="wanted cascading or independent, and of spearman, ssim, hog"
+    ):
         sanity_check(bound, X, similarities=["pearson"])

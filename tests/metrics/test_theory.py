@@ -1,4 +1,5 @@
-"""A perfect map scores the optimum and a random map what theory says, on models whose curves are known."""
+"""A perfect map scores the optimum and a random map what theory says,
+on models whose curves are known."""
 
 import math
 from types import SimpleNamespace
@@ -64,7 +65,8 @@ PERFECT = REGION.double()
 
 
 def test_curves_of_a_perfect_map():
-    """The score rises to 1 as the region's share of pixels comes in, and stays; the area is 1 - share / 2."""
+    """The score rises to 1 as the region's share of pixels comes in, and stays;
+    the area is 1 - share / 2."""
     perfect = case(PERFECT)
     rise = torch.linspace(0, 1, 101, dtype=torch.float64).div(SHARE).clamp(max=1)[None]
     torch.testing.assert_close(Insertion(baseline=0.0).curves(perfect)["insertion"], rise)
@@ -86,8 +88,11 @@ def test_no_map_is_better_than_the_perfect_one():
 
 
 def test_a_random_map_has_half():
-    """Of each share of pixels a random map finds that share of the region, give or take the spread of sampling."""
-    found = torch.cat([Insertion(baseline=0.0).measure(case(random_map(seed))) for seed in range(20)])
+    """Of each share of pixels a random map finds that share of the region,
+    give or take the spread of sampling."""
+    found = torch.cat(
+        [Insertion(baseline=0.0).measure(case(random_map(seed))) for seed in range(20)]
+    )
     assert abs(float(found.mean()) - 0.5) < 4 * float(found.std()) / math.sqrt(20)
     assert float(found.std()) < 0.05
     for seed in range(3):  # a linear model loses what it has not been given
@@ -98,7 +103,10 @@ def test_a_random_map_has_half():
 
 def test_insertion_minus_deletion_is_their_difference_and_runs_nothing_twice():
     measured = case(random_map())
-    insertion, deletion = Insertion(steps=10).measure(measured), Deletion(steps=10).measure(measured)
+    insertion, deletion = (
+        Insertion(steps=10).measure(measured),
+        Deletion(steps=10).measure(measured),
+    )
     calls = []
     measured.scores._double.register_forward_hook(lambda *_: calls.append(1))
     found, curves = InsertionDeletion(steps=10).measured(measured)
@@ -120,7 +128,9 @@ def test_presets(preset, points):
 
 def test_options_that_are_wrong_are_refused():
     # not by the constructors, whose types the tests' type checker checks first
-    with pytest.raises(InputError, match=r"preset is 'paper'; it is one of percent, rise, group-cam"):
+    with pytest.raises(
+        InputError, match=r"preset is 'paper'; it is one of percent, rise, group-cam"
+    ):
         Insertion.__post_init__(SimpleNamespace(preset="paper"))
     with pytest.raises(InputError, match="preset is 'loose'"):
         PointingGame.__post_init__(SimpleNamespace(preset="loose"))
@@ -135,9 +145,12 @@ def test_options_that_are_wrong_are_refused():
 
 
 def test_seen_through_the_map():
-    """The perfect map loses nothing; a constant one loses what it hides; what the model lacks may be gained."""
+    """The perfect map loses nothing; a constant one loses what it hides;
+    what the model lacks may be gained."""
     assert float(AverageDrop().measure(case(PERFECT))) == 0
-    assert float(AverageDrop().measure(case(torch.full(SIZE, 0.25, dtype=torch.float64)))) == pytest.approx(0.75)
+    assert float(
+        AverageDrop().measure(case(torch.full(SIZE, 0.25, dtype=torch.float64)))
+    ) == pytest.approx(0.75)
     dark = torch.where(REGION, 0.5, -1.0).expand(1, 3, *SIZE).double()
     measured = case(2 * PERFECT, dark)  # a map that doubles what is in the region
     assert float(AverageGain().measure(measured)) == pytest.approx((1.0 - 0.5) / (1 - 0.5))
@@ -147,7 +160,8 @@ def test_seen_through_the_map():
 
 
 def test_imputation_of_a_ramp_is_the_ramp():
-    """Interior pixels of a linear image are the means of their neighbours: nothing is lost by any map."""
+    """Interior pixels of a linear image are the means of their neighbours:
+    nothing is lost by any map."""
     ramp = (torch.arange(20.0)[:, None] + 2 * torch.arange(20.0)).expand(1, 3, *SIZE).double()
     measured = case(PERFECT, ramp)
     curve = ROAD(shares=(0.1, 0.2), noise=0.0).curves(measured)["morf"]
@@ -177,7 +191,9 @@ def test_sparsity_and_entropy_of_known_maps():
     half[0, :5] = 2.0
     maps = torch.cat([one, half, flat, torch.zeros_like(flat)])
     assert Sparsity()(maps).tolist() == pytest.approx([0.99, 0.5, 0, 0], abs=1e-9)
-    assert Entropy()(maps).tolist() == pytest.approx([0, math.log(50), math.log(100), math.log(100)], abs=1e-9)
+    assert Entropy()(maps).tolist() == pytest.approx(
+        [0, math.log(50), math.log(100), math.log(100)], abs=1e-9
+    )
 
 
 class Edge(nn.Module):
@@ -189,7 +205,8 @@ class Edge(nn.Module):
 
 def test_a_map_that_does_not_look_has_no_sensitivity():
     x = torch.rand(2, 3, *SIZE, dtype=torch.float64)
-    saliency = Case.of(camport.bind(Edge().eval(), "saliency"), x, 0)  # a gradient that is the same everywhere
+    # a gradient that is the same everywhere
+    saliency = Case.of(camport.bind(Edge().eval(), "saliency"), x, 0)
     assert MaxSensitivity(samples=3).measure(saliency).tolist() == [0, 0]
     assert MaxSensitivity(samples=3, of="raw").measure(saliency).tolist() == [0, 0]
     times = camport.bind(Edge().eval(), "integrated_gradients")  # the pixel's own value
@@ -204,7 +221,8 @@ def test_the_papers_pointing_game_forgives_less_than_15_pixels_in_a_straight_lin
     region = torch.zeros(4, 60, 60, dtype=torch.bool)
     region[:, 30, 30] = True
     maps = torch.zeros(4, 60, 60)
-    maps[0, 30, 16] = maps[1, 30, 15] = maps[2, 40, 40] = maps[3, 41, 41] = 1.0  # 14, 15, 14.1 and 15.6 away
+    # 14, 15, 14.1 and 15.6 away
+    maps[0, 30, 16] = maps[1, 30, 15] = maps[2, 40, 40] = maps[3, 41, 41] = 1.0
     assert PointingGame(preset="paper")(maps, region).tolist() == [1, 0, 1, 0]
     assert PointingGame()(maps, region).tolist() == [0, 0, 0, 0]
     assert PointingGame(margin=15)(maps, region).tolist() == [1, 1, 1, 1]
@@ -217,14 +235,17 @@ def test_boxes_are_regions():
     wanted[0, 2:5, 1:3] = wanted[0, 0, 0] = True
     wanted[1, 1, 0:2] = True  # a pixel counts by its centre
     assert torch.equal(found, wanted)
-    assert torch.equal(region_of_boxes(torch.tensor([[1.0, 2, 3, 5]]), (6, 4))[0, 2:5, 1:3], torch.ones(3, 2) > 0)
+    assert torch.equal(
+        region_of_boxes(torch.tensor([[1.0, 2, 3, 5]]), (6, 4))[0, 2:5, 1:3], torch.ones(3, 2) > 0
+    )
     with pytest.raises(InputError, match="wanted left < right and top < bottom"):
         region_of_boxes([[3, 0, 1, 1]], (6, 4))
     measured = EnergyInRegion()(found.float(), found)
     assert measured.tolist() == [1, 1]
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+# pycocotools' own
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_coco_annotations_are_regions():
     mask = pytest.importorskip("pycocotools.mask", reason="pip install pycocotools")
     drawn = torch.zeros(8, 9, dtype=torch.uint8)
@@ -245,7 +266,8 @@ def test_coco_annotations_are_regions():
 
 @pytest.mark.parametrize("share", [0.5, 0.99])
 def test_imputation_solves_its_equations_on_images_of_any_size(share):
-    """Black images, images with one bright pixel, and many holes at once, each to 1e-8 of an exact solution's."""
+    """Black images, images with one bright pixel, and many holes at once,
+    each to 1e-8 of an exact solution's."""
     generator = torch.Generator().manual_seed(4)
     images = torch.rand(4, 3, 37, 64, generator=generator, dtype=torch.float64)
     images[1], images[2] = 0, 5.0
@@ -255,7 +277,9 @@ def test_imputation_solves_its_equations_on_images_of_any_size(share):
     missing[:, :, 10, 10] = False
     filled = imputed(images, missing, 0.0, 0)
     weights = torch.tensor([[1, 2, 1], [2, 0, 2], [1, 2, 1]], dtype=torch.float64)[None, None] / 12
-    near = torch.nn.functional.conv2d(filled.flatten(0, 1)[:, None], weights, padding=1)[:, 0].unflatten(0, (4, 3))
+    near = torch.nn.functional.conv2d(filled.flatten(0, 1)[:, None], weights, padding=1)[
+        :, 0
+    ].unflatten(0, (4, 3))
     total = torch.nn.functional.conv2d(torch.ones(1, 1, 37, 64).double(), weights, padding=1)[0]
     left = torch.where(missing, filled - near / total, 0).abs().amax((1, 2, 3))
     assert (left <= 1e-8 * images.abs().amax((1, 2, 3))).all()

@@ -37,7 +37,8 @@ def value_info(name, array, free=True):
 
 
 def one_node(op, inputs, opset=17, outputs=1, free=True, **attributes):
-    """A file of one node; arrays are graph inputs, `Const` are initialisers, None is an input left out."""
+    """A file of one node; arrays are graph inputs, `Const` are initialisers,
+    None is an input left out."""
     names, given, stored = [], [], []
     for i, value in enumerate(inputs):
         name = f"in{i}" if value is not None else ""
@@ -54,7 +55,9 @@ def one_node(op, inputs, opset=17, outputs=1, free=True, **attributes):
     inferred = onnx.shape_inference.infer_shapes(model)
     if not inferred.graph.output[0].type.tensor_type.HasField("shape"):
         for value in inferred.graph.output:
-            value.type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, list(inputs[0].shape)))
+            value.type.CopyFrom(
+                helper.make_tensor_type_proto(TensorProto.FLOAT, list(inputs[0].shape))
+            )
     return inferred
 
 

@@ -1,4 +1,5 @@
-"""Small networks of the kinds people export, with weights and statistics that are awake, as files of both exporters."""
+"""Small networks of the kinds people export, with weights and statistics that are awake,
+as files of both exporters."""
 
 import warnings
 from pathlib import Path
@@ -9,7 +10,8 @@ from torch import nn
 
 
 def awake(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Every parameter and statistic drawn at random: a fresh batch norm is nearly the identity and hides mistakes."""
+    """Every parameter and statistic drawn at random:
+    a fresh batch norm is nearly the identity and hides mistakes."""
     generator = torch.Generator().manual_seed(seed)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -39,7 +41,9 @@ class Partial(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.enter, self.leave = ConvUnit(channels, channels), ConvUnit(channels * 3 // 2, channels)
-        self.inner = nn.Sequential(ConvUnit(channels // 2, channels // 2, 3), ConvUnit(channels // 2, channels // 2, 3))
+        self.inner = nn.Sequential(
+            ConvUnit(channels // 2, channels // 2, 3), ConvUnit(channels // 2, channels // 2, 3)
+        )
 
     def forward(self, x):
         a, b = self.enter(x).chunk(2, 1)
@@ -62,7 +66,8 @@ class Pyramid(nn.Module):
 
 
 class Detector(nn.Module):
-    """A detector in the manner of today's: a pyramid of features, and boxes decoded on a grid. [b, 4 + classes, n]."""
+    """A detector in the manner of today's: a pyramid of features, and boxes decoded on a grid. [b,
+    4 + classes, n]."""
 
     def __init__(self, classes: int = 3, bins: int = 4) -> None:
         super().__init__()
@@ -72,7 +77,9 @@ class Detector(nn.Module):
         self.up = nn.Upsample(scale_factor=2, mode="nearest")
         self.neck = nn.Sequential(ConvUnit(48, 16), Partial(16))
         self.heads = nn.ModuleList(nn.Conv2d(c, 4 * bins + classes, 1) for c in (16, 32))
-        self.register_buffer("places", torch.arange(bins, dtype=torch.float32).reshape(1, bins, 1, 1))
+        self.register_buffer(
+            "places", torch.arange(bins, dtype=torch.float32).reshape(1, bins, 1, 1)
+        )
 
     def forward(self, x):
         shallow = self.stem(x)
@@ -92,17 +99,32 @@ class Detector(nn.Module):
         sides = boxes.reshape(x.shape[0], 4, self.bins, -1).transpose(1, 2).softmax(1)
         left, right = ((sides * self.places).sum(1)).chunk(2, 1)
         low, high = centre - left, centre + right
-        return torch.cat([torch.cat([(low + high) / 2, high - low], 1) * stride, scores.sigmoid()], 1)
+        return torch.cat(
+            [torch.cat([(low + high) / 2, high - low], 1) * stride, scores.sigmoid()], 1
+        )
 
 
-def export(model: nn.Module, images: torch.Tensor, path: Path, dynamo: bool, dynamic: bool = True, opset: int = 18):
+def export(
+    model: nn.Module,
+    images: torch.Tensor,
+    path: Path,
+    dynamo: bool,
+    dynamic: bool = True,
+    opset: int = 18,
+):
     """Writes the file with PyTorch's newer or older exporter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if dynamo:
             shapes = ({0: torch.export.Dim("b")},) if dynamic else None
             torch.onnx.export(
-                model, (images,), str(path), dynamo=True, dynamic_shapes=shapes, verbose=False, opset_version=opset
+                model,
+                (images,),
+                str(path),
+                dynamo=True,
+                dynamic_shapes=shapes,
+                verbose=False,
+                opset_version=opset,
             )
         else:
             axes = {"images": {0: "b"}} if dynamic else None

@@ -1,4 +1,5 @@
-"""The nodes of an .onnx file in other orders, in all of which they can run: the order tells nothing of the network."""
+"""The nodes of an .onnx file in other orders, in all of which they can run:
+the order tells nothing of the network."""
 
 import random
 from pathlib import Path

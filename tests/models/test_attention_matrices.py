@@ -1,4 +1,5 @@
-"""Attention in a file: its matrices [b,heads,n,n] look like maps, and are no layer that is chosen."""
+"""Attention in a file: its matrices [b,heads,n,n] look like maps,
+and are no layer that is chosen."""
 
 import warnings
 
@@ -12,7 +13,8 @@ from tests.nets import images, seeded
 
 
 class Reader(nn.Module):
-    """As text recognisers are: convolutions, attention along the line, and a convolution over its tokens."""
+    """As text recognisers are: convolutions, attention along the line,
+    and a convolution over its tokens."""
 
     def __init__(self, masked: bool) -> None:
         super().__init__()
@@ -44,7 +46,9 @@ def test_the_last_maps_of_the_image_are_chosen(tmp_path, masked):
         model.features = _Given(maps)
         (gradient,) = torch.autograd.grad(model(x)[:, 1].sum(), maps)
     assert got.activations[0].shape == (2, 8, 4, 12), bound.layers
-    torch.testing.assert_close(got.raw, (gradient * maps).sum(1).relu().detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        got.raw, (gradient * maps).sum(1).relu().detach(), rtol=1e-4, atol=1e-6
+    )
 
 
 class _Given(nn.Module):

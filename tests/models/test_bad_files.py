@@ -21,7 +21,9 @@ UNSAID = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
 WEIGHT = numpy_helper.from_array(real(4, 3, 3, 3), "w")
 
 
-def model(nodes, initializers=(WEIGHT,), inputs=(IMAGES,), outputs=(OUT,), opsets=(("", 17),), **options):
+def model(
+    nodes, initializers=(WEIGHT,), inputs=(IMAGES,), outputs=(OUT,), opsets=(("", 17),), **options
+):
     graph = helper.make_graph(list(nodes), "g", list(inputs), list(outputs), list(initializers))
     ids = [helper.make_opsetid(*o) for o in opsets]
     return helper.make_model(graph, opset_imports=ids, ir_version=8, **options)
@@ -48,7 +50,13 @@ def refused(path, match):
 def test_what_is_no_model(tmp_path):
     refused(tmp_path / "missing.onnx", "does not exist")
     refused(tmp_path, "is a directory")
-    for content in (b"", b"not an onnx file", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(1000), os.urandom(1000)):
+    for content in (
+        b"",
+        b"not an onnx file",
+        b"\x89PNG\r\n\x1a\n" + bytes(100),
+        bytes(1000),
+        os.urandom(1000),
+    ):
         refused(saved(tmp_path, content), "no ONNX file|valid ONNX")
 
 
@@ -73,11 +81,16 @@ def test_any_damage_is_a_camport_error_or_harmless(tmp_path):
 
 
 def test_cyclic(tmp_path):
-    nodes = [helper.make_node("Add", ["images", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"])]
+    nodes = [
+        helper.make_node("Add", ["images", "b"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+    ]
     refused(saved(tmp_path, model([*nodes, helper.make_node("Relu", ["b"], ["out"])])), "cycle")
 
 
-@pytest.mark.parametrize(("op", "shape"), [("Add", (8,)), ("MatMul", (8, 8)), ("Conv", (4, 3, 3, 3))])
+@pytest.mark.parametrize(
+    ("op", "shape"), [("Add", (8,)), ("MatMul", (8, 8)), ("Conv", (4, 3, 3, 3))]
+)
 def test_wrong_types(tmp_path, op, shape):
     whole_numbers = numpy_helper.from_array(np.zeros(shape, np.int64), "i")
     node = helper.make_node(op, ["images", "i"], ["out"])
@@ -96,7 +109,10 @@ def test_an_initialiser_that_claims_a_billion_elements(tmp_path, field):
         claim.raw_data = bytes(400)
     elif field == "float_data":
         claim.float_data.extend([1.0] * 100)
-    refused(saved(tmp_path, model([conv()], [claim])), r"tensor 'w' claims sizes \[1000, 1000, 1000\].* stores")
+    refused(
+        saved(tmp_path, model([conv()], [claim])),
+        r"tensor 'w' claims sizes \[1000, 1000, 1000\].* stores",
+    )
 
 
 @pytest.mark.parametrize("kind", ["constant", "input", "chain"])
@@ -116,24 +132,32 @@ def test_a_graph_that_computes_something_huge(tmp_path, kind):
         refused(saved(tmp_path, model(nodes, [axis, many], outputs=[UNSAID])), "too large")
     else:
         names = ["images", *(f"x{i}" for i in range(40)), "out"]
-        nodes = [helper.make_node("Concat", [a, a], [b], axis=2) for a, b in itertools.pairwise(names)]
+        nodes = [
+            helper.make_node("Concat", [a, a], [b], axis=2) for a, b in itertools.pairwise(names)
+        ]
         refused(saved(tmp_path, model(nodes, [])), "too large|do not fit|failed")
 
 
 def external(location, count=None, **more):
-    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4, 3, 3, 3], data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(
+        name="w", data_type=TensorProto.FLOAT, dims=[4, 3, 3, 3], data_location=TensorProto.EXTERNAL
+    )
     for key, value in {"location": location, **more}.items():
         tensor.external_data.add(key=key, value=str(value))
     return tensor
 
 
 @pytest.mark.parametrize(
-    "location", ["../secret.bin", "/etc/passwd", "a/../../secret.bin", "C:\\secret.bin", "..\\secret.bin", ""]
+    "location",
+    ["../secret.bin", "/etc/passwd", "a/../../secret.bin", "C:\\secret.bin", "..\\secret.bin", ""],
 )
 def test_external_data_outside_of_the_folder(tmp_path, location):
     (tmp_path / "secret.bin").write_bytes(bytes(10_000))
     (tmp_path / "inner" / "a").mkdir(parents=True)
-    refused(saved(tmp_path / "inner", model([conv()], [external(location)])), "outside of the model's folder")
+    refused(
+        saved(tmp_path / "inner", model([conv()], [external(location)])),
+        "outside of the model's folder",
+    )
 
 
 def test_external_data_by_a_link_out_of_the_folder(tmp_path):
@@ -177,15 +201,21 @@ def test_an_unknown_operator_with_graphs_of_its_own(tmp_path):
         [],
         [helper.make_tensor_value_info("same", TensorProto.FLOAT, None)],
     )
-    node = helper.make_node("If", ["yes"], ["out"], name="either", then_branch=branch, else_branch=branch)
+    node = helper.make_node(
+        "If", ["yes"], ["out"], name="either", then_branch=branch, else_branch=branch
+    )
     yes = numpy_helper.from_array(np.array(True), "yes")
-    refused(saved(tmp_path, model([node], [yes])), r"If \(node 'either'\), which hold graphs.*Export the model again")
+    refused(
+        saved(tmp_path, model([node], [yes])),
+        r"If \(node 'either'\), which hold graphs.*Export the model again",
+    )
 
 
 def test_an_unknown_domain(tmp_path):
     node = helper.make_node("Special", ["images"], ["out"], name="odd", domain="my.company")
     refused(
-        saved(tmp_path, model([node], [], opsets=(("", 17), ("my.company", 1)))), r"my\.company\.Special \(node 'odd'\)"
+        saved(tmp_path, model([node], [], opsets=(("", 17), ("my.company", 1)))),
+        r"my\.company\.Special \(node 'odd'\)",
     )
 
 
@@ -195,7 +225,12 @@ def test_an_attribute_of_the_future(tmp_path):
 
 
 def test_an_old_opset(tmp_path):
-    refused(saved(tmp_path, model([helper.make_node("Relu", ["images"], ["out"])], [], opsets=(("", 6),))), "opset 6")
+    refused(
+        saved(
+            tmp_path, model([helper.make_node("Relu", ["images"], ["out"])], [], opsets=(("", 6),))
+        ),
+        "opset 6",
+    )
 
 
 def test_functions_without_end(tmp_path):
@@ -211,9 +246,16 @@ def test_functions_without_end(tmp_path):
 
 def test_functions_that_double(tmp_path):
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
-    bodies = [helper.make_function("own", "f0", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], opsets)]
+    bodies = [
+        helper.make_function(
+            "own", "f0", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], opsets
+        )
+    ]
     for i in range(1, 28):
-        inner = [helper.make_node(f"f{i - 1}", [a], [b], domain="own") for a, b in (("x", "m"), ("m", "y"))]
+        inner = [
+            helper.make_node(f"f{i - 1}", [a], [b], domain="own")
+            for a, b in (("x", "m"), ("m", "y"))
+        ]
         bodies.append(helper.make_function("own", f"f{i}", ["x"], ["y"], inner, opsets))
     node = helper.make_node("f27", ["images"], ["out"], domain="own")
     path = saved(tmp_path, model([node], [], opsets=(("", 17), ("own", 1)), functions=bodies))
@@ -238,7 +280,9 @@ def test_an_exported_explainer_is_no_bare_model(tmp_path):
 
 def test_two_inputs_are_asked_for_by_name(tmp_path):
     other = helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["b", 3, 8, 8])
-    path = saved(tmp_path, model([helper.make_node("Mul", ["images", "mask"], ["out"])], [], [IMAGES, other]))
+    path = saved(
+        tmp_path, model([helper.make_node("Mul", ["images", "mask"], ["out"])], [], [IMAGES, other])
+    )
     with pytest.raises(ModelError, match=r"takes 2 inputs \(images, mask\), 1 were given"):
         load_onnx(path).model(torch.zeros(1, 3, 8, 8))
 
@@ -254,14 +298,21 @@ def test_onnx_itself_is_only_imported_to_read_a_file():
     import subprocess
     import sys
 
-    code = "import sys, camport.models, camport.models.onnx; sys.exit(any(m == 'onnx' for m in sys.modules))"
+    code = (
+        "import sys, camport.models, camport.models.onnx; sys.exit(any(m == 'onnx' for m in"
+        " sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_labels_and_preprocess_come_from_metadata(tmp_path):
     proto = model([conv()])
     helper.set_model_props(
-        proto, {"camport.labels": '["a", "b"]', "camport.preprocess": '{"size": [8, 8], "std": [2.0, 2.0, 2.0]}'}
+        proto,
+        {
+            "camport.labels": '["a", "b"]',
+            "camport.preprocess": '{"size": [8, 8], "std": [2.0, 2.0, 2.0]}',
+        },
     )
     loaded = load_onnx(saved(tmp_path, proto))
     assert loaded.labels == ("a", "b")

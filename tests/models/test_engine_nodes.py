@@ -1,4 +1,5 @@
-"""Files with operators that are not imported: ONNX Runtime runs those nodes, and methods without gradients work."""
+"""Files with operators that are not imported: ONNX Runtime runs those nodes,
+and methods without gradients work."""
 
 import copy
 from pathlib import Path
@@ -37,7 +38,14 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network as every exporter writes it."""
     path = tmp_path_factory.mktemp("files") / "known.onnx"
     example = images(2, (16, 16))
-    torch.onnx.export(net(), (example,), path, dynamo=True, verbose=False, dynamic_shapes=({0: torch.export.Dim("b")},))
+    torch.onnx.export(
+        net(),
+        (example,),
+        path,
+        dynamo=True,
+        verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("b")},),
+    )
     return path
 
 
@@ -52,7 +60,9 @@ def foreign(known: Path) -> Path:
     at = list(graph.node).index(relu) + 1
     graph.initializer.append(numpy_helper.from_array(np.zeros(channels, np.float32), "bias"))
     moved = helper.make_node("Transpose", ["before"], ["last"], perm=[0, 2, 3, 1])
-    gelu = helper.make_node("BiasGelu", ["last", "bias"], ["gelu"], name="strange", domain="com.microsoft")
+    gelu = helper.make_node(
+        "BiasGelu", ["last", "bias"], ["gelu"], name="strange", domain="com.microsoft"
+    )
     back = helper.make_node("Transpose", ["gelu"], [output], perm=[0, 3, 1, 2])
     for node in (back, gelu, moved):
         graph.node.insert(at, node)
@@ -68,12 +78,21 @@ def test_it_says_what_onnxruntime_says(foreign):
     (wanted,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     bound = camport.bind(foreign, "eigencam")
     np.testing.assert_allclose(bound(x).outputs.numpy(), wanted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(copy.deepcopy(bound.model)(x).detach().numpy(), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        copy.deepcopy(bound.model)(x).detach().numpy(), wanted, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
     "method",
-    ["eigencam", "reciprocam", "ablationcam", "scorecam", GroupCAM(gradient_weights=False), "occlusion"],
+    [
+        "eigencam",
+        "reciprocam",
+        "ablationcam",
+        "scorecam",
+        GroupCAM(gradient_weights=False),
+        "occlusion",
+    ],
 )
 def test_methods_without_gradients_work(foreign, method):
     """BiasGelu is x Φ(x): the same network with GELU in PyTorch gives the same map."""
@@ -86,7 +105,8 @@ def test_methods_without_gradients_work(foreign, method):
 
 
 def test_a_layer_is_chosen_without_the_gradient(foreign):
-    """The choice looks at the paths to the score, and behind this node there is no gradient to look at."""
+    """The choice looks at the paths to the score,
+    and behind this node there is no gradient to look at."""
     x = images(2, (16, 16))
     model = net()
     model.head[0] = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.GELU())
@@ -98,19 +118,25 @@ def test_a_layer_is_chosen_without_the_gradient(foreign):
 
 
 def test_gradients_name_the_operator_and_what_works(foreign):
-    with pytest.raises(MethodError, match=r"'strange' \(BiasGelu\) is not imported.*eigencam, reciprocam") as caught:
+    with pytest.raises(
+        MethodError, match=r"'strange' \(BiasGelu\) is not imported.*eigencam, reciprocam"
+    ) as caught:
         camport.explain(foreign, images(1, (16, 16)), "gradcam", layer=conv_before(foreign))
     assert "foreign.onnx" in str(caught.value)
 
 
 def test_a_layer_behind_it_has_gradients(foreign):
-    back = [node.output[0] for node in onnx.load(foreign).graph.node if node.op_type == "Transpose"][-1]
+    back = [
+        node.output[0] for node in onnx.load(foreign).graph.node if node.op_type == "Transpose"
+    ][-1]
     got = camport.explain(foreign, images(1, (16, 16)), "gradcam", target=2, layer=back)
     assert got.raw.shape[0] == 1
 
 
 def test_an_export_is_refused(foreign, tmp_path):
-    with pytest.raises(ExportError, match=r"\(BiasGelu\) cannot be exported: camport does not import its operator"):
+    with pytest.raises(
+        ExportError, match=r"\(BiasGelu\) cannot be exported: camport does not import its operator"
+    ):
         to_onnx(camport.bind(foreign, "eigencam"), tmp_path / "out.onnx", images(1, (16, 16)))
     assert not (tmp_path / "out.onnx").exists()
 
@@ -122,12 +148,16 @@ def test_what_no_one_runs_is_refused_at_once(tmp_path):
     graph = helper.make_graph([node], "g", [given], [result])
     sets = [helper.make_opsetid("", 17), helper.make_opsetid("of.mine", 1)]
     onnx.save(helper.make_model(graph, opset_imports=sets, ir_version=8), tmp_path / "a.onnx")
-    with pytest.raises(ModelError, match=r"does not import: of\.mine\.Nobody \(node 'n'\), and ONNX Runtime does not"):
+    with pytest.raises(
+        ModelError,
+        match=r"does not import: of\.mine\.Nobody \(node 'n'\), and ONNX Runtime does not",
+    ):
         camport.bind(tmp_path / "a.onnx", "eigencam")
 
 
 def test_a_model_that_was_run_before(foreign):
-    """Its engine's sessions are there then, which nothing but the engine can make: they are shared."""
+    """Its engine's sessions are there then, which nothing but the engine can make:
+    they are shared."""
     model, given = load_model(str(foreign)).model, images(2, (16, 16))
     said = model(given)
     expected = camport.bind(load_model(str(foreign)).model, "eigencam")(given)

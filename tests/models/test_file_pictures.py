@@ -68,10 +68,23 @@ def test_a_picture_is_letterboxed_whatever_its_sides_are(tmp_path, size):
 
 def test_the_command_line_says_that_pixels_over_255_are_a_guess(tmp_path, capsys):
     path = saved(tmp_path / "f.onnx", FIXED)
-    Image.fromarray(np.uint8(np.arange(72 * 96 * 3).reshape(72, 96, 3) % 251)).save(tmp_path / "p.png")
-    command = ["explain", str(tmp_path / "p.png"), "-m", path, "--target", "1", "-o", str(tmp_path / "o.png")]
+    Image.fromarray(np.uint8(np.arange(72 * 96 * 3).reshape(72, 96, 3) % 251)).save(
+        tmp_path / "p.png"
+    )
+    command = [
+        "explain",
+        str(tmp_path / "p.png"),
+        "-m",
+        path,
+        "--target",
+        "1",
+        "-o",
+        str(tmp_path / "o.png"),
+    ]
     assert main(command) == 0
-    assert "does not say how it wants its pictures; pixels / 255 is a guess" in capsys.readouterr().err
+    assert (
+        "does not say how it wants its pictures; pixels / 255 is a guess" in capsys.readouterr().err
+    )
     assert main([*command, "--preprocess", '{"size": [96, 160], "mean": [0.5, 0.5, 0.5]}']) == 0
     assert "guess" not in capsys.readouterr().err
     named = saved(tmp_path / "f.onnx", FIXED, {"camport.preprocess": '{"size": [96, 160]}'})

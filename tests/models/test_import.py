@@ -1,4 +1,5 @@
-"""What importing does besides computing: sharing weights, keeping sizes symbolic, gradients of its own formulas."""
+"""What importing does besides computing: sharing weights, keeping sizes symbolic,
+gradients of its own formulas."""
 
 import copy
 import io
@@ -41,7 +42,8 @@ def node(op, inputs, *outputs, **attributes):
 
 
 def shape_program(tmp_path):
-    """What the older exporter writes for x.reshape(b, -1, h // 2 * 2, w) + x.new_ones(b, 1, 1, 1).expand(...)."""
+    """What the older exporter writes for x.reshape(b, -1, h // 2 * 2, w) + x.new_ones(b, 1, 1,
+    1).expand(...)."""
     nodes = [
         node("Shape", "images", "s"),
         node("Gather", "s zero", "b"),
@@ -153,13 +155,19 @@ def test_quantised_and_back_as_the_runtime_does_with_a_gradient_straight_through
     assert x.grad.tolist() == pytest.approx([1, 1, 0])
 
 
-POOLS = [{"pads": [0, 1, 1, 0]}, {"dilations": [2, 1]}, {"count_include_pad": 1, "pads": [2, 2, 1, 1]}]
+POOLS = [
+    {"pads": [0, 1, 1, 0]},
+    {"dilations": [2, 1]},
+    {"count_include_pad": 1, "pads": [2, 2, 1, 1]},
+]
 
 
 @pytest.mark.parametrize("options", POOLS)
 def test_gradient_of_average_pooling(options):
     x = torch.randn(1, 2, 6, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda v: average_pool(v, kernel_shape=[2, 3], strides=[2, 1], **options), x)
+    assert torch.autograd.gradcheck(
+        lambda v: average_pool(v, kernel_shape=[2, 3], strides=[2, 1], **options), x
+    )
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
@@ -167,7 +175,10 @@ def test_gradient_of_resizing_by_matrices(mode):
     x = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     sizes = Small.of([1, 2, 7, 3])
     assert torch.autograd.gradcheck(
-        lambda v: resize(v, None, None, sizes, mode=mode, coordinate_transformation_mode="asymmetric"), x
+        lambda v: resize(
+            v, None, None, sizes, mode=mode, coordinate_transformation_mode="asymmetric"
+        ),
+        x,
     )
 
 
@@ -182,7 +193,9 @@ def test_a_model_can_be_copied_and_stored(tmp_path):
 
 
 def test_every_operator_is_compared_with_the_runtime():
-    compared = {p.values[0] for name in dir(test_operators) if name.isupper() for p in _params(name)}
+    compared = {
+        p.values[0] for name in dir(test_operators) if name.isupper() for p in _params(name)
+    }
     elsewhere = {"Resize", "Upsample", "QuantizeLinear", "Constant"}
     # LRN's even sizes, and these, are refused by ONNX Runtime, or are the same function as another
     untested = {"BitShift", "CastLike", "Scatter"}
@@ -191,4 +204,8 @@ def test_every_operator_is_compared_with_the_runtime():
 
 def _params(name):
     found = getattr(test_operators, name)
-    return [p for p in found if hasattr(p, "values") and hasattr(p, "id")] if isinstance(found, list) else []
+    return (
+        [p for p in found if hasattr(p, "values") and hasattr(p, "id")]
+        if isinstance(found, list)
+        else []
+    )

@@ -1,4 +1,5 @@
-"""Integer files (QOperator format): values of ONNX Runtime, gradients straight through the rounding."""
+"""Integer files (QOperator format): values of ONNX Runtime,
+gradients straight through the rounding."""
 
 import logging
 import warnings
@@ -29,7 +30,11 @@ class Small(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv1, self.conv2, self.fc = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 8, 3, 1, 1), nn.Linear(8, 5)
+        self.conv1, self.conv2, self.fc = (
+            nn.Conv2d(3, 6, 3, 2, 1),
+            nn.Conv2d(6, 8, 3, 1, 1),
+            nn.Linear(8, 5),
+        )
 
     def forward(self, x):
         return self.fc(self.conv2(F.relu(self.conv1(x))).mean((2, 3)))
@@ -40,8 +45,16 @@ class Every(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.a, self.b, self.c = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.Conv2d(8, 8, 3, 1, 1)
-        self.d, self.fc, self.mix = nn.Conv2d(16, 8, 1), nn.Linear(8, 5), nn.Parameter(torch.randn(5, 5))
+        self.a, self.b, self.c = (
+            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.Conv2d(8, 8, 3, 1, 1),
+            nn.Conv2d(8, 8, 3, 1, 1),
+        )
+        self.d, self.fc, self.mix = (
+            nn.Conv2d(16, 8, 1),
+            nn.Linear(8, 5),
+            nn.Parameter(torch.randn(5, 5)),
+        )
 
     def forward(self, x):
         x = F.relu(self.a(x))
@@ -54,13 +67,17 @@ class Every(nn.Module):
 
 class Noise(CalibrationDataReader):
     def __init__(self):
-        self.left = iter([{"images": images(2, SIZE, torch.float32, seed=k).numpy()} for k in range(4)])
+        self.left = iter(
+            [{"images": images(2, SIZE, torch.float32, seed=k).numpy()} for k in range(4)]
+        )
 
     def get_next(self):
         return next(self.left, None)
 
 
-def quantised(path: Path, model: nn.Module, activations: QuantType, weights: QuantType, *, channels: bool) -> None:
+def quantised(
+    path: Path, model: nn.Module, activations: QuantType, weights: QuantType, *, channels: bool
+) -> None:
     plain = path.with_name("plain.onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of its older exporter
@@ -104,10 +121,25 @@ def test_every_integer_operator_gives_the_runtimes_levels(tmp_path, kind):
     path = tmp_path / "q.onnx"
     quantised(path, seeded(Every(), dtype=torch.float32), activations, weights, channels=channels)
     found = {node.op_type for node in onnx.load(path).graph.node}
-    assert {"QLinearConv", "QLinearAdd", "QLinearLeakyRelu", "QLinearSigmoid", "QLinearMul", "QLinearConcat"} < found
-    assert {"QLinearAveragePool", "QLinearGlobalAveragePool", "QGemm", "QLinearMatMul", "QLinearSoftmax"} < found
+    assert {
+        "QLinearConv",
+        "QLinearAdd",
+        "QLinearLeakyRelu",
+        "QLinearSigmoid",
+        "QLinearMul",
+        "QLinearConcat",
+    } < found
+    assert {
+        "QLinearAveragePool",
+        "QLinearGlobalAveragePool",
+        "QGemm",
+        "QLinearMatMul",
+        "QLinearSoftmax",
+    } < found
     x = images(3, SIZE, torch.float32, seed=9)
-    np.testing.assert_allclose(load_onnx(path).model(x).detach().numpy(), of_runtime(path, x), atol=1e-6)
+    np.testing.assert_allclose(
+        load_onnx(path).model(x).detach().numpy(), of_runtime(path, x), atol=1e-6
+    )
 
 
 def straight(x, scale, zero, low, high):
@@ -117,9 +149,12 @@ def straight(x, scale, zero, low, high):
 
 
 def by_hand(path: Path, x: torch.Tensor, cls: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grad-CAM of `Small` at the second convolution, from the file's numbers alone, and its outputs."""
+    """Grad-CAM of `Small` at the second convolution, from the file's numbers alone,
+    and its outputs."""
     proto = onnx.load(path)
-    stored = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in proto.graph.initializer}
+    stored = {
+        t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in proto.graph.initializer
+    }
     nodes = {node.op_type: node for node in reversed(proto.graph.node)}
     conv1, conv2 = (node for node in proto.graph.node if node.op_type == "QLinearConv")
     low, high = (-128, 127) if stored[conv1.input[2]].dtype == torch.int8 else (0, 255)
@@ -152,7 +187,8 @@ def by_hand(path: Path, x: torch.Tensor, cls: int) -> tuple[torch.Tensor, torch.
 
 @pytest.mark.parametrize("kind", ["u8u8", "s8s8 by channel"])
 def test_maps_are_those_of_real_numbers(tmp_path, kind):
-    """Of levels they would be shifted by the zero point. The layer goes by the integer node's own name."""
+    """Of levels they would be shifted by the zero point.
+    The layer goes by the integer node's own name."""
     activations, weights, channels = KINDS[kind]
     path = tmp_path / "q.onnx"
     quantised(path, seeded(Small(), dtype=torch.float32), activations, weights, channels=channels)
@@ -189,7 +225,9 @@ def test_a_foreign_node_is_given_integers(tmp_path, method):
         helper.make_node("Conv", ["images", "w"], ["maps"]),
         helper.make_node("QuantizeLinear", ["maps", "scale", "zero"], ["levels"]),
         helper.make_node("Transpose", ["levels"], ["last"], perm=[0, 2, 3, 1]),
-        helper.make_node("NhwcMaxPool", ["last"], ["pooled"], domain=ROOM, kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node(
+            "NhwcMaxPool", ["last"], ["pooled"], domain=ROOM, kernel_shape=[2, 2], strides=[2, 2]
+        ),
         helper.make_node("Transpose", ["pooled"], ["first"], perm=[0, 3, 1, 2]),
         helper.make_node("DequantizeLinear", ["first", "scale", "zero"], ["real"]),
         helper.make_node("GlobalAveragePool", ["real"], ["mean"]),

@@ -1,4 +1,5 @@
-"""Whole networks of both exporters: outputs, gradients, heatmaps and export are those of the original."""
+"""Whole networks of both exporters: outputs, gradients,
+heatmaps and export are those of the original."""
 
 import numpy as np
 import onnx
@@ -18,8 +19,14 @@ SIZE = 64
 
 
 def mobilenet():
-    blocks = [(16, 3, 16, 16, True, "RE", 2, 1), (16, 5, 48, 24, True, "HS", 2, 1), (24, 3, 72, 24, False, "HS", 1, 1)]
-    settings = [torchvision.models.mobilenetv3.InvertedResidualConfig(*block, 1.0) for block in blocks]
+    blocks = [
+        (16, 3, 16, 16, True, "RE", 2, 1),
+        (16, 5, 48, 24, True, "HS", 2, 1),
+        (24, 3, 72, 24, False, "HS", 1, 1),
+    ]
+    settings = [
+        torchvision.models.mobilenetv3.InvertedResidualConfig(*block, 1.0) for block in blocks
+    ]
     return torchvision.models.MobileNetV3(settings, 64, num_classes=10)
 
 
@@ -28,10 +35,13 @@ def vit():
 
 
 MODELS = {
-    "resnet": lambda: torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 2], num_classes=10),
+    "resnet": lambda: torchvision.models.ResNet(
+        torchvision.models.resnet.BasicBlock, [1, 1, 1, 2], num_classes=10
+    ),
     "mobilenet_v3": mobilenet,
     "convnext": lambda: torchvision.models.ConvNeXt(
-        [torchvision.models.convnext.CNBlockConfig(c, n, 1) for c, n in ((8, 16), (16, None))], num_classes=10
+        [torchvision.models.convnext.CNBlockConfig(c, n, 1) for c, n in ((8, 16), (16, None))],
+        num_classes=10,
     ),
     "vit": vit,
     "detector": Detector,
@@ -49,7 +59,13 @@ def exported(shared):
         model = awake(MODELS[name]())
 
         def write(folder):
-            export(model, torch.randn(2 if dynamic else 1, 3, SIZE, SIZE), folder / f"{name}.onnx", dynamo, dynamic)
+            export(
+                model,
+                torch.randn(2 if dynamic else 1, 3, SIZE, SIZE),
+                folder / f"{name}.onnx",
+                dynamo,
+                dynamic,
+            )
 
         return model, shared(f"imported-{name}-{dynamo}-{dynamic}", write)[0] / f"{name}.onnx"
 
@@ -105,7 +121,9 @@ def test_layers_go_by_the_names_of_modules_nodes_and_tensors(exported, dynamo):
     last = [n for n in onnx.load(path).graph.node if n.op_type == "Relu"][-1]
     wanted = camport.bind(model, "gradcam", "layer4.1")(images(1)).heatmap
     for name in (last.name, last.output[0], "layer4.1", "layer4"):
-        assert torch.allclose(camport.bind(imported, "gradcam", name)(images(1)).heatmap, wanted, atol=1e-4)
+        assert torch.allclose(
+            camport.bind(imported, "gradcam", name)(images(1)).heatmap, wanted, atol=1e-4
+        )
     with pytest.raises(camport.errors.LayerError, match=r"nearest: .*layer4"):
         camport.bind(imported, "gradcam", "layer4_1_reluu")
 
@@ -124,7 +142,9 @@ def test_an_imported_model_is_exported_with_a_dynamic_batch(exported, tmp_path, 
     bound = camport.bind(load_onnx(exported(name, dynamo)[1]).model, "gradcam")
     to_onnx(bound, tmp_path / "explained.onnx", images(2))  # proves itself at batches of 1 and 3
     heatmap = bound(images(4), 1).heatmap
-    found = camport.runtime.load(tmp_path / "explained.onnx")(images(4).numpy(), np.full(4, 1)).heatmap
+    found = camport.runtime.load(tmp_path / "explained.onnx")(
+        images(4).numpy(), np.full(4, 1)
+    ).heatmap
     np.testing.assert_allclose(found, heatmap.numpy(), atol=2e-4)
 
 

@@ -17,8 +17,26 @@ def case(op, *inputs, opset=17, **options):
 
 
 ELEMENTWISE = [
-    *(case(op, X) for op in ("Abs", "Ceil", "Cos", "Erf", "Exp", "Floor", "Neg", "Round", "Sign", "Sin", "Sinh")),
-    *(case(op, X) for op in ("Tan", "Tanh", "Atan", "Asinh", "Cosh", "Reciprocal", "Sigmoid", "Identity")),
+    *(
+        case(op, X)
+        for op in (
+            "Abs",
+            "Ceil",
+            "Cos",
+            "Erf",
+            "Exp",
+            "Floor",
+            "Neg",
+            "Round",
+            "Sign",
+            "Sin",
+            "Sinh",
+        )
+    ),
+    *(
+        case(op, X)
+        for op in ("Tan", "Tanh", "Atan", "Asinh", "Cosh", "Reciprocal", "Sigmoid", "Identity")
+    ),
     *(case(op, np.tanh(X)) for op in ("Acos", "Asin", "Atanh")),
     *(case(op, real(2, 3, low=1.0)) for op in ("Log", "Sqrt", "Acosh")),
     *(case(op, X, real(4, 1, 9, seed=1)) for op in ("Add", "Sub", "Mul", "Div")),
@@ -29,10 +47,16 @@ ELEMENTWISE = [
     case("Pow", X, Const(2.0)),
     case("Pow", real(2, 3, low=0.1), Const(real(3, seed=1))),
     case("Pow", real(2, 3, low=0.1), Const(3, np.int64)),
-    *(case(op, X, real(2, 4, 7, 9, seed=1), real(9, seed=2)) for op in ("Min", "Max", "Sum", "Mean")),
+    *(
+        case(op, X, real(2, 4, 7, 9, seed=1), real(9, seed=2))
+        for op in ("Min", "Max", "Sum", "Mean")
+    ),
     *(case("Cast", X, to=to) for to in (1, 6, 7, 9, 11)),
     case("Cast", I32, to=1, opset=9),
-    *(case(op, I32, Const(0)) for op in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")),
+    *(
+        case(op, I32, Const(0))
+        for op in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+    ),
     *(case(op, BOOL, BOOL[:, ::-1].copy()) for op in ("And", "Or", "Xor")),
     case("Not", BOOL),
     case("Where", BOOL, real(2, 3), Const(0.0)),
@@ -41,7 +65,10 @@ ELEMENTWISE = [
 ]
 
 ACTIVATION = [
-    *(case(op, X) for op in ("Relu", "LeakyRelu", "Elu", "Celu", "Selu", "HardSwish", "Softplus", "Softsign")),
+    *(
+        case(op, X)
+        for op in ("Relu", "LeakyRelu", "Elu", "Celu", "Selu", "HardSwish", "Softplus", "Softsign")
+    ),
     *(case(op, X) for op in ("HardSigmoid", "ThresholdedRelu", "Shrink")),
     case("Mish", X, opset=18),
     case("HardSigmoid", X, alpha=1 / 6),
@@ -60,7 +87,11 @@ ACTIVATION = [
     case("Clip", X, Const(0.0)),
     case("Clip", X, min=0.0, max=0.4, opset=9),
     case("Clip", I32, Const(2, np.int64), opset=12),
-    *(case(op, X, axis=axis, opset=opset) for op in ("Softmax", "LogSoftmax") for axis, opset in ((1, 9), (-1, 13))),
+    *(
+        case(op, X, axis=axis, opset=opset)
+        for op in ("Softmax", "LogSoftmax")
+        for axis, opset in ((1, 9), (-1, 13))
+    ),
     case("Softmax", X, opset=11),
     case("Softmax", X, opset=13),
     case("Hardmax", X, axis=1),
@@ -72,13 +103,23 @@ CONVOLUTION = [
     case("Conv", X, Const(real(6, 4, 3, 3)), Const(real(6))),
     case("Conv", X, Const(real(6, 4, 3, 3)), strides=[2, 1], pads=[1, 0, 2, 1], dilations=[1, 2]),
     case("Conv", X, Const(real(4, 1, 5, 5)), group=4, pads=[2, 2, 2, 2], kernel_shape=[5, 5]),
-    *(case("Conv", X, Const(real(6, 4, 4, 3)), auto_pad=p, strides=[2, 3]) for p in ("SAME_UPPER", "SAME_LOWER")),
+    *(
+        case("Conv", X, Const(real(6, 4, 4, 3)), auto_pad=p, strides=[2, 3])
+        for p in ("SAME_UPPER", "SAME_LOWER")
+    ),
     case("Conv", X, Const(real(6, 4, 3, 3)), auto_pad="VALID"),
     case("Conv", X, real(6, 4, 3, 3)),
     case("Conv", real(2, 3, 11), Const(real(5, 3, 3)), pads=[1, 1]),
     case("Conv", real(1, 2, 5, 6, 7), Const(real(3, 2, 3, 3, 3))),
     case("ConvTranspose", X, Const(real(4, 3, 3, 3)), Const(real(3))),
-    case("ConvTranspose", X, Const(real(4, 3, 3, 3)), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]),
+    case(
+        "ConvTranspose",
+        X,
+        Const(real(4, 3, 3, 3)),
+        strides=[2, 2],
+        pads=[1, 1, 1, 1],
+        output_padding=[1, 1],
+    ),
     case("ConvTranspose", X, Const(real(4, 3, 4, 4)), strides=[2, 2], pads=[1, 0, 0, 2]),
     case("ConvTranspose", X, Const(real(4, 2, 3, 3)), group=2, dilations=[2, 1]),
     case("ConvTranspose", X, Const(real(4, 3, 3, 3)), strides=[2, 2], output_shape=[14, 18]),
@@ -110,7 +151,14 @@ POOLING = [
     case("MaxPool", real(2, 3, 8), kernel_shape=[3], strides=[2]),
     case("MaxPool", real(1, 2, 5, 6, 7), kernel_shape=[2, 2, 2]),
     case("AveragePool", X, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1),
-    case("AveragePool", X, kernel_shape=[3, 3], pads=[0, 1, 2, 1], count_include_pad=1, strides=[2, 1]),
+    case(
+        "AveragePool",
+        X,
+        kernel_shape=[3, 3],
+        pads=[0, 1, 2, 1],
+        count_include_pad=1,
+        strides=[2, 1],
+    ),
     case("AveragePool", X, kernel_shape=[2, 2], dilations=[2, 3], opset=19),
     case("AveragePool", X, kernel_shape=[2, 2], strides=[2, 2], opset=9),
     case("AveragePool", real(2, 3, 8), kernel_shape=[3], strides=[2]),
@@ -120,7 +168,13 @@ POOLING = [
 ]
 
 NORMALIZATION = [
-    case("BatchNormalization", X, *(Const(real(4, seed=i, low=0.2)) for i in range(4)), opset=opset, epsilon=1e-3)
+    case(
+        "BatchNormalization",
+        X,
+        *(Const(real(4, seed=i, low=0.2)) for i in range(4)),
+        opset=opset,
+        epsilon=1e-3,
+    )
     for opset in (9, 14, 15)
 ] + [
     case("LayerNormalization", X, Const(real(9)), Const(real(9, seed=1))),
@@ -138,9 +192,24 @@ NORMALIZATION = [
 REDUCTION = [
     *(
         case(op, real(2, 3, 4, low=0.1), opset=opset, **options)
-        for op in ["Mean", "Sum", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare"]
+        for op in [
+            "Mean",
+            "Sum",
+            "Max",
+            "Min",
+            "Prod",
+            "L1",
+            "L2",
+            "LogSum",
+            "LogSumExp",
+            "SumSquare",
+        ]
         for op in (f"Reduce{op}",)
-        for opset, options in ((11, {"axes": [-1, 1]}), (11, {"keepdims": 0}), (9, {"axes": [2], "keepdims": 0}))
+        for opset, options in (
+            (11, {"axes": [-1, 1]}),
+            (11, {"keepdims": 0}),
+            (9, {"axes": [2], "keepdims": 0}),
+        )
     ),
     *(
         case(op, real(2, 3, 4, low=0.1), ints(-1, 1), opset=18, keepdims=0)
@@ -209,9 +278,23 @@ INDEXING = [
     case("GatherND", real(2, 3, 4), np.array([[[0, 1]], [[1, -1]]], np.int64)),
     case("GatherND", real(2, 3, 4), np.array([[1], [2]], np.int64), batch_dims=1),
     case("ScatterND", real(4, 3), Const([[1], [-1]], np.int64), real(2, 3, seed=1)),
-    case("ScatterND", real(4, 3), Const([[1], [1]], np.int64), real(2, 3, seed=1), reduction="add", opset=16),
+    case(
+        "ScatterND",
+        real(4, 3),
+        Const([[1], [1]], np.int64),
+        real(2, 3, seed=1),
+        reduction="add",
+        opset=16,
+    ),
     case("ScatterElements", real(3, 3), Const([[0, 2, 1]], np.int64), real(1, 3, seed=1), axis=0),
-    case("ScatterElements", real(3, 3), Const([[0, -1]], np.int64), real(1, 2, seed=1), axis=1, reduction="add"),
+    case(
+        "ScatterElements",
+        real(3, 3),
+        Const([[0, -1]], np.int64),
+        real(1, 2, seed=1),
+        axis=1,
+        reduction="add",
+    ),
     case("OneHot", np.array([0, 2, -1], np.int64), Const(4), Const([0.0, 2.0])),
     case("OneHot", IDS, Const(3), Const([1.0, 5.0]), axis=1),
     case("TopK", X, ints(3), axis=1, outputs=2),
@@ -239,15 +322,43 @@ PADDING = [
 
 TOKENS = real(2, 5, 12)
 ATTENTION = [
-    case("Attention", real(2, 3, 5, 4), real(2, 3, 6, 4, seed=1), real(2, 3, 6, 4, seed=2), opset=23),
-    case("Attention", real(2, 4, 5, 4), real(2, 2, 5, 4, seed=1), real(2, 2, 5, 4, seed=2), opset=23, is_causal=1),
+    case(
+        "Attention", real(2, 3, 5, 4), real(2, 3, 6, 4, seed=1), real(2, 3, 6, 4, seed=2), opset=23
+    ),
+    case(
+        "Attention",
+        real(2, 4, 5, 4),
+        real(2, 2, 5, 4, seed=1),
+        real(2, 2, 5, 4, seed=2),
+        opset=23,
+        is_causal=1,
+    ),
     case("Attention", TOKENS, TOKENS, TOKENS, opset=23, q_num_heads=3, kv_num_heads=3, scale=0.3),
-    case("Attention", TOKENS, TOKENS, TOKENS, Const(real(5, 5)), opset=23, q_num_heads=3, kv_num_heads=3),
+    case(
+        "Attention",
+        TOKENS,
+        TOKENS,
+        TOKENS,
+        Const(real(5, 5)),
+        opset=23,
+        q_num_heads=3,
+        kv_num_heads=3,
+    ),
 ]
 
 QUANTIZATION = [
-    case("DequantizeLinear", Const(np.arange(12).reshape(3, 4), np.int8), Const(real(3, low=0.1)), axis=0),
-    case("DequantizeLinear", np.arange(12, dtype=np.uint8).reshape(3, 4), Const(0.1), Const(3, np.uint8)),
+    case(
+        "DequantizeLinear",
+        Const(np.arange(12).reshape(3, 4), np.int8),
+        Const(real(3, low=0.1)),
+        axis=0,
+    ),
+    case(
+        "DequantizeLinear",
+        np.arange(12, dtype=np.uint8).reshape(3, 4),
+        Const(0.1),
+        Const(3, np.uint8),
+    ),
 ]
 
 
@@ -299,7 +410,12 @@ FORMS = ("upsample-9", "upsample-7", "resize-10", "resize-11", "resize-axes", "r
 @pytest.mark.parametrize(
     ("form", "scales"),
     # Upsample does not shrink
-    [(f, s) for f in FORMS for s in ((2.0, 2.0), (1.5, 0.6), (3.0, 1.0)) if min(s) >= 1 or "upsample" not in f],
+    [
+        (f, s)
+        for f in FORMS
+        for s in ((2.0, 2.0), (1.5, 0.6), (3.0, 1.0))
+        if min(s) >= 1 or "upsample" not in f
+    ],
 )
 def test_resize_by_scales(tmp_path, scales, mode, form):
     x, whole = X[:, :2].copy(), Const([1.0, 1.0, *scales])
@@ -321,4 +437,6 @@ def test_resize_by_scales(tmp_path, scales, mode, form):
 @pytest.mark.parametrize("policy", ["not_larger", "not_smaller"])
 def test_resize_keeps_the_aspect_ratio(tmp_path, policy):
     inputs = (X, None, None, ints(10, 12))
-    check_node(tmp_path, "Resize", inputs, 18, axes=[2, 3], keep_aspect_ratio_policy=policy, mode="linear")
+    check_node(
+        tmp_path, "Resize", inputs, 18, axes=[2, 3], keep_aspect_ratio_policy=policy, mode="linear"
+    )

@@ -12,7 +12,10 @@ from camport.models import load_model
         ("resnet50", r"did you mean torchvision:resnet50\? it is one of"),
         ("net.h5", "is TensorFlow's: convert it to .onnx"),
         ("net.tflite", "is TensorFlow's: convert it to .onnx"),
-        ("best.pt", "ultralytics:best.pt or yolov5:best.pt; the weights of another: --weights best.pt"),
+        (
+            "best.pt",
+            "ultralytics:best.pt or yolov5:best.pt; the weights of another: --weights best.pt",
+        ),
         ("yolov8:best.pt", "YOLOv8 to 12 are loaded by ultralytics:FILE"),
         ("nothing", "model 'nothing' is no SPEC; it is one of torchvision:NAME, timm:NAME"),
     ],

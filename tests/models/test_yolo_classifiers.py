@@ -1,4 +1,5 @@
-"""Classifiers of YOLO packages: told from detectors by their last layer, prepared as those packages predict."""
+"""Classifiers of YOLO packages: told from detectors by their last layer,
+prepared as those packages predict."""
 
 import sys
 from pathlib import Path
@@ -51,7 +52,8 @@ class Network(nn.Module):
 
 @pytest.fixture
 def package(monkeypatch, tmp_path):
-    """A package that stands for the user's own install: it gives the network that a test puts into it."""
+    """A package that stands for the user's own install:
+    it gives the network that a test puts into it."""
     monkeypatch.chdir(tmp_path)
     torch.save({}, tmp_path / "cls.pt")
     held = SimpleNamespace(network=None)
@@ -68,7 +70,11 @@ def loaded():
 
 @pytest.mark.parametrize(
     ("told", "size", "fit"),
-    [({"imgsz": 96}, (96, 96), "crop"), ({"imgsz": [64, 96]}, (64, 96), "stretch"), ({}, (224, 224), "crop")],
+    [
+        ({"imgsz": 96}, (96, 96), "crop"),
+        ({"imgsz": [64, 96]}, (64, 96), "stretch"),
+        ({}, (224, 224), "crop"),
+    ],
 )
 def test_pictures_are_prepared_at_the_trained_size(package, told, size, fit):
     package.network = Network(Classify(3, pair=True))
@@ -80,9 +86,13 @@ def test_pictures_are_prepared_at_the_trained_size(package, told, size, fit):
 
 def test_the_checkpoints_own_normalisation_is_taken(package):
     package.network = Network(Classify(3, pair=True))
-    normalise = SimpleNamespace(mean=torch.tensor([0.5, 0.25, 0.0]), std=torch.tensor([0.5, 1.0, 2.0]))
+    normalise = SimpleNamespace(
+        mean=torch.tensor([0.5, 0.25, 0.0]), std=torch.tensor([0.5, 1.0, 2.0])
+    )
     package.network.transforms = SimpleNamespace(transforms=[SimpleNamespace(size=224), normalise])
-    assert loaded().preprocess == Preprocess(size=(224, 224), fit="crop", mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0))
+    assert loaded().preprocess == Preprocess(
+        size=(224, 224), fit="crop", mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0)
+    )
 
 
 def test_a_picture_is_cropped_as_the_package_does(package):
@@ -133,6 +143,8 @@ def test_a_description_is_code(package, name, there):
     assert load_model("ultralytics:yolov8n.yaml").labels == ("car", "bus", "tram")
     if there:
         Path(there).write_text("activation: print('ran')", encoding="utf-8")
-    with pytest.raises(InputError, match=f"{name} is evaluated as Python code .* --trust-checkpoint"):
+    with pytest.raises(
+        InputError, match=f"{name} is evaluated as Python code .* --trust-checkpoint"
+    ):
         load_model(f"ultralytics:{name}")
     assert load_model(f"ultralytics:{name}", trust_checkpoint=True).labels == ("car", "bus", "tram")

@@ -1,4 +1,5 @@
-"""Libraries that cannot be installed beside the others: each in a folder of its own, run in a process of its own."""
+"""Libraries that cannot be installed beside the others: each in a folder of its own,
+run in a process of its own."""
 
 import os
 import subprocess
@@ -12,13 +13,24 @@ ROOT = Path(__file__).parents[2]
 
 def install(folder: Path, packages: list[str]) -> Path:
     """`folder`, with these packages in it and without what they ask for."""
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), *packages]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--target",
+        str(folder),
+        *packages,
+    ]
     subprocess.run(command, check=True)
     return folder
 
 
 def result(program: str, packages: Path, folder: Path, **given: np.ndarray) -> np.ndarray:
-    """The array that `program` saves in the second of its arguments; the first is an .npz file of `given`."""
+    """The array that `program` saves in the second of its arguments;
+    the first is an .npz file of `given`."""
     np.savez(folder / "given.npz", **given)
     files = [str(folder / "given.npz"), str(folder / "result.npy")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT)])}

@@ -1,4 +1,5 @@
-"""Every registered method, with few variants, on a network so small that all of them together take a moment."""
+"""Every registered method, with few variants, on a network so small that all of them together take
+a moment."""
 
 import copy
 import warnings
@@ -58,10 +59,14 @@ class Setting:
     layer: str | None
     x: Tensor
 
-    def explain(self, model: nn.Module | None = None, x: Tensor | None = None, target: object = TARGET):
+    def explain(
+        self, model: nn.Module | None = None, x: Tensor | None = None, target: object = TARGET
+    ):
         """An explanation, without the warnings that random networks bring along."""
         with quiet():
-            return camport.explain(model or self.model, self.x if x is None else x, self.method, target, self.layer)
+            return camport.explain(
+                model or self.model, self.x if x is None else x, self.method, target, self.layer
+            )
 
 
 def names() -> list[str]:

@@ -1,6 +1,8 @@
-"""Each method once more: slow, in float64, by loops, straight from its paper. `@reference(name)` ties it to the method.
+"""Each method once more: slow, in float64, by loops, straight from its paper.
+`@reference(name)` ties it to the method.
 
-A reference gets the model cut in two (`features`, `head`), one image and one class, and calls nothing of camport.
+A reference gets the model cut in two (`features`, `head`), one image and one class,
+and calls nothing of camport.
 """
 
 import math
@@ -32,7 +34,10 @@ def shape(a):
 
 def weighted(weights, a):
     k, h, w = shape(a)
-    return [[max(0.0, sum(weights[n] * a[n][i][j] for n in range(k))) for j in range(w)] for i in range(h)]
+    return [
+        [max(0.0, sum(weights[n] * a[n][i][j] for n in range(k))) for j in range(w)]
+        for i in range(h)
+    ]
 
 
 @reference("gradcam")
@@ -63,7 +68,10 @@ def gradcam_plus_plus(model, x, c):
 def hirescam(model, x, c):
     a, g = parts(model, x, c)
     k, h, w = shape(a)
-    return [[max(0.0, sum(g[n][i][j] * a[n][i][j] for n in range(k))) for j in range(w)] for i in range(h)]
+    return [
+        [max(0.0, sum(g[n][i][j] * a[n][i][j] for n in range(k))) for j in range(w)]
+        for i in range(h)
+    ]
 
 
 @reference("xgradcam")
@@ -73,7 +81,11 @@ def xgradcam(model, x, c):
     weights = []
     for n in range(k):
         total = sum(map(sum, a[n]))
-        share = sum(a[n][i][j] / total * g[n][i][j] for i in range(h) for j in range(w)) if total else 0.0
+        share = (
+            sum(a[n][i][j] / total * g[n][i][j] for i in range(h) for j in range(w))
+            if total
+            else 0.0
+        )
         weights.append(share)
     return weighted(weights, a)
 
@@ -82,7 +94,10 @@ def xgradcam(model, x, c):
 def layercam(model, x, c):
     a, g = parts(model, x, c)
     k, h, w = shape(a)
-    return [[max(0.0, sum(max(0.0, g[n][i][j]) * a[n][i][j] for n in range(k))) for j in range(w)] for i in range(h)]
+    return [
+        [max(0.0, sum(max(0.0, g[n][i][j]) * a[n][i][j] for n in range(k))) for j in range(w)]
+        for i in range(h)
+    ]
 
 
 @reference("feature_maps")

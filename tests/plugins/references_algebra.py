@@ -1,4 +1,5 @@
-"""References of the methods that are algebra on activations and gradients (see `tests.plugins.references`)."""
+"""References of the methods that are algebra on activations and gradients (see
+`tests.plugins.references`)."""
 
 import math
 
@@ -11,7 +12,10 @@ from tests.plugins.references import parts, reference, shape, weighted
 def gradcam_elementwise(model, x, c):
     a, g = parts(model, x, c)
     k, h, w = shape(a)
-    return [[sum(max(0.0, g[n][i][j] * a[n][i][j]) for n in range(k)) for j in range(w)] for i in range(h)]
+    return [
+        [sum(max(0.0, g[n][i][j] * a[n][i][j]) for n in range(k)) for j in range(w)]
+        for i in range(h)
+    ]
 
 
 def jacobi(m):
@@ -78,12 +82,16 @@ def eigencam(model, x, c):
 def eigengradcam(model, x, c):
     a, g = parts(model, x, c)
     k, h, w = shape(a)
-    return projected([[[g[n][i][j] * a[n][i][j] for j in range(w)] for i in range(h)] for n in range(k)], centre=True)
+    return projected(
+        [[[g[n][i][j] * a[n][i][j] for j in range(w)] for i in range(h)] for n in range(k)],
+        centre=True,
+    )
 
 
 @reference("kpcacam")
 def kpcacam(model, x, c):
-    """Kernel PCA with the sigmoid kernel: the centred kernel matrix's first eigenvector, as long as its eigenvalue."""
+    """Kernel PCA with the sigmoid kernel: the centred kernel matrix's first eigenvector,
+    as long as its eigenvalue."""
     a, _ = parts(model, x, c)
     k, h, w = shape(a)
     rows = places(a, centre=True)
@@ -146,7 +154,9 @@ def shapleycam(model, x, c):
     up, down = gradient(1 + step), gradient(1 - step)
     weights = []
     for n in range(k):
-        curvature = sum((up[n][i][j] - down[n][i][j]) / (2 * step) for i in range(h) for j in range(w))
+        curvature = sum(
+            (up[n][i][j] - down[n][i][j]) / (2 * step) for i in range(h) for j in range(w)
+        )
         weights.append((sum(map(sum, g[n])) - curvature / 2) / (h * w))
     return weighted(weights, a)
 
@@ -165,24 +175,35 @@ def dff(model, x, c):
         length = math.sqrt(sum(v * v for v in rest[longest]))
         direction = [v / length for v in rest[longest]]
         along = [sum(s * t for s, t in zip(row, direction, strict=True)) for row in rest]
-        rest = [[v - s * d for v, d in zip(row, direction, strict=True)] for row, s in zip(rest, along, strict=True)]
+        rest = [
+            [v - s * d for v, d in zip(row, direction, strict=True)]
+            for row, s in zip(rest, along, strict=True)
+        ]
     where = [[0.0] * n for _ in range(p)]
     error = math.inf
     for _ in range(500):
         for f in range(n):
             square = sum(v * v for v in concepts[f])
             for i in range(p):
-                left = [x[i][m] - sum(where[i][q] * concepts[q][m] for q in range(n)) for m in range(k)]
+                left = [
+                    x[i][m] - sum(where[i][q] * concepts[q][m] for q in range(n)) for m in range(k)
+                ]
                 step = sum(s * t for s, t in zip(left, concepts[f], strict=True)) / square
                 where[i][f] = max(0.0, where[i][f] + step)
         for f in range(n):
             square = sum(where[i][f] ** 2 for i in range(p))
             for m in range(k):
-                left = [x[i][m] - sum(where[i][q] * concepts[q][m] for q in range(n)) for i in range(p)]
-                concepts[f][m] = max(0.0, concepts[f][m] + sum(where[i][f] * left[i] for i in range(p)) / square)
+                left = [
+                    x[i][m] - sum(where[i][q] * concepts[q][m] for q in range(n)) for i in range(p)
+                ]
+                concepts[f][m] = max(
+                    0.0, concepts[f][m] + sum(where[i][f] * left[i] for i in range(p)) / square
+                )
         before = error
         error = sum(
-            (x[i][m] - sum(where[i][q] * concepts[q][m] for q in range(n))) ** 2 for i in range(p) for m in range(k)
+            (x[i][m] - sum(where[i][q] * concepts[q][m] for q in range(n))) ** 2
+            for i in range(p)
+            for m in range(k)
         )
         if before - error <= 4e-5 * error:
             break
@@ -193,7 +214,8 @@ def dff(model, x, c):
 
 @reference("finercam")
 def finercam(model, x, c):
-    """Grad-CAM of each difference from one of the three nearest classes, of strength 0.6, averaged before the ReLU."""
+    """Grad-CAM of each difference from one of the three nearest classes, of strength 0.6,
+    averaged before the ReLU."""
     with torch.no_grad():
         y = model(x[None])[0].tolist()
     near = sorted((d for d in range(len(y)) if d != c), key=lambda d: abs(y[d] - y[c]))[:3]
@@ -201,6 +223,8 @@ def finercam(model, x, c):
     k, h, w = shape(a)
     weights = []
     for n in range(k):
-        differences = [own[n][i][j] - 0.6 * g[n][i][j] for g in others for i in range(h) for j in range(w)]
+        differences = [
+            own[n][i][j] - 0.6 * g[n][i][j] for g in others for i in range(h) for j in range(w)
+        ]
         weights.append(sum(differences) / (3 * h * w))
     return weighted(weights, a)

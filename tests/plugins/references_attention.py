@@ -1,4 +1,5 @@
-"""References of the methods that read a transformer's attention (see `tests.plugins.references`)."""
+"""References of the methods that read a transformer's attention (see
+`tests.plugins.references`)."""
 
 import math
 
@@ -13,11 +14,16 @@ def attended(block, tokens):
     rows = block.qkv(block.norm1(tokens)).tolist()
     p, v = [], []
     for h in range(block.heads):
-        q, k, values = ([row[part * tokens.shape[1] + h * inner :][:inner] for row in rows] for part in range(3))
+        q, k, values = (
+            [row[part * tokens.shape[1] + h * inner :][:inner] for row in rows] for part in range(3)
+        )
         v.append(values)
         p.append([])
         for i in range(n):
-            seen = [math.exp(sum(s * t for s, t in zip(q[i], k[j], strict=True)) / math.sqrt(inner)) for j in range(n)]
+            seen = [
+                math.exp(sum(s * t for s, t in zip(q[i], k[j], strict=True)) / math.sqrt(inner))
+                for j in range(n)
+            ]
             p[h].append([s / math.fsum(seen) for s in seen])
     return torch.tensor(p, dtype=torch.float64), torch.tensor(v, dtype=torch.float64)
 
@@ -51,10 +57,16 @@ def attention_rollout(model, x, c):
     flow = None
     for block, _, p, _ in walked(model, x):
         p, n = p.tolist(), p.shape[1]
-        mixed = [[sum(p[h][i][j] for h in range(block.heads)) / block.heads for j in range(n)] for i in range(n)]
+        mixed = [
+            [sum(p[h][i][j] for h in range(block.heads)) / block.heads for j in range(n)]
+            for i in range(n)
+        ]
         mixed = [[0.5 * mixed[i][j] + 0.5 * (i == j) for j in range(n)] for i in range(n)]
         if flow is not None:
-            mixed = [[sum(mixed[i][k] * flow[k][j] for k in range(n)) for j in range(n)] for i in range(n)]
+            mixed = [
+                [sum(mixed[i][k] * flow[k][j] for k in range(n)) for j in range(n)]
+                for i in range(n)
+            ]
         flow = mixed
     return on_image(flow[0], x)
 
@@ -75,5 +87,7 @@ def legrad(model, x, c):
                     mean = behind(block, tokens, moved, v).mean(1, keepdim=True)
                     y.append(model.head(mean)[:, c].tolist())
                 for j, (up, down) in enumerate(zip(*y, strict=True)):
-                    found[j] += max(0.0, (up - down) / (2 * step)) / (p.shape[0] * p.shape[1] * len(layers))
+                    found[j] += max(0.0, (up - down) / (2 * step)) / (
+                        p.shape[0] * p.shape[1] * len(layers)
+                    )
     return on_image(found, x)

@@ -1,4 +1,5 @@
-"""References of methods that differentiate to the image, or change one thing at a time; see `references`."""
+"""References of methods that differentiate to the image, or change one thing at a time;
+see `references`."""
 
 import math
 
@@ -20,17 +21,23 @@ def gradient(model, x, c):
 def largest(image):
     """max over channels of the magnitude, as nested lists."""
     channels = image.tolist()
-    return [[max(abs(p[i][j]) for p in channels) for j in range(len(channels[0][0]))] for i in range(len(channels[0]))]
+    return [
+        [max(abs(p[i][j]) for p in channels) for j in range(len(channels[0][0]))]
+        for i in range(len(channels[0]))
+    ]
 
 
 def ruled(grad, before, rule):
     """The gradient behind a ReLU brought before it, value by value."""
-    values = [rule(g, u) for g, u in zip(grad.flatten().tolist(), before.flatten().tolist(), strict=True)]
+    values = [
+        rule(g, u) for g, u in zip(grad.flatten().tolist(), before.flatten().tolist(), strict=True)
+    ]
     return torch.tensor(values, dtype=grad.dtype).reshape(grad.shape)
 
 
 def backward(model, x, c, rule):
-    """R at the image: the network taken apart at its two ReLUs, each stretch between differentiated alone."""
+    """R at the image: the network taken apart at its two ReLUs,
+    each stretch between differentiated alone."""
     first, second, last = model.features[:2], model.features[3:], model.head[1:]
     x = x[None].detach().requires_grad_()
     u1 = first(x)
@@ -111,7 +118,8 @@ def smoothgrad(model, x, c):
 
 @reference("occlusion")
 def occlusion(model, x, c):
-    """Black patches of a seventh of the sides, half a patch apart; a pixel has the mean of the falls that hit it."""
+    """Black patches of a seventh of the sides, half a patch apart;
+    a pixel has the mean of the falls that hit it."""
     _, height, width = x.shape
     ph, pw = math.ceil(height / 7), math.ceil(width / 7)
     sh, sw = math.ceil(ph / 2), math.ceil(pw / 2)
@@ -152,7 +160,9 @@ def reciprocam(model, x, c):
             for di in (-1, 0, 1):
                 for dj in (-1, 0, 1):
                     if 0 <= i + di < h and 0 <= j + dj < w:
-                        shown[0, :, i + di, j + dj] = a[0, :, i, j] * (2 - abs(di)) * (2 - abs(dj)) / 16
+                        shown[0, :, i + di, j + dj] = (
+                            a[0, :, i, j] * (2 - abs(di)) * (2 - abs(dj)) / 16
+                        )
             result[i][j] = model.head(shown)[0, c].item()
     return result
 
@@ -203,13 +213,16 @@ def rise(model, x, c):
 
 @reference("drise")
 def drise(model, x, c):
-    """Of a classifier: 60 grids of 4 x 4, each upsampled to 5 x 5 cells and cut out at a random place."""
+    """Of a classifier: 60 grids of 4 x 4, each upsampled to 5 x 5 cells and cut out at a random
+    place."""
     _, height, width = x.shape
     ch, cw = math.ceil(height / 4), math.ceil(width / 4)
     total = [[0.0] * width for _ in range(height)]
     for n in range(60):
         u = uniform(0, n, 18)
-        large = resized([[float(u[4 * i + j] < 0.5) for j in range(4)] for i in range(4)], 5 * ch, 5 * cw)
+        large = resized(
+            [[float(u[4 * i + j] < 0.5) for j in range(4)] for i in range(4)], 5 * ch, 5 * cw
+        )
         top, left = int(u[16] * ch), int(u[17] * cw)
         mask = [row[left : left + width] for row in large[top : top + height]]
         p = score(model, seen(x, mask), c, True)
@@ -220,7 +233,8 @@ def drise(model, x, c):
 
 
 def blurred(x):
-    """A Gaussian of 51 pixels, no wider than the mirrored image allows, and standard deviation 50."""
+    """A Gaussian of 51 pixels, no wider than the mirrored image allows,
+    and standard deviation 50."""
 
     def along(values):
         n = len(values)
@@ -228,7 +242,9 @@ def blurred(x):
         kernel = [math.exp(-(d**2) / (2 * 50**2)) for d in range(-r, r + 1)]
         mirror = [abs(i) if i < n else 2 * (n - 1) - i for i in range(-r, n + r)]
         return [
-            math.fsum(kernel[d] * values[mirror[i + d]] for d in range(2 * r + 1)) / math.fsum(kernel) for i in range(n)
+            math.fsum(kernel[d] * values[mirror[i + d]] for d in range(2 * r + 1))
+            / math.fsum(kernel)
+            for i in range(n)
         ]
 
     planes = []
@@ -251,7 +267,9 @@ def groupcam(model, x, c):
         values = sorted(v for row in m for v in row)
         place = 0.7 * (len(values) - 1)
         low = values[int(place)]
-        threshold = low + (values[min(int(place) + 1, len(values) - 1)] - low) * (place - int(place))
+        threshold = low + (values[min(int(place) + 1, len(values) - 1)] - low) * (
+            place - int(place)
+        )
         m = scaled([[v if v > threshold else 0.0 for v in row] for row in m])
         mask = torch.tensor(resized(m, *x.shape[1:]), dtype=x.dtype)
         weights.append(score(model, x * mask + background * (1 - mask), c, True) - baseline)
@@ -282,7 +300,8 @@ def smoothgradcam_plus_plus(model, x, c):
 
 @reference("fullgrad")
 def fullgrad(model, x, c):
-    """Input times gradient, and for each convolution and batch-norm its bias times the gradient behind it."""
+    """Input times gradient, and for each convolution and batch-norm its bias times the gradient
+    behind it."""
     _, height, width = x.shape
     kept = []
 
@@ -300,7 +319,9 @@ def fullgrad(model, x, c):
     for module, output in kept:
         bias = module.bias.detach()
         if isinstance(module, torch.nn.BatchNorm2d):
-            bias = bias - module.running_mean * module.weight.detach() / torch.sqrt(module.running_var + module.eps)
+            bias = bias - module.running_mean * module.weight.detach() / torch.sqrt(
+                module.running_var + module.eps
+            )
         parts_.append(output.grad[0] * bias[:, None, None])
     for p in model.parameters():
         p.grad = None
@@ -316,15 +337,22 @@ def fullgrad(model, x, c):
 
 @reference("xrai")
 def xrai(model, x, c):
-    """Black and white ways of a hundred points, both ends among them; segments are taken as they are given."""
+    """Black and white ways of a hundred points, both ends among them;
+    segments are taken as they are given."""
     _, height, width = x.shape
     ways = torch.zeros_like(x)
     for end in (x.min(), x.max()):
         total = sum(gradient(model, end + i / 99 * (x - end), c) for i in range(100)) / 100
         ways += (x - end) * total / 2
     values = ways.amax(0).tolist()
-    masks = [{(i, j) for i in range(height) for j in range(width) if m[i][j]} for m in segments(x).tolist()]
-    free, result = {(i, j) for i in range(height) for j in range(width)}, [[0.0] * width for _ in range(height)]
+    masks = [
+        {(i, j) for i in range(height) for j in range(width) if m[i][j]}
+        for m in segments(x).tolist()
+    ]
+    free, result = (
+        {(i, j) for i in range(height) for j in range(width)},
+        [[0.0] * width for _ in range(height)],
+    )
 
     def mean(places):
         return math.fsum(values[i][j] for i, j in places) / len(places)

@@ -1,4 +1,5 @@
-"""References of methods that run the model many times or differentiate to the image; see `references`."""
+"""References of methods that run the model many times or differentiate to the image;
+see `references`."""
 
 import math
 
@@ -26,10 +27,14 @@ def resized(m, height, width):
         low = min(int(at), n - 1)
         return low, min(low + 1, n - 1), at - low
 
-    rows, columns = [taps(i, h, height) for i in range(height)], [taps(j, w, width) for j in range(width)]
+    rows, columns = (
+        [taps(i, h, height) for i in range(height)],
+        [taps(j, w, width) for j in range(width)],
+    )
     return [
         [
-            (1 - v) * ((1 - u) * m[i0][j0] + u * m[i0][j1]) + v * ((1 - u) * m[i1][j0] + u * m[i1][j1])
+            (1 - v) * ((1 - u) * m[i0][j0] + u * m[i0][j1])
+            + v * ((1 - u) * m[i1][j0] + u * m[i1][j1])
             for j0, j1, u in columns
         ]
         for i0, i1, v in rows
@@ -50,4 +55,6 @@ def seen(x, m):
 def scorecam(model, x, c):
     a, _ = parts(model, x, c)
     _, height, width = x.shape
-    return weighted([score(model, seen(x, scaled(resized(m, height, width))), c, True) for m in a], a)
+    return weighted(
+        [score(model, seen(x, scaled(resized(m, height, width))), c, True) for m in a], a
+    )

@@ -1,4 +1,5 @@
-"""Baselines of integrated gradients, occlusion and XRAI: numbers, channels, tensors, and what is made of the image."""
+"""Baselines of integrated gradients, occlusion and XRAI: numbers, channels, tensors,
+and what is made of the image."""
 
 import pytest
 import torch
@@ -52,7 +53,9 @@ def test_occlusion_covers_with_the_fill(kind):
     for row in range(0, 15, 5):
         for column in range(0, 12, 4):
             seen = X.clone()
-            seen[:, :, row : row + 5, column : column + 4] = fill[:, :, row : row + 5, column : column + 4]
+            seen[:, :, row : row + 5, column : column + 4] = fill[
+                :, :, row : row + 5, column : column + 4
+            ]
             fall = (model(X) - model(seen))[:, 1].detach()
             patch = found[:, row : row + 5, column : column + 4]
             torch.testing.assert_close(patch, fall[:, None, None].expand_as(patch))
@@ -61,7 +64,9 @@ def test_occlusion_covers_with_the_fill(kind):
 def test_the_blurred_image_is_a_baseline():
     model, x = seeded(Net()), images(2, (60, 70))
     start = gaussian_blur(x, [51, 51], [50.0, 50.0])
-    e = camport.explain(model, x, IntegratedGradients(steps=3, rule="middle", baseline="blurred"), 1)
+    e = camport.explain(
+        model, x, IntegratedGradients(steps=3, rule="middle", baseline="blurred"), 1
+    )
     torch.testing.assert_close(e.raw, integral(model, x, start, 3).sum(1), rtol=1e-5, atol=1e-7)
 
 
@@ -99,13 +104,17 @@ def test_what_makes_no_baseline_is_refused(bad, says):
         check_baseline(bad, "baseline")
 
 
-@pytest.mark.parametrize("make", [lambda v: IntegratedGradients(baseline=v), lambda v: Occlusion(fill=v)])
+@pytest.mark.parametrize(
+    "make", [lambda v: IntegratedGradients(baseline=v), lambda v: Occlusion(fill=v)]
+)
 def test_methods_look_at_their_baseline_when_they_are_made(make):
     with pytest.raises(InputError, match="nan; wanted a number"):
         make(float("nan"))
 
 
-@pytest.mark.parametrize("method", [IntegratedGradients(baseline=(0.0, 1.0)), Occlusion(fill=(0.0, 1.0))])
+@pytest.mark.parametrize(
+    "method", [IntegratedGradients(baseline=(0.0, 1.0)), Occlusion(fill=(0.0, 1.0))]
+)
 def test_a_value_a_channel_needs_all_channels(method):
     with pytest.raises(InputError, match="has 2 values, the images 3 channels"):
         camport.explain(seeded(Net()), X, method, 1)
@@ -113,7 +122,9 @@ def test_a_value_a_channel_needs_all_channels(method):
 
 def test_a_tensor_of_another_size_is_refused():
     method = IntegratedGradients(baseline=torch.zeros(3, 8, 8))
-    with pytest.raises(InputError, match=r"baseline has shape \(3, 8, 8\), the images \(2, 3, 15, 12\)"):
+    with pytest.raises(
+        InputError, match=r"baseline has shape \(3, 8, 8\), the images \(2, 3, 15, 12\)"
+    ):
         camport.explain(seeded(Net()), X, method, 1)
 
 

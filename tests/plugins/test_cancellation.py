@@ -1,4 +1,5 @@
-"""Products of gradients and activations that cancel to rounding noise before a layer normalisation are warned of."""
+"""Products of gradients and activations that cancel to rounding noise before a layer normalisation
+are warned of."""
 
 import warnings
 
@@ -14,7 +15,8 @@ from tests.nets import Net, TokenNet, images, seeded
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("method", ["hirescam", ODAM(sigma=0.0)])
 def test_before_a_layer_normalisation(method, dtype):
-    """Whatever a block before the last puts out reaches the class token through layer norms alone."""
+    """Whatever a block before the last puts out reaches the class token through layer norms
+    alone."""
 
     class Last(TokenNet):
         """The patch tokens are read through one normalisation, place by place."""
@@ -25,7 +27,8 @@ def test_before_a_layer_normalisation(method, dtype):
     net = seeded(Last(width=16, depth=2), dtype=dtype)
     net.norm.eps = 1e-12
     with pytest.warns(
-        GuardWarning, match=r"at blocks.1: gradients times activations of image 0 cancel .* to \de-\d+ of"
+        GuardWarning,
+        match=r"at blocks.1: gradients times activations of image 0 cancel .* to \de-\d+ of",
     ):
         camport.explain(net, images(2, (8, 8), dtype), method, 1, "blocks.1")
 

@@ -23,7 +23,9 @@ def masks(height, width):
     found = []
     for u in drawn:
         grid = (u[:16] < 0.5).double().reshape(1, 1, CELLS, CELLS)
-        large = torch.nn.functional.interpolate(grid, (5 * ch, 5 * cw), mode="bilinear", align_corners=False)[0, 0]
+        large = torch.nn.functional.interpolate(
+            grid, (5 * ch, 5 * cw), mode="bilinear", align_corners=False
+        )[0, 0]
         top, left = int(u[16] * ch), int(u[17] * cw)
         found.append(large[top : top + height, left : left + width])
     return found
@@ -41,18 +43,27 @@ def candidates(model, image):
     found = []
     for centre, p, sure in rows:
         x, y, w, h = centre.tolist()
-        found.append((clipped((x - w / 2, y - h / 2, x + w / 2, y + h / 2), image.shape[1:]), p.tolist(), sure))
+        found.append(
+            (
+                clipped((x - w / 2, y - h / 2, x + w / 2, y + h / 2), image.shape[1:]),
+                p.tolist(),
+                sure,
+            )
+        )
     return found
 
 
 def clipped(box, size):
-    """The part of a box inside the image, as detectors report it; the box itself where it lies outside as a whole."""
+    """The part of a box inside the image, as detectors report it;
+    the box itself where it lies outside as a whole."""
     inside = [min(max(v, 0.0), size[1 - i % 2]) for i, v in enumerate(box)]
     return tuple(inside) if inside[0] < inside[2] and inside[1] < inside[3] else box
 
 
 def iou(a, b):
-    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    across = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(
+        0.0, min(a[3], b[3]) - max(a[1], b[1])
+    )
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - across
     return across / union if union > 0 else 0.0
 
@@ -74,7 +85,9 @@ def by_hand(model, image, index):
 @pytest.mark.parametrize("head", [ClassicHead, FreeHead])
 def test_every_detection_of_an_image_equals_the_paper(head):
     model, image = awake(Detector(head())), photographs(size=(32, 64))
-    bound = camport.bind(model, DRISE(samples=SAMPLES, cells=CELLS), adapter=DetectionAdapter(threshold=0.0, most=3))
+    bound = camport.bind(
+        model, DRISE(samples=SAMPLES, cells=CELLS), adapter=DetectionAdapter(threshold=0.0, most=3)
+    )
     explanation = bound(image)
     assert len(explanation.score) == 3
     for row, index in enumerate(explanation.figures["index"].tolist()):
@@ -85,7 +98,9 @@ def test_every_detection_of_an_image_equals_the_paper(head):
 def test_masked_images_are_run_once_for_all_detections():
     model, image = awake(Detector(ClassicHead())), photographs(size=(32, 64))
     seen = seen_by(model.model[0])
-    bound = camport.bind(model, DRISE(samples=SAMPLES, cells=CELLS), adapter=DetectionAdapter(threshold=0.0, most=5))
+    bound = camport.bind(
+        model, DRISE(samples=SAMPLES, cells=CELLS), adapter=DetectionAdapter(threshold=0.0, most=5)
+    )
     bound(image)
     seen.clear()
     bound(image)

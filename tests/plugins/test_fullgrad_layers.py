@@ -47,7 +47,10 @@ KINDS = {
     "instance": (lambda: nn.InstanceNorm2d(5, affine=True), lambda m: m.bias),
     "layer": (lambda: ChannelsLast(5), lambda m: m.bias),
     "layer over all": (lambda: nn.LayerNorm([5, 7, 6]), lambda m: m.bias),
-    "frozen": (lambda: Frozen(5), lambda m: m.bias - m.running_mean * m.weight / (m.running_var + m.eps).sqrt()),
+    "frozen": (
+        lambda: Frozen(5),
+        lambda m: m.bias - m.running_mean * m.weight / (m.running_var + m.eps).sqrt(),
+    ),
     "with activation": (
         lambda: NormAct(5),
         lambda m: m.bias - m.running_mean * m.weight / (m.running_var + m.eps).sqrt(),
@@ -67,14 +70,27 @@ def psi(part, size):
 def test_every_layer_with_a_bias_has_a_map(kind):
     make, bias = KINDS[kind]
     layer = make()
-    model = seeded(nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), layer, nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten()))
+    model = seeded(
+        nn.Sequential(
+            nn.Conv2d(3, 5, 3, padding=1), layer, nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten()
+        )
+    )
     with torch.no_grad():
         for p in model.parameters():
-            p.copy_(torch.randn(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(p.numel())) * 0.5)
+            p.copy_(
+                torch.randn(
+                    p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(p.numel())
+                )
+                * 0.5
+            )
     model[4] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     x = torch.randn(1, 3, 7, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     kept = []
-    biased = [(model[0], lambda m: m.bias), (getattr(layer, "drop", layer), bias), (model[3], lambda m: m.bias)]
+    biased = [
+        (model[0], lambda m: m.bias),
+        (getattr(layer, "drop", layer), bias),
+        (model[3], lambda m: m.bias),
+    ]
     handles = [m.register_forward_hook(lambda m, i, o: kept.append(o)) for m, _ in biased]
     leaf = x.clone().requires_grad_()
     y = model(leaf)[0, 2]

@@ -27,7 +27,10 @@ PACKAGES = [
     "charset-normalizer==3.5.3",
 ]
 SAMPLES, CELLS = 12, 4
-pytestmark = [pytest.mark.everything, pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning")]
+pytestmark = [
+    pytest.mark.everything,
+    pytest.mark.filterwarnings("ignore::camport.errors.DoubtWarning"),
+]
 
 SCORING = """
 import sys
@@ -64,9 +67,11 @@ def test_rise_equals_xaitk(xaitk, tmp_path):
 
 
 def detections(model, images):
-    """[b,n,4+1+k]: boxes whose last pixel is inside them, as the library counts; objectness, or what stands for it.
+    """[b,n,4+1+k]: boxes whose last pixel is inside them, as the library counts; objectness,
+    or what stands for it.
 
-    Boxes are clipped to the image, as detectors report them; one that lies outside as a whole stays.
+    Boxes are clipped to the image, as detectors report them;
+    one that lies outside as a whole stays.
     """
     with torch.no_grad():
         table = model(images)[0]
@@ -88,7 +93,9 @@ def detections(model, images):
 def test_drise_equals_xaitk(head, xaitk, tmp_path):
     model, image = awake(Detector(head())), photographs(size=(32, 64))
     method = DRISE(samples=SAMPLES, cells=CELLS)
-    masks = RISE(SAMPLES, CELLS, method.probability, method.seed).masks(torch.arange(SAMPLES), image)
+    masks = RISE(SAMPLES, CELLS, method.probability, method.seed).masks(
+        torch.arange(SAMPLES), image
+    )
     found = camport.bind(model, method, adapter=DetectionAdapter(threshold=0.0, most=3))(image)
     maps = apart.result(
         DRISE_SCORING,

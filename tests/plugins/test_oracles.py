@@ -43,7 +43,8 @@ def from_torchcam(cls, model, layer="features", **options):
 
 
 def from_grad_cam(cls, model, layer="features"):
-    """Its last step is min-max with +1e-7 at image size, so its weights are asked for and the map is made here."""
+    """Its last step is min-max with +1e-7 at image size,
+    so its weights are asked for and the map is made here."""
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     with cls(model=model, target_layers=[model.get_submodule(layer)]) as cam:
@@ -67,7 +68,9 @@ def test_saliency_equals_captum():
 
 def test_gradcam_equals_captum():
     model = behind()
-    theirs = captum.LayerGradCam(model, model.features).attribute(X, target=TARGET, relu_attributions=True)
+    theirs = captum.LayerGradCam(model, model.features).attribute(
+        X, target=TARGET, relu_attributions=True
+    )
     close(raw(model, "gradcam"), theirs[:, 0])
 
 
@@ -114,7 +117,8 @@ def test_layercam_fuses_layers_as_torchcam():
 
 
 def test_torchcam_gradcam_plus_plus_is_not_the_papers():
-    """Its division lands in a copy, so its weights are those of an undivided alpha; ours follow eq. 19."""
+    """Its division lands in a copy, so its weights are those of an undivided alpha;
+    ours follow eq. 19."""
     theirs = from_torchcam(torchcam.GradCAMpp, behind())
     ours = raw(behind(), "gradcam++")
     difference = (ours / ours.norm() - theirs / theirs.norm()).norm()
@@ -141,7 +145,10 @@ class Small(Behind):
 def test_gradcam_plus_plus_as_the_libraries_have_it(make):
     """Their figures can be made here, too, by name."""
     model = seeded(make())
-    close(raw(model, GradCAMPlusPlus("grad-cam")), from_grad_cam(pytorch_grad_cam.GradCAMPlusPlus, seeded(make())))
+    close(
+        raw(model, GradCAMPlusPlus("grad-cam")),
+        from_grad_cam(pytorch_grad_cam.GradCAMPlusPlus, seeded(make())),
+    )
     theirs = from_torchcam(torchcam.GradCAMpp, seeded(make())).relu()
     close(raw(model, GradCAMPlusPlus("torchcam")), theirs)
 
@@ -150,7 +157,9 @@ def test_gradcam_plus_plus_as_the_libraries_have_it(make):
 def test_xgradcam_as_the_libraries_have_it(make):
     """Also where channels sum to little or to a negative number."""
     model = seeded(make())
-    close(raw(model, XGradCAM("grad-cam")), from_grad_cam(pytorch_grad_cam.XGradCAM, seeded(make())))
+    close(
+        raw(model, XGradCAM("grad-cam")), from_grad_cam(pytorch_grad_cam.XGradCAM, seeded(make()))
+    )
     close(raw(model, XGradCAM("torchcam")), from_torchcam(torchcam.XGradCAM, seeded(make())).relu())
 
 
@@ -163,7 +172,9 @@ def test_heatmaps_as_grad_cam_scales_them():
         with pytorch_grad_cam.GradCAM(model=model, target_layers=[model.features]) as cam:
             theirs = cam(input_tensor=X, targets=[ClassifierOutputTarget(int(c)) for c in TARGET])
         ours = camport.explain(model, X, "gradcam", TARGET, "features")
-        assert torch.allclose(ours.heatmap_as("grad-cam").float(), torch.from_numpy(theirs), atol=1e-5)
+        assert torch.allclose(
+            ours.heatmap_as("grad-cam").float(), torch.from_numpy(theirs), atol=1e-5
+        )
 
 
 def test_heatmaps_as_torchcam_scales_them():
@@ -172,5 +183,7 @@ def test_heatmaps_as_torchcam_scales_them():
         theirs = extractor(TARGET.tolist(), model(X))[0]
     ours = camport.explain(model, X, "gradcam", TARGET, "features")
     assert torch.allclose(ours.heatmap_as("torchcam").double(), theirs, atol=1e-6)
-    with pytest.raises(camport.errors.InputError, match=r"heatmap_as\('captum'\); it is one of grad-cam, torchcam"):
+    with pytest.raises(
+        camport.errors.InputError, match=r"heatmap_as\('captum'\); it is one of grad-cam, torchcam"
+    ):
         ours.heatmap_as("captum")

@@ -1,4 +1,5 @@
-"""Differential tests of the methods that are algebra on activations and gradients; see `test_oracles`."""
+"""Differential tests of the methods that are algebra on activations and gradients;
+see `test_oracles`."""
 
 import numpy as np
 import pytest
@@ -35,15 +36,23 @@ def close_up_to_sign(ours, theirs, bound=1e-6):
 
 
 def test_gradcam_elementwise_equals_grad_cam():
-    close(raw(behind(), "gradcam_elementwise"), from_grad_cam(pytorch_grad_cam.GradCAMElementWise, behind()))
+    close(
+        raw(behind(), "gradcam_elementwise"),
+        from_grad_cam(pytorch_grad_cam.GradCAMElementWise, behind()),
+    )
 
 
 def test_eigencam_equals_grad_cam_up_to_sign():
-    close_up_to_sign(raw(behind(), EigenCAM(centre=True)), signed_from_grad_cam(pytorch_grad_cam.EigenCAM, behind()))
+    close_up_to_sign(
+        raw(behind(), EigenCAM(centre=True)),
+        signed_from_grad_cam(pytorch_grad_cam.EigenCAM, behind()),
+    )
 
 
 def test_eigengradcam_equals_grad_cam_up_to_sign():
-    close_up_to_sign(raw(behind(), "eigengradcam"), signed_from_grad_cam(pytorch_grad_cam.EigenGradCAM, behind()))
+    close_up_to_sign(
+        raw(behind(), "eigengradcam"), signed_from_grad_cam(pytorch_grad_cam.EigenGradCAM, behind())
+    )
 
 
 @pytest.mark.parametrize("kernel", ["sigmoid", "rbf", "poly", "linear"])
@@ -51,11 +60,15 @@ def test_kpcacam_equals_grad_cam_up_to_sign(kernel):
     def library(**options):
         return pytorch_grad_cam.KPCA_CAM(kernel=kernel, **options)
 
-    close_up_to_sign(raw(behind(), KPCACAM(kernel=kernel)), signed_from_grad_cam(library, behind()), 1e-5)
+    close_up_to_sign(
+        raw(behind(), KPCACAM(kernel=kernel)), signed_from_grad_cam(library, behind()), 1e-5
+    )
 
 
 def test_fem_equals_grad_cam():
-    close(raw(behind(), FEM(preset="grad-cam")), signed_from_grad_cam(pytorch_grad_cam.FEM, behind()))
+    close(
+        raw(behind(), FEM(preset="grad-cam")), signed_from_grad_cam(pytorch_grad_cam.FEM, behind())
+    )
 
 
 def test_odam_without_smoothing_is_hirescam():
@@ -96,13 +109,18 @@ def test_rest_score_equals_grad_cam():
 
 def from_torchcam_finer(base, **options):
     model = behind()
-    with torchcam.FinerCAM(model, "features", base_method=base, enable_hooks=True, **options) as extractor:
+    with torchcam.FinerCAM(
+        model, "features", base_method=base, enable_hooks=True, **options
+    ) as extractor:
         return extractor(TARGET.tolist(), model(X), normalized=False)[0]
 
 
 def test_finercam_equals_torchcam():
     close(raw(behind(), "finercam"), from_torchcam_finer(torchcam.GradCAM))
-    close(raw(behind(), FinerCAM(2, 1.0)), from_torchcam_finer(torchcam.GradCAM, gamma=1.0, num_references=2))
+    close(
+        raw(behind(), FinerCAM(2, 1.0)),
+        from_torchcam_finer(torchcam.GradCAM, gamma=1.0, num_references=2),
+    )
 
 
 def test_any_method_explains_finercams_contrast():
@@ -130,13 +148,15 @@ def test_finercam_keeps_a_contrast_that_was_given():
 
 def test_finercam_refuses_a_score_without_classes():
     with pytest.raises(
-        camport.errors.MethodError, match=r"finercam contrasts logits of classes.*scores by probability"
+        camport.errors.MethodError,
+        match=r"finercam contrasts logits of classes.*scores by probability",
     ):
         camport.bind(behind(), "finercam", adapter=ClassificationAdapter(score_as="probability"))
 
 
 def test_dff_is_as_good_as_scikit_learn():
-    """Factors are not unique, so what is compared is how much they explain; with one concept they are."""
+    """Factors are not unique, so what is compared is how much they explain;
+    with one concept they are."""
     from sklearn.decomposition import NMF
 
     a = camport.explain(behind(), X, "dff", TARGET, "features").activations[0]
@@ -147,11 +167,15 @@ def test_dff_is_as_good_as_scikit_learn():
             ours = (x - where @ what).norm()
             assert ours <= 1.02 * theirs.reconstruction_err_
             if concepts == 1:
-                np.testing.assert_allclose(what.numpy(), theirs.components_ / np.linalg.norm(theirs.components_), 1e-4)
+                np.testing.assert_allclose(
+                    what.numpy(), theirs.components_ / np.linalg.norm(theirs.components_), 1e-4
+                )
 
 
 def test_dff_concepts_are_numbered_by_their_share():
-    explanations = [camport.explain(behind(), X, DFF(3, concept), TARGET, "features") for concept in range(3)]
+    explanations = [
+        camport.explain(behind(), X, DFF(3, concept), TARGET, "features") for concept in range(3)
+    ]
     shares = torch.stack([e.raw.sum((1, 2)) for e in explanations])
     assert bool((shares.diff(dim=0) <= 0).all())
     a = explanations[0].activations[0]

@@ -1,4 +1,5 @@
-"""Attention rollout and LeGrad: independent implementations, every library's transformers, and what is refused."""
+"""Attention rollout and LeGrad: independent implementations, every library's transformers,
+and what is refused."""
 
 import warnings
 
@@ -22,11 +23,22 @@ METHODS = ("attention_rollout", "legrad")
 
 
 def from_torchvision() -> nn.Module:
-    return seeded(VisionTransformer(32, 8, num_layers=3, num_heads=2, hidden_dim=12, mlp_dim=20, num_classes=5))
+    return seeded(
+        VisionTransformer(
+            32, 8, num_layers=3, num_heads=2, hidden_dim=12, mlp_dim=20, num_classes=5
+        )
+    )
 
 
 def from_timm(fused: bool = True, **options) -> nn.Module:
-    sizes = {"img_size": (24, 32), "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 5}
+    sizes = {
+        "img_size": (24, 32),
+        "patch_size": 8,
+        "embed_dim": 12,
+        "depth": 3,
+        "num_heads": 2,
+        "num_classes": 5,
+    }
     model = seeded(timm.models.vision_transformer.VisionTransformer(**{**sizes, **options}))
     for module in model.modules():
         if hasattr(module, "fused_attn"):
@@ -74,7 +86,9 @@ def test_the_last_blocks_of_legrad_equal_torchcam(last):
     close(raw(model, LeGrad(last=last), x, 2), theirs)
 
 
-@pytest.mark.parametrize(("heads", "across"), [("mean", torch.mean), ("max", torch.amax), ("min", torch.amin)])
+@pytest.mark.parametrize(
+    ("heads", "across"), [("mean", torch.mean), ("max", torch.amax), ("min", torch.amin)]
+)
 def test_rollout_equals_a_loop_over_what_timm_drops_out(heads, across):
     model, seen = from_timm(fused=False), []
     for block in model.blocks:
@@ -101,9 +115,15 @@ def test_legrad_of_transformers_is_that_of_its_own_attentions():
     model, parts = from_transformers("eager"), []
     # each block for itself: its probabilities are leaves, what it puts out goes through the head
     seen = model(X, output_attentions=True, output_hidden_states=True)
-    for block, before, attended in zip(model.vit.layers, seen.hidden_states, seen.attentions, strict=False):
+    for block, before, attended in zip(
+        model.vit.layers, seen.hidden_states, seen.attentions, strict=False
+    ):
         p = attended.detach().requires_grad_()
-        v = block.attention.v_proj(block.layernorm_before(before)).unflatten(2, (2, 6)).transpose(1, 2)
+        v = (
+            block.attention.v_proj(block.layernorm_before(before))
+            .unflatten(2, (2, 6))
+            .transpose(1, 2)
+        )
         tokens = before + block.attention.o_proj((p @ v).transpose(1, 2).flatten(2))
         tokens = tokens + block.mlp(block.layernorm_after(tokens))
         score = model.classifier(model.vit.layernorm(tokens.mean(1)))[:, 2].sum()
@@ -113,7 +133,9 @@ def test_legrad_of_transformers_is_that_of_its_own_attentions():
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("options", [{"reg_tokens": 4}, {"class_token": False, "global_pool": "avg"}])
+@pytest.mark.parametrize(
+    "options", [{"reg_tokens": 4}, {"class_token": False, "global_pool": "avg"}]
+)
 def test_register_tokens_and_no_class_token(method, options):
     found = raw(from_timm(**options), method)
     assert found.shape == (2, 3, 4)
@@ -123,7 +145,9 @@ def test_register_tokens_and_no_class_token(method, options):
 def test_without_a_class_token_all_rows_are_read():
     model = from_timm(class_token=False, global_pool="avg")
     close(raw(model, "attention_rollout"), raw(model, AttentionRollout(read="mean")))
-    with pytest.raises(MethodError, match=r"VisionTransformer has no class token to read; read='mean'"):
+    with pytest.raises(
+        MethodError, match=r"VisionTransformer has no class token to read; read='mean'"
+    ):
         raw(model, AttentionRollout(read="class"))
 
 
@@ -155,10 +179,14 @@ def test_lower_precision(method, dtype):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_models_without_global_attention_are_refused(method):
-    with pytest.raises(MethodError, match=r"ResNet has no attention over the image's patches: .*gradcam"):
+    with pytest.raises(
+        MethodError, match=r"ResNet has no attention over the image's patches: .*gradcam"
+    ):
         raw(seeded(resnet18(num_classes=5)), method)
     swin = SwinTransformer([4, 4], 8, [1, 1], [2, 2], [3, 3], num_classes=5)
-    with pytest.raises(MethodError, match=r"SwinTransformer attends within windows: \(12, 2, 9, 9\) for 2 images"):
+    with pytest.raises(
+        MethodError, match=r"SwinTransformer attends within windows: \(12, 2, 9, 9\) for 2 images"
+    ):
         raw(seeded(swin), method, images(2, (24, 36)))
 
 
@@ -180,7 +208,11 @@ class Doubling(TokenNet):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_tokens_that_are_overwritten_in_place(method):
-    close(raw(seeded(Doubling(in_place=True)), method), raw(seeded(Doubling(in_place=False)), method), 1e-12)
+    close(
+        raw(seeded(Doubling(in_place=True)), method),
+        raw(seeded(Doubling(in_place=False)), method),
+        1e-12,
+    )
 
 
 class Pooling(TokenNet):
@@ -202,7 +234,9 @@ class Pooling(TokenNet):
 def test_pyramids_are_refused(method):
     with pytest.raises(MethodError, match=r"Pooling attends over 2 numbers of tokens \(97, 193\)"):
         raw(seeded(Pooling(keys=False)), method)
-    with pytest.raises(MethodError, match=r"Pooling attends from 193 tokens to 97, not among the same ones"):
+    with pytest.raises(
+        MethodError, match=r"Pooling attends from 193 tokens to 97, not among the same ones"
+    ):
         raw(seeded(Pooling(keys=True)), method)
 
 
@@ -219,7 +253,10 @@ class AmongChannels(TokenNet):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_attention_among_channels_is_refused(method):
-    with pytest.raises(MethodError, match=r"attends among 3 tokens, which fit no grid over an image of 24x32.*gradcam"):
+    with pytest.raises(
+        MethodError,
+        match=r"attends among 3 tokens, which fit no grid over an image of 24x32.*gradcam",
+    ):
         raw(seeded(AmongChannels()), method)
 
 
@@ -237,7 +274,10 @@ class Flat(TokenNet):
 def test_attention_in_no_block_of_its_own_has_a_rollout_alone():
     model = seeded(Flat())
     assert raw(model, "attention_rollout").shape == (2, 12, 16)
-    with pytest.raises(MethodError, match=r"attention 1 of 2 is in no module of its own.*attention_rollout needs none"):
+    with pytest.raises(
+        MethodError,
+        match=r"attention 1 of 2 is in no module of its own.*attention_rollout needs none",
+    ):
         raw(model, "legrad")
 
 
@@ -248,7 +288,8 @@ def test_a_number_of_blocks_is_one_or_more():
 
 @pytest.mark.parametrize("options", [{"kdim": 7, "vdim": 5}, {"bias": False}])
 def test_multi_head_attention_of_every_make_is_seen(options):
-    """`nn.MultiheadAttention` asked for its weights, with projections of other widths, gives what it gives."""
+    """`nn.MultiheadAttention` asked for its weights, with projections of other widths,
+    gives what it gives."""
     from camport.core.running.open_attention import AttentionMode
 
     layer = nn.MultiheadAttention(6, 2, **options).double().eval()
@@ -293,7 +334,14 @@ def test_a_bare_onnx_file_has_a_rollout(tmp_path):
     model, x = from_timm().float(), X.float()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(model, (x,), tmp_path / "vit.onnx", dynamo=True, dynamic_shapes=({0: "b"},), verbose=False)
+        torch.onnx.export(
+            model,
+            (x,),
+            tmp_path / "vit.onnx",
+            dynamo=True,
+            dynamic_shapes=({0: "b"},),
+            verbose=False,
+        )
     imported = load_model(str(tmp_path / "vit.onnx")).model
     close(raw(imported, "attention_rollout", x), raw(model, "attention_rollout", x))
     with pytest.raises(MethodError, match=r"attention 1 of 3 is in no module of its own"):

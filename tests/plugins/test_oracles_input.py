@@ -1,4 +1,5 @@
-"""Differential tests of the methods that differentiate to the image; see `test_oracles`. Random draws are injected."""
+"""Differential tests of the methods that differentiate to the image; see `test_oracles`.
+Random draws are injected."""
 
 import numpy as np
 import pytest
@@ -51,7 +52,9 @@ def test_the_trapezoids_of_captum_do_not_sum_to_one():
     """It weighs n points of which two count half by 1/n each: (n - 1) / n of the integral."""
     model, steps = seeded(Net()), 11
     ours = raw(model, IntegratedGradients(steps, "trapezoid"), None)
-    theirs = captum.IntegratedGradients(model).attribute(X, target=TARGET, method="riemann_trapezoid", n_steps=steps)
+    theirs = captum.IntegratedGradients(model).attribute(
+        X, target=TARGET, method="riemann_trapezoid", n_steps=steps
+    )
     close(ours * (steps - 1) / steps, theirs.sum(1))
 
 
@@ -69,7 +72,8 @@ def test_the_completeness_gap_is_captums():
 
 
 @pytest.mark.parametrize(
-    ("form", "kind"), [("mean", "smoothgrad"), ("squared", "smoothgrad_sq"), ("variance", "vargrad")]
+    ("form", "kind"),
+    [("mean", "smoothgrad"), ("squared", "smoothgrad_sq"), ("variance", "vargrad")],
 )
 def test_smoothgrad_equals_captum(monkeypatch, form, kind):
     model, samples = seeded(Net()), 5
@@ -77,7 +81,9 @@ def test_smoothgrad_equals_captum(monkeypatch, form, kind):
     for i in range(len(X)):
         x = X[i : i + 1]
         drawn = normal(4, torch.arange(samples), x.numel()).double().reshape(samples, *x.shape[1:])
-        monkeypatch.setattr(torch, "normal", lambda mean, deviation, drawn=drawn: mean + deviation * drawn)
+        monkeypatch.setattr(
+            torch, "normal", lambda mean, deviation, drawn=drawn: mean + deviation * drawn
+        )
         theirs = captum.NoiseTunnel(captum.Saliency(model)).attribute(
             x,
             nt_type=kind,
@@ -104,8 +110,12 @@ def test_smoothgrad_equals_the_authors_program(monkeypatch):
     """25 noisy images and the square are its defaults."""
     model, x, c = seeded(Net()), X[:1], TARGET[:1]
     drawn = iter(normal(0, torch.arange(25), x.numel()).double().reshape(25, *x.shape[1:]))
-    monkeypatch.setattr(np.random, "normal", lambda mean, d, shape: d * next(drawn).permute(1, 2, 0).numpy())
-    theirs = saliency.GradientSaliency().GetSmoothedMask(x[0].permute(1, 2, 0).numpy(), called_by_saliency(model, c))
+    monkeypatch.setattr(
+        np.random, "normal", lambda mean, d, shape: d * next(drawn).permute(1, 2, 0).numpy()
+    )
+    theirs = saliency.GradientSaliency().GetSmoothedMask(
+        x[0].permute(1, 2, 0).numpy(), called_by_saliency(model, c)
+    )
     ours = camport.explain(model, x, SmoothGrad(preset="official"), c).raw.double()
     close(ours[0], torch.from_numpy(theirs).amax(2))
 
@@ -113,14 +123,18 @@ def test_smoothgrad_equals_the_authors_program(monkeypatch):
 def test_guided_backprop_equals_captum():
     model = seeded(Net())
     explanation = camport.explain(model, X, "guided_backprop", TARGET)
-    theirs = captum.GuidedBackprop(seeded(Net())).attribute(X.clone().requires_grad_(), target=TARGET)
+    theirs = captum.GuidedBackprop(seeded(Net())).attribute(
+        X.clone().requires_grad_(), target=TARGET
+    )
     close(explanation.figures["gradient"].double(), theirs)
     close(explanation.raw.double(), theirs.abs().amax(1))
 
 
 def test_deconvnet_equals_captum():
     explanation = camport.explain(seeded(Net()), X, "deconvnet", TARGET)
-    theirs = captum.Deconvolution(seeded(Net())).attribute(X.clone().requires_grad_(), target=TARGET)
+    theirs = captum.Deconvolution(seeded(Net())).attribute(
+        X.clone().requires_grad_(), target=TARGET
+    )
     close(explanation.figures["gradient"].double(), theirs)
     close(explanation.raw.double(), theirs.abs().amax(1))
 
@@ -135,7 +149,8 @@ def test_guided_gradcam_equals_captum():
 
 
 @pytest.mark.parametrize(
-    ("method", "peer"), [("guided_backprop", captum.GuidedBackprop), ("deconvnet", captum.Deconvolution)]
+    ("method", "peer"),
+    [("guided_backprop", captum.GuidedBackprop), ("deconvnet", captum.Deconvolution)],
 )
 def test_functional_relus_are_ruled_here_and_not_by_captum(method, peer):
     """captum hooks modules, finds none, and returns the plain gradient as if it were guided."""
@@ -150,7 +165,9 @@ def test_functional_relus_are_ruled_here_and_not_by_captum(method, peer):
 
 def test_grad_cams_guided_backprop_explains_image_0_alone():
     model = seeded(Net())
-    theirs = pytorch_grad_cam.GuidedBackpropReLUModel(model=seeded(Net()), device="cpu")(X.clone(), int(TARGET[0]))
+    theirs = pytorch_grad_cam.GuidedBackpropReLUModel(model=seeded(Net()), device="cpu")(
+        X.clone(), int(TARGET[0])
+    )
     ours = camport.explain(model, X, "guided_backprop", TARGET).figures["gradient"].double()
     close(ours[0], torch.from_numpy(theirs).permute(2, 0, 1))
     assert theirs.shape == (14, 18, 3)  # of two images
@@ -168,7 +185,9 @@ def test_smoothgradcam_plus_plus_equals_torchcam():
 
         def sample(self, size):
             self.number += 1
-            return 0.3 * normal(6, torch.tensor([self.number % samples]), size[1:].numel()).double().reshape(size)
+            return 0.3 * normal(
+                6, torch.tensor([self.number % samples]), size[1:].numel()
+            ).double().reshape(size)
 
     theirs = from_torchcam(Injected, behind(), num_samples=samples).relu()
     close(raw(behind(), SmoothGradCAMPlusPlus(samples, seed=6, preset="torchcam")), theirs)
@@ -186,7 +205,9 @@ def by_grad_cam_fullgrad(model):
             return maps.sum(1)
 
     with Unscaled(model=model, target_layers=[]) as cam:
-        return torch.from_numpy(cam(X.clone(), [ClassifierOutputTarget(int(c)) for c in TARGET])).double()
+        return torch.from_numpy(
+            cam(X.clone(), [ClassifierOutputTarget(int(c)) for c in TARGET])
+        ).double()
 
 
 def test_fullgrad_equals_grad_cam():
@@ -217,13 +238,17 @@ def test_fullgrad_equals_the_authors_formula():
 def scaled_together(part, size):
     part = part.abs()
     low, high = part.amin((1, 2, 3), keepdim=True), part.amax((1, 2, 3), keepdim=True)
-    return F.interpolate((part - low) / (high - low), size, mode="bilinear", align_corners=True).sum(1)
+    return F.interpolate(
+        (part - low) / (high - low), size, mode="bilinear", align_corners=True
+    ).sum(1)
 
 
 def a_picture(size=(60, 72), seed=0):
     """Three smooth blobs of colour and some grain, [3,H,W]."""
     g = torch.Generator().manual_seed(seed)
-    coarse = F.interpolate(torch.rand(1, 3, 4, 5, generator=g, dtype=torch.float64), size, mode="bicubic")[0]
+    coarse = F.interpolate(
+        torch.rand(1, 3, 4, 5, generator=g, dtype=torch.float64), size, mode="bicubic"
+    )[0]
     return coarse + 0.02 * torch.rand(3, *size, generator=g, dtype=torch.float64)
 
 
@@ -267,7 +292,11 @@ def test_xrai_equals_saliency(algorithm):
         batch_size=10,
         extra_parameters=saliency.XRAIParameters(steps=10, algorithm=algorithm),
     )
-    close(camport.explain(model, x[None], XRAI(10, algorithm), c).raw[0], torch.from_numpy(theirs), 1e-5)
+    close(
+        camport.explain(model, x[None], XRAI(10, algorithm), c).raw[0],
+        torch.from_numpy(theirs),
+        1e-5,
+    )
 
 
 def test_ways_of_saliency_are_those_of_xrai():
@@ -276,7 +305,9 @@ def test_ways_of_saliency_are_those_of_xrai():
     image = x.permute(1, 2, 0).numpy()
     integrated = saliency.IntegratedGradients()
     theirs = [
-        integrated.GetMask(image, called_by_saliency(model, c), x_baseline=np.full_like(image, end), x_steps=8)
+        integrated.GetMask(
+            image, called_by_saliency(model, c), x_baseline=np.full_like(image, end), x_steps=8
+        )
         for end in (image.min(), image.max())
     ]
     seen = []

@@ -1,4 +1,5 @@
-"""Differential tests of the methods that run the model many times; see `test_oracles`. Random draws are injected."""
+"""Differential tests of the methods that run the model many times; see `test_oracles`.
+Random draws are injected."""
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ from torchvision.transforms.functional import gaussian_blur
 
 import camport
 from camport.core.maps.noise import normal, uniform
-from camport.plugins import ISCAM, RISE, SSCAM, AblationCAM, GroupCAM, Occlusion, ReciproCAM, ScoreCAM
+from camport.plugins import (
+    ISCAM,
+    RISE,
+    SSCAM,
+    AblationCAM,
+    GroupCAM,
+    Occlusion,
+    ReciproCAM,
+    ScoreCAM,
+)
 from tests.nets import Net, seeded
 from tests.plugins.test_oracles import TARGET, X, behind, close, from_torchcam, raw
 
@@ -60,12 +70,15 @@ def test_scorecam_equals_torchcam():
 
 @pytest.mark.parametrize("make", [behind, constant_channel])
 def test_scorecam_equals_the_authors_formula(make):
-    """Each channel is upsampled first, skipped where it is constant, and weighs what the model says through it."""
+    """Each channel is upsampled first, skipped where it is constant,
+    and weighs what the model says through it."""
     model = make()
     theirs = torch.zeros(len(X), *SIZE, dtype=X.dtype)
     for i, c in enumerate(TARGET):
         for channel in activations(model)[i]:
-            large = F.interpolate(channel[None, None], SIZE, mode="bilinear", align_corners=False)[0, 0]
+            large = F.interpolate(channel[None, None], SIZE, mode="bilinear", align_corners=False)[
+                0, 0
+            ]
             span = large.max() - large.min()
             if span > 1e-9:
                 theirs[i] += probability(model, X[i] * (large - large.min()) / span, c) * large
@@ -80,7 +93,9 @@ def test_scorecams_of_three_libraries_are_three():
     for one, other in (("paper", "grad-cam"), ("paper", "torchcam"), ("grad-cam", "torchcam")):
         assert (unit[one] - unit[other]).norm() > 1e-4, (one, other)
     constant = [raw(constant_channel(2.0), ScoreCAM(preset)) for preset in ("paper", "official")]
-    assert (F.interpolate(constant[0][:, None], SIZE, mode="bilinear")[:, 0] - constant[1]).norm() > 1e-2
+    assert (
+        F.interpolate(constant[0][:, None], SIZE, mode="bilinear")[:, 0] - constant[1]
+    ).norm() > 1e-2
 
 
 @pytest.mark.parametrize("preset", ["paper", "official", "grad-cam", "torchcam"])
@@ -91,7 +106,8 @@ def test_a_constant_channel_is_no_nan(preset):
 
 
 class InjectedNoise:
-    """Stands for torchcam's distribution: the noise that camport draws for each channel and sample."""
+    """Stands for torchcam's distribution: the noise that camport draws for each channel and
+    sample."""
 
     def __init__(self, samples, draw):
         self.samples, self.draw, self.drawn = samples, draw, 0
@@ -105,7 +121,9 @@ def test_sscam_equals_torchcam():
     samples, sigma = 3, 0.7
 
     def draw(number, size):
-        noise = normal(5, torch.tensor([number]), size[2] * size[3]).double().reshape(1, 1, *size[2:])
+        noise = (
+            normal(5, torch.tensor([number]), size[2] * size[3]).double().reshape(1, 1, *size[2:])
+        )
         return sigma * noise.expand(size)  # here all channels meet the same
 
     class Injected(torchcam.SSCAM):
@@ -147,7 +165,8 @@ def test_ablationcam_equals_grad_cam():
 
 
 def test_ablationcam_of_grad_cam_ablates_to_minus_ten_million():
-    """Where activations are negative somewhere it does not take the channel away, as the paper does."""
+    """Where activations are negative somewhere it does not take the channel away,
+    as the paper does."""
     model = seeded(Net())
     model.head[0] = torch.nn.Identity()  # which would make 0 of it again
     theirs = by_grad_cam(pytorch_grad_cam.AblationCAM, model)
@@ -155,7 +174,9 @@ def test_ablationcam_of_grad_cam_ablates_to_minus_ten_million():
     assert (ours / ours.norm() - theirs / theirs.norm()).norm() > 0.1
 
 
-@pytest.mark.parametrize(("patch", "stride"), [((4, 5), (2, 3)), ((5, 5), (5, 5)), ((3, 4), (3, 1))])
+@pytest.mark.parametrize(
+    ("patch", "stride"), [((4, 5), (2, 3)), ((5, 5), (5, 5)), ((3, 4), (3, 1))]
+)
 def test_occlusion_equals_captum(patch, stride):
     model = behind()
     theirs = captum.Occlusion(model).attribute(
@@ -178,7 +199,9 @@ def upsampled_grids(numbers, cells, p, size, mode, seed):
     masks = []
     for row in drawn:
         grid = (row[: cells * cells] < p).double().reshape(cells, cells).numpy()
-        large = resize(grid, [(cells + 1) * step for step in steps], order=1, mode=mode, anti_aliasing=False)
+        large = resize(
+            grid, [(cells + 1) * step for step in steps], order=1, mode=mode, anti_aliasing=False
+        )
         top, left = (int(place * step) for place, step in zip(row[-2:], steps, strict=True))
         masks.append(large[top : top + size[0], left : left + size[1]])
     return torch.from_numpy(np.stack(masks))
@@ -213,11 +236,14 @@ def test_rise_masks_are_seen_with_the_probability(preset):
 
 
 def official_groupcam(model, x, c, groups, kernel, sigma, skip_constant):
-    """The authors' newest program in words: upsample, scale, keep what the blurred image does not already say."""
+    """The authors' newest program in words: upsample, scale,
+    keep what the blurred image does not already say."""
     a = activations(model, x[None]).requires_grad_()
     (g,) = torch.autograd.grad(model.head(a)[0, c], a)
     parts = (g.mean((2, 3), keepdim=True) * a.detach()).chunk(groups, 1)
-    maps = F.interpolate(torch.cat([p.sum(1, keepdim=True) for p in parts]).relu(), SIZE, mode="bilinear")
+    maps = F.interpolate(
+        torch.cat([p.sum(1, keepdim=True) for p in parts]).relu(), SIZE, mode="bilinear"
+    )
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
     if skip_constant:
         maps = maps[(high > low)[:, 0, 0, 0]]
@@ -234,7 +260,9 @@ def official_groupcam(model, x, c, groups, kernel, sigma, skip_constant):
 def test_groupcam_equals_the_authors_formula(groups):
     model = behind()
     method = GroupCAM(groups, kernel=9, sigma=5.0, preset="official")
-    theirs = [official_groupcam(model, x, c, groups, 9, 5.0, True) for x, c in zip(X, TARGET, strict=True)]
+    theirs = [
+        official_groupcam(model, x, c, groups, 9, 5.0, True) for x, c in zip(X, TARGET, strict=True)
+    ]
     close(raw(model, method), torch.stack(theirs))
 
 
@@ -243,7 +271,9 @@ def test_groupcam_of_a_constant_group_is_no_nan():
     model = constant_channel(-1.0)
     x, c = X[1], TARGET[1]
     assert bool(official_groupcam(model, x, c, 8, 9, 5.0, False).isnan().all())
-    ours = camport.explain(model, x[None], GroupCAM(8, kernel=9, sigma=5.0, preset="official"), c, "features").raw
+    ours = camport.explain(
+        model, x[None], GroupCAM(8, kernel=9, sigma=5.0, preset="official"), c, "features"
+    ).raw
     close(ours[0].double(), official_groupcam(model, x, c, 8, 9, 5.0, True))
     paper = camport.explain(model, x[None], GroupCAM(8, kernel=9, sigma=5.0), c, "features")
     assert bool(paper.raw.isfinite().all())
@@ -251,7 +281,8 @@ def test_groupcam_of_a_constant_group_is_no_nan():
 
 
 def test_groupcam_equals_the_papers_equations():
-    """Equations 2 to 7 with numpy's percentile and torchvision's blur; three groups of 3, 3 and 2 channels."""
+    """Equations 2 to 7 with numpy's percentile and torchvision's blur; three groups of 3,
+    3 and 2 channels."""
     model = behind()
     for x, c in zip(X, TARGET, strict=True):
         a = activations(model, x[None]).requires_grad_()
@@ -265,7 +296,9 @@ def test_groupcam_equals_the_papers_equations():
             m = (m - m.min()) / (m.max() - m.min()) if m.max() > m.min() else 0 * m
             mask = F.interpolate(m[None, None], SIZE, mode="bilinear")[0, 0]
             total = total + (probability(model, x * mask + background * (1 - mask), c) - base) * m
-        ours = camport.explain(model, x[None], GroupCAM(3, kernel=9, sigma=5.0), c, "features").raw[0]
+        ours = camport.explain(model, x[None], GroupCAM(3, kernel=9, sigma=5.0), c, "features").raw[
+            0
+        ]
         close(ours, total.relu())
 
 
@@ -274,38 +307,54 @@ def test_groupcam_without_gradient_weights_runs_nothing_backwards():
     model = behind()
     method = GroupCAM(3, theta=0.0, kernel=9, sigma=5.0, gradient_weights=False)
     found = camport.explain(model, X, method, torch.tensor(TARGET), "features")
-    assert (found.gradients, GroupCAM().needs_gradients, method.needs_gradients) == (None, True, False)
+    assert (found.gradients, GroupCAM().needs_gradients, method.needs_gradients) == (
+        None,
+        True,
+        False,
+    )
     for x, c, ours in zip(X, TARGET, found.raw, strict=True):
-        a, background = activations(model, x[None])[0].detach(), gaussian_blur(x, [9, 9], [5.0, 5.0])
+        a, background = (
+            activations(model, x[None])[0].detach(),
+            gaussian_blur(x, [9, 9], [5.0, 5.0]),
+        )
         total = 0.0
         for part in (a[:3], a[3:6], a[6:]):
             m = part.sum(0).relu()
             m = (m - m.min()) / (m.max() - m.min()) if m.max() > m.min() else 0 * m
             mask = F.interpolate(m[None, None], SIZE, mode="bilinear")[0, 0]
-            gain = probability(model, x * mask + background * (1 - mask), c) - probability(model, background, c)
+            gain = probability(model, x * mask + background * (1 - mask), c) - probability(
+                model, background, c
+            )
             total = total + gain * m
         close(ours, total.relu())
 
 
 def test_groupcams_of_the_paper_and_of_the_authors_differ():
-    paper, official = (raw(behind(), GroupCAM(4, kernel=9, sigma=5.0, preset=p)) for p in ("paper", "official"))
+    paper, official = (
+        raw(behind(), GroupCAM(4, kernel=9, sigma=5.0, preset=p)) for p in ("paper", "official")
+    )
     paper = F.interpolate(paper[:, None], SIZE, mode="bilinear")[:, 0]
     assert (paper / paper.norm() - official / official.norm()).norm() > 1e-2
 
 
 @pytest.mark.parametrize("gaussian", [True, False])
 def test_reciprocam_equals_the_authors_recipe(gaussian):
-    """A features' vector spread by the 3x3 kernel into an empty map, place by place; the padded map is cut back."""
+    """A features' vector spread by the 3x3 kernel into an empty map, place by place;
+    the padded map is cut back."""
     model = behind()
     kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], dtype=X.dtype) / 16
-    kernel = kernel if gaussian else torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=X.dtype)
+    kernel = (
+        kernel if gaussian else torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=X.dtype)
+    )
     a = activations(model)
     theirs = torch.zeros(2, 7, 9, dtype=X.dtype)
     for i, c in enumerate(TARGET):
         for row in range(7):
             for column in range(9):
                 alone = torch.zeros(8, 9, 11, dtype=X.dtype)
-                alone[:, row : row + 3, column : column + 3] = a[i, :, row, column, None, None] * kernel
+                alone[:, row : row + 3, column : column + 3] = (
+                    a[i, :, row, column, None, None] * kernel
+                )
                 with torch.no_grad():
                     theirs[i, row, column] = model.head(alone[None, :, 1:-1, 1:-1])[0, c]
     close(raw(model, ReciproCAM(gaussian)), theirs)

@@ -1,4 +1,5 @@
-"""How methods run a model many times: in chunks, nothing twice, reproducibly, interruptibly, and telling how far."""
+"""How methods run a model many times: in chunks, nothing twice, reproducibly, interruptibly,
+and telling how far."""
 
 import dataclasses
 import inspect
@@ -11,7 +12,15 @@ import camport
 from camport.core import registry
 from camport.core.running.chunk_size import LARGEST_CHUNK, chunk_for, free_bytes
 from camport.core.running.evaluation import Evaluation
-from camport.plugins import ISCAM, RISE, AblationCAM, GroupCAM, IntegratedGradients, ReciproCAM, ScoreCAM
+from camport.plugins import (
+    ISCAM,
+    RISE,
+    AblationCAM,
+    GroupCAM,
+    IntegratedGradients,
+    ReciproCAM,
+    ScoreCAM,
+)
 from tests.core.test_silent_failures import fingerprint, same
 from tests.counting import seen_by
 from tests.marks import rare
@@ -27,7 +36,11 @@ def loops(name):
 
 
 LOOPING = [name for name in names() if loops(name)]
-RANDOM = [name for name in names() if "seed" in {f.name for f in dataclasses.fields(registry.explainer(name))}]
+RANDOM = [
+    name
+    for name in names()
+    if "seed" in {f.name for f in dataclasses.fields(registry.explainer(name))}
+]
 
 
 def instance(name):
@@ -35,7 +48,9 @@ def instance(name):
 
 
 def test_all_that_perturb_are_here():
-    assert {n for n, info in camport.methods().items() if info.family == "perturbation"} <= set(LOOPING)
+    assert {n for n, info in camport.methods().items() if info.family == "perturbation"} <= set(
+        LOOPING
+    )
     assert {"integrated_gradients", "smoothgrad", "smoothgradcam++"} <= set(LOOPING)
 
 
@@ -47,11 +62,13 @@ def test_the_chunk_changes_nothing(name, chunk):
     with quiet():
         explanation = camport.bind(s.model, s.method, s.layer, chunk=chunk)(s.x, TARGET)
     assert away(explanation.raw, plain(name).raw) < 1e-5
-    assert max(largest) <= max(chunk, len(s.x))  # the clean images go together, and one variant of each
+    # the clean images go together, and one variant of each
+    assert max(largest) <= max(chunk, len(s.x))
 
 
 def test_chunks_follow_from_the_size_of_an_image():
-    """That they do not depend on the free memory, nor do results, is in tests/core/test_memory.py."""
+    """That they do not depend on the free memory, nor do results, is in
+    tests/core/test_memory.py."""
     sizes = [chunk_for(images(2, (side, side), torch.float32)) for side in (4000, 448, 224, 64)]
     assert sizes == sorted(sizes)
     assert (sizes[0], sizes[-1]) == (1, LARGEST_CHUNK)
@@ -67,7 +84,9 @@ def test_a_seed_chooses_the_map(name):
     s = setting(name)
     with quiet():
         maps = [
-            camport.explain(s.model, s.x, dataclasses.replace(instance(name), seed=seed), TARGET, s.layer).raw
+            camport.explain(
+                s.model, s.x, dataclasses.replace(instance(name), seed=seed), TARGET, s.layer
+            ).raw
             for seed in (3, 3, 4)
         ]
     assert torch.equal(maps[0], maps[1])
@@ -84,7 +103,8 @@ def constant_channels(count=3):
 
 
 def second(bound, x, *counts):
-    """The second of two calls, alone counted: at the first it is seen whether the model mixes images."""
+    """The second of two calls, alone counted: at the first it is seen whether the model mixes
+    images."""
     with quiet():
         bound(x, 1)
         for count in counts:

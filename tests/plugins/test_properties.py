@@ -1,4 +1,5 @@
-"""What holds for every method of the live registry, and what the papers' authors claim of theirs."""
+"""What holds for every method of the live registry,
+and what the papers' authors claim of theirs."""
 
 import dataclasses
 import random
@@ -81,15 +82,19 @@ def test_a_scaled_score_leaves_the_heatmap(name):
 @every
 def test_channels_last_gives_the_same_map(name):
     s, wanted = setting(name), plain(name).raw
-    found = s.explain(s.model.to(memory_format=torch.channels_last), s.x.to(memory_format=torch.channels_last))
+    found = s.explain(
+        s.model.to(memory_format=torch.channels_last), s.x.to(memory_format=torch.channels_last)
+    )
     assert away(found.raw, wanted) < 1e-5
 
 
 PRECISION = {torch.float16: 0.02, torch.bfloat16: 0.15}
-"""How far the map may be from float32's in relative l2: some forty roundings of 5e-4 or 4e-3 in a row."""
+"""How far the map may be from float32's in relative l2:
+some forty roundings of 5e-4 or 4e-3 in a row."""
 
 DIFFERENCES = {"occlusion", "groupcam"}
-"""Of scores, or of probabilities, that are nearly the same: what is rounded is these, not the map."""
+"""Of scores, or of probabilities, that are nearly the same: what is rounded is these,
+not the map."""
 
 
 def l2(name, found, wanted):
@@ -155,7 +160,9 @@ def test_groupcam_of_one_group_is_gradcam():
     for target in range(4):
         with quiet():
             gradcam = camport.explain(model, x, "gradcam", target, "features")
-            one = camport.explain(model, x, GroupCAM(groups=1, theta=0.0, kernel=5, sigma=3.0), target, "features")
+            one = camport.explain(
+                model, x, GroupCAM(groups=1, theta=0.0, kernel=5, sigma=3.0), target, "features"
+            )
         speaks = one.raw.amax((1, 2)) > 0  # the group for the target
         told += int(speaks.sum())
         if bool(speaks.any()):
@@ -219,6 +226,9 @@ def test_layercam_of_one_place_is_gradcam_with_positive_weights():
         assert away(layercam.raw, (g.relu() * a).sum(1).float()) < 1e-6
         for layer in (model.head[1], model.head[3]):
             layer.weight.data.abs_()
-        maps = [camport.explain(model, x, method, 1, "features").raw for method in ("layercam", "gradcam")]
+        maps = [
+            camport.explain(model, x, method, 1, "features").raw
+            for method in ("layercam", "gradcam")
+        ]
     assert float(maps[1].min()) > 0
     assert away(*maps) < 1e-6

@@ -1,4 +1,5 @@
-"""Guided backpropagation, the deconvnet and guided Grad-CAM on every way to write a ReLU, and without any."""
+"""Guided backpropagation, the deconvnet and guided Grad-CAM on every way to write a ReLU,
+and without any."""
 
 import pytest
 import torch
@@ -57,7 +58,10 @@ def gradient(model, method):
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_spelling_is_ruled_alike_and_without_a_warning(method, spelling):
-    wanted, plain = gradient(seeded(TwoModules()), method), gradient(seeded(TwoModules()), "saliency")
+    wanted, plain = (
+        gradient(seeded(TwoModules()), method),
+        gradient(seeded(TwoModules()), "saliency"),
+    )
     found = gradient(seeded(TwoLayers(SPELLINGS[spelling])), method)
     assert torch.allclose(found, wanted, rtol=1e-9, atol=1e-12)
     assert (found - plain).norm() > 0.1 * plain.norm()
@@ -67,26 +71,37 @@ def test_every_spelling_is_ruled_alike_and_without_a_warning(method, spelling):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_network_without_relu_is_said(method, activation):
     model = seeded(TwoLayers(activation))
-    with pytest.warns(ReluRuleWarning, match=r"the ReLU rule met no ReLU in this model: this is the plain gradient"):
+    with pytest.warns(
+        ReluRuleWarning,
+        match=r"the ReLU rule met no ReLU in this model: this is the plain gradient",
+    ):
         found = gradient(model, method)
     if method != "guided_gradcam":
         assert torch.equal(found, gradient(model, "saliency"))
 
 
 def test_one_relu_is_enough_not_to_be_warned():
-    model = seeded(nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)))
+    model = seeded(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)
+        )
+    )
     model.append(nn.Flatten())
     assert camport.explain(model, images(1), "guided_backprop", 1).raw.any()
 
 
 def test_relu6_passes_nothing_where_it_saturates():
-    """Guided backpropagation asks that the ReLU let the value pass; at its ceiling ReLU6 does not."""
+    """Guided backpropagation asks that the ReLU let the value pass;
+    at its ceiling ReLU6 does not."""
     model = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.ReLU6(), nn.Flatten()).double().eval()
     nn.init.ones_(model[0].weight)
     x = torch.ones(1, 3, 1, 4, dtype=torch.float64) * torch.tensor(
         [-1.0, 1.0, 1.9, 2.1]
     )  # the sums are three times that
-    found = [float(camport.explain(model, x, "guided_backprop", c).figures["gradient"].sum()) for c in (1, 2)]
+    found = [
+        float(camport.explain(model, x, "guided_backprop", c).figures["gradient"].sum())
+        for c in (1, 2)
+    ]
     assert found == [3.0, 3.0]
     with pytest.warns(camport.errors.FlatMapWarning):
         assert not camport.explain(model, x, "guided_backprop", 3).figures["gradient"].any()
@@ -95,7 +110,16 @@ def test_relu6_passes_nothing_where_it_saturates():
 
 def test_a_deconvnet_knows_the_image_by_its_poolings_alone():
     for pooling, same in ((nn.AvgPool2d(2), True), (nn.MaxPool2d(2), False)):
-        layers = nn.Conv2d(3, 4, 3), nn.ReLU(), pooling, nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-        first, second = camport.explain(seeded(nn.Sequential(*layers)), images(2), "deconvnet", 1).raw
+        layers = (
+            nn.Conv2d(3, 4, 3),
+            nn.ReLU(),
+            pooling,
+            nn.Conv2d(4, 5, 3),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        first, second = camport.explain(
+            seeded(nn.Sequential(*layers)), images(2), "deconvnet", 1
+        ).raw
         assert first.any()
         assert torch.equal(first, second) == same

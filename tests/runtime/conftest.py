@@ -32,7 +32,8 @@ WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
 def classifier_nodes() -> list[onnx.NodeProto]:
-    """outputs = mean over H W @ WEIGHT; score of target or top class; heatmap = sigmoid of the grey."""
+    """outputs = mean over H W @ WEIGHT; score of target or top class;
+    heatmap = sigmoid of the grey."""
     return [
         helper.make_node("ReduceMean", ["images", "spatial"], ["pooled"], keepdims=0),
         helper.make_node("MatMul", ["pooled", "weight"], ["outputs"]),
@@ -43,7 +44,9 @@ def classifier_nodes() -> list[onnx.NodeProto]:
         helper.make_node("GatherElements", ["outputs", "column"], ["picked"], axis=1),
         helper.make_node("Squeeze", ["picked", "one"], ["score"]),
         *heatmap_nodes(),
-        helper.make_node("AveragePool", ["images"], ["feature_maps"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node(
+            "AveragePool", ["images"], ["feature_maps"], kernel_shape=[2, 2], strides=[2, 2]
+        ),
     ]
 
 
@@ -59,13 +62,18 @@ def sum_nodes(names: list[str]) -> list[onnx.NodeProto]:
     nodes = [helper.make_node("Cast", [n], [f"{n}_f"], to=TensorProto.FLOAT) for n in names]
     for n in names:
         axes = "one" if len(PORTS[n][1]) == 2 else ""
-        nodes.append(helper.make_node("ReduceSum", [f"{n}_f", axes], [f"{n}_s"], keepdims=0, noop_with_empty_axes=1))
+        nodes.append(
+            helper.make_node(
+                "ReduceSum", [f"{n}_f", axes], [f"{n}_s"], keepdims=0, noop_with_empty_axes=1
+            )
+        )
     return [*nodes, helper.make_node("Sum", [f"{n}_s" for n in names], ["score"]), *heatmap_nodes()]
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """write(inputs=..., shapes=..., metadata=..., labels=..., preprocess=...) -> path of an .onnx file."""
+    """write(inputs=..., shapes=..., metadata=..., labels=..., preprocess=...) -> path of an .onnx
+    file."""
 
     def make(
         inputs: tuple[str, ...] = ("images", "target"),
@@ -75,7 +83,9 @@ def write(tmp_path: Path) -> Write:
         name: str = "x.onnx",
     ) -> Path:
         classifier = inputs == ("images", "target")
-        outputs = ["outputs", "score", "heatmap", "feature_maps"] if classifier else ["score", "heatmap"]
+        outputs = (
+            ["outputs", "score", "heatmap", "feature_maps"] if classifier else ["score", "heatmap"]
+        )
         nodes = classifier_nodes() if classifier else sum_nodes(list(inputs[1:]))
         constants = {"spatial": [2, 3], "zero": 0, "one": [1], "weight": WEIGHT}
         used = {edge for node in nodes for edge in node.input}
@@ -83,7 +93,12 @@ def write(tmp_path: Path) -> Write:
             nodes,
             "tiny",
             *(
-                [helper.make_tensor_value_info(n, PORTS[n][0], (shapes or {}).get(n, PORTS[n][1])) for n in names]
+                [
+                    helper.make_tensor_value_info(
+                        n, PORTS[n][0], (shapes or {}).get(n, PORTS[n][1])
+                    )
+                    for n in names
+                ]
                 for names in (inputs, outputs)
             ),
             [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items() if k in used],

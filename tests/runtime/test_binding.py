@@ -22,7 +22,11 @@ def images() -> np.ndarray:
 def copies(monkeypatch) -> dict[str, list]:
     """What goes to which device and comes back from it, on a host that stands for one with CUDA."""
     seen: dict[str, list] = {"in": [], "out": []}
-    value, binding, session = onnxruntime.OrtValue, onnxruntime.IOBinding, onnxruntime.InferenceSession
+    value, binding, session = (
+        onnxruntime.OrtValue,
+        onnxruntime.IOBinding,
+        onnxruntime.InferenceSession,
+    )
     to_device, bind_output = value.ortvalue_from_numpy, binding.bind_output
 
     def ortvalue_from_numpy(array, kind="cpu", index=0):
@@ -74,11 +78,15 @@ def test_only_what_is_wanted(write, images) -> None:
     with pytest.raises(UnknownNameError, match="unknown output 'heatmaps'; did you mean 'heatmap'"):
         explainer(images, only=["heatmaps"])
     for nothing in ([], (), "heatmap"):
-        with pytest.raises(InputError, match=r'only is .*give a list of outputs, e\.g\. \["heatmap"\]'):
+        with pytest.raises(
+            InputError, match=r'only is .*give a list of outputs, e\.g\. \["heatmap"\]'
+        ):
             explainer(images, only=nothing)
 
 
-def test_on_a_device_every_input_goes_once_and_every_output_stays_until_it_is_asked_for(write, images, copies) -> None:
+def test_on_a_device_every_input_goes_once_and_every_output_stays_until_it_is_asked_for(
+    write, images, copies
+) -> None:
     explainer = load(write())
     assert explainer.device == Device("cuda", 1)
     explainer(images, target=2)
@@ -153,5 +161,7 @@ def test_a_device_that_takes_nothing_is_one_line(write, images, monkeypatch) -> 
 
     explainer = load(write())
     monkeypatch.setattr(rooms, "place", full)
-    with pytest.raises(ModelError, match=r"x\.onnx: inputs cannot be copied to cpu: out of memory$"):
+    with pytest.raises(
+        ModelError, match=r"x\.onnx: inputs cannot be copied to cpu: out of memory$"
+    ):
         explainer(images)

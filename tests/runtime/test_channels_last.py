@@ -1,4 +1,5 @@
-"""`Preprocess.apply` takes the arrays that Pillow and cv2 give, uint8 [h,w,c], and those of networks, [c,H,W]."""
+"""`Preprocess.apply` takes the arrays that Pillow and cv2 give, uint8 [h,w,c],
+and those of networks, [c,H,W]."""
 
 import numpy as np
 import pytest
@@ -58,6 +59,7 @@ def test_for_a_file_that_prepares_pictures_itself_the_bytes_stay():
 @pytest.mark.parametrize("array", [picture(6, 7, 4), picture(6, 7, 3).astype(np.float32)])
 def test_other_channels_and_other_numbers_are_refused(array):
     with pytest.raises(
-        InputError, match=r"the image is \[6, 7, \d\], channels first, and the network takes 3 channels"
+        InputError,
+        match=r"the image is \[6, 7, \d\], channels first, and the network takes 3 channels",
     ):
         Preprocess().apply(array)

@@ -131,7 +131,9 @@ def test_what_the_engine_refuses_is_one_line(write, images, capfd) -> None:
 def test_unknown_and_missing_inputs(explainer, write, images) -> None:
     with pytest.raises(UnknownNameError, match="unknown input 'targets'; did you mean 'target'"):
         explainer(images, targets=1)
-    with pytest.raises(InputError, match=r"images is missing; the graph takes images float32 \[b,3,H,W\], target"):
+    with pytest.raises(
+        InputError, match=r"images is missing; the graph takes images float32 \[b,3,H,W\], target"
+    ):
         explainer(target=1)
     detector = load(write(inputs=("images", "boxes", "class_ids")))
     with pytest.raises(UnknownNameError, match="unknown input 'target'"):
@@ -148,7 +150,9 @@ def test_detection_inputs(write, images) -> None:
     assert np.array_equal(explainer(images, boxes=[0, 1, 2, 3], class_ids=0).score, [6, 6, 6])
     with pytest.raises(InputError, match=r"boxes is float32 \[2,4\], 2 for 3 images"):
         explainer(images, boxes=boxes[:2])
-    with pytest.raises(InputError, match=r"boxes is float32 \[3,3\]; the graph takes boxes float32 \[b,4\]"):
+    with pytest.raises(
+        InputError, match=r"boxes is float32 \[3,3\]; the graph takes boxes float32 \[b,4\]"
+    ):
         explainer(images, boxes=boxes[:, :3])
     with pytest.raises(InputError, match="boxes has values that are not finite"):
         explainer(images, boxes=[0, 1, 2, np.nan])
@@ -166,9 +170,13 @@ def test_caption_inputs(write, images) -> None:
     assert np.array_equal(result.score, [8, 10, 3])
     assert np.array_equal(explainer(images, tokens=[1, 2], span=[1, 2]).score, [6, 6, 6])
     for span in ([0, 1], [2, 2], [3, 6], [-1, 2]):
-        with pytest.raises(InputError, match=r"span .* of image 0 is no part of the caption's 5 tokens: 1 <= start"):
+        with pytest.raises(
+            InputError, match=r"span .* of image 0 is no part of the caption's 5 tokens: 1 <= start"
+        ):
             explainer(images, tokens=np.ones((3, 5), int), span=span)
-    with pytest.raises(InputError, match=r"tokens -1 of image 2 is out of range: tokens are 0 and up"):
+    with pytest.raises(
+        InputError, match=r"tokens -1 of image 2 is out of range: tokens are 0 and up"
+    ):
         explainer(images, tokens=[[1], [1], [-1]], span=[-1, -1])
 
 
@@ -180,14 +188,28 @@ def test_tokens_and_answers_are_checked_against_what_the_graph_says() -> None:
         return {"adapter": {"name": "x", "options": {"vocabulary": words}}}
 
     check_asked({"tokens": np.array([[0, 8]]), "against": np.array([8])}, port("b", 2, 9), {})
-    check_asked({"question": np.array([[1, 2]]), "answer": np.array([-1])}, port("b", 4), adapter(["a", "b", "c"]))
-    with pytest.raises(InputError, match=r"tokens 9 of image 0 is out of range: the graph has 9 tokens, 0 to 8$"):
+    check_asked(
+        {"question": np.array([[1, 2]]), "answer": np.array([-1])},
+        port("b", 4),
+        adapter(["a", "b", "c"]),
+    )
+    with pytest.raises(
+        InputError, match=r"tokens 9 of image 0 is out of range: the graph has 9 tokens, 0 to 8$"
+    ):
         check_asked({"tokens": np.array([[0, 9]])}, port("b", 2, 9), {})
-    with pytest.raises(InputError, match=r"against -1 of image 0 is out of range: the graph has 9 tokens"):
+    with pytest.raises(
+        InputError, match=r"against -1 of image 0 is out of range: the graph has 9 tokens"
+    ):
         check_asked({"tokens": np.array([[0, 1]]), "against": np.array([-1])}, port("b", 2, 9), {})
-    with pytest.raises(InputError, match=r"question 3 of image 1 is out of range: the graph has 3 words, 0 to 2$"):
-        check_asked({"question": np.array([[1, 2], [1, 3]])}, port("b", 4), adapter(["a", "b", "c"]))
-    with pytest.raises(InputError, match=r"answer 4 of image 0 .* 4 answers, 0 to 3, or -1 for the model's own"):
+    with pytest.raises(
+        InputError, match=r"question 3 of image 1 is out of range: the graph has 3 words, 0 to 2$"
+    ):
+        check_asked(
+            {"question": np.array([[1, 2], [1, 3]])}, port("b", 4), adapter(["a", "b", "c"])
+        )
+    with pytest.raises(
+        InputError, match=r"answer 4 of image 0 .* 4 answers, 0 to 3, or -1 for the model's own"
+    ):
         check_asked({"question": np.array([[1]]), "answer": np.array([4])}, port("b", 4), {})
 
 

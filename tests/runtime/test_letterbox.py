@@ -12,7 +12,8 @@ ODD = {(61, 47): ((64, 64), (0, 7)), (307, 101): ((64, 64), (0, 21)), (47, 61): 
 
 
 def published(image: tuple[int, int], size: tuple[int, int], stride: int | None) -> tuple[int, int]:
-    """Rows above and columns at the left, as the packages compute them: `round(d - 0.1)` of half the rest d."""
+    """Rows above and columns at the left, as the packages compute them:
+    `round(d - 0.1)` of half the rest d."""
     ratio = min(size[0] / image[0], size[1] / image[1])
     rest = [n - round(side * ratio) for n, side in zip(size, image, strict=True)]
     if stride is not None:
@@ -28,7 +29,9 @@ def test_an_odd_rest_has_its_larger_half_behind(image):
     assert published(image, size, None) == origin
 
 
-@pytest.mark.parametrize(("size", "stride"), [((64, 64), None), ((640, 640), 32), ((320, 416), None)])
+@pytest.mark.parametrize(
+    ("size", "stride"), [((64, 64), None), ((640, 640), 32), ((320, 416), None)]
+)
 def test_every_picture_lies_where_yolo_packages_put_it(size, stride):
     spec = Preprocess(size, "letterbox", stride=stride)
     for height in range(20, 200, 7):

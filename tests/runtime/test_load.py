@@ -20,8 +20,16 @@ def test_reads_metadata(write) -> None:
     assert explainer.metadata["method"] == {"name": "groupcam", "options": {"groups": 32}}
     assert explainer.metadata["layer"] == ["layer4"]
     assert explainer.labels == ("a", "b", "c", "d")
-    assert [str(port) for port in explainer.inputs] == ["images float32 [b,3,H,W]", "target int64 [b]"]
-    assert [port.name for port in explainer.outputs] == ["outputs", "score", "heatmap", "feature_maps"]
+    assert [str(port) for port in explainer.inputs] == [
+        "images float32 [b,3,H,W]",
+        "target int64 [b]",
+    ]
+    assert [port.name for port in explainer.outputs] == [
+        "outputs",
+        "score",
+        "heatmap",
+        "feature_maps",
+    ]
     assert explainer.providers == ("CPUExecutionProvider",)
     assert "Explainer(x.onnx: groupcam at layer4, on CPUExecutionProvider" in repr(explainer)
     assert "heatmap float32 [b,H,W]" in repr(explainer)
@@ -37,7 +45,9 @@ def test_preprocess_metadata_and_its_defaults(write) -> None:
 
 
 def test_labels_as_an_object_count_from_zero(write) -> None:
-    explainer = load(write(metadata={"camport.version": "1", "camport.labels": '{"1": "b", "0": "a"}'}))
+    explainer = load(
+        write(metadata={"camport.version": "1", "camport.labels": '{"1": "b", "0": "a"}'})
+    )
     assert explainer.labels == ("a", "b")
 
 
@@ -58,7 +68,9 @@ def test_broken_metadata(write, entry, message) -> None:
 
 
 def test_no_camport_file(write) -> None:
-    with pytest.raises(ModelError, match=r"no camport explainer.*it gives outputs, score, heatmap.*camport export"):
+    with pytest.raises(
+        ModelError, match=r"no camport explainer.*it gives outputs, score, heatmap.*camport export"
+    ):
         load(write(metadata={}))
 
 
@@ -96,7 +108,9 @@ def test_every_truncation_is_one_error(write, tmp_path, capfd) -> None:
 
 def test_missing_file_offers_its_neighbours(write, tmp_path) -> None:
     write(name="gradcam.onnx")
-    with pytest.raises(ModelError, match=r"nope\.onnx does not exist; in that folder there is gradcam\.onnx"):
+    with pytest.raises(
+        ModelError, match=r"nope\.onnx does not exist; in that folder there is gradcam\.onnx"
+    ):
         load(tmp_path / "nope.onnx")
     with pytest.raises(ModelError, match="does not exist"):
         load("x" * 300)
@@ -135,7 +149,9 @@ def test_result_is_a_mapping_with_attributes(write) -> None:
     assert not hasattr(result, "gradients")
     assert "gradients" not in result
     assert result.get("gradients") is None
-    with pytest.raises(UnknownNameError, match=r"^unknown output 'heatmaps'; did you mean 'heatmap'"):
+    with pytest.raises(
+        UnknownNameError, match=r"^unknown output 'heatmaps'; did you mean 'heatmap'"
+    ):
         result["heatmaps"]
     with pytest.raises(UnknownNameError, match="did you mean 'heatmap'"):
         _ = result.heatmaps
@@ -151,5 +167,7 @@ def test_importing_is_light() -> None:
     )
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")

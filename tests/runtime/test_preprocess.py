@@ -15,7 +15,9 @@ sides = st.integers(40, 400)
 
 
 def test_json_round_trip() -> None:
-    full = Preprocess((224, 192), "letterbox", 256, "bicubic", 1 / 127.5, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 0)
+    full = Preprocess(
+        (224, 192), "letterbox", 256, "bicubic", 1 / 127.5, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 0
+    )
     for preprocess in (full, Preprocess()):
         assert Preprocess.from_json(preprocess.to_json()) == preprocess
     assert Preprocess.from_json("{}") == Preprocess()
@@ -73,7 +75,9 @@ def test_normalises() -> None:
 
 
 def test_letterbox_pads_evenly_with_grey() -> None:
-    pixels, placement = Preprocess((64, 64), "letterbox", scale=1.0).apply(Image.new("L", (200, 100), 255))
+    pixels, placement = Preprocess((64, 64), "letterbox", scale=1.0).apply(
+        Image.new("L", (200, 100), 255)
+    )
     assert placement == Placement((100, 200), (64, 64), (32, 64), (16, 0))
     assert np.all(pixels[:, :16] == 114)
     assert np.all(pixels[:, 16:48] == 255)
@@ -83,7 +87,9 @@ def test_letterbox_pads_evenly_with_grey() -> None:
 def test_crop_agrees_with_torchvision() -> None:
     transforms = pytest.importorskip("torchvision.transforms")
     rng = np.random.default_rng(0)
-    theirs = transforms.Compose([transforms.Resize(48), transforms.CenterCrop((40, 32)), transforms.ToTensor()])
+    theirs = transforms.Compose(
+        [transforms.Resize(48), transforms.CenterCrop((40, 32)), transforms.ToTensor()]
+    )
     for height, width in ((99, 150), (151, 77), (30, 31), (48, 48)):
         image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         pixels, _ = Preprocess((40, 32), "crop", 48).apply(image)
@@ -111,7 +117,8 @@ def _centroid(blob: np.ndarray) -> np.ndarray:
 def test_a_blob_comes_back_to_its_place(image, network, fit, at) -> None:
     preprocess = Preprocess(network, fit)
     placement = preprocess.place(image)
-    # a Gaussian that is wide enough for both grids, and far enough from the edge of what the network sees
+    # a Gaussian that is wide enough for both grids,
+    # and far enough from the edge of what the network sees
     scale = np.array(placement.resized) / placement.image
     origin = np.array(placement.origin)
     low = (np.maximum(origin, 0) - origin) / scale
@@ -122,7 +129,10 @@ def test_a_blob_comes_back_to_its_place(image, network, fit, at) -> None:
     centre = low + 4 * sigma + np.array(at) * (high - low - 8 * sigma)
     ys, xs = (np.arange(n) + 0.5 for n in network)
     ys, xs = (ys - origin[0]) / scale[0], (xs - origin[1]) / scale[1]
-    blob = np.exp(-(((ys - centre[0]) / sigma[0]) ** 2)[:, None] / 2 - (((xs - centre[1]) / sigma[1]) ** 2) / 2)
+    blob = np.exp(
+        -(((ys - centre[0]) / sigma[0]) ** 2)[:, None] / 2
+        - (((xs - centre[1]) / sigma[1]) ** 2) / 2
+    )
     back = placement.to_image(blob.astype(np.float32))
     assert back.shape == image
     assert back.dtype == np.float32
@@ -134,7 +144,8 @@ def test_a_blob_comes_back_to_its_place(image, network, fit, at) -> None:
 @pytest.mark.parametrize("fit", ["stretch", "crop", "letterbox"])
 @pytest.mark.parametrize("size", [(97, 301), (301, 97), (500, 333), (60, 45)])
 def test_pixels_and_maps_agree(fit, size) -> None:
-    """A blob painted in the image, preprocessed as pixels and brought back as a map, has not moved."""
+    """A blob painted in the image, preprocessed as pixels and brought back as a map,
+    has not moved."""
     height, width = size
     ys, xs = np.mgrid[:height, :width]
     centre = (0.45 * height, 0.55 * width)
@@ -165,7 +176,9 @@ def test_padding_does_not_bleed_in() -> None:
 
 def test_a_heatmap_of_another_size() -> None:
     placement = Preprocess((64, 64)).place((100, 300))
-    with pytest.raises(InputError, match=r"heatmap is \[1, 64, 64\].*\[64, 64\].*result\.heatmap\[0\]"):
+    with pytest.raises(
+        InputError, match=r"heatmap is \[1, 64, 64\].*\[64, 64\].*result\.heatmap\[0\]"
+    ):
         placement.to_image(np.zeros((1, 64, 64), np.float32))
 
 
@@ -176,7 +189,9 @@ def test_boxes_go_both_ways(fit) -> None:
     there = placement.boxes_to_network(boxes)
     np.testing.assert_allclose(placement.boxes_to_image(there), boxes, atol=1e-4)
     top, left = placement.origin
-    np.testing.assert_allclose(there[1], [left, top, left + placement.resized[1], top + placement.resized[0]])
+    np.testing.assert_allclose(
+        there[1], [left, top, left + placement.resized[1], top + placement.resized[0]]
+    )
 
 
 def test_json_is_plain() -> None:

@@ -1,4 +1,5 @@
-"""Providers: what is asked of the engine and what is said, on a faked onnxruntime-gpu and a faked driver."""
+"""Providers: what is asked of the engine and what is said,
+on a faked onnxruntime-gpu and a faked driver."""
 
 import ctypes
 import sys
@@ -7,7 +8,13 @@ import warnings
 
 import pytest
 
-from camport.errors import InputError, MissingDependencyError, ModelError, ProviderWarning, UnknownNameError
+from camport.errors import (
+    InputError,
+    MissingDependencyError,
+    ModelError,
+    ProviderWarning,
+    UnknownNameError,
+)
 from camport.runtime import cuda, load
 from camport.runtime import providers as rooms
 
@@ -16,7 +23,8 @@ CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "Tensorrt
 
 @pytest.fixture
 def gpu_build(monkeypatch):
-    """onnxruntime-gpu for onnxruntime: `loads` are the providers that load, `refuses` those that raise."""
+    """onnxruntime-gpu for onnxruntime: `loads` are the providers that load,
+    `refuses` those that raise."""
     real = pytest.importorskip("onnxruntime")
     fake = types.ModuleType("onnxruntime")
     fake.loads, fake.refuses, fake.asked, fake.severities, fake.preloaded = [CPU], [], [], [], 0
@@ -28,7 +36,9 @@ def gpu_build(monkeypatch):
         assert options.log_severity_level == 4
         for name in names:
             if name in fake.refuses:
-                raise RuntimeError(f"/src/onnxruntime/x.cc:7 void f(A&, const B&) Please install {name}.\nmore")
+                raise RuntimeError(
+                    f"/src/onnxruntime/x.cc:7 void f(A&, const B&) Please install {name}.\nmore"
+                )
         made = real.InferenceSession(path, options, providers=[CPU])
         made.get_providers = lambda: [n for n in names if n in fake.loads and n != CPU] + [CPU]
         return made
@@ -37,7 +47,11 @@ def gpu_build(monkeypatch):
         print("Failed to load libcublas")
         fake.preloaded += 1
 
-    fake.SessionOptions, fake.InferenceSession, fake.preload_dlls = real.SessionOptions, session, preload_dlls
+    fake.SessionOptions, fake.InferenceSession, fake.preload_dlls = (
+        real.SessionOptions,
+        session,
+        preload_dlls,
+    )
     fake.get_available_providers = lambda: [TENSORRT, CUDA, CPU]
     fake.get_all_providers = real.get_all_providers
     fake.set_default_logger_severity = fake.severities.append
@@ -66,7 +80,9 @@ def test_the_best_that_works(gpu_build, device, write, capfd) -> None:
 
 
 def test_no_device_is_said_once_and_the_engine_is_not_asked(gpu_build, no_device, write) -> None:
-    with pytest.warns(ProviderWarning, match=f"^{CUDA} cannot be used: no NVIDIA driver; going on with {CPU}") as said:
+    with pytest.warns(
+        ProviderWarning, match=f"^{CUDA} cannot be used: no NVIDIA driver; going on with {CPU}"
+    ) as said:
         assert load(write()).providers == (CPU,)
     assert len(said) == 1
     assert "\n" not in str(said[0].message)
@@ -78,7 +94,9 @@ def test_no_device_is_said_once_and_the_engine_is_not_asked(gpu_build, no_device
 
 
 def test_a_device_without_the_libraries(gpu_build, device, write) -> None:
-    with pytest.warns(ProviderWarning, match=f"{CUDA} cannot be used: its libraries .* did not load; going on"):
+    with pytest.warns(
+        ProviderWarning, match=f"{CUDA} cannot be used: its libraries .* did not load; going on"
+    ):
         assert load(write()).providers == (CPU,)
 
 
@@ -97,7 +115,8 @@ def test_named_alone_is_an_error(gpu_build, monkeypatch, write, fault) -> None:
 def test_one_that_refuses_leaves_the_next(gpu_build, device, write) -> None:
     gpu_build.refuses, gpu_build.loads = [TENSORRT], [CUDA, CPU]
     with pytest.warns(
-        ProviderWarning, match=f"^{TENSORRT} cannot be used: Please install {TENSORRT}; going on with {CUDA}"
+        ProviderWarning,
+        match=f"^{TENSORRT} cannot be used: Please install {TENSORRT}; going on with {CUDA}",
     ):
         assert load(write(), providers=[TENSORRT, CUDA]).providers == (CUDA, CPU)
     with pytest.raises(ModelError, match=f"Please install {TENSORRT}$"):
@@ -117,9 +136,13 @@ def test_the_cpu_alone_asks_nobody(gpu_build, monkeypatch, write) -> None:
 
 
 def test_names(write) -> None:
-    with pytest.raises(UnknownNameError, match="unknown provider 'CUDAExecutionProvidr'; did you mean 'CUDAE"):
+    with pytest.raises(
+        UnknownNameError, match="unknown provider 'CUDAExecutionProvidr'; did you mean 'CUDAE"
+    ):
         load(write(), providers=["CUDAExecutionProvidr"])
-    with pytest.raises(MissingDependencyError, match=r'CUDAExecution.*pip install "camport\[gpu\]"'):
+    with pytest.raises(
+        MissingDependencyError, match=r'CUDAExecution.*pip install "camport\[gpu\]"'
+    ):
         load(write(), providers=["CUDAExecutionProvider"])
     with pytest.raises(MissingDependencyError, match=r"CoreML.*install a build with it"):
         load(write(), providers=["coreml"])

@@ -1,4 +1,5 @@
-"""The demo's figures of photographs: what stands in their cells, and what a machine without the extra is told."""
+"""The demo's figures of photographs: what stands in their cells,
+and what a machine without the extra is told."""
 
 import json
 
@@ -34,12 +35,22 @@ def test_a_picture_is_what_the_network_saw(loaded):
 
 @pytest.mark.everything
 def test_cells_are_the_maps_of_their_class(loaded, monkeypatch):
-    """Every cell of the figure is read, and the cats' contrast is the map of the difference of their logits."""
+    """Every cell of the figure is read, and the cats' contrast is the map of the difference of
+    their logits."""
     shown = {}
-    monkeypatch.setattr(show_photographs, "grid", lambda rows, **named: shown.update(rows=rows, **named))
-    asked = [show_photographs.seen(loaded, name, label) for name, label in show_photographs.ASKED[:3]]
+    monkeypatch.setattr(
+        show_photographs, "grid", lambda rows, **named: shown.update(rows=rows, **named)
+    )
+    asked = [
+        show_photographs.seen(loaded, name, label) for name, label in show_photographs.ASKED[:3]
+    ]
     show_photographs.classes(loaded, asked)
-    captions = ["tiger cat, 39%", "Egyptian cat, 36%", "Egyptian cat, not tiger cat", "espresso, 95%"]
+    captions = [
+        "tiger cat, 39%",
+        "Egyptian cat, 36%",
+        "Egyptian cat, not tiger cat",
+        "espresso, 95%",
+    ]
     assert [cell.caption for cell in shown["rows"][0]] == captions
     assert shown["row_labels"] == ["photograph", "Grad-CAM", "Guided Grad-CAM"]
     cat, contrast = asked[0], shown["rows"][1][2].image
@@ -49,19 +60,31 @@ def test_cells_are_the_maps_of_their_class(loaded, monkeypatch):
     handle.remove()
     (gradient,) = torch.autograd.grad(logits[285] - logits[282], kept[0])
     raw = (gradient.mean((2, 3), keepdim=True) * kept[0]).sum(1, keepdim=True).relu().detach()
-    raw = torch.nn.functional.interpolate(raw, (224, 224), mode="bilinear", align_corners=False)[0, 0]
-    wanted = overlay(cat.picture, cat.shown(((raw - raw.min()) / (raw.max() - raw.min())).numpy()), alpha=0.6)
+    raw = torch.nn.functional.interpolate(raw, (224, 224), mode="bilinear", align_corners=False)[
+        0, 0
+    ]
+    wanted = overlay(
+        cat.picture, cat.shown(((raw - raw.min()) / (raw.max() - raw.min())).numpy()), alpha=0.6
+    )
     assert np.abs(np.asarray(contrast).astype(int) - np.asarray(wanted)).max() <= 2
 
 
 def test_every_stage_has_its_map(loaded, monkeypatch):
     shown = {}
-    monkeypatch.setattr(show_photographs, "layer_grid", lambda image, maps, **named: shown.update(maps=maps, **named))
+    monkeypatch.setattr(
+        show_photographs,
+        "layer_grid",
+        lambda image, maps, **named: shown.update(maps=maps, **named),
+    )
     one = show_photographs.seen(loaded, "coffee", "espresso")
     show_photographs.layers(loaded, one)
     assert tuple(shown["maps"]) == show_photographs.STAGES
-    assert list(shown["captions"].values()) == [f"{s} x {s}" for s in (112, 56, 28, 14, 14, 7, 7, 7)]
-    wanted = camport.explain(loaded.model, one.pixels, target=967, layer="blocks.3").heatmap[0].numpy()
+    assert list(shown["captions"].values()) == [
+        f"{s} x {s}" for s in (112, 56, 28, 14, 14, 7, 7, 7)
+    ]
+    wanted = (
+        camport.explain(loaded.model, one.pixels, target=967, layer="blocks.3").heatmap[0].numpy()
+    )
     np.testing.assert_allclose(shown["maps"]["blocks.3"], one.shown(wanted), atol=1e-5)
 
 
@@ -82,10 +105,19 @@ def test_the_file_is_run_on_the_photographs_themselves(loaded, tmp_path, monkeyp
     monkeypatch.setattr(show_photographs, "classes", lambda *_: np.zeros((9, 9, 3), np.uint8))
     monkeypatch.setattr(show_photographs, "layers", lambda *_: np.zeros((9, 9, 3), np.uint8))
     assert show_photographs.show(tmp_path, lambda text: None, run_edge) == 0
-    assert [scene["digits"] for scene in told["scenes"]] == [[{"label": k}] for k in (282, 285, 967, 872)]
-    files = [str(carried.carried(f"skimage/data/{n}.png")) for n in ("chelsea", "chelsea", "coffee", "camera")]
+    assert [scene["digits"] for scene in told["scenes"]] == [
+        [{"label": k}] for k in (282, 285, 967, 872)
+    ]
+    files = [
+        str(carried.carried(f"skimage/data/{n}.png"))
+        for n in ("chelsea", "chelsea", "coffee", "camera")
+    ]
     assert [scene["file"] for scene in told["scenes"]] == files
-    pictures = ["0-photographs-layers.png", "0-photographs-without-pytorch.png", "0-photographs.png"]
+    pictures = [
+        "0-photographs-layers.png",
+        "0-photographs-without-pytorch.png",
+        "0-photographs.png",
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == pictures
 
 
@@ -96,7 +128,11 @@ def test_without_the_extra_the_rest_is_shown_and_the_remedy_named(tmp_path, monk
         pass
 
     def digits(spec):
-        raise Reached(spec) if spec == "demo:digits" else MissingDependencyError(f"no timm: {carried.REMEDY}")
+        raise (
+            Reached(spec)
+            if spec == "demo:digits"
+            else MissingDependencyError(f"no timm: {carried.REMEDY}")
+        )
 
     monkeypatch.setattr(show_photographs, "load_model", digits)
     monkeypatch.setattr(show, "load_model", digits)

@@ -10,8 +10,13 @@ from camport.show import show
 def test_a_row_a_scene_and_a_picture_a_question():
     scenes = show.samples()
     figures = show.tasks(scenes)
-    assert sorted(figures) == ["6-what-is-each-word.png", "7-what-is-the-answer.png", "8-what-is-the-region.png"]
-    # "a four left of a seven": the scene, then six words; a scene and four questions; a scene, its classes, four digits
+    assert sorted(figures) == [
+        "6-what-is-each-word.png",
+        "7-what-is-the-answer.png",
+        "8-what-is-the-region.png",
+    ]
+    # "a four left of a seven": the scene, then six words; a scene and four questions; a scene,
+    # its classes, four digits
     for (rows, columns), figure in zip(((2, 7), (3, 5), (3, 6)), figures.values(), strict=True):
         width, height = figure.size
         assert columns * 256 <= width < (columns + 1) * 256 + 200

@@ -4,7 +4,8 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Networks this small run several times faster on one thread, above all where other work goes on beside them."""
+    """Networks this small run several times faster on one thread,
+    above all where other work goes on beside them."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -25,7 +25,12 @@ ASKED = {
 """Targets for adapters that have no default."""
 
 
-NETWORKS = {"detection": lambda: {"model": awake(Detector(ClassicHead())).float(), "images": photographs(3).float()}}
+NETWORKS = {
+    "detection": lambda: {
+        "model": awake(Detector(ClassicHead())).float(),
+        "images": photographs(3).float(),
+    }
+}
 """Networks for adapters that none of the kit's own fits."""
 
 
@@ -40,7 +45,12 @@ def test_every_registered_adapter_conforms(name, export):
 @pytest.mark.parametrize("score_as", SCORES)
 def test_every_score_of_the_classification_adapter(score_as):
     given = {"model": seeded(Net(classes=1)), "images": images()} if score_as == "binary" else {}
-    check_adapter(ClassificationAdapter(score_as=score_as), nonsense=["tabby", [0.5, None]], export=False, **given)
+    check_adapter(
+        ClassificationAdapter(score_as=score_as),
+        nonsense=["tabby", [0.5, None]],
+        export=False,
+        **given,
+    )
 
 
 def test_a_target_and_outputs_of_another_kind():
@@ -49,11 +59,18 @@ def test_a_target_and_outputs_of_another_kind():
             return {"logits": super().forward(x), "aux": None}
 
     model = seeded(Wrapped())
-    check_adapter(ClassificationAdapter, model=model, images=images(), target=torch.tensor([1, -1, 4]), export=False)
+    check_adapter(
+        ClassificationAdapter,
+        model=model,
+        images=images(),
+        target=torch.tensor([1, -1, 4]),
+        export=False,
+    )
 
 
 class Pixel(camport.Adapter):
-    """The mean logit of one class over all pixels; the broken ones below differ from it in one thing each."""
+    """The mean logit of one class over all pixels;
+    the broken ones below differ from it in one thing each."""
 
     name, title = "pixel", "One class of a segmentation"
     inputs = ("target",)
@@ -62,7 +79,11 @@ class Pixel(camport.Adapter):
         if not isinstance(target, int | torch.Tensor | None):
             raise InputError(f"target {target!r} is no class")
         classes = torch.as_tensor(0 if target is None else target)
-        if classes.dim() > 1 or classes.is_floating_point() or (classes.dim() and len(classes) != len(images)):
+        if (
+            classes.dim() > 1
+            or classes.is_floating_point()
+            or (classes.dim() and len(classes) != len(images))
+        ):
             raise InputError(f"target {target!r} is no class an image")
         return {"target": classes.expand(len(images)).clone()}
 
@@ -105,7 +126,9 @@ def test_no_adapter():
         name, title = "u", "U"
 
     caught(
-        Unfinished, "traits", "does not implement check, explained, inputs, prepare, resolve, sample, score; or declare"
+        Unfinished,
+        "traits",
+        "does not implement check, explained, inputs, prepare, resolve, sample, score; or declare",
     )
 
 
@@ -123,7 +146,9 @@ def test_options():
     caught(Needy, "options", r"Needy\(\) failed")
 
 
-@pytest.mark.parametrize("inputs", [["target"], ("target", "target"), ("images",), ("score", "target"), ("a b",)])
+@pytest.mark.parametrize(
+    "inputs", [["target"], ("target", "target"), ("images",), ("score", "target"), ("a b",)]
+)
 def test_inputs(inputs):
     caught(type("Odd", (Pixel,), {"inputs": inputs}), "inputs", "inputs ")
 
@@ -134,11 +159,27 @@ def variant(**methods):
 
 NONE = torch.zeros(3, dtype=torch.int64)
 BROKEN = {
-    "another name": ({"prepare": lambda s, t, x: {"class": NONE}}, "prepare", r"prepare gives \('class',\); wanted"),
-    "no batch": ({"prepare": lambda s, t, x: {"target": NONE[0]}}, "prepare", "wanted a row an image, b = 3"),
-    "takes anything": ({"prepare": lambda s, t, x: {"target": NONE}}, "refuses_nonsense", "prepare took <object"),
+    "another name": (
+        {"prepare": lambda s, t, x: {"class": NONE}},
+        "prepare",
+        r"prepare gives \('class',\); wanted",
+    ),
+    "no batch": (
+        {"prepare": lambda s, t, x: {"target": NONE[0]}},
+        "prepare",
+        "wanted a row an image, b = 3",
+    ),
+    "takes anything": (
+        {"prepare": lambda s, t, x: {"target": NONE}},
+        "refuses_nonsense",
+        "prepare took <object",
+    ),
     "falls over": (
-        {"prepare": lambda s, t, x: {"target": torch.zeros(len(x)).long() + (0 if t is None else t)}},
+        {
+            "prepare": lambda s, t, x: {
+                "target": torch.zeros(len(x)).long() + (0 if t is None else t)
+            }
+        },
         "refuses_nonsense",
         "raised TypeError.*raise camport.errors.InputError",
     ),
@@ -152,17 +193,49 @@ BROKEN = {
         "sample",
         "sample gives target of shape",
     ),
-    "drops": ({"resolve": lambda s, o, t: {"other": t["target"]}}, "resolve", "resolve dropped target"),
-    "one row": ({"resolve": lambda s, o, t: {**t, "k": t["target"][:1]}}, "resolve", "gives k without a row an image"),
+    "drops": (
+        {"resolve": lambda s, o, t: {"other": t["target"]}},
+        "resolve",
+        "resolve dropped target",
+    ),
+    "one row": (
+        {"resolve": lambda s, o, t: {**t, "k": t["target"][:1]}},
+        "resolve",
+        "gives k without a row an image",
+    ),
     "explained": ({"explained": lambda s, t: "tabby"}, "resolve", "explained gives 'tabby'"),
-    "shape": ({"score": lambda s, o, t: o.mean((2, 3))}, "score", r"score returned \(3, 5\); wanted \[b\]"),
+    "shape": (
+        {"score": lambda s, o, t: o.mean((2, 3))},
+        "score",
+        r"score returned \(3, 5\); wanted \[b\]",
+    ),
     "NaN": ({"score": lambda s, o, t: o.mean((1, 2, 3)) / 0}, "score", "not finite"),
-    "detached": ({"score": lambda s, o, t: o.detach().mean((1, 2, 3))}, "score", "not differentiable"),
+    "detached": (
+        {"score": lambda s, o, t: o.detach().mean((1, 2, 3))},
+        "score",
+        "not differentiable",
+    ),
     "argmax": ({"score": lambda s, o, t: o.mean((1, 2, 3)) * 0 + 1}, "score", "outputs is zero"),
-    "root": ({"score": lambda s, o, t: (o * 0).abs().sum((1, 2, 3)).sqrt()}, "score", "is not finite"),
-    "mixed": ({"score": lambda s, o, t: o.mean((1, 2, 3)) + o.mean()}, "independent_of_batch", "image 0 scores"),
-    "writes": ({"check": lambda s, o, t: o.mul_(2) if o.dim() == 4 else o.sum(3)}, "pure", "the version of output 0"),
-    "no map": ({"grid": lambda s, *a: None}, "explains", r"\.grid returned None for layer .*; wanted a Grid"),
+    "root": (
+        {"score": lambda s, o, t: (o * 0).abs().sum((1, 2, 3)).sqrt()},
+        "score",
+        "is not finite",
+    ),
+    "mixed": (
+        {"score": lambda s, o, t: o.mean((1, 2, 3)) + o.mean()},
+        "independent_of_batch",
+        "image 0 scores",
+    ),
+    "writes": (
+        {"check": lambda s, o, t: o.mul_(2) if o.dim() == 4 else o.sum(3)},
+        "pure",
+        "the version of output 0",
+    ),
+    "no map": (
+        {"grid": lambda s, *a: None},
+        "explains",
+        r"\.grid returned None for layer .*; wanted a Grid",
+    ),
 }
 
 

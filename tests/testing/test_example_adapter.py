@@ -1,4 +1,5 @@
-"""The example package of an adapter: its own tests, its entry point, and its adapter by name in a fresh process."""
+"""The example package of an adapter: its own tests, its entry point,
+and its adapter by name in a fresh process."""
 
 import runpy
 import tomllib
@@ -44,13 +45,23 @@ def test_its_adapter_is_used_by_name(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "x.png")
     options = ["-m", "pose:build", "--adapter", "keypoints", "--layer", "0", "--method", "hirescam"]
     commands = [
-        ["explain", str(tmp_path / "x.png"), *options, "--target", str(k), "-o", str(tmp_path / f"{k}.npz")]
+        [
+            "explain",
+            str(tmp_path / "x.png"),
+            *options,
+            "--target",
+            str(k),
+            "-o",
+            str(tmp_path / f"{k}.npz"),
+        ]
         for k in (0, 1)
     ]
     done = fresh(tmp_path, f"sys.exit(any([main(c) for c in {commands!r}]) or main(['adapters']))")
     assert done.returncode == 0, done.stderr
     assert any(
-        line.split()[0] == "keypoints" and "camport-keypoints" in line for line in done.stdout.splitlines() if line
+        line.split()[0] == "keypoints" and "camport-keypoints" in line
+        for line in done.stdout.splitlines()
+        if line
     )
     for k, place in enumerate([(2, 5), (6, 1)]):
         heatmap = np.load(tmp_path / f"{k}.npz")["heatmap"].squeeze()
@@ -72,14 +83,26 @@ def build():
 
 
 def test_a_task_of_another_package_is_whole(tmp_path):
-    """Explained, exported, run at the edge and drawn by the command line, with a region in the picture's pixels."""
+    """Explained, exported, run at the edge and drawn by the command line,
+    with a region in the picture's pixels."""
     install(DEPTH, tmp_path)
     (tmp_path / "plane.py").write_text(PLANE)
     pixels = np.zeros((32, 64, 3), np.uint8)
     pixels[..., 0] = np.arange(64) * 4
     Image.fromarray(pixels).save(tmp_path / "x.png")
     shape = '{"size": [32, 32], "mean": [0, 0, 0], "std": [1, 1, 1]}'
-    model = ["-m", "plane:build", "--adapter", "depth", "--method", "hirescam", "--layer", "0", "--preprocess", shape]
+    model = [
+        "-m",
+        "plane:build",
+        "--adapter",
+        "depth",
+        "--method",
+        "hirescam",
+        "--layer",
+        "0",
+        "--preprocess",
+        shape,
+    ]
     image, region = str(tmp_path / "x.png"), ["--target", "region=16,8,48,24"]
     commands = [
         ["explain", image, *model, *region, "-o", str(tmp_path / "eager.npz")],
@@ -94,10 +117,17 @@ def test_a_task_of_another_package_is_whole(tmp_path):
     done = fresh(tmp_path, f"sys.exit(any([main(c) for c in {commands!r}]) or main(['adapters']))")
     assert done.returncode == 0, done.stderr
     assert any("depth" in line and "region (box)" in line for line in done.stdout.splitlines())
-    found = {name: np.load(tmp_path / f"{name}.npz") for name in ("eager", "edge", "whole", "edge_whole")}
+    found = {
+        name: np.load(tmp_path / f"{name}.npz") for name in ("eager", "edge", "whole", "edge_whole")
+    }
     with Image.open(image) as opened:
         red = np.asarray(opened.resize((32, 32)))[..., 0] / 255
-    for name, region in (("eager", red[8:24, 8:24]), ("edge", red[8:24, 8:24]), ("whole", red), ("edge_whole", red)):
+    for name, region in (
+        ("eager", red[8:24, 8:24]),
+        ("edge", red[8:24, 8:24]),
+        ("whole", red),
+        ("edge_whole", red),
+    ):
         assert abs(found[name]["score"][0] - region.mean()) < 2e-2
     inside = np.zeros((32, 32), bool)
     inside[8:24, 8:24] = True
@@ -127,9 +157,16 @@ def test_what_is_no_region_is_said(tmp_path):
         str(tmp_path / "x.npz"),
     ]
     wrong = ["region=1,2,3", "region=left", "place=1,2,3,4", "region=9,9,3,3"]
-    done = fresh(tmp_path, f"sys.exit(10 * sum(main({start!r} + ['--target', text]) == 2 for text in {wrong!r}))")
+    done = fresh(
+        tmp_path,
+        f"sys.exit(10 * sum(main({start!r} + ['--target', text]) == 2 for text in {wrong!r}))",
+    )
     assert done.returncode == 10 * len(wrong), done.stderr
-    lines = [line for line in done.stderr.splitlines() if "region" in line or "place" in line or "box" in line]
+    lines = [
+        line
+        for line in done.stderr.splitlines()
+        if "region" in line or "place" in line or "box" in line
+    ]
     assert "give x0,y0,x1,y1 (the whole picture if left out)" in lines[0]
     assert any("the target has no 'place'; it has region" in line for line in lines)
     assert not (tmp_path / "x.npz").exists()

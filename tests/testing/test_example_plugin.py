@@ -20,14 +20,19 @@ CAMPORT = Path(__file__).parents[2]
 
 
 def install(project: Path, place: Path) -> None:
-    """What `pip install --no-deps --target` writes: the module and its dist-info. It needs no build tool."""
+    """What `pip install --no-deps --target` writes: the module and its dist-info.
+    It needs no build tool."""
     told = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     (module,) = project.glob("*.py")
     shutil.copy(module, place)
     info = place / f"{told['name'].replace('-', '_')}-{told['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {told['name']}\nVersion: {told['version']}\n")
-    points = "".join(f"{name} = {target}\n" for name, target in told["entry-points"]["camport"].items())
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {told['name']}\nVersion: {told['version']}\n"
+    )
+    points = "".join(
+        f"{name} = {target}\n" for name, target in told["entry-points"]["camport"].items()
+    )
     (info / "entry_points.txt").write_text(f"[camport]\n{points}")
 
 
@@ -75,7 +80,9 @@ def test_the_listings_tell_of_both(site):
     assert "camport_broken 0.3" in plugins["camport_broken"]
     assert "broken: OSError: no such accelerator" in plugins["camport_broken"]
     (warning,) = shown.stderr.splitlines()
-    assert warning.startswith("camport: PluginWarning: plugin 'camport_broken' of camport_broken 0.3 was left out")
+    assert warning.startswith(
+        "camport: PluginWarning: plugin 'camport_broken' of camport_broken 0.3 was left out"
+    )
     assert "CAMPORT_DISABLE_PLUGINS=camport_broken" in warning
 
 
@@ -92,7 +99,16 @@ def test_it_explains_by_name(site, tmp_path):
 
     Image.effect_noise((80, 60), 80).convert("RGB").save(tmp_path / "x.png")
     out = tmp_path / "out.npz"
-    arguments = ["explain", str(tmp_path / "x.png"), "-m", "demo:digits", "--method", "maxcam", "-o", str(out)]
+    arguments = [
+        "explain",
+        str(tmp_path / "x.png"),
+        "-m",
+        "demo:digits",
+        "--method",
+        "maxcam",
+        "-o",
+        str(out),
+    ]
     done = fresh(site, f"sys.exit(main({arguments}))", CAMPORT_DISABLE_PLUGINS="camport_broken")
     assert done.returncode == 0, done.stderr
     assert out.is_file()
@@ -100,7 +116,11 @@ def test_it_explains_by_name(site, tmp_path):
 
 @pytest.mark.parametrize(
     ("switch", "maxcam", "broken"),
-    [("1", "disabled", "disabled"), ("maxcam", "disabled", "broken"), ("camport_broken", "loaded", "disabled")],
+    [
+        ("1", "disabled", "disabled"),
+        ("maxcam", "disabled", "broken"),
+        ("camport_broken", "loaded", "disabled"),
+    ],
 )
 def test_the_kill_switch(site, monkeypatch, switch, maxcam, broken):
     monkeypatch.syspath_prepend(site)

@@ -43,7 +43,9 @@ class Good(camport.Explainer):
     name, title, paper, family, needs_gradients = "good", "Good", "-", "activation", True
 
     def saliency(self, probe):
-        return fuse([(a * g).sum(1) for a, g in zip(probe.activations, probe.gradients, strict=True)])
+        return fuse(
+            [(a * g).sum(1) for a, g in zip(probe.activations, probe.gradients, strict=True)]
+        )
 
 
 def caught(cls, rule, match, **options):
@@ -53,7 +55,9 @@ def caught(cls, rule, match, **options):
     assert error.value.rule == rule, str(error.value)
     assert isinstance(error.value, camport.CamportError)
     assert isinstance(error.value, AssertionError)
-    assert str(error.value).startswith(f"{getattr(cls, '__name__', type(cls).__name__)} breaks the rule {rule!r}: ")
+    assert str(error.value).startswith(
+        f"{getattr(cls, '__name__', type(cls).__name__)} breaks the rule {rule!r}: "
+    )
     assert "\n" not in str(error.value).strip()
 
 
@@ -63,7 +67,13 @@ def test_the_good_one_conforms():
 
 
 def test_a_network_can_be_given():
-    check_explainer(Good, model=seeded(GapNet()), layer="features.2", images=torch.randn(3, 3, 20, 16), export=False)
+    check_explainer(
+        Good,
+        model=seeded(GapNet()),
+        layer="features.2",
+        images=torch.randn(3, 3, 20, 16),
+        export=False,
+    )
     check_explainer(Good, model=seeded(GapNet()).float(), export=False)
 
 
@@ -94,7 +104,11 @@ def test_the_kit_leaves_the_random_states():
         ("needs_layer", "yes", "needs_layer is 'yes'"),
         ("exportable", None, "exportable is None"),
         ("exportable", False, "say why in not_exportable_because"),
-        ("not_exportable_because", "too hard", "exportable is True, but not_exportable_because says 'too hard'"),
+        (
+            "not_exportable_because",
+            "too hard",
+            "exportable is True, but not_exportable_because says 'too hard'",
+        ),
     ],
 )
 def test_traits(trait, value, match):
@@ -180,7 +194,10 @@ class NeedlessLayer(Good):
 @pytest.mark.parametrize(
     ("cls", "match"),
     [
-        (NoGradients, "gradients were read, but the method's class declares needs_gradients = False"),
+        (
+            NoGradients,
+            "gradients were read, but the method's class declares needs_gradients = False",
+        ),
         (NeedlessGradients, "declares needs_gradients = True, but its saliency did not use them"),
         (NeedlessLayer, "declares needs_layer = True, but its saliency did not use them"),
     ],
@@ -192,7 +209,10 @@ def test_traits_are_true(cls, match):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda raw: raw[:, None], r"saliency returned \(3, 1, 7, 9\); wanted \[b,h,w\] with b = 3"),
+        (
+            lambda raw: raw[:, None],
+            r"saliency returned \(3, 1, 7, 9\); wanted \[b,h,w\] with b = 3",
+        ),
         (lambda raw: raw.mean(0), r"saliency returned \(7, 9\); wanted"),
         (lambda raw: raw[:1], r"saliency returned \(1, 7, 9\)"),
         (lambda raw: raw.numpy(), "saliency returned ndarray, not a tensor"),
@@ -222,7 +242,9 @@ def test_random_maps():
             raw = super().saliency(probe)
             return raw * torch.rand_like(raw)
 
-    caught(Random, "deterministic", "two runs on the same images differ by .* a generator with a seed")
+    caught(
+        Random, "deterministic", "two runs on the same images differ by .* a generator with a seed"
+    )
 
 
 def test_maps_that_depend_on_what_ran_before():
@@ -243,7 +265,11 @@ def test_maps_that_depend_on_the_batch():
             raw = super().saliency(probe)
             return raw / raw.std()
 
-    caught(Mixed, "independent_of_batch", "has another map in a batch of 3 .* never over the first axis")
+    caught(
+        Mixed,
+        "independent_of_batch",
+        "has another map in a batch of 3 .* never over the first axis",
+    )
 
 
 def test_only_the_first_target():
@@ -292,7 +318,11 @@ def threads(probe):
 @pytest.mark.parametrize(
     ("touch", "rule", "match"),
     [
-        (written, "true_traits", r"the weights changed while they were read, .* or by the method itself"),
+        (
+            written,
+            "true_traits",
+            r"the weights changed while they were read, .* or by the method itself",
+        ),
         (numpy_random, "model_untouched", "NumPy's random state"),
         (threads, "model_untouched", "the number of threads"),
     ],
@@ -333,8 +363,12 @@ def test_needing_trainable_parameters():
             return super().explain(*args, model=model, **kwargs)
 
     network = networks()[0]
-    case = Needing(Judge("Peer"), Good(), camport.core.registry.adapter("classification")(), network, 1)
-    with pytest.raises(ConformanceError, match=r"where parameters are frozen .*RuntimeError: element 0"):
+    case = Needing(
+        Judge("Peer"), Good(), camport.core.registry.adapter("classification")(), network, 1
+    )
+    with pytest.raises(
+        ConformanceError, match=r"where parameters are frozen .*RuntimeError: element 0"
+    ):
         frozen_parameters(case)
 
 
@@ -351,7 +385,11 @@ def test_not_seeing_the_layer_before_an_in_place_relu():
             handle.remove()
             return seen[0].sum(1)
 
-    caught(Hooking, "in_place_relu", "where the ReLUs behind the layer work in place the map is another one")
+    caught(
+        Hooking,
+        "in_place_relu",
+        "where the ReLUs behind the layer work in place the map is another one",
+    )
 
 
 def test_a_failure_on_in_place_relus():
@@ -375,9 +413,15 @@ def test_ignoring_all_but_the_first_layer():
 def test_falling_over_several_layers():
     class Stacking(Good):
         def saliency(self, probe):
-            return torch.stack([(a * g).sum(1) for a, g in zip(probe.activations, probe.gradients, strict=True)]).sum(0)
+            return torch.stack(
+                [(a * g).sum(1) for a, g in zip(probe.activations, probe.gradients, strict=True)]
+            ).sum(0)
 
-    caught(Stacking, "several_layers", "layers 'features' and 'features.0' end in RuntimeError.*fuse maps")
+    caught(
+        Stacking,
+        "several_layers",
+        "layers 'features' and 'features.0' end in RuntimeError.*fuse maps",
+    )
 
 
 def test_refusing_several_layers_is_right():
@@ -411,7 +455,11 @@ def test_no_network_fits():
         def check(self, probe):
             raise camport.errors.MethodError("only for my own network")
 
-    caught(Choosy, "fits a network", "MethodError: only for my own network; .*another network can be given as model=")
+    caught(
+        Choosy,
+        "fits a network",
+        "MethodError: only for my own network; .*another network can be given as model=",
+    )
 
 
 def test_a_plain_failure_names_the_rule():
@@ -442,7 +490,12 @@ class BakedBatch(Good):
 
 @pytest.mark.parametrize("cls", [Branching, ThroughNumpy, BakedBatch])
 def test_what_cannot_be_traced(cls):
-    caught(cls, "onnx_file", "Error: .*declare exportable = False and not_exportable_because", export=True)
+    caught(
+        cls,
+        "onnx_file",
+        "Error: .*declare exportable = False and not_exportable_because",
+        export=True,
+    )
 
 
 def test_what_is_not_exportable_and_says_so():

@@ -1,4 +1,5 @@
-"""The kit's rules on arguments, weights, Python-side state and threads: each catches one broken explainer."""
+"""The kit's rules on arguments, weights, Python-side state and threads:
+each catches one broken explainer."""
 
 import logging
 import os
@@ -43,7 +44,9 @@ class Good(camport.Explainer):
 def case(explainer):
     network = next(n for n in networks() if n.layer == "features")
     target = torch.zeros(len(network.images), dtype=torch.int64)
-    return Case(Judge(type(explainer).__name__), explainer, ClassificationAdapter(), network, target)
+    return Case(
+        Judge(type(explainer).__name__), explainer, ClassificationAdapter(), network, target
+    )
 
 
 def caught(rule, explainer, match):
@@ -73,20 +76,28 @@ def test_an_option_of_any_kind():
         def saliency(self, probe):
             return probe.activations[0].sum(1) * self.scale
 
-    caught(arguments.option_kinds, Scaled(), "the option scale = <object object at .* raises TypeError: .*InputError")
+    caught(
+        arguments.option_kinds,
+        Scaled(),
+        "the option scale = <object object at .* raises TypeError: .*InputError",
+    )
 
     @dataclass(frozen=True)
     class Ignored(Good):
         scale: Any = 1.0
 
     caught(
-        arguments.option_kinds, Ignored(), "the option scale = <object .* is taken, and gives Explanation; refuse it"
+        arguments.option_kinds,
+        Ignored(),
+        "the option scale = <object .* is taken, and gives Explanation; refuse it",
     )
 
 
 def test_a_target_of_any_kind(monkeypatch):
     monkeypatch.setattr(ClassificationAdapter, "prepare", lambda self, target, images: target + 1)
-    caught(arguments.argument_kinds, Good(), r"target = .* raises Type(Check)?Error: .*refuse it with")
+    caught(
+        arguments.argument_kinds, Good(), r"target = .* raises Type(Check)?Error: .*refuse it with"
+    )
 
 
 def test_a_map_of_a_model_that_is_not_finite(monkeypatch):
@@ -134,7 +145,9 @@ def test_another_threads_random_numbers():
             torch.default_generator.manual_seed(3)
             return super().saliency(probe)
 
-    caught(threads.among_threads, Draws(), "another thread's random numbers are not the serial ones")
+    caught(
+        threads.among_threads, Draws(), "another thread's random numbers are not the serial ones"
+    )
 
 
 def test_another_threads_numbers_of_numpy():
@@ -148,7 +161,9 @@ def test_another_threads_numbers_of_numpy():
             np.random.set_state(state)  # noqa: NPY002
             return super().saliency(probe)
 
-    caught(threads.among_threads, PutsBack(), "another thread's random numbers are not the serial ones")
+    caught(
+        threads.among_threads, PutsBack(), "another thread's random numbers are not the serial ones"
+    )
 
 
 def test_the_whole_kit_has_them():
@@ -202,5 +217,8 @@ def test_what_a_plugin_changes_in_the_process(monkeypatch, change, said):
             return super().measure(case)
 
     for kit, broken in ((check_explainer, Map), (check_adapter, Score), (check_metric, Figure)):
-        with warnings.catch_warnings(), pytest.raises(ConformanceError, match=f"this had changed: {said}$"):
+        with (
+            warnings.catch_warnings(),
+            pytest.raises(ConformanceError, match=f"this had changed: {said}$"),
+        ):
             kit(broken)

@@ -11,7 +11,13 @@ from camport.metrics import Deletion, Infidelity
 from camport.testing import ConformanceError, check_metric
 from tests.marks import mostly_rare
 
-IN_MINUTES = ("energy_in_region", "entropy", "insertion_deletion", "average_drop", "max_sensitivity")
+IN_MINUTES = (
+    "energy_in_region",
+    "entropy",
+    "insertion_deletion",
+    "average_drop",
+    "max_sensitivity",
+)
 """One of each kind of needs; the others are for `python -m tests --all`."""
 
 
@@ -20,7 +26,9 @@ def test_every_registered_metric_conforms(name):
     check_metric(registry.metric(name))
 
 
-@pytest.mark.parametrize("metric", [Deletion(steps=4, preset="rise"), Infidelity(samples=9, relative=True)])
+@pytest.mark.parametrize(
+    "metric", [Deletion(steps=4, preset="rise"), Infidelity(samples=9, relative=True)]
+)
 def test_other_options_conform(metric):
     check_metric(metric)
 
@@ -52,7 +60,11 @@ def test_the_good_ones_conform():
 
 def plain(figure, **traits):
     """A metric with this function of heatmap and region."""
-    return type("Bad", (Good,), {"__call__": lambda self, heatmap, region: figure(heatmap, region), **traits})
+    return type(
+        "Bad",
+        (Good,),
+        {"__call__": lambda self, heatmap, region: figure(heatmap, region), **traits},
+    )
 
 
 def measuring(measure, **traits):
@@ -94,8 +106,16 @@ class Loose(Good):
     ("cls", "rule", "match"),
     [
         (int, "traits", "no subclass of camport.Metric"),
-        (type("Bad", (camport.Metric,), {"name": "b", "title": "B"}), "traits", "neither __call__ nor measure"),
-        (type("Bad", (Good,), {"needs": {"truth"}}), "traits", "declare a frozenset of explain, model, region"),
+        (
+            type("Bad", (camport.Metric,), {"name": "b", "title": "B"}),
+            "traits",
+            "neither __call__ nor measure",
+        ),
+        (
+            type("Bad", (Good,), {"needs": {"truth"}}),
+            "traits",
+            "declare a frozenset of explain, model, region",
+        ),
         (type("Bad", (Good,), {"better": "more"}), "traits", "declare 'higher' or 'lower'"),
         (type("Bad", (Good,), {"name": "Not A Name"}), "traits", "is not made of a-z"),
         (Loose, "options", "not frozen"),
@@ -107,8 +127,16 @@ class Loose(Good):
         (plain(of_the_batch), "independent_of_batch", "alone"),
         (plain(lambda h, r: (h * r).mean((1, 2))), "scale_free", "declare scale_free = False"),
         (plain(writes), "nothing_changes", "the values of the heatmap"),
-        (measuring(lambda self, case: case.heatmap.amax((1, 2))), "refuses", "begin measure with case.check"),
-        (measuring(lambda self, case: case.check(self) or drawn(self, case)), "deterministic", "a seed of its own"),
+        (
+            measuring(lambda self, case: case.heatmap.amax((1, 2))),
+            "refuses",
+            "begin measure with case.check",
+        ),
+        (
+            measuring(lambda self, case: case.check(self) or drawn(self, case)),
+            "deterministic",
+            "a seed of its own",
+        ),
         (measuring(trains), "nothing_changes", "the mode of"),
     ],
 )
@@ -129,6 +157,8 @@ def test_curves_are_a_row_an_image():
         def summary(self, curves):
             return curves["curve"]
 
-    with pytest.raises(ConformanceError, match=r"curve 'curve' has shape \(3,\); wanted \[b,steps\]") as error:
+    with pytest.raises(
+        ConformanceError, match=r"curve 'curve' has shape \(3,\); wanted \[b,steps\]"
+    ) as error:
         check_metric(Bad)
     assert error.value.rule == "curves"

@@ -1,4 +1,5 @@
-"""The code of docs/metrics.md is code that runs, the page names every metric, and the example package is one."""
+"""The code of docs/metrics.md is code that runs, the page names every metric,
+and the example package is one."""
 
 import re
 import runpy

@@ -31,7 +31,9 @@ def test_it_is_the_example():
         tree = ast.parse(source)
         return next(ast.dump(n) for n in ast.walk(tree) if isinstance(n, ast.Lambda))
 
-    assert maths(BLOCKS[0]) == maths((ROOT / "examples" / "camport-maxcam" / "camport_maxcam.py").read_text())
+    assert maths(BLOCKS[0]) == maths(
+        (ROOT / "examples" / "camport-maxcam" / "camport_maxcam.py").read_text()
+    )
 
 
 def test_every_block_is_python():

@@ -1,4 +1,5 @@
-"""The augmentation is its paper's formula, whatever explains, and leaves the network that is trained as it was."""
+"""The augmentation is its paper's formula, whatever explains,
+and leaves the network that is trained as it was."""
 
 import subprocess
 import sys
@@ -40,7 +41,10 @@ def resized(m, size):
     """Bilinear, half-pixel centres, of a map [h][w]."""
     out = np.zeros(size)
     for y, x in np.ndindex(*size):
-        v, u = ((p + 0.5) * n / s - 0.5 for p, n, s in ((y, m.shape[0], size[0]), (x, m.shape[1], size[1])))
+        v, u = (
+            (p + 0.5) * n / s - 0.5
+            for p, n, s in ((y, m.shape[0], size[0]), (x, m.shape[1], size[1]))
+        )
         v, u = min(max(v, 0), m.shape[0] - 1), min(max(u, 0), m.shape[1] - 1)
         i, j = int(v), int(u)
         k, n = min(i + 1, m.shape[0] - 1), min(j + 1, m.shape[1] - 1)
@@ -59,7 +63,8 @@ def probability(model, x, label):
 
 
 def paper(model, x, label, groups, kernel, sigma):
-    """Section 5 of the paper: masks of groups without weights and de-noising, scored; the image by its mean."""
+    """Section 5 of the paper: masks of groups without weights and de-noising, scored;
+    the image by its mean."""
     with torch.no_grad():
         a = model.features(torch.from_numpy(x)[None])[0].numpy()
     background, size = blurred(x, 51, 50.0), x.shape[1:]
@@ -67,7 +72,9 @@ def paper(model, x, label, groups, kernel, sigma):
     for part in np.array_split(a, min(groups, len(a))):
         m = scaled(np.maximum(part.sum(0), 0))
         up = resized(m, size)
-        gain = probability(model, x * up + background * (1 - up), label) - probability(model, background, label)
+        gain = probability(model, x * up + background * (1 - up), label) - probability(
+            model, background, label
+        )
         total += gain * m
     heat = scaled(resized(np.maximum(total, 0), size))
     mask = heat >= heat.mean()
@@ -96,11 +103,17 @@ def test_a_model_alone_is_explained_by_sixteen_groups_without_weights():
     assert not augment.bound.explainer.needs_gradients
 
 
-@pytest.mark.parametrize("method", ["gradcam", "eigencam", "rise", "saliency", "guided_backprop", "scorecam"])
+@pytest.mark.parametrize(
+    "method", ["gradcam", "eigencam", "rise", "saliency", "guided_backprop", "scorecam"]
+)
 @pytest.mark.filterwarnings("ignore::camport.errors.FlatMapWarning")
 def test_any_method_masks_where_its_map_is_at_its_mean(method):
     model, images = network(), nets.images()
-    bound = camport.bind(model, method, layer=None if method in ("rise", "saliency", "guided_backprop") else "features")
+    bound = camport.bind(
+        model,
+        method,
+        layer=None if method in ("rise", "saliency", "guided_backprop") else "features",
+    )
     heatmap = bound(images, LABELS).heatmap
     found, _ = ExplanationAugmentation(bound, kernel=5, sigma=2.0)(images, LABELS)
     same = (found == images).all(1)
@@ -114,7 +127,10 @@ def test_the_published_programs_plus_would_leave_the_range():
     model, images = network(), nets.images().sigmoid()
     augment = ExplanationAugmentation(model, layer="features")
     found, _ = augment(images, LABELS)
-    m, soft = augment.mask(images, LABELS)[:, None], v2.functional.gaussian_blur(images, [13, 17], [50.0, 50.0])
+    m, soft = (
+        augment.mask(images, LABELS)[:, None],
+        v2.functional.gaussian_blur(images, [13, 17], [50.0, 50.0]),
+    )
     assert float(found.max()) <= 1
     assert float((images * m + soft + (1.0 - m.double())).max()) > 1.3
 
@@ -130,7 +146,8 @@ def test_one_images_mask_does_not_depend_on_the_others():
 def test_a_flat_map_leaves_its_image(recwarn):
     model = network()
     with torch.no_grad():
-        model.head[-1].weight.zero_()  # every class has one score whatever the image: no group adds to it
+        # every class has one score whatever the image: no group adds to it
+        model.head[-1].weight.zero_()
     images = nets.images()
     found, _ = ExplanationAugmentation(model, layer="features")(images, LABELS)
     assert torch.equal(found, images)
@@ -142,7 +159,9 @@ class Trained(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3))
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3)
+        )
         self.fc = nn.Linear(8, 5)
 
     def forward(self, x):
@@ -165,7 +184,9 @@ def test_the_model_in_training_is_left_as_it_was(method):
     assert torch.equal(torch.get_rng_state(), state)
     assert all(m.training for m in model.modules())
     assert not found.requires_grad
-    assert not any(m._forward_hooks or m._backward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert not any(
+        m._forward_hooks or m._backward_hooks or m._forward_pre_hooks for m in model.modules()
+    )
 
 
 def test_it_explains_the_weights_of_that_moment():
@@ -174,7 +195,9 @@ def test_it_explains_the_weights_of_that_moment():
     first, _ = augment(images, LABELS)
     torch.optim.SGD(model.parameters(), lr=0.3).step()
     second, _ = augment(images, LABELS)
-    fresh, _ = ExplanationAugmentation(model, "gradcam", "features", kernel=5, sigma=2.0)(images, LABELS)
+    fresh, _ = ExplanationAugmentation(model, "gradcam", "features", kernel=5, sigma=2.0)(
+        images, LABELS
+    )
     assert torch.equal(second, fresh)
     assert not torch.equal(first, second)
 
@@ -229,7 +252,9 @@ def test_behind_a_loader_of_several_workers():
     loader = DataLoader(TensorDataset(images, labels), 2, num_workers=2)
     found = torch.cat([augment(*batch)[0] for batch in loader])
     torch.testing.assert_close(found, right, rtol=0, atol=1e-6)
-    inline = DataLoader(TensorDataset(images, labels), 2, collate_fn=lambda rows: augment(*default_collate(rows)))
+    inline = DataLoader(
+        TensorDataset(images, labels), 2, collate_fn=lambda rows: augment(*default_collate(rows))
+    )
     torch.testing.assert_close(torch.cat([x for x, _ in inline]), right, rtol=0, atol=1e-6)
 
 
@@ -248,8 +273,12 @@ def refused_and_explained_in_a_worker():
     labels = torch.tensor([0, 1])
     augment = ExplanationAugmentation(model, "gradcam", "features", kernel=5, sigma=2.0)
     right = augment(images, labels)[0]
-    loader = DataLoader(TensorDataset(images, labels), 2, num_workers=1, collate_fn=Collate(augment))
-    with pytest.raises(InputError, match=r"weights of when it was started, and 'features\.0\.weight' is trained"):
+    loader = DataLoader(
+        TensorDataset(images, labels), 2, num_workers=1, collate_fn=Collate(augment)
+    )
+    with pytest.raises(
+        InputError, match=r"weights of when it was started, and 'features\.0\.weight' is trained"
+    ):
         next(iter(loader))
     model.requires_grad_(False)
     torch.testing.assert_close(next(iter(loader))[0], right, rtol=0, atol=1e-6)
@@ -259,10 +288,14 @@ def refused_and_explained_in_a_worker():
 
 @pytest.mark.everything
 def test_a_worker_refuses_a_model_that_is_trained_and_explains_a_frozen_one():
-    """In a process of its own: autograd's engine runs in no fork of one in which its threads have been started."""
+    """In a process of its own: autograd's engine runs in no fork of one in which its threads have
+    been started."""
     call = f"from {__name__} import refused_and_explained_in_a_worker as run; run()"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", call], cwd=Path(__file__).parents[2], capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", call],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 
@@ -276,7 +309,10 @@ def test_a_worker_refuses_a_model_that_is_trained_and_explains_a_frozen_one():
         ((nets.images()[0], LABELS), "rank 3"),
         (((255 * nets.images().sigmoid()).byte(), LABELS), "images are uint8"),
         ((nets.images(), LABELS[:2]), "2"),
-        ((nets.images(), torch.eye(3, 5) + torch.eye(3, 5).roll(1, 1)), r"row 0 has its largest value 1 in several"),
+        (
+            (nets.images(), torch.eye(3, 5) + torch.eye(3, 5).roll(1, 1)),
+            r"row 0 has its largest value 1 in several",
+        ),
         ((nets.images(), LABELS[:, None]), r"labels\[:, 0\]"),
     ],
 )

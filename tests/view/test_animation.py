@@ -21,7 +21,9 @@ def pictures():
 def test_frames_times_and_loop(tmp_path, name):
     save_animation(tmp_path / name, pictures(), seconds=0.4)
     with Image.open(tmp_path / name) as opened:
-        frames = [np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(opened)]
+        frames = [
+            np.asarray(frame.convert("RGB")).astype(int) for frame in ImageSequence.Iterator(opened)
+        ]
         opened.seek(1)
         opened.load()
         assert opened.info["duration"] == 400
@@ -36,7 +38,9 @@ def test_bad_input(tmp_path):
     with pytest.raises(InputError, match="an animation of 0 pictures"):
         save_animation(tmp_path / "a.gif", [])
     with pytest.raises(InputError, match="give one or more of one size"):
-        save_animation(tmp_path / "a.gif", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)])
+        save_animation(
+            tmp_path / "a.gif", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)]
+        )
     with pytest.raises(InputError, match="seconds is 0"):
         save_animation(tmp_path / "a.gif", pictures(), seconds=0)
     with pytest.raises(OutputError, match=r"\.gif"):

@@ -27,7 +27,13 @@ def seen(monkeypatch):
 
 def test_the_mean_then_the_strongest_first(seen):
     figure = channel_grid(MAPS)
-    wanted = ["mean\n0 to 2", "channel 2\n0 to 5", "channel 3\n0 to 2", "channel 1\n0 to 1", "channel 0\nall 0"]
+    wanted = [
+        "mean\n0 to 2",
+        "channel 2\n0 to 5",
+        "channel 3\n0 to 2",
+        "channel 1\n0 to 1",
+        "channel 0\nall 0",
+    ]
     assert seen["captions"] == wanted
     assert seen["title"] == "all 4 channels"
     assert len(seen["rows"]) == 3
@@ -63,12 +69,27 @@ def test_negative_values_are_drawn_around_a_middle(seen):
 @pytest.mark.parametrize(
     ("error", "match", "maps", "options"),
     [
-        (InputError, r"feature maps are float32 \[4, 4\]; give those of one image, \[c,h,w\]", MAPS[0], {}),
+        (
+            InputError,
+            r"feature maps are float32 \[4, 4\]; give those of one image, \[c,h,w\]",
+            MAPS[0],
+            {},
+        ),
         (InputError, r"feature maps are float32 \[0, 4, 4\]", MAPS[:0], {}),
         (InputError, r"feature maps have 64 values that are not finite", MAPS + np.inf, {}),
-        (InputError, r"channel 4 is out of range: there are 4 \(0..3\)", MAPS, {"channels": [1, 4]}),
+        (
+            InputError,
+            r"channel 4 is out of range: there are 4 \(0..3\)",
+            MAPS,
+            {"channels": [1, 4]},
+        ),
         (InputError, r"limit is 0 and columns None; give 1 or more", MAPS, {"limit": 0}),
-        (UnknownNameError, r"unknown colormap 'viridi'; did you mean 'viridis'", MAPS, {"colormap": "viridi"}),
+        (
+            UnknownNameError,
+            r"unknown colormap 'viridi'; did you mean 'viridis'",
+            MAPS,
+            {"colormap": "viridi"},
+        ),
     ],
 )
 def test_bad_feature_maps(error, match, maps, options):

@@ -37,7 +37,9 @@ def test_positive_and_negative_are_on_one_scale_and_make_up_the_whole():
     assert negative[0, 1].tolist() == [0, 255, 0]
     assert not (positive.astype(bool) & negative.astype(bool)).any()
     assert np.array_equal(drawn("positive", -SIGNED), negative)
-    assert np.array_equal(positive.astype(bool) | negative.astype(bool), SIGNED.transpose(1, 2, 0) != 0)
+    assert np.array_equal(
+        positive.astype(bool) | negative.astype(bool), SIGNED.transpose(1, 2, 0) != 0
+    )
 
 
 def test_a_few_extremes_do_not_darken_the_rest():
@@ -64,7 +66,11 @@ def test_one_channel_is_grey():
     ("error", "match", "arguments"),
     [
         (UnknownNameError, r"unknown view 'color'; did you mean 'colour'", (SIGNED, "color")),
-        (InputError, r"gradient is float32 \[4, 2, 4\]; give the signed image", (np.zeros((4, 2, 4), np.float32),)),
+        (
+            InputError,
+            r"gradient is float32 \[4, 2, 4\]; give the signed image",
+            (np.zeros((4, 2, 4), np.float32),),
+        ),
         (InputError, r"gradient is float32 \[2, 4\]", (SIGNED[0],)),
         (InputError, r"gradient is int64 \[3, 2, 4\]", (SIGNED.astype(np.int64),)),
         (InputError, r"gradient has 24 values that are not finite", (SIGNED * np.nan,)),

@@ -40,7 +40,12 @@ def test_large_pictures_are_bounded_and_cell_is_obeyed() -> None:
 
 def test_text_makes_room_for_itself() -> None:
     bare = grid([[RED, BLUE]])
-    full = grid([[Cell(RED, "a caption"), BLUE]], title="Title", columns=["original", "Grad-CAM"], row_labels=["cat"])
+    full = grid(
+        [[Cell(RED, "a caption"), BLUE]],
+        title="Title",
+        columns=["original", "Grad-CAM"],
+        row_labels=["cat"],
+    )
     assert full.width > bare.width
     assert full.height > bare.height + 40
     red = _area(full, (255, 0, 0))
@@ -63,14 +68,25 @@ def test_arrays_and_bare_pictures_are_cells() -> None:
 
 def test_tiny_pictures_keep_their_pixels() -> None:
     squares = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
-    assert np.array_equal(np.asarray(enlarge(squares, 256, 256))[16::32, 16::32], np.asarray(squares))
+    assert np.array_equal(
+        np.asarray(enlarge(squares, 256, 256))[16::32, 16::32], np.asarray(squares)
+    )
     ramp = Image.linear_gradient("L").convert("RGB").resize((100, 100))
     steps = np.diff(np.asarray(enlarge(ramp, 400, 400)).astype(int)[:, 0, 0])
     assert steps.max() <= 2
 
 
 def test_boxes_are_drawn_where_they_lie() -> None:
-    figure = grid([[Cell(Image.new("RGB", (512, 512), "black"), boxes=[Box((128, 256, 384, 448), "cat", "lime")])]])
+    figure = grid(
+        [
+            [
+                Cell(
+                    Image.new("RGB", (512, 512), "black"),
+                    boxes=[Box((128, 256, 384, 448), "cat", "lime")],
+                )
+            ]
+        ]
+    )
     left, top, right, bottom = _area(figure, (0, 255, 0))
     assert abs(left - (16 + 128)) <= 2
     assert abs(right - (16 + 384)) <= 2
@@ -80,7 +96,10 @@ def test_boxes_are_drawn_where_they_lie() -> None:
 
 def test_boxes_beyond_the_picture_are_cut() -> None:
     picture = Image.new("RGB", (64, 64))
-    draw_boxes(picture, [Box((-50, -50, 500, 500), "a label that is much too long for it"), Box((70, 70, 80, 80))])
+    draw_boxes(
+        picture,
+        [Box((-50, -50, 500, 500), "a label that is much too long for it"), Box((70, 70, 80, 80))],
+    )
     assert picture.size == (64, 64)
 
 

@@ -27,7 +27,12 @@ def seen(monkeypatch):
 
 
 def test_the_image_then_the_layers_in_their_order(seen):
-    figure = layer_grid(IMAGE, {"conv1": HOT, "layer1": HOT * 0}, captions={"layer1": "64 x 8 x 8, flat"}, title="All")
+    figure = layer_grid(
+        IMAGE,
+        {"conv1": HOT, "layer1": HOT * 0},
+        captions={"layer1": "64 x 8 x 8, flat"},
+        title="All",
+    )
     assert seen["captions"] == [["image", "conv1", "layer1\n64 x 8 x 8, flat"]]
     assert (seen["title"], seen["colorbar"]) == ("All", "turbo")
     pixels = np.asarray(figure).reshape(-1, 3)

@@ -22,7 +22,12 @@ def test_every_kind_of_image_gives_the_same(picture, heat) -> None:
     expected = np.asarray(overlay(picture, heat)).astype(int)
     assert expected.shape == (20, 30, 3)
     scaled = picture.astype(np.float32) / 255
-    for image in (Image.fromarray(picture), scaled, scaled.transpose(2, 0, 1), scaled.astype(np.float64)):
+    for image in (
+        Image.fromarray(picture),
+        scaled,
+        scaled.transpose(2, 0, 1),
+        scaled.astype(np.float64),
+    ):
         assert np.abs(np.asarray(overlay(image, heat)) - expected).max() <= 1
 
 
@@ -40,7 +45,8 @@ def test_fade_takes_the_images_colour_not_its_light(picture) -> None:
 
 
 def test_the_eye_is_drawn_to_the_heat() -> None:
-    """On a colourful picture, what is coloured afterwards is where the heat is, and the structure stays."""
+    """On a colourful picture, what is coloured afterwards is where the heat is,
+    and the structure stays."""
     ys, xs = np.mgrid[:96, :96]
     heat = np.exp(-((ys - 30) ** 2 + (xs - 60) ** 2) / (2 * 10**2)).astype(np.float32)
     stripes = ((xs // 4 + ys // 4) % 2 * 120 + 60).astype(np.uint8)
@@ -89,7 +95,9 @@ def test_wrong_images(heat, image, message) -> None:
 
 
 def test_wrong_maps_and_options(picture, heat) -> None:
-    with pytest.raises(InputError, match=r"heatmap is \[7, 7\], the image \[20, 30\].*placement\.to_image"):
+    with pytest.raises(
+        InputError, match=r"heatmap is \[7, 7\], the image \[20, 30\].*placement\.to_image"
+    ):
         overlay(picture, np.zeros((7, 7)))
     with pytest.raises(InputError, match=r"lies in \[0, 2\]"):
         overlay(picture, heat * 2)
@@ -101,7 +109,11 @@ def test_wrong_maps_and_options(picture, heat) -> None:
 
 def test_grey_images(heat) -> None:
     grey = np.full((20, 30), 0.5)
-    assert overlay(grey, heat).size == overlay(grey[None], heat).size == overlay(grey[..., None], heat).size
+    assert (
+        overlay(grey, heat).size
+        == overlay(grey[None], heat).size
+        == overlay(grey[..., None], heat).size
+    )
 
 
 def test_arguments_are_left_alone(picture, heat) -> None:

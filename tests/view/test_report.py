@@ -1,4 +1,5 @@
-"""The HTML report: whole in itself, nothing of a label is markup, and every map is where its method and target are."""
+"""The HTML report: whole in itself, nothing of a label is markup,
+and every map is where its method and target are."""
 
 import base64
 import io
@@ -64,14 +65,23 @@ def page(tmp_path):
         Map(heat(40), "layercam", NASTY),
         Map(heat(60), "layercam", "dog"),
     ]
-    path = save_report(tmp_path / "r.html", [Shown(image, maps, NASTY), Shown(image, maps[2:])], title=NASTY)
+    path = save_report(
+        tmp_path / "r.html", [Shown(image, maps, NASTY), Shown(image, maps[2:])], title=NASTY
+    )
     return Page(path.read_text(encoding="utf-8"))
 
 
 def test_labels_are_texts(page):
     assert [text for tag, text in page.texts if tag == "h1"] == [NASTY]
     assert [text for tag, text in page.texts if tag == "h2"] == [NASTY]
-    assert [text for tag, text in page.texts if tag == "th"] == ["gradcam", "layercam", NASTY, "dog", "layercam", "dog"]
+    assert [text for tag, text in page.texts if tag == "th"] == [
+        "gradcam",
+        "layercam",
+        NASTY,
+        "dog",
+        "layercam",
+        "dog",
+    ]
     assert sum(tag == "script" for tag, _ in page.tags) == 1
 
 
@@ -82,7 +92,12 @@ def test_it_loads_nothing(page):
 
 def test_every_map_has_its_place_and_each_picture_is_there_once(page):
     figures = [attrs["aria-label"] for tag, attrs in page.tags if tag == "button"]
-    assert figures == [f"gradcam, {NASTY}, score 1", f"layercam, {NASTY}", "layercam, dog", "layercam, dog"]
+    assert figures == [
+        f"gradcam, {NASTY}, score 1",
+        f"layercam, {NASTY}",
+        "layercam, dog",
+        "layercam, dog",
+    ]
     cells = [attrs["data-method"] for tag, attrs in page.tags if tag == "td"]
     assert cells == ["0", "1", "0", "1", "0"]  # the second image has one method, its only column
     styles = [attrs["style"] for tag, attrs in page.tags if tag == "section"]
@@ -116,7 +131,10 @@ def test_large_pictures_are_made_smaller(tmp_path):
             [Shown(np.zeros((4, 4, 3), np.uint8), [Map(np.zeros((5, 4)), "m")])],
             r"the map of m is \[5, 4\], the image \[4, 4\]",
         ),
-        ([Shown(np.zeros((4, 4, 3), np.uint8), [Map(np.zeros((4, 4)))] * 2)], "two maps of one method and one target"),
+        (
+            [Shown(np.zeros((4, 4, 3), np.uint8), [Map(np.zeros((4, 4)))] * 2)],
+            "two maps of one method and one target",
+        ),
     ],
 )
 def test_bad_input_leaves_no_file(tmp_path, images, message):

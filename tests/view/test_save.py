@@ -33,14 +33,18 @@ def test_images_of_every_kind(tmp_path) -> None:
 def test_arrays(tmp_path) -> None:
     heatmap = np.random.default_rng(0).random((2, 4, 4), dtype=np.float32)
     assert np.array_equal(np.load(save_arrays(tmp_path / "a.npy", heatmap)), heatmap)
-    with np.load(save_arrays(tmp_path / "a.npz", {"heatmap": heatmap, "score": heatmap[:, 0, 0]})) as saved:
+    with np.load(
+        save_arrays(tmp_path / "a.npz", {"heatmap": heatmap, "score": heatmap[:, 0, 0]})
+    ) as saved:
         assert sorted(saved) == ["heatmap", "score"]
         assert np.array_equal(saved["heatmap"], heatmap)
     with np.load(save_arrays(tmp_path / "b.npz", heatmap)) as saved:
         assert list(saved) == ["heatmap"]
     with pytest.raises(OutputError, match=r"holds one array, not heatmap, score; name an \.npz"):
         save_arrays(tmp_path / "c.npy", {"heatmap": heatmap, "score": heatmap})
-    with pytest.raises(OutputError, match=r"a\.png ends in '\.png'; what can be written is \.npy, \.npz"):
+    with pytest.raises(
+        OutputError, match=r"a\.png ends in '\.png'; what can be written is \.npy, \.npz"
+    ):
         save_arrays(tmp_path / "a.png", heatmap)
 
 
@@ -78,7 +82,9 @@ class Broken(Exception):
     pass
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), Broken(), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), Broken(), KeyboardInterrupt()]
+)
 @pytest.mark.parametrize("before", [None, b"old"])
 def test_a_failing_writer_leaves_what_was_there(tmp_path, error, before) -> None:
     target = tmp_path / "a.png"
@@ -89,7 +95,9 @@ def test_a_failing_writer_leaves_what_was_there(tmp_path, error, before) -> None
         stream.write(b"half a")
         raise error
 
-    expected, message = (OutputError, "No space left") if isinstance(error, OSError) else (type(error), "^$")
+    expected, message = (
+        (OutputError, "No space left") if isinstance(error, OSError) else (type(error), "^$")
+    )
     with pytest.raises(expected, match=message):
         write_atomic(target, write)
     assert os.listdir(tmp_path) == (["a.png"] if before else [])

@@ -1,4 +1,5 @@
-"""Saving a picture or numbers where every operation on files fails once, and is the last one once."""
+"""Saving a picture or numbers where every operation on files fails once,
+and is the last one once."""
 
 import io
 import os
@@ -49,7 +50,9 @@ def test_each_operation_fails_once(tmp_path: Path, name: str, there: bool) -> No
     folder = tmp_path / "out"
     told = fail_each(saving(folder / name), folder, {name: b"old"} if there else {}, whole)
     assert told.failures == []
-    kinds = {"open", "fsync", "rename"} if name == "out.jpg" else {"open", "write", "fsync", "rename"}
+    kinds = (
+        {"open", "fsync", "rename"} if name == "out.jpg" else {"open", "write", "fsync", "rename"}
+    )
     assert kinds <= set(told.faults)  # Pillow writes a JPEG through its descriptor
     assert told.faults["fsync"] == 2
 

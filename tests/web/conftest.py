@@ -1,4 +1,5 @@
-"""A site in a browser; where the machine has none, its tests are not collected, and the last line says so."""
+"""A site in a browser; where the machine has none, its tests are not collected,
+and the last line says so."""
 
 import json
 import shutil
@@ -17,7 +18,8 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def exported(shared):
-    """Files of a classifier and of a detector that suppresses, one with hostile labels, one that asks for boxes."""
+    """Files of a classifier and of a detector that suppresses, one with hostile labels,
+    one that asks for boxes."""
 
     def write(folder):
         import onnx

@@ -1,6 +1,8 @@
-"""Chromium without a window, driven by the WebDriver protocol in plain HTTP, on a site served from this machine.
+"""Chromium without a window, driven by the WebDriver protocol in plain HTTP,
+on a site served from this machine.
 
-https://www.w3.org/TR/webdriver2/: a command is a request to chromedriver, its arguments and its answer are JSON.
+https://www.w3.org/TR/webdriver2/: a command is a request to chromedriver,
+its arguments and its answer are JSON.
 """
 
 import base64
@@ -20,7 +22,13 @@ from pathlib import Path
 from typing import Any
 
 CHROMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ("headless=new", "no-sandbox", "disable-dev-shm-usage", "force-color-profile=srgb", "disable-gpu-sandbox")
+FLAGS = (
+    "headless=new",
+    "no-sandbox",
+    "disable-dev-shm-usage",
+    "force-color-profile=srgb",
+    "disable-gpu-sandbox",
+)
 CAMERA = ("use-fake-device-for-media-stream", "use-fake-ui-for-media-stream")
 PATIENCE = 120
 """Seconds that one command may take."""
@@ -46,7 +54,9 @@ class Browser:
     def send(self, command: str, **arguments: Any) -> Any:
         """What chromedriver answers to a command that is posted."""
         request = urllib.request.Request(
-            f"{self._driver}/{command}", json.dumps(arguments).encode(), {"Content-Type": "application/json"}
+            f"{self._driver}/{command}",
+            json.dumps(arguments).encode(),
+            {"Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=2 * PATIENCE) as answer:
@@ -60,7 +70,8 @@ class Browser:
         return str(self.run(READY))
 
     def run(self, body: str, *given: Any) -> Any:
-        """What the body of an async JavaScript function returns; its arguments are called `given`."""
+        """What the body of an async JavaScript function returns;
+        its arguments are called `given`."""
         script = (
             "const given = Array.from(arguments), done = given.pop();"
             f"(async () => {{ {body} }})().then(value => done({{ value }}), error => done({{ error: String(error) }}));"
@@ -83,10 +94,13 @@ class Browser:
     def prefer(self, scheme: str) -> None:
         """light or dark."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.send("goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features})
+        self.send(
+            "goog/cdp/execute", cmd="Emulation.setEmulatedMedia", params={"features": features}
+        )
 
     def hold(self, selector: str, milliseconds: int) -> None:
-        """The pointer's button goes down on an element, and up after this time, as a hand's does."""
+        """The pointer's button goes down on an element, and up after this time,
+        as a hand's does."""
         element = self.send("element", using="css selector", value=selector)
         actions = [
             {"type": "pointerMove", "origin": element, "x": 0, "y": 0},
@@ -110,17 +124,25 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def browsing(site: Path, *flags: str) -> Iterator[Browser]:
     """A browser on `site`, both gone afterwards; `flags` are Chromium's."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(site)))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(site))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         chrome = next(filter(None, map(shutil.which, CHROMES)))
         options = {"binary": chrome, "args": [f"--{flag}" for flag in (*FLAGS, *flags)]}
-        browser = Browser(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{server.server_address[1]}")
-        wanted = {"alwaysMatch": {"goog:chromeOptions": options, "timeouts": {"script": 1000 * PATIENCE}}}
+        browser = Browser(
+            f"http://127.0.0.1:{port}", f"http://127.0.0.1:{server.server_address[1]}"
+        )
+        wanted = {
+            "alwaysMatch": {"goog:chromeOptions": options, "timeouts": {"script": 1000 * PATIENCE}}
+        }
         session = _patient(lambda: browser.send("session", capabilities=wanted))["sessionId"]
         browser = Browser(f"http://127.0.0.1:{port}/session/{session}", browser.address)
         try:

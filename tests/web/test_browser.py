@@ -1,4 +1,5 @@
-"""The page in Chromium: its maps are Python's, boxes and the camera work, and what is wrong is one sentence."""
+"""The page in Chromium: its maps are Python's, boxes and the camera work,
+and what is wrong is one sentence."""
 
 import base64
 import re
@@ -16,7 +17,12 @@ pytestmark = pytest.mark.everything
 
 SAME = 1e-4
 ENTER, TAB = "\ue007", "\ue004"
-GPU = ("enable-unsafe-webgpu", "use-webgpu-adapter=swiftshader", "enable-features=Vulkan", "use-vulkan=swiftshader")
+GPU = (
+    "enable-unsafe-webgpu",
+    "use-webgpu-adapter=swiftshader",
+    "enable-features=Vulkan",
+    "use-vulkan=swiftshader",
+)
 ASKED = """
 const { Explainer } = await import("./camport.js");
 const ort = await import("./engine/ort.wasm.min.mjs");
@@ -72,7 +78,12 @@ def found_by(explainer, picture):
     pixels, placement = explainer.preprocess.apply(picture)
     result = explainer(pixels[None])
     rows = result["detections"]
-    return placement.boxes_to_image(rows[:, 1:5]), rows[:, 6], rows[:, 5], [*map(placement.to_image, result["heatmap"])]
+    return (
+        placement.boxes_to_image(rows[:, 1:5]),
+        rows[:, 6],
+        rows[:, 5],
+        [*map(placement.to_image, result["heatmap"])],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +103,9 @@ def test_a_classs_map_is_pythons(browser, exported, scene, file):
     for target in (-1, 3):
         found = browser.run(CLASS, f"files/{file}.onnx", f"samples/{scene}", target)
         expected = explainer(pixels[None], target=target)
-        assert np.abs(numbers(found["heatmap"]) - placement.to_image(expected.heatmap[0])).max() < SAME
+        assert (
+            np.abs(numbers(found["heatmap"]) - placement.to_image(expected.heatmap[0])).max() < SAME
+        )
         assert found["score"] == pytest.approx(float(expected.score[0]), abs=1e-3)
         assert found["target"] == (target if target >= 0 else int(expected.outputs[0].argmax()))
         assert np.abs(np.array(found["outputs"]) - expected.outputs[0]).max() < 1e-3
@@ -101,7 +114,9 @@ def test_a_classs_map_is_pythons(browser, exported, scene, file):
 @pytest.mark.parametrize("scene", [path.name for path in scenes()])
 def test_boxes_and_their_maps_are_pythons(browser, exported, scene):
     browser.open()
-    boxes, labels, confidence, maps = found_by(load(exported["detector"], ["cpu"]), open_image(SCENES / scene))
+    boxes, labels, confidence, maps = found_by(
+        load(exported["detector"], ["cpu"]), open_image(SCENES / scene)
+    )
     found = browser.run(BOXES, "files/detector.onnx", f"samples/{scene}")
     assert len(found) == len(boxes) > 0
     for one, box, label, sure, heatmap in zip(found, boxes, labels, confidence, maps, strict=True):
@@ -131,18 +146,26 @@ def test_the_page_shows_the_map_that_python_draws(browser, exported):
     result = explainer(pixels[None], target=-1)
     top = int(result.outputs[0].argmax())
     assert re.fullmatch(rf"{explainer.labels[top]}: score {result.score[0]:.2f}, \d+ ms", said)
-    assert re.fullmatch(r"digits\.onnx: gradcam at layer3, \d\.\d MB, by WASM", text_of(browser, "#file"))
-    expected = np.array(overlay(picture, pictured(placement.to_image(result.heatmap[0]), None), alpha=0.6)).astype(int)
+    assert re.fullmatch(
+        r"digits\.onnx: gradcam at layer3, \d\.\d MB, by WASM", text_of(browser, "#file")
+    )
+    expected = np.array(
+        overlay(picture, pictured(placement.to_image(result.heatmap[0]), None), alpha=0.6)
+    ).astype(int)
     assert np.abs(drawn(browser) - expected).max() <= 2
     order = np.argsort(-result.outputs[0])[:5]
-    listed = browser.run("return [...document.querySelectorAll('#best button')].map((one) => one.textContent)")
+    listed = browser.run(
+        "return [...document.querySelectorAll('#best button')].map((one) => one.textContent)"
+    )
     assert listed == [f"{explainer.labels[i]}{result.outputs[0][i]:.2f}" for i in order]
     browser.run("document.querySelectorAll('#best button')[1].click();" + SETTLED)
     assert text_of(browser, "#status").startswith(
         f"{explainer.labels[order[1]]}: score {result.outputs[0][order[1]]:.2f}"
     )
     other = placement.to_image(explainer(pixels[None], target=int(order[1])).heatmap[0])
-    assert np.abs(drawn(browser) - np.array(overlay(picture, other, alpha=0.6)).astype(int)).max() <= 2
+    assert (
+        np.abs(drawn(browser) - np.array(overlay(picture, other, alpha=0.6)).astype(int)).max() <= 2
+    )
 
 
 def test_a_box_is_chosen_by_a_click_and_by_the_keyboard(browser, exported):
@@ -166,8 +189,16 @@ def test_a_box_is_chosen_by_a_click_and_by_the_keyboard(browser, exported):
         picture.width,
     )
     assert np.abs(np.array(places) - boxes).max() < 0.5
-    named = [f"{explainer.labels[int(label)]} {sure:.2f}" for label, sure in zip(labels, confidence, strict=True)]
-    assert browser.run("return [...document.querySelectorAll('#boxes span')].map((one) => one.textContent)") == named
+    named = [
+        f"{explainer.labels[int(label)]} {sure:.2f}"
+        for label, sure in zip(labels, confidence, strict=True)
+    ]
+    assert (
+        browser.run(
+            "return [...document.querySelectorAll('#boxes span')].map((one) => one.textContent)"
+        )
+        == named
+    )
     browser.run("document.querySelectorAll('#boxes button')[1].click()")
     shows(1)
     browser.run("document.querySelectorAll('#best button')[0].focus()")
@@ -188,9 +219,15 @@ def test_a_box_is_chosen_by_a_click_and_by_the_keyboard(browser, exported):
     ("model", "match"),
     [
         ("nothere.onnx", r"nothere\.onnx is not at the address nothere\.onnx: the server says 404"),
-        ("https://example.com/x.onnx", r"x\.onnx is not at the address https.*: only files of this page's own site"),
+        (
+            "https://example.com/x.onnx",
+            r"x\.onnx is not at the address https.*: only files of this page's own site",
+        ),
         ("no file.onnx", r"no file\.onnx: this is no ONNX file, or it is cut short"),
-        ("boxes.onnx", r"task detection and takes images, boxes, class_ids: .* exported with --one-image --nms"),
+        (
+            "boxes.onnx",
+            r"task detection and takes images, boxes, class_ids: .* exported with --one-image --nms",
+        ),
     ],
 )
 def test_a_wrong_file_or_address_is_named(browser, model, match):
@@ -198,28 +235,37 @@ def test_a_wrong_file_or_address_is_named(browser, model, match):
     assert re.search(match, said)
     assert browser.run("return document.querySelector('#status').className") == "wrong"
     assert text_of(browser, "#file") == "No file."
-    choose = (
-        "const list = document.querySelector('#files'); list.value = 'digits.onnx'; list.onchange({ target: list });"
-    )
+    choose = "const list = document.querySelector('#files'); list.value = 'digits.onnx'; list.onchange({ target: list });"
     browser.run(choose + SETTLED)
     assert text_of(browser, "#file").startswith("digits.onnx")
 
 
 def test_labels_are_text(browser):
     browser.open("?model=hostile.onnx")
-    listed = browser.run("return [...document.querySelectorAll('#target option')].map((one) => one.textContent)")
+    listed = browser.run(
+        "return [...document.querySelectorAll('#target option')].map((one) => one.textContent)"
+    )
     assert listed[1:3] == ["<img src=x onerror=alert(1)>", "<b>one</b>"]
     assert listed[8] == "&lt;7"
-    assert browser.run("return document.querySelectorAll('#best img, #best b, #status b, #boxes img').length") == 0
+    assert (
+        browser.run(
+            "return document.querySelectorAll('#best img, #best b, #status b, #boxes img').length"
+        )
+        == 0
+    )
     assert text_of(browser, "#best button span") == "&lt;7"
 
 
 def test_nothing_is_asked_of_another_address(browser):
     for model in ("digits.onnx", "detector.onnx"):
         browser.open(f"?model={model}")
-        asked = browser.run("return performance.getEntriesByType('resource').map((one) => one.name)")
+        asked = browser.run(
+            "return performance.getEntriesByType('resource').map((one) => one.name)"
+        )
         assert len(asked) > 10
-        assert [name for name in asked if not name.startswith((browser.address, "data:", "blob:"))] == []
+        assert [
+            name for name in asked if not name.startswith((browser.address, "data:", "blob:"))
+        ] == []
 
 
 @pytest.mark.parametrize("model", ["digits.onnx", "detector.onnx"])
@@ -245,7 +291,9 @@ def test_a_click_outlasts_the_cameras_frames(browser):
     """A button is the same element from one frame to the next, and so is where the focus is."""
     browser.open()
     browser.run("document.querySelector('#camera').click();")
-    browser.run("while (!document.querySelector('#pace').textContent) await new Promise((d) => setTimeout(d, 100));")
+    browser.run(
+        "while (!document.querySelector('#pace').textContent) await new Promise((d) => setTimeout(d, 100));"
+    )
     browser.run(
         "window.clicks = 0; const list = document.querySelector('#best');"
         "list.addEventListener('click', (event) => { if (event.target.closest('button')) window.clicks++; });"
@@ -291,7 +339,10 @@ def test_an_image_that_is_dropped(browser, exported):
     explainer, picture = load(exported["digits"], ["cpu"]), open_image(SCENES / "zero-nine.png")
     pixels, placement = explainer.preprocess.apply(picture)
     heatmap = placement.to_image(explainer(pixels[None], target=-1).heatmap[0])
-    assert np.abs(drawn(browser) - np.array(overlay(picture, heatmap, alpha=0.6)).astype(int)).max() <= 2
+    assert (
+        np.abs(drawn(browser) - np.array(overlay(picture, heatmap, alpha=0.6)).astype(int)).max()
+        <= 2
+    )
 
 
 def test_webgpu_computes_where_it_is(site, exported):
@@ -302,4 +353,7 @@ def test_webgpu_computes_where_it_is(site, exported):
         explainer, picture = load(exported["digits"], ["cpu"]), open_image(next(iter(scenes())))
         pixels, placement = explainer.preprocess.apply(picture)
         heatmap = placement.to_image(explainer(pixels[None], target=-1).heatmap[0])
-        assert np.abs(drawn(opened) - np.array(overlay(picture, heatmap, alpha=0.6)).astype(int)).max() <= 2
+        assert (
+            np.abs(drawn(opened) - np.array(overlay(picture, heatmap, alpha=0.6)).astype(int)).max()
+            <= 2
+        )

@@ -20,12 +20,17 @@ SCENE = SCENES / "four-seven.png"
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    """The example as it lies beside the page, with what npm installs for it; runs it with these arguments."""
+    """The example as it lies beside the page, with what npm installs for it;
+    runs it with these arguments."""
     place = tmp_path_factory.mktemp("node")
     program = place / "examples" / "edge"
     shutil.copytree(PAGE, place / "camport" / "web" / "page")
     shutil.copytree(EXAMPLE, program, ignore=shutil.ignore_patterns("node_modules"))
-    subprocess.run(["npm", "install", "--silent", "--ignore-scripts", "--prefix", program], check=True, cwd=place)
+    subprocess.run(
+        ["npm", "install", "--silent", "--ignore-scripts", "--prefix", program],
+        check=True,
+        cwd=place,
+    )
 
     def run(*arguments):
         command = ["node", program / "explain.mjs", *map(str, arguments)]
@@ -40,7 +45,9 @@ def test_a_classs_map(node, exported, tmp_path):
     explainer = load(exported["digits"], ["cpu"])
     pixels, placement = explainer.preprocess.apply(open_image(SCENE))
     result = explainer(pixels[None], target="seven")
-    assert np.abs(np.load(tmp_path / "map.npy") - placement.to_image(result.heatmap[0])).max() < SAME
+    assert (
+        np.abs(np.load(tmp_path / "map.npy") - placement.to_image(result.heatmap[0])).max() < SAME
+    )
     assert done.stdout.splitlines()[0] == f"{SCENE}: seven, score {result.score[0]:.2f}"
 
 
@@ -55,7 +62,10 @@ def test_a_boxs_picture(node, exported, tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "wanted", "match"),
-    [("boxes", (), "exported with --one-image --nms"), ("digits", ("eleven",), "the file has no class eleven")],
+    [
+        ("boxes", (), "exported with --one-image --nms"),
+        ("digits", ("eleven",), "the file has no class eleven"),
+    ],
 )
 def test_what_cannot_be_asked(node, exported, tmp_path, file, wanted, match):
     done = node(exported[file], SCENE, tmp_path / "none.png", *wanted)

@@ -1,5 +1,6 @@
-"""What ultralytics' exporter writes, as it does by default and otherwise, gives the checkpoint's maps: run where the
-package is installed. The head's inputs are those that its own configuration names.
+"""What ultralytics' exporter writes, as it does by default and otherwise, gives the checkpoint's
+maps: run where the package is installed. The head's inputs are those that its own configuration
+    names.
 """
 
 import copy
@@ -37,7 +38,9 @@ def checkpoint(request, tmp_path_factory):
     ultralytics = importlib.import_module("ultralytics")
     folder = tmp_path_factory.mktemp(request.param)
     configs = Path(ultralytics.__file__).parent / "cfg" / "models"
-    config = of_three(configs / DETECTORS[request.param], folder).rename(folder / f"{request.param}.yaml")
+    config = of_three(configs / DETECTORS[request.param], folder).rename(
+        folder / f"{request.param}.yaml"
+    )
     network = ultralytics.YOLO(str(config), verbose=False)
     finding(network.model)
     network.save(folder / "best.pt")
@@ -63,7 +66,9 @@ def head_inputs(model: nn.Module) -> list[str]:
 def compare(found: camport.Explanation, expected: camport.Explanation) -> None:
     for one, other in zip(found.activations, expected.activations, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * float(other.abs().max()))
-    torch.testing.assert_close(found.raw, expected.raw, rtol=0, atol=1e-5 * float(expected.raw.abs().max()))
+    torch.testing.assert_close(
+        found.raw, expected.raw, rtol=0, atol=1e-5 * float(expected.raw.abs().max())
+    )
     torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=0, atol=1e-5)
 
 
@@ -75,14 +80,18 @@ def test_default_dynamic_and_in_any_order(checkpoint):
         said = bound.adapter._candidates(bound.adapter.call(model.eval(), images))
     n = said.logits.shape[1]
     index = torch.arange(n // 30, n, n // 15)
-    asked = {"index": index, "class_ids": said.logits[0, index].argmin(1)}  # not sure of them: p is not rounded to 1
+    # not sure of them: p is not rounded to 1
+    asked = {"index": index, "class_ids": said.logits[0, index].argmin(1)}
     expected = bound(images, asked)
     assert camport.bind(model, "layercam", adapter=adapter)(images, asked).layers == bound.layers
     for options in ({}, {"dynamic": True}, {"simplify": False}):
         file = exported(checkpoint, **options)
         if options.get("simplify") is False:
             file = reordered(file, "shuffled", file.with_name("shuffled.onnx"))
-        compare(camport.bind(load_model(str(file)).model, "layercam", adapter=adapter)(images, asked), expected)
+        compare(
+            camport.bind(load_model(str(file)).model, "layercam", adapter=adapter)(images, asked),
+            expected,
+        )
 
 
 def test_suppression_inside(checkpoint):
@@ -95,7 +104,10 @@ def test_suppression_inside(checkpoint):
     with torch.no_grad():
         said = bound.adapter._candidates(bound.adapter.call(copy.deepcopy(model).eval(), images))
     apart = (found.figures["boxes"][:, None] - said.boxes).abs().amax(2)
-    apart = apart + 100 * (said.probability[0].T[found.target] - found.figures["confidence"][:, None]).abs()
+    apart = (
+        apart
+        + 100 * (said.probability[0].T[found.target] - found.figures["confidence"][:, None]).abs()
+    )
     assert float(apart.amin(1).max()) < 0.01
     expected = bound(images, {"index": apart.argmin(1), "class_ids": found.target})
     compare(found, expected)

@@ -1,6 +1,8 @@
-"""From best.pt and best.onnx to the map, as docs/detection.md says: run where the packages are installed.
+"""From best.pt and best.onnx to the map, as docs/detection.md says:
+run where the packages are installed.
 
-Weights are random: none can be fetched. The files are those that the packages' own training and exporters write.
+Weights are random: none can be fetched. The files are those that the packages' own training and
+exporters write.
 """
 
 import copy
@@ -29,15 +31,26 @@ PACKAGES = ("yolov5", "ultralytics")
 
 
 def checkpoint(package: str, folder: Path) -> Path:
-    """best.pt as the package's training leaves it: a dictionary with the network in half precision."""
+    """best.pt as the package's training leaves it:
+    a dictionary with the network in half precision."""
     path = folder / "best.pt"
     if package == "yolov5":
         yolo = importlib.import_module("yolov5.models.yolo")
         config = of_three(Path(yolo.__file__).parent / "yolov5n.yaml", folder)
         model = finding(yolo.DetectionModel(str(config)))
         kept = copy.deepcopy(model).half()
-        told = {"epoch": -1, "best_fitness": None, "ema": None, "updates": None, "optimizer": None, "opt": None}
-        torch.save({**told, "model": kept, "date": "2026-01-01T00:00:00", "yolov5pip_version": "7.0.14"}, path)
+        told = {
+            "epoch": -1,
+            "best_fitness": None,
+            "ema": None,
+            "updates": None,
+            "optimizer": None,
+            "opt": None,
+        }
+        torch.save(
+            {**told, "model": kept, "date": "2026-01-01T00:00:00", "yolov5pip_version": "7.0.14"},
+            path,
+        )
     else:
         ultralytics = importlib.import_module("ultralytics")
         configs = Path(ultralytics.__file__).parent / "cfg" / "models" / "v8" / "yolov8.yaml"
@@ -51,7 +64,9 @@ def checkpoint(package: str, folder: Path) -> Path:
 def own_export(package: str, file: Path) -> Path:
     """best.onnx by the package's own exporter."""
     if package == "yolov5":
-        importlib.import_module("yolov5.export").run(weights=str(file), imgsz=(SIZE, SIZE), include=("onnx",), opset=17)
+        importlib.import_module("yolov5.export").run(
+            weights=str(file), imgsz=(SIZE, SIZE), include=("onnx",), opset=17
+        )
     else:
         network = importlib.import_module("ultralytics").YOLO(str(file))
         network.export(format="onnx", imgsz=SIZE, simplify=False, opset=17)
@@ -106,14 +121,36 @@ def bare(written, objects):
 
 
 def test_best_onnx_of_the_packages_own_exporter(written, bare, command):
-    """The bare file, its nodes rebuilt with their gradients, finds and explains what the checkpoint does."""
+    """The bare file, its nodes rebuilt with their gradients,
+    finds and explains what the checkpoint does."""
     package, file = written
     assert bare.is_file()
-    asked = (*PREPARED, "--box", "40,30,200,180", "--box", "250,100,400,250", "--box", "10,150,120,280")
-    command("explain", "street.jpg", "--model", "best.onnx", "--adapter", "detection", *asked, "-o", "file.npz")
+    asked = (
+        *PREPARED,
+        "--box",
+        "40,30,200,180",
+        "--box",
+        "250,100,400,250",
+        "--box",
+        "10,150,120,280",
+    )
+    command(
+        "explain",
+        "street.jpg",
+        "--model",
+        "best.onnx",
+        "--adapter",
+        "detection",
+        *asked,
+        "-o",
+        "file.npz",
+    )
     spec = ("--model", f"{package}:best.pt", "--trust-checkpoint")
     command("explain", "street.jpg", *spec, *asked, "-o", "network.npz")
-    with np.load(file.with_name("file.npz")) as one, np.load(file.with_name("network.npz")) as other:
+    with (
+        np.load(file.with_name("file.npz")) as one,
+        np.load(file.with_name("network.npz")) as other,
+    ):
         assert one["index"].tolist() == other["index"].tolist()
         assert one["class_ids"].tolist() == other["class_ids"].tolist()
         np.testing.assert_allclose(one["boxes"], other["boxes"], atol=0.05)
@@ -124,11 +161,14 @@ def test_best_onnx_of_the_packages_own_exporter(written, bare, command):
 
 
 def test_what_the_packages_wrap_it_in(written, objects):
-    """AutoShape after a prediction, and YOLO after one: explained is the network inside, as loaded by camport."""
+    """AutoShape after a prediction, and YOLO after one: explained is the network inside,
+    as loaded by camport."""
     package, file = written
     images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(5))
     adapter = DetectionAdapter(threshold=0.0, most=2)
-    expected = camport.bind(load_model(f"{package}:{file}", trust_checkpoint=True).model, adapter=adapter)(images)
+    expected = camport.bind(
+        load_model(f"{package}:{file}", trust_checkpoint=True).model, adapter=adapter
+    )(images)
     picture = np.zeros((SIZE, SIZE, 3), np.uint8)
     if package == "yolov5":
         wrapped = importlib.import_module("yolov5").load(str(file), device="cpu")
@@ -138,7 +178,9 @@ def test_what_the_packages_wrap_it_in(written, objects):
         wrapped.predict(picture, imgsz=SIZE, verbose=False, save=False, device="cpu")
     asked = {"index": expected.figures["index"], "class_ids": expected.target}
     found = camport.bind(wrapped, adapter=adapter)(images, asked)
-    torch.testing.assert_close(found.figures["boxes"], expected.figures["boxes"], rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(
+        found.figures["boxes"], expected.figures["boxes"], rtol=1e-3, atol=1e-2
+    )
     torch.testing.assert_close(found.heatmap, expected.heatmap, rtol=0, atol=2e-2)
 
 
@@ -152,7 +194,11 @@ def page(package: str) -> list[str]:
     if package == "ultralytics":
         first = first.replace(line, f"import ultralytics\nmodel = {other}")
     first = first.replace("(640, 640)", f"({SIZE}, {SIZE})")
-    return [first.replace("[[210.0, 120.0, 340.0, 415.0]]", "[[40.0, 40.0, 90.0, 100.0]]"), session, explainer]
+    return [
+        first.replace("[[210.0, 120.0, 340.0, 415.0]]", "[[40.0, 40.0, 90.0, 100.0]]"),
+        session,
+        explainer,
+    ]
 
 
 def run(code: str, names: dict[str, Any]) -> None:

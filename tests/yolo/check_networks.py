@@ -1,4 +1,5 @@
-"""yolov5n of both packages and yolov8n, as their configurations have them: run where the packages are installed."""
+"""yolov5n of both packages and yolov8n, as their configurations have them:
+run where the packages are installed."""
 
 import warnings
 
@@ -51,7 +52,9 @@ def test_the_score_is_the_logit_of_the_packages_own_table(network):
     for index, label, score, box in zip(
         found.figures["index"], found.target, found.score, found.figures["boxes"], strict=True
     ):
-        assert float(score) == pytest.approx(float(torch.logit(probabilities[index, label])), rel=1e-5)
+        assert float(score) == pytest.approx(
+            float(torch.logit(probabilities[index, label])), rel=1e-5
+        )
         centre, size = rows[index, :2], rows[index, 2:4]
         torch.testing.assert_close(
             box.double(), torch.cat([centre - size / 2, centre + size / 2]), rtol=1e-5, atol=1e-3
@@ -64,13 +67,19 @@ def test_a_photograph_that_is_no_square(network, tmp_path):
     from PIL import Image
 
     model = network[1]
-    pixels, placement = Preprocess(size=(160, 160), fit="letterbox", stride=32).apply(Image.open(street(tmp_path)))
-    found = camport.bind(model, adapter=DetectionAdapter(threshold=0.0, most=1))(torch.from_numpy(pixels)[None])
+    pixels, placement = Preprocess(size=(160, 160), fit="letterbox", stride=32).apply(
+        Image.open(street(tmp_path))
+    )
+    found = camport.bind(model, adapter=DetectionAdapter(threshold=0.0, most=1))(
+        torch.from_numpy(pixels)[None]
+    )
     laid = placement.to_image(found.heatmap[0].numpy())
     assert laid.shape == (288, 480)
     y, x = np.unravel_index(laid.argmax(), laid.shape)
     box = placement.boxes_to_network(np.array([[x, y, x + 1, y + 1]], np.float64))[0]
-    near = found.heatmap[0, int(box[1]) : int(np.ceil(box[3])) + 1, int(box[0]) : int(np.ceil(box[2])) + 1]
+    near = found.heatmap[
+        0, int(box[1]) : int(np.ceil(box[3])) + 1, int(box[0]) : int(np.ceil(box[2])) + 1
+    ]
     assert float(near.max()) > 0.95
 
 
@@ -85,7 +94,8 @@ def test_exported(network, tmp_path):
     repeated = np.repeat(images[1:].numpy(), len(eager.score), 0)
     boxes, classes = eager.figures["boxes"].numpy(), eager.target.numpy()
     result = explainer(repeated, boxes=boxes, class_ids=classes)
-    # a file is asked by box, and a neighbour that is surer may lie nearer than the candidate that was listed
+    # a file is asked by box, and a neighbour that is surer may lie nearer than the candidate that
+    # was listed
     asked = bound(images[1:], {"boxes": boxes, "class_ids": classes})
     np.testing.assert_allclose(result.score, asked.score, rtol=1e-3, atol=1e-4)
     listed = detections(result, explainer.metadata["adapter"], images.shape[2:], confidence=0.0)
@@ -94,7 +104,8 @@ def test_exported(network, tmp_path):
 
 
 def test_after_a_prediction_of_the_packages_own(network):
-    """Anchors cached in inference mode, training mode, and gradients switched off for the weights."""
+    """Anchors cached in inference mode, training mode,
+    and gradients switched off for the weights."""
     _, model, images = network
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CamportWarning)

@@ -1,4 +1,5 @@
-"""Networks of the packages as they stand in their configurations, with random weights that find something.
+"""Networks of the packages as they stand in their configurations,
+with random weights that find something.
 
 Imported where nothing but these checks runs: one thread is what small networks run fastest on.
 """

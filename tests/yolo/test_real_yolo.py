@@ -1,4 +1,5 @@
-"""YOLO networks of the packages that write them, with random weights, in an environment of their own.
+"""YOLO networks of the packages that write them, with random weights,
+in an environment of their own.
 
 The packages are installed there by pip, and what is checked there stands in the files of CHECKS.
 """
@@ -20,7 +21,13 @@ def test_in_an_environment_of_their_own(tmp_path):
     options = ["-q", "-p", "no:cacheprovider", "-W", "default", f"--basetemp={tmp_path / 'checks'}"]
     command = [str(python), "-m", "pytest", *(str(HERE / name) for name in CHECKS), *options]
     done = subprocess.run(
-        command, cwd=CHECKOUT, env=settings(tmp_path), capture_output=True, text=True, check=False, timeout=1200
+        command,
+        cwd=CHECKOUT,
+        env=settings(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1200,
     )
     assert not done.returncode, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

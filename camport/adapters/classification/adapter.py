@@ -13,21 +13,46 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.classification.outputs import Reading, answered, choice, doubts, reading, shown
+from camport.adapters.classification.outputs import (
+    Reading,
+    answered,
+    choice,
+    doubts,
+    reading,
+    shown,
+)
 from camport.adapters.classification.scores import logarithm, similar
+from camport.adapters.classification.target import check_row_each, prepared
 from camport.adapters.detection.candidates import inverse_sigmoid
 from camport.adapters.lineage import Lineage
 from camport.adapters.named_outputs import named
 from camport.adapters.reading import one_hot
 from camport.core.adapter import Adapter
 from camport.core.maps.heatmap import Size
-from camport.core.maps.loop import traced
 from camport.core.maps.ruled_out import weighed
 from camport.core.maps.token_grid import Grid, find_grid
 from camport.errors import InputError, ModelError
 
-Score = Literal["logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression"]
-SCORES = ("logit", "probability", "log_probability", "rest", "binary", "contrast", "weighted_sum", "regression")
+Score = Literal[
+    "logit",
+    "probability",
+    "log_probability",
+    "rest",
+    "binary",
+    "contrast",
+    "weighted_sum",
+    "regression",
+]
+SCORES = (
+    "logit",
+    "probability",
+    "log_probability",
+    "rest",
+    "binary",
+    "contrast",
+    "weighted_sum",
+    "regression",
+)
 
 CHOOSE = "ClassificationAdapter(output={name!r}), on the command line --scores {name}"
 
@@ -38,28 +63,31 @@ class ClassificationAdapter(Adapter):
 
     `target` is None (top-1 of each image), an int, or int64 [b]; -1 means top-1.
 
-    Where the model ends in a softmax or a logistic function, or in the logarithm of one, z is what stands before it and
-    a probability is the model's own number. Where probabilities are all that can be found, a DoubtWarning says so and
-    the score is made of them as they are.
+    Where the model ends in a softmax or a logistic function, or in the logarithm of one, z is what
+    stands before it and a probability is the model's own number. Where probabilities are all that
+    can be found, a DoubtWarning says so and the score is made of them as they are.
 
-    Of several outputs [b,k] (in a tuple, a dictionary, a ModelOutput) `logits` is explained; else the one that is
-    called like classes, has as many columns as the model has classes, is a softmax, or has most linear layers behind
-    it; and a DoubtWarning names the others.
+    Of several outputs [b,k] (in a tuple, a dictionary, a ModelOutput) `logits` is explained; else
+    the one that is called like classes, has as many columns as the model has classes, is a softmax,
+    or has most linear layers behind it; and a DoubtWarning names the others.
 
     Args:
         score_as: what y^c is:
             "logit": z_c. "probability": softmax(z)_c. "log_probability": log softmax(z)_c.
             "rest": z_c + log softmax(z)_c (ReST, 2501.06261).
             "binary": one logit z [b] or [b,1]; +z for target 1, -z for target 0.
-            "contrast": z_c minus `strength` times the mean logit of other classes (Finer-CAM, 2501.11309).
-            "weighted_sum": sum_k w_k z_k; the target is the weights, float [k] or [b,k], the graph input `weights`.
+            "contrast": z_c minus `strength` times the mean logit of other classes (Finer-CAM,
+            2501.11309). "weighted_sum": sum_k w_k z_k; the target is the weights, float [k] or
+                [b,k], the graph input `weights`.
             "regression": sign * o_c of the outputs o [b], [b,1] or [b,k], whatever they end in.
         against: classes to contrast with; None is the runner-up of each image, or the `nearest`.
-        nearest: contrast with so many classes whose logits are nearest to the target's; at most all others.
+        nearest: contrast with so many classes whose logits are nearest to the target's;
+            at most all others.
         strength: of the contrast.
         sign: +1 explains what raises a regression's value, -1 what lowers it.
         patch_grid: (h, w) of the tokens of a transformer whose grid cannot be read from the model.
-        output: which of several outputs holds the classes: a key, a field, an .onnx file's name of it, or its number.
+        output: which of several outputs holds the classes: a key, a field,
+            an .onnx file's name of it, or its number.
         reading: how outputs are read; told at the first call.
     """
 
@@ -83,7 +111,10 @@ class ClassificationAdapter(Adapter):
         if self.sign not in (-1, 1):
             raise InputError(f"sign is {self.sign}; it is +1 or -1")
         if self.nearest is not None and (self.nearest < 1 or self.against is not None):
-            raise InputError(f"nearest is {self.nearest} and against {self.against}; give one of them, 1 class or more")
+            raise InputError(
+                f"nearest is {self.nearest} and against {self.against}; give one of them, 1 class"
+                " or more"
+            )
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -92,38 +123,13 @@ class ClassificationAdapter(Adapter):
 
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
         """The target as int64 [b], or weights as [b,k]."""
-        b, device = images.shape[0], images.device
-        if self.score_as == "weighted_sum":
-            if target is None:
-                raise InputError("a weighted sum needs its weights as the target: float [k] or [b,k]")
-            try:
-                weights = torch.as_tensor(target, dtype=images.dtype, device=device)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise InputError(f"weights {target!r} are no numbers; give float [k] or [b,k]") from error
-            if not bool(weights.isfinite().all()):
-                raise InputError("weights have values that are NaN or infinite; give finite numbers, [k] or [b,k]")
-            weights = weights.expand(b, -1) if weights.dim() == 1 else weights
-            if weights.dim() != 2 or weights.shape[0] != b:
-                raise InputError(f"weights have shape {tuple(weights.shape)}; wanted [k] or [b,k] with b = {b}")
-            return {"weights": weights.clone()}
-        if target is None:
-            target = 0 if self.score_as == "regression" else -1
-        try:
-            classes = torch.as_tensor(target, device=device)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"target {target!r} is not a class; give an int, int64 [b] or None") from error
-        if classes.is_floating_point() or classes.is_complex() or classes.dtype == torch.bool:
-            raise InputError(f"target has dtype {str(classes.dtype).removeprefix('torch.')}; classes are int64")
-        if classes.dim() > 1 or (classes.dim() == 1 and classes.shape[0] != b):
-            raise InputError(f"target has shape {tuple(classes.shape)}; wanted one class, or [b] with b = {b}")
-        classes = classes.to(torch.int64)  # uint8 has no number below zero to compare with
-        if bool((classes < -1).any()):
-            raise InputError(f"target {int(classes.min())} is out of range; classes are 0 and up, -1 is the top class")
-        return {"target": classes.expand(b).clone()}
+        return prepared(self.score_as, target, images)
 
     def call(self, model: nn.Module, images: Float[Tensor, "b c H W"]) -> Any:
         """The model's outputs, with the logits behind its probabilities."""
-        return answered(lambda: model(images), model, images.shape[0], self.reading, self.output, self._row)
+        return answered(
+            lambda: model(images), model, images.shape[0], self.reading, self.output, self._row
+        )
 
     def said(self, outputs: Any) -> Any:
         """The model's own output."""
@@ -134,34 +140,48 @@ class ClassificationAdapter(Adapter):
         return self if self.reading else dataclasses.replace(self, reading=self._reading(outputs))
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
-        """InputError for a class the model does not have, ModelError for outputs that are not [b,k]."""
+        """InputError for a class the model does not have,
+        ModelError for outputs that are not [b,k]."""
         z, read = self._logits(outputs), self._reading(outputs)
         k = z.shape[1]
         check_row_each(z, target)
         if self.score_as == "rest" and read.link and not read.found:
             raise ModelError(
-                "score_as='rest' needs logits, and the model's outputs are probabilities whose logits were not found; "
-                "return the logits, or use score_as='log_probability'"
+                "score_as='rest' needs logits, and the model's outputs are probabilities whose"
+                " logits were not found; return the logits, or use score_as='log_probability'"
             )
         if self.score_as in ("probability", "log_probability", "rest", "binary") and read.made:
             raise ModelError(
-                f"score_as={self.score_as!r} needs logits or probabilities, and the model's outputs are another "
-                f"function of a {read.made}; return either, or use score_as='logit', which takes them as they are"
+                f"score_as={self.score_as!r} needs logits or probabilities, and the model's outputs"
+                f" are another function of a {read.made}; return either, or use score_as='logit',"
+                " which takes them as they are"
             )
         if self.score_as == "weighted_sum":
             if target["weights"].shape[1] != k:
-                raise InputError(f"{target['weights'].shape[1]} weights for {k} outputs; give one weight an output")
+                raise InputError(
+                    f"{target['weights'].shape[1]} weights for {k} outputs; give one weight an"
+                    " output"
+                )
             return
         classes = target["target"]
         if self.score_as == "binary":
             if k != 1:
-                raise ModelError(f"a binary score needs one logit an image, the model gives {k}; use score_as='logit'")
+                raise ModelError(
+                    f"a binary score needs one logit an image, the model gives {k}; use"
+                    " score_as='logit'"
+                )
             k = 2
         if self.score_as == "contrast" and k < 2:
-            raise ModelError(f"a contrast needs a second class, the model gives {k} output; use score_as='binary'")
+            raise ModelError(
+                f"a contrast needs a second class, the model gives {k} output; use"
+                " score_as='binary'"
+            )
         for value in (int(classes.max()), *self._against()):
             if not -1 <= value < k:
-                raise InputError(f"class {value} is out of range: the model has {k} classes (0..{k - 1}){choice(read)}")
+                raise InputError(
+                    f"class {value} is out of range: the model has {k} classes"
+                    f" (0..{k - 1}){choice(read)}"
+                )
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """-1 becomes the top class."""
@@ -202,7 +222,8 @@ class ClassificationAdapter(Adapter):
         return weighed(z, chosen).sum(1)
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
-        """softmax(z)_c, or what the model itself gives as the probability; of a binary logit the logistic function.
+        """softmax(z)_c, or what the model itself gives as the probability;
+        of a binary logit the logistic function.
 
         Other scores as they are.
         """
@@ -233,14 +254,17 @@ class ClassificationAdapter(Adapter):
         classes[1::2] = -1
         return {"target": classes}
 
-    def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
+    def grid(
+        self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str
+    ) -> Grid:
         """As read from the model, or tokens on the grid that was given."""
         if self.patch_grid is not None and activation.dim() == 3:
             h, w = self.patch_grid
             prefix = activation.shape[1] - h * w
             if prefix < 0:
                 raise InputError(
-                    f"patch_grid {h}x{w} needs {h * w} tokens, layer {name!r} puts out {activation.shape[1]}"
+                    f"patch_grid {h}x{w} needs {h * w} tokens, layer {name!r} puts out"
+                    f" {activation.shape[1]}"
                 )
             return Grid("tokens", prefix, (h, w))
         return find_grid(activation, image_size, model, module, name)
@@ -267,8 +291,13 @@ class ClassificationAdapter(Adapter):
         read, tensors = self._reading(outputs), list(named(said(outputs)).values())
         z = self._row(tensors[read.index]) if read.index < len(tensors) else None
         if z is None:
-            shapes = ", ".join(str(tuple(v.shape)) for v in tensors[:4]) or "no floating-point tensor"
-            raise ModelError(f"the model returned {shapes}; the classification adapter reads [b,k] as {shown(read)}")
+            shapes = (
+                ", ".join(str(tuple(v.shape)) for v in tensors[:4]) or "no floating-point tensor"
+            )
+            raise ModelError(
+                f"the model returned {shapes}; the classification adapter reads [b,k] as"
+                f" {shown(read)}"
+            )
         return z
 
     def _behind(self, outputs: Any) -> Float[Tensor, "b k"] | None:
@@ -286,7 +315,11 @@ class ClassificationAdapter(Adapter):
         link = self._reading(outputs).link
         if link and self.score_as == "binary":
             return inverse_sigmoid(own.exp() if link.startswith("log") else own)
-        return logarithm(own) if link in ("softmax", "sigmoid") and self.score_as == "contrast" else own
+        return (
+            logarithm(own)
+            if link in ("softmax", "sigmoid") and self.score_as == "contrast"
+            else own
+        )
 
     def _probabilities(self, outputs: Any) -> Float[Tensor, "b k"]:
         own, read = self._own(outputs), self._reading(outputs)
@@ -304,14 +337,3 @@ class ClassificationAdapter(Adapter):
         if behind is None:
             return logarithm(own)
         return behind.log_softmax(1) if link == "softmax" else -F.softplus(-behind)
-
-
-def check_row_each(z: Tensor, target: Mapping[str, Tensor]) -> None:
-    """ModelError where outputs have another first axis than the images: a product would spread one row over all."""
-    b = next(iter(target.values())).shape[0]
-    if not traced() and z.shape[0] != b:
-        raise ModelError(
-            f"the model gives {z.shape[0]} row{'s' * (z.shape[0] != 1)} of classes, {tuple(z.shape)}, for {b} "
-            f"image{'s' * (b != 1)}: the first axis of its outputs is not that of the images. A model of bags or "
-            "frames is explained one image a call, or through a wrapper whose outputs have a row an image"
-        )

@@ -1,4 +1,5 @@
-"""Which of a model's outputs are its classes, and whether they are logits: told once, from names, shapes and values."""
+"""Which of a model's outputs are its classes, and whether they are logits: told once, from names,
+shapes and values."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ NAMES = (
 
 LOGISTIC = ("hardsigmoid", "reciprocal", "__rdiv__", "__rtruediv__", "rdiv")
 DIVISIONS, MANY = ("", "div", "true_divide", "__div__", "__truediv__"), 8
-"""What makes numbers between 0 and 1 of logits, and what may: an average, or what is not seen in a scripted model."""
+"""What makes numbers between 0 and 1 of logits, and what may: an average,
+or what is not seen in a scripted model."""
 
 SUM, HALF_SUM = 1e-4, 1e-2
 """How far a row of probabilities may be from 1, in float32 and wider and in half precision."""
@@ -44,8 +46,8 @@ class Reading:
         shape: of the tensor for one image.
         link: what the tensor is of logits; None where these are logits.
         found: whether the logits behind it are at hand.
-        made: what it is made of by a function that makes neither logits nor probabilities of it, such as percent; of a
-            link, what its logits are of others.
+        made: what it is made of by a function that makes neither logits nor probabilities of it,
+            such as percent; of a link, what its logits are of others.
         others: names and shapes of the tensors that may be the classes as well, where nobody chose.
     """
 
@@ -91,23 +93,33 @@ def reading(
     if chosen is not None:
         name = chosen_name(chosen, tensors)
         if name not in rows:
-            raise ModelError(f"output {name!r} is {tuple(tensors[name].shape)}; the {task} adapter reads [b,k]")
+            raise ModelError(
+                f"output {name!r} is {tuple(tensors[name].shape)}; the {task} adapter reads [b,k]"
+            )
         return _read(name, rows[name], tensors, lineage)
     if "logits" in tensors and "logits" not in rows:
         rows = {}
     if not rows:
         shapes = ", ".join(str(tuple(v.shape)) for v in list(tensors.values())[:4])
-        found = f"the model returned {shapes or type(outputs).__name__ + ' without a floating-point tensor to explain'}"
-        raise ModelError(f"{found}; the {task} adapter reads [b,k]. For other tasks see `camport adapters`")
+        found = (
+            "the model returned"
+            f" {shapes or type(outputs).__name__ + ' without a floating-point tensor to explain'}"
+        )
+        raise ModelError(
+            f"{found}; the {task} adapter reads [b,k]. For other tasks see `camport adapters`"
+        )
     if "logits" in rows:
         return _read("logits", rows["logits"], tensors, lineage)
     distinct = _distinct(rows)
     origins = {n: lineage.of(tensors[n]) for n in distinct}
     fed = _fed({n: tensors[n] for n in distinct if not origins[n].ranked}, dataflow)
     name = _classes({n: rows[n] for n in distinct}, origins, model, images, known, fed)
-    sure = known is not None and rows[name].shape[1] == known  # rows of other sizes are none of them
+    # rows of other sizes are none of them
+    sure = known is not None and rows[name].shape[1] == known
     others = tuple(
-        (n, tuple(tensors[n].shape)) for n in distinct if n != name and (not sure or rows[n].shape[1] == known)
+        (n, tuple(tensors[n].shape))
+        for n in distinct
+        if n != name and (not sure or rows[n].shape[1] == known)
     )
     return dataclasses.replace(_read(name, rows[name], tensors, lineage), others=others)
 
@@ -122,7 +134,8 @@ def answered(
     known: int | None = None,
     task: str = "classification",
 ) -> Answer:
-    """What `call` says of so many images, with the logits behind its probabilities, and the reading where it is new.
+    """What `call` says of so many images, with the logits behind its probabilities,
+    and the reading where it is new.
 
     Args:
         call: calls the model.
@@ -139,22 +152,33 @@ def answered(
     names, first = getattr(model, "output_names", ()), None
     if read is None:
         try:
-            read = first = reading(outputs, model, lineage, chosen, row, images, known, task, dataflow)
+            read = first = reading(
+                outputs, model, lineage, chosen, row, images, known, task, dataflow
+            )
         except CamportError as error:
             if chosen is not None:
                 raise
             # said where they are read: layers are listed whatever a model returns
             return Answer(outputs, images, refused=error)
-    logits = lineage.of(list(named(outputs, names).values())[read.index]).logits if read.found else None
+    logits = (
+        lineage.of(list(named(outputs, names).values())[read.index]).logits if read.found else None
+    )
     if read.found and logits is None:
-        raise ModelError(f"the {read.link} before {shown(read)} ran in the first pass and not in this one")
+        raise ModelError(
+            f"the {read.link} before {shown(read)} ran in the first pass and not in this one"
+        )
     return Answer(outputs, images, logits, first)
 
 
 def choice(read: Reading) -> str:
-    """What stands behind an error where another output may have been meant; empty where there is one alone."""
+    """What stands behind an error where another output may have been meant;
+    empty where there is one alone."""
     names = " or ".join(repr(name) for name, _ in read.others)
-    return f", by its output {read.name!r}; choose {names} with output=... where that was meant" if names else ""
+    return (
+        f", by its output {read.name!r}; choose {names} with output=... where that was meant"
+        if names
+        else ""
+    )
 
 
 def shown(read: Reading) -> str:
@@ -173,14 +197,16 @@ def doubts(read: Reading, score_as: str, choose: str) -> Iterator[str]:
     if read.others:
         names = " and ".join(f"{name!r} {list(shape)}" for name, shape in read.others)
         yield (
-            f"the model gives {len(read.others) + 1} outputs that may be its classes; {read.name!r} {list(read.shape)} "
-            f"is explained, and {names} {'is' if len(read.others) == 1 else 'are'} not. Choose by name: "
-            f"{choose.format(name=read.name)}"
+            f"the model gives {len(read.others) + 1} outputs that may be its classes; {read.name!r}"
+            f" {list(read.shape)} is explained, and {names}"
+            f" {'is' if len(read.others) == 1 else 'are'} not. Choose by name:"
+            f" {choose.format(name=read.name)}"
         )
     if read.made and read.found and score_as != "regression":
         yield (
-            f"the model takes a {read.link} of what is made of a {read.made}: what stands before the last, and is "
-            "explained, are no logits. A model that returns its logits is explained by them"
+            f"the model takes a {read.link} of what is made of a {read.made}: what stands before"
+            " the last, and is explained, are no logits. A model that returns its logits is"
+            " explained by them"
         )
     elif read.made and score_as != "regression":
         yield (
@@ -190,8 +216,8 @@ def doubts(read: Reading, score_as: str, choose: str) -> Iterator[str]:
     if read.link and not read.found and score_as != "regression":
         kind = "log-probabilities" if read.link.startswith("log") else "probabilities"
         yield (
-            f"the model's outputs are {kind}, and the logits behind them were not found: {_explained(read, score_as)}. "
-            "A model that returns its logits is explained by them"
+            f"the model's outputs are {kind}, and the logits behind them were not found:"
+            f" {_explained(read, score_as)}. A model that returns its logits is explained by them"
         )
 
 
@@ -208,9 +234,10 @@ def _read(name: str, z: Tensor, tensors: Mapping[str, Tensor], lineage: Lineage)
     origin = lineage.of(tensor)
     if origin.ranked and z.shape[1] > 1:
         raise ModelError(
-            f"the model's outputs {tuple(tensor.shape)} are in the order of their values ({origin.maker}): which class "
-            "a column has is another one for each image. Explain a model that returns its scores in the order of the "
-            "classes, or a function of the outputs (FunctionAdapter)"
+            f"the model's outputs {tuple(tensor.shape)} are in the order of their values"
+            f" ({origin.maker}): which class a column has is another one for each image. Explain a"
+            " model that returns its scores in the order of the classes, or a function of the"
+            " outputs (FunctionAdapter)"
         )
     found = origin.logits is not None and origin.logits.shape == tensor.shape
     link = origin.link if found else _looks_like(z, origin)
@@ -219,13 +246,18 @@ def _read(name: str, z: Tensor, tensors: Mapping[str, Tensor], lineage: Lineage)
 
 
 def _looks_like(z: Tensor, origin: Origin) -> Link | None:
-    """Probabilities that no softmax is known to have made, by their values and by what made them."""
+    """Probabilities that no softmax is known to have made,
+    by their values and by what made them."""
     maker = origin.maker
     if maker in LINEAR:
         return None
     tolerance = HALF_SUM if z.dtype in (torch.float16, torch.bfloat16) else SUM
     z = z.detach().double()
-    if z.shape[1] > 1 and bool((z <= 0).all()) and bool(((z.exp().sum(1) - 1).abs() < tolerance).all()):
+    if (
+        z.shape[1] > 1
+        and bool((z <= 0).all())
+        and bool(((z.exp().sum(1) - 1).abs() < tolerance).all())
+    ):
         return "log_softmax"
     if not bool(((z >= 0) & (z <= 1)).all()):
         return None
@@ -238,10 +270,14 @@ def _looks_like(z: Tensor, origin: Origin) -> Link | None:
 
 
 def _distinct(rows: Mapping[str, Tensor]) -> list[str]:
-    """Names of tensors that do not say the same: of equal ones the first, of probabilities and logits the logits."""
+    """Names of tensors that do not say the same: of equal ones the first,
+    of probabilities and logits the logits."""
     kept: list[str] = []
     for name, z in rows.items():
-        same = next((other for other in kept if z.shape == rows[other].shape and _same(rows[other], z)), None)
+        same = next(
+            (other for other in kept if z.shape == rows[other].shape and _same(rows[other], z)),
+            None,
+        )
         if same is None:
             kept.append(name)
         elif not torch.equal(rows[same], z) and _made_of(rows[same], z):
@@ -296,7 +332,9 @@ def _fed(tensors: Mapping[str, Tensor], dataflow: Dataflow | None) -> set[str]:
     """Names of the tensors that others are made of, in whatever layout."""
     if dataflow is None:
         return set()
-    own = {name: dataflow.unmoved(dataflow.number(tensor), MOVES) for name, tensor in tensors.items()}
+    own = {
+        name: dataflow.unmoved(dataflow.number(tensor), MOVES) for name, tensor in tensors.items()
+    }
     behind = {name: dataflow.behind(number) for name, number in own.items()}
     return {a for a in own if any(own[a] in behind[b] for b in own if b != a)}
 

@@ -16,7 +16,8 @@ def logarithm(p: Tensor) -> Tensor:
 
 
 def similar(z: Float[Tensor, "b k"], classes: Tensor, nearest: int | None) -> Tensor:
-    """The runner-up [b,1] of each image, or the classes [b,m] whose logits are nearest to that of `classes`."""
+    """The runner-up [b,1] of each image, or the classes [b,m] whose logits are nearest to that of
+    `classes`."""
     own = one_hot(classes, z)
     likeness = z if nearest is None else -(z - weighed(z, own).sum(1, keepdim=True)).abs()
     found: list[Tensor] = []

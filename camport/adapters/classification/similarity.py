@@ -27,11 +27,13 @@ NAMES = ("image_embeds", "embedding", "embeddings", "pooler_output")
 
 @dataclass(frozen=True)
 class SimilarityAdapter(Adapter):
-    """Explains what makes an image's embedding e [b,d] lie near a reference r: why the two are alike.
+    """Explains what makes an image's embedding e [b,d] lie near a reference r:
+    why the two are alike.
 
-    The model gives e as a tensor [b,d], or as `image_embeds` or `pooler_output` of a structure; of several [b,d] the
-    one that is called like an image's, not like a text's, and a DoubtWarning names the others.
-    `target` is the reference: a vector [d] or [b,d], or an image [3,H,W] or [b,3,H,W], which the model embeds.
+    The model gives e as a tensor [b,d], or as `image_embeds` or `pooler_output` of a structure; of
+    several [b,d] the one that is called like an image's, not like a text's, and a DoubtWarning
+    names the others. `target` is the reference: a vector [d] or [b,d], or an image [3,H,W] or
+    [b,3,H,W], which the model embeds.
 
     Args:
         score_as: what y is: "cosine": e . r / (|e| |r|). "dot": e . r. "distance": -|e - r|.
@@ -56,14 +58,19 @@ class SimilarityAdapter(Adapter):
         """`reference` [b,d]."""
         return ("reference",)
 
-    def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+    def prepare_for(
+        self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]
+    ) -> dict[str, Tensor]:
         """As `prepare`; a reference image becomes its embedding."""
         if isinstance(target, Tensor) and target.dim() in (3, 4):
             pictures = target if target.dim() == 4 else target[None]
-            if pictures.shape[0] not in (1, images.shape[0]) or pictures.shape[1] != images.shape[1]:
+            if (
+                pictures.shape[0] not in (1, images.shape[0])
+                or pictures.shape[1] != images.shape[1]
+            ):
                 raise InputError(
-                    f"the reference image has shape {tuple(target.shape)}; wanted [{images.shape[1]},H,W], or one for "
-                    f"each of {images.shape[0]} images"
+                    f"the reference image has shape {tuple(target.shape)}; wanted"
+                    f" [{images.shape[1]},H,W], or one for each of {images.shape[0]} images"
                 )
             target = self._embedding(self.call(model, pictures.to(images, copy=True)))
             target = target[0] if target.shape[0] == 1 else target
@@ -89,14 +96,17 @@ class SimilarityAdapter(Adapter):
         if self.reading and self.reading.others:
             names = " and ".join(f"{name!r} {list(shape)}" for name, shape in self.reading.others)
             yield (
-                f"the model gives several outputs that may be the image's embedding; {self.reading.name!r} is "
-                f"explained, and not {names}. Choose by name: SimilarityAdapter(output={self.reading.name!r})"
+                "the model gives several outputs that may be the image's embedding;"
+                f" {self.reading.name!r} is explained, and not {names}. Choose by name:"
+                f" SimilarityAdapter(output={self.reading.name!r})"
             )
 
     def prepare(self, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
         """The reference as [b,d]."""
         if target is None:
-            raise InputError("a similarity needs its reference as the target: a vector [d] or [b,d], or an image")
+            raise InputError(
+                "a similarity needs its reference as the target: a vector [d] or [b,d], or an image"
+            )
         shape = "a vector [d] or [b,d], or an image [3,H,W] or [b,3,H,W]"
         given = numbers(target, "reference", shape, images.dtype, images.device)
         reference = a_row_each(given, 2, images.shape[0], "reference", shape)
@@ -114,16 +124,21 @@ class SimilarityAdapter(Adapter):
                 f"image{'s' * (reference.shape[0] != 1)}: its first axis is not that of the images"
             )
         if reference.shape[1] != d:
-            raise InputError(f"the reference has {reference.shape[1]} numbers, the model's embeddings {d}")
+            raise InputError(
+                f"the reference has {reference.shape[1]} numbers, the model's embeddings {d}"
+            )
         if self.score_as == "cosine" and not bool(reference.any(1).all()):
-            raise InputError("the reference is all zeros, which has no direction; use score_as='distance'")
+            raise InputError(
+                "the reference is all zeros, which has no direction; use score_as='distance'"
+            )
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """As given."""
         return dict(target)
 
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
-        """How near; a tiny number under the roots keeps their gradient finite where a length is zero."""
+        """How near; a tiny number under the roots keeps their gradient finite where a length is
+        zero."""
         e = self._embedding(outputs)
         r = target["reference"].to(e.dtype)
         if self.score_as == "distance":
@@ -153,14 +168,24 @@ class SimilarityAdapter(Adapter):
 def _reading(outputs: Any, images: int | None, chosen: str | int | None) -> Reading:
     """Which of the outputs is the embedding [b,d] of the images."""
     tensors = named(outputs)
-    rows = {name: v for name, v in tensors.items() if v.dim() == 2 or (v.dim() == 4 and v.shape[2:] == (1, 1))}
+    rows = {
+        name: v
+        for name, v in tensors.items()
+        if v.dim() == 2 or (v.dim() == 4 and v.shape[2:] == (1, 1))
+    }
     if chosen is not None:
         name = chosen_name(chosen, tensors)
         if name not in rows:
-            raise ModelError(f"output {name!r} is {tuple(tensors[name].shape)}; the similarity adapter reads [b,d]")
+            raise ModelError(
+                f"output {name!r} is {tuple(tensors[name].shape)}; the similarity adapter reads"
+                " [b,d]"
+            )
         return Reading(list(tensors).index(name), name)
     if not rows:
-        raise ModelError(f"the model returned {described(outputs)} without an embedding [b,d]; take its pooled output")
+        raise ModelError(
+            f"the model returned {described(outputs)} without an embedding [b,d]; take its pooled"
+            " output"
+        )
     own = next((name for name in NAMES if name in rows), None)
     if own is not None:
         return Reading(list(tensors).index(own), own)
@@ -169,7 +194,11 @@ def _reading(outputs: Any, images: int | None, chosen: str | int | None) -> Read
         lambda name: images is None or rows[name].shape[0] == images,
         lambda name: bool(IMAGE.search(name.lower())),
         lambda name: not TEXT.search(name.lower()),
-        lambda name: not any(re.fullmatch(pattern, name.rpartition(".")[2].lower()) for pattern in CLASSES[:3]),
+        lambda name: (
+            not any(
+                re.fullmatch(pattern, name.rpartition(".")[2].lower()) for pattern in CLASSES[:3]
+            )
+        ),
     ]
     for speaks in evidence:
         left = [name for name in left if speaks(name)] or left

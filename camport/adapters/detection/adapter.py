@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from camport.adapters.detection.boxes import area, overlap, suppressed, within
 from camport.adapters.detection.calls import Seen, inner_model, seen
 from camport.adapters.detection.candidates import SMALLEST, Candidates, one_hot, picked
+from camport.adapters.detection.doubts import doubts
 from camport.adapters.detection.formats import Form, frame_of, read
 from camport.adapters.detection.layers import head_inputs, trailing_queries
 from camport.adapters.detection.recognise import recognised
@@ -36,36 +37,39 @@ Similarity = Literal["match", "drise"]
 
 @dataclass(frozen=True)
 class DetectionAdapter(Adapter):
-    r"""Explains one detection: the candidate that matches a box and a class, or each of the best detections.
+    r"""Explains one detection: the candidate that matches a box and a class,
+    or each of the best detections.
 
     A detector scores thousands of candidates. The one that is explained is
 
     .. math:: \arg\max_n \mathrm{IoU}(\text{box}, \text{box}_n)\; p_n(\text{class})
 
-    found without a gradient, both boxes clipped to the image as detectors report them, and those that are clipped to
-    the same box told apart by a thousandth of their overlap before; y^c is then what the detector says of this
-    candidate alone. `target` is None (every detection of an image that is left after non-maximum
-    suppression, the best `most` of them, a map each);
-    {"boxes": [b,4], "class_ids": [b]} with boxes (left, top, right, bottom) in pixels of `images` and classes as the
-    model numbers them, -1 or left out for whatever class the matched candidate has; {"index": [b]}, the number of a
-    candidate. One image may be asked about any number of boxes. In an exported graph a box of no area stands for the
-    image's best detection.
+    found without a gradient, both boxes clipped to the image as detectors report them, and those
+    that are clipped to the same box told apart by a thousandth of their overlap before; y^c is then
+    what the detector says of this candidate alone. `target` is None (every detection of an image
+    that is left after non-maximum suppression, the best `most` of them, a map each);
+    {"boxes": [b,4], "class_ids": [b]} with boxes (left, top, right, bottom) in pixels of `images`
+    and classes as the model numbers them, -1 or left out for whatever class the matched candidate
+    has; {"index": [b]}, the number of a candidate. One image may be asked about any number of
+    boxes. In an exported graph a box of no area stands for the image's best detection.
 
-    `Explanation.figures` tells for each map: `boxes`, `class_ids`, `confidence`, `index` and `iou` of the candidate
-    that was explained. A match below an IoU of a half is warned of.
+    `Explanation.figures` tells for each map: `boxes`, `class_ids`, `confidence`, `index` and `iou`
+    of the candidate that was explained. A match below an IoU of a half is warned of.
 
     Args:
-        score_as: what y^c is. "class": the class logit. "objectness": the logit of there being an object.
-            "confidence": the logarithm of the confidence, class and objectness together. "left", "top", "right",
-            "bottom": a side of the box in pixels. "class_sum": the class's confidence summed over all candidates,
+        score_as: what y^c is. "class": the class logit. "objectness":
+            the logit of there being an object. "confidence": the logarithm of the confidence, class
+            and objectness together. "left", "top", "right", "bottom": a side of the box in pixels.
+            "class_sum": the class's confidence summed over all candidates,
             which is no explanation of any one of them.
         format: one of `camport.adapters.detection.formats.FORMATS`, where outputs do not tell it.
         classes: the number of classes, where the model does not tell it.
         threshold: confidence below which a candidate is no detection.
         iou: overlap above which the weaker of two detections of a class is suppressed.
         most: detections explained where none is named.
-        similarity: what methods that mask the image ask for: "match", the largest IoU x confidence over the masked
-            image's candidates, or D-RISE's, which multiplies IoU, cosine of the class probabilities, and objectness.
+        similarity: what methods that mask the image ask for: "match",
+            the largest IoU x confidence over the masked image's candidates, or D-RISE's, which
+            multiplies IoU, cosine of the class probabilities, and objectness.
         form: how outputs are read; recognised at the first call.
     """
 
@@ -88,7 +92,8 @@ class DetectionAdapter(Adapter):
             raise InputError(f"score_as is {self.score_as!r}; it is one of {', '.join(SCORES)}")
         if not (0 <= self.threshold <= 1 and 0 <= self.iou <= 1 and self.most >= 1):
             raise InputError(
-                f"threshold {self.threshold}, iou {self.iou}, most {self.most}; wanted 0 to 1, 0 to 1, 1 or more"
+                f"threshold {self.threshold}, iou {self.iou}, most {self.most}; wanted 0 to 1, 0 to"
+                " 1, 1 or more"
             )
 
     @property
@@ -108,14 +113,18 @@ class DetectionAdapter(Adapter):
         """The model's outputs, with the size of the images."""
         return seen(model, images, None, settled=self.form is not None)
 
-    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
+    def ask(
+        self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]
+    ) -> Any:
         """The same; a two-stage detector is asked about the boxes themselves.
 
-        Until it is settled, about the whole image twice: its layers must not depend on what it is asked, and what is
-        cut out for two boxes has a row for each, which tells it from a map.
+        Until it is settled, about the whole image twice: its layers must not depend on what it is
+        asked, and what is cut out for two boxes has a row for each, which tells it from a map.
         """
         if self.form is None and is_two_stage(model):
-            whole = torch.tensor([[0.0, 0.0, images.shape[-1], images.shape[-2]]], device=images.device)
+            whole = torch.tensor(
+                [[0.0, 0.0, images.shape[-1], images.shape[-2]]], device=images.device
+            )
             target = {"boxes": whole.repeat(2, 1)}
         return seen(model, images, target, settled=self.form is not None)
 
@@ -124,19 +133,27 @@ class DetectionAdapter(Adapter):
         return outputs.outputs if isinstance(outputs, Seen) else outputs
 
     def settled(self, model: nn.Module, outputs: Any) -> Adapter:
-        """This adapter with the form of the model's outputs fixed: told from values, which a graph does not have."""
+        """This adapter with the form of the model's outputs fixed: told from values,
+        which a graph does not have."""
         if self.form is not None:
             return self
-        found = recognised(outputs.outputs, model, outputs.size, self.format, self.classes, outputs.joins)
+        found = recognised(
+            outputs.outputs, model, outputs.size, self.format, self.classes, outputs.joins
+        )
         return dataclasses.replace(self, form=found)
 
     def layers(self, runs: Sequence[Run]) -> list[LayerName]:
         """The inputs of the detector's head."""
         return head_inputs(runs, self.form.queries if self.form else 0)
 
-    def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
-        """As for every model; of a transformer's tokens, those that it asks with lie nowhere on the image."""
-        found = trailing_queries(activation, image_size, model, self.form.queries if self.form else 0)
+    def grid(
+        self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str
+    ) -> Grid:
+        """As for every model; of a transformer's tokens,
+        those that it asks with lie nowhere on the image."""
+        found = trailing_queries(
+            activation, image_size, model, self.form.queries if self.form else 0
+        )
         return found or super().grid(activation, image_size, model, module, name)
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
@@ -145,10 +162,16 @@ class DetectionAdapter(Adapter):
         n, k = found.boxes.shape[1], found.logits.shape[2]
         if found.labels is None and int(target["class_ids"].max()) >= k:
             raise InputError(
-                f"class {int(target['class_ids'].max())} is out of range: the model has {k} classes (0..{k - 1})"
+                f"class {int(target['class_ids'].max())} is out of range: the model has {k} classes"
+                f" (0..{k - 1})"
             )
-        if "index" in target and not 0 <= int(target["index"].min()) <= int(target["index"].max()) < n:
-            raise InputError(f"candidate {target['index'].tolist()} is out of range: there are {n} (0..{n - 1})")
+        if (
+            "index" in target
+            and not 0 <= int(target["index"].min()) <= int(target["index"].max()) < n
+        ):
+            raise InputError(
+                f"candidate {target['index'].tolist()} is out of range: there are {n} (0..{n - 1})"
+            )
         if self.score_as == "objectness" and found.objectness is None:
             raise MethodError("this detector scores no objectness; use score_as='class'")
 
@@ -159,8 +182,8 @@ class DetectionAdapter(Adapter):
         likely = (scores >= self.threshold).nonzero()[:, 0]
         if not len(likely):
             raise InputError(
-                f"no detection reaches a confidence of {self.threshold:g}, the best has {float(scores.max()):.2g}; "
-                "lower the threshold, or name a box"
+                f"no detection reaches a confidence of {self.threshold:g}, the best has"
+                f" {float(scores.max()):.2g}; lower the threshold, or name a box"
             )
         likely = likely[scores[likely].argsort(descending=True, stable=True)][:1000]
         boxes = found.boxes[0, likely]
@@ -177,17 +200,24 @@ class DetectionAdapter(Adapter):
         return None if found.labels is not None else int(found.logits.shape[2])
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The matched candidate: its number, box, class, confidence and overlap with the box that was asked about."""
+        """The matched candidate: its number, box, class,
+        confidence and overlap with the box that was asked about."""
         found = self._candidates(outputs)
         asked, classes = target["boxes"].to(found.boxes.dtype), target["class_ids"]
         blank = area(asked) <= 0
         index = target.get("index")
-        if index is None and self.form and self.form.asked and found.boxes.shape[1] == asked.shape[0]:
+        if (
+            index is None
+            and self.form
+            and self.form.asked
+            and found.boxes.shape[1] == asked.shape[0]
+        ):
             index = torch.arange(asked.shape[0], device=asked.device)
         elif index is None:
             confident = found.confident(classes)
             reached = self._overlap(outputs, asked[:, None], found.boxes)
-            # boxes larger than the image are one box when clipped: without this the last bit would choose
+            # boxes larger than the image are one box when clipped:
+            # without this the last bit would choose
             reached = reached + UNCLIPPED * overlap(asked[:, None], found.boxes)
             index = torch.where(blank[:, None], confident, reached * confident).argmax(1)
         box = picked(found.boxes, index)
@@ -198,7 +228,9 @@ class DetectionAdapter(Adapter):
             "class_ids": named,
             "index": index,
             "matched": box,
-            "iou": torch.where(blank, torch.ones_like(asked[:, 0]), self._overlap(outputs, asked, box)),
+            "iou": torch.where(
+                blank, torch.ones_like(asked[:, 0]), self._overlap(outputs, asked, box)
+            ),
             "confidence": found.confidence_of(index, named),
         }
         if self.similarity == "drise":
@@ -222,7 +254,8 @@ class DetectionAdapter(Adapter):
         return picked(found.boxes, index)[:, SIDES.index(self.score_as)]
 
     def probability(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " r"]:
-        """How far a detection like the explained one is found: the largest similarity over all candidates, in [0,1].
+        """How far a detection like the explained one is found:
+        the largest similarity over all candidates, in [0,1].
 
         Matched anew, so that an object which is not found any more scores 0.
         """
@@ -248,32 +281,18 @@ class DetectionAdapter(Adapter):
     def figures(self, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Box, confidence, number and overlap of what was explained."""
         shown = {"boxes": "matched", "confidence": "confidence", "index": "index", "iou": "iou"}
-        return {"class_ids": target["class_ids"], **{name: target[key] for name, key in shown.items()}}
+        return {
+            "class_ids": target["class_ids"],
+            **{name: target[key] for name, key in shown.items()},
+        }
 
     def doubts(self, target: Mapping[str, Tensor], method: str) -> Iterator[str]:
         """Boxes that no candidate matches well, and a method that cannot tell objects apart."""
-        if self.form and self.form.rival:
-            kinds = {"rows": "classes alone behind the box", "yolov5": "an objectness, then classes"}
-            yield (
-                f"columns of the detector's table are read as {kinds[self.form.format]} ({self.form.format!r}), and "
-                f"may be {kinds[self.form.rival]}: DetectionAdapter(format={self.form.rival!r}), on the command line "
-                f"--format {self.form.rival}; classes={self.form.classes} confirms it"
-            )
-        weak = (target["iou"] < 0.5).nonzero()[:, 0]
-        if len(weak):
-            i = int(weak[0])
-            yield (
-                f"box {i} matches no candidate well: the best, number {int(target['index'][i])}, overlaps it by an "
-                f"IoU of {float(target['iou'][i]):.2f}, and that one is explained"
-            )
-        if method in ("gradcam", "gradcam++", "xgradcam") and self.score_as != "class_sum":
-            yield (
-                f"{method} averages gradients over all places, so its map cannot tell the asked object from others "
-                "of its kind; odam, layercam and hirescam can"
-            )
+        return doubts(self.form, self.score_as, target, method)
 
     def sample(self, outputs: Any, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Boxes of candidates that are likely to be objects, moved a little; every third of any class."""
+        """Boxes of candidates that are likely to be objects, moved a little;
+        every third of any class."""
         found = self._candidates(outputs)
         scores = found.best()[0][0]
         best = scores.topk(min(len(scores), 4 * batch + 8)).indices
@@ -291,14 +310,19 @@ class DetectionAdapter(Adapter):
         inside = placed(model, size)
         return size if inside is None else inside.network
 
-    def lay(self, maps: Float[Tensor, "b h w"], size: Size, model: nn.Module) -> Float[Tensor, "b H W"]:
-        """Maps of the layers at the size of the images: a detector that resizes and pads inside has them elsewhere."""
+    def lay(
+        self, maps: Float[Tensor, "b h w"], size: Size, model: nn.Module
+    ) -> Float[Tensor, "b H W"]:
+        """Maps of the layers at the size of the images:
+        a detector that resizes and pads inside has them elsewhere."""
         inside = placed(model, size)
         return upsample(maps, size) if inside is None else inside.to_image(maps)
 
     def _candidates(self, outputs: Any) -> Candidates:
         said: Seen = outputs
-        form = self.form or recognised(said.outputs, nn.Identity(), said.size, self.format, self.classes, said.joins)
+        form = self.form or recognised(
+            said.outputs, nn.Identity(), said.size, self.format, self.classes, said.joins
+        )
         key = (form, torch.is_grad_enabled())  # what was read without a gradient has none
         if key not in said.read:
             said.read[key] = read(said.outputs, form, said.size)
@@ -306,7 +330,8 @@ class DetectionAdapter(Adapter):
 
     @staticmethod
     def _overlap(outputs: Seen, asked: Tensor, boxes: Tensor) -> Tensor:
-        """Intersection over union inside the image: the user's box is mostly one that a detector clipped to it."""
+        """Intersection over union inside the image:
+        the user's box is mostly one that a detector clipped to it."""
         size = outputs.size
         return overlap(within(asked, frame_of(size, asked)), within(boxes, frame_of(size, boxes)))
 

@@ -1,4 +1,5 @@
-"""How a detector is called so that what it says keeps its gradient, and the wrappers it may stand in."""
+"""How a detector is called so that what it says keeps its gradient,
+and the wrappers it may stand in."""
 
 from __future__ import annotations
 
@@ -15,18 +16,19 @@ from camport.adapters.detection.joins import Joins
 from camport.errors import ModelError
 
 WRAPPERS = ("predictor", "dmb", "pt")
-"""Attributes of the classes in which YOLO packages hold a network for prediction: they prepare images, run without
-gradients and suppress overlapping boxes."""
+"""Attributes of the classes in which YOLO packages hold a network for prediction: they prepare
+images, run without gradients and suppress overlapping boxes."""
 
 Caller = Callable[[nn.Module, Tensor, Mapping[str, Tensor] | None], Any]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a detector said, and of images of which size, (height, width); a container to torch's tree functions.
+    """What a detector said, and of images of which size, (height, width);
+    a container to torch's tree functions.
 
-    `joins` are the sizes of the parts of which tensors were put together, as long as a form is not settled. `read`
-    keeps what was read out of it, since several questions are asked of one answer.
+    `joins` are the sizes of the parts of which tensors were put together, as long as a form is not
+    settled. `read` keeps what was read out of it, since several questions are asked of one answer.
     """
 
     outputs: Any
@@ -45,19 +47,22 @@ torch.utils._pytree.register_pytree_node(
 def inner_model(model: nn.Module) -> nn.Module:
     """The network inside predictors and other wrappers; the model itself where it is none.
 
-    A wrapper holds a network as `model` and has one of WRAPPERS; a network's own `model` is a sequence of layers.
+    A wrapper holds a network as `model` and has one of WRAPPERS;
+    a network's own `model` is a sequence of layers.
 
     Raises:
         ModelError: the wrapper holds a network that is no torch module (an exported file).
     """
     for _ in range(4):
         held = getattr(model, "model", None)
-        if isinstance(held, nn.Sequential | nn.ModuleList) or not any(hasattr(model, name) for name in WRAPPERS):
+        if isinstance(held, nn.Sequential | nn.ModuleList) or not any(
+            hasattr(model, name) for name in WRAPPERS
+        ):
             return model
         if not isinstance(held, nn.Module):
             raise ModelError(
-                f"{type(model).__name__} holds {type(held).__name__} as its network, not a torch.nn.Module; load the "
-                "weights in PyTorch, or give the path of an .onnx file"
+                f"{type(model).__name__} holds {type(held).__name__} as its network, not a"
+                " torch.nn.Module; load the weights in PyTorch, or give the path of an .onnx file"
             )
         model = held
     return model
@@ -72,8 +77,11 @@ def caller(model: nn.Module) -> Caller:
     return _plain
 
 
-def seen(model: nn.Module, images: Tensor, target: Mapping[str, Tensor] | None, settled: bool) -> Seen:
-    """What the model says of the images; how its tables are put together, as long as that is not settled."""
+def seen(
+    model: nn.Module, images: Tensor, target: Mapping[str, Tensor] | None, settled: bool
+) -> Seen:
+    """What the model says of the images; how its tables are put together,
+    as long as that is not settled."""
     size = (images.shape[-2], images.shape[-1])
     if settled:
         return Seen(caller(model)(model, images, target), size)

@@ -1,4 +1,5 @@
-"""What every detector says, whatever its form: candidates, each with a box and a number for every class."""
+"""What every detector says, whatever its form: candidates,
+each with a box and a number for every class."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ SMALLEST, NEAREST_TO_ONE = 1e-30, 2.0**-24
 
 
 Part = Tensor | Callable[[], Tensor]
-"""A tensor, or the function that computes it once it is asked for: a score's graph then holds what that score needs."""
+"""A tensor, or the function that computes it once it is asked for:
+a score's graph then holds what that score needs."""
 
 
 class Candidates:
@@ -38,7 +40,12 @@ class Candidates:
         background: int | None = None,
         certainty: Part | None = None,
     ) -> None:
-        self._boxes, self._logits, self._probability, self._objectness = boxes, logits, probability, objectness
+        self._boxes, self._logits, self._probability, self._objectness = (
+            boxes,
+            logits,
+            probability,
+            objectness,
+        )
         self.labels, self.background, self._certainty = labels, background, certainty
 
     @cached_property
@@ -57,13 +64,15 @@ class Candidates:
         found = _computed(self._probability)
         if self.background is None:
             return found
-        column = torch.arange(found.shape[2], device=found.device) != self.background % found.shape[2]
+        column = (
+            torch.arange(found.shape[2], device=found.device) != self.background % found.shape[2]
+        )
         return found * column.to(found.dtype)
 
     @cached_property
     def certainty(self) -> Float[Tensor, "b n"] | None:
-        """What every probability is multiplied by to give the confidence that the detector reports, in [0,1]; None
-        where that is the probability itself.
+        """What every probability is multiplied by to give the confidence that the detector reports,
+        in [0,1]; None where that is the probability itself.
         """
         return None if self._certainty is None else _computed(self._certainty)
 
@@ -87,14 +96,20 @@ class Candidates:
             named = torch.matmul(self.probability, wanted[:, :, None])[..., 0]
         return self._confidence(torch.where((classes < 0)[:, None], best, named))
 
-    def confidence_of(self, index: Int[Tensor, " r"], classes: Int[Tensor, " r"]) -> Float[Tensor, " r"]:
+    def confidence_of(
+        self, index: Int[Tensor, " r"], classes: Int[Tensor, " r"]
+    ) -> Float[Tensor, " r"]:
         """The confidence of the candidate `index` of each row in the row's class."""
         row = picked(self.probability, index)
         if self.labels is not None:
             found = row[:, 0] * (self.best_class(index) == classes).to(row.dtype)
         else:
             found = (row * one_hot(classes, row.shape[1]).to(row.dtype)).sum(1)
-        return found if self.certainty is None else found * picked(self.certainty[:, :, None], index)[:, 0]
+        return (
+            found
+            if self.certainty is None
+            else found * picked(self.certainty[:, :, None], index)[:, 0]
+        )
 
     def best_class(self, index: Int[Tensor, " r"]) -> Int[Tensor, " r"]:
         """The class of the candidate `index` of each row."""
@@ -123,8 +138,8 @@ def one_hot(classes: Int[Tensor, " r"], size: int) -> Tensor:
 
 
 def picked(values: Float[Tensor, "b n c"], index: Int[Tensor, " r"]) -> Float[Tensor, "r c"]:
-    """`values` of one candidate a row; one image may serve all rows. In a graph a product with a one-hot, whose
-    gradient exports; candidates that are not picked must be finite there.
+    """`values` of one candidate a row; one image may serve all rows. In a graph a product with a
+    one-hot, whose gradient exports; candidates that are not picked must be finite there.
     """
     if not traced():
         return values[torch.arange(values.shape[0], device=index.device), index]
@@ -133,5 +148,6 @@ def picked(values: Float[Tensor, "b n c"], index: Int[Tensor, " r"]) -> Float[Te
 
 
 def inverse_sigmoid(p: Tensor) -> Tensor:
-    """log p - log(1 - p), finite for every p in [0,1], with its true gradient wherever p is neither 0 nor 1."""
+    """log p - log(1 - p), finite for every p in [0,1],
+    with its true gradient wherever p is neither 0 nor 1."""
     return p.clamp_min(SMALLEST).log() - (1 - p).clamp_min(NEAREST_TO_ONE).log()

@@ -1,7 +1,7 @@
 """The forms in which detectors answer, each read as candidates: tensors, that keep their gradients.
 
-The twin of `camport.targets.boxes`, which reads the same with NumPy; tests/adapters/test_one_reader.py holds the two
-equal.
+The twin of `camport.targets.boxes`, which reads the same with NumPy;
+tests/adapters/test_one_reader.py holds the two equal.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from camport.errors import ModelError
 from camport.targets.boxes import FORMATS as FORMATS
 
 REMEDY = (
-    "; explain it inside a module that returns its candidates before suppression: a dictionary of boxes [b,n,4] (left, "
-    "top, right, bottom in pixels), logits [b,n,k] and confidence [b,n,k]"
+    "; explain it inside a module that returns its candidates before suppression: a dictionary of"
+    " boxes [b,n,4] (left, top, right, bottom in pixels), logits [b,n,k] and confidence [b,n,k]"
 )
 
 
@@ -32,17 +32,20 @@ class Form:
 
     Attributes:
         format: a name in FORMATS.
-        classes: how many columns are classes; None: all behind the box. Those behind (mask coefficients, key points)
-            are not read.
-        angle: the column with the angle of rotated boxes, which are read as the upright boxes around them; of the form
-            "end2end" the boxes are centre and size then. None: boxes are upright.
+        classes: how many columns are classes; None: all behind the box.
+            Those behind (mask coefficients, key points) are not read.
+        angle: the column with the angle of rotated boxes,
+            which are read as the upright boxes around them; of the form "end2end" the boxes are
+            centre and size then. None: boxes are upright.
         softmax: probabilities of the form "detr" are a softmax, and the last class is "no object".
         relative: boxes of the forms "rows" and "end2end" are centre and size in [0,1] of the image.
         background: the class of the form "candidates" that means "no object".
         asked: candidates are the boxes that were asked about, in their order: a second stage's.
         queries: how many tokens a transformer of the form "detr" asks with; 0 for the other forms.
-        rival: the form that the outputs may have as well, which nothing decides; None where there is none.
-        beside: which of the logits beside a table of the form "yolov8" (`logits_beside`) it is made of; None: of none.
+        rival: the form that the outputs may have as well, which nothing decides;
+            None where there is none.
+        beside: which of the logits beside a table of the form "yolov8" (`logits_beside`) it is made
+            of; None: of none.
     """
 
     format: str
@@ -58,7 +61,8 @@ class Form:
 
 
 def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
-    """The candidates in `outputs` for images of `size`, (height, width); ModelError where they are not of the form."""
+    """The candidates in `outputs` for images of `size`, (height, width);
+    ModelError where they are not of the form."""
     if form.format == "candidates":
         boxes, logits, confidence, objectness = (
             part(outputs, name) for name in ("boxes", "logits", "confidence", "objectness")
@@ -73,9 +77,15 @@ def read(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
     rows = table(outputs)
     if form.format == "end2end":
         score = rows[:, :, 4:5]
-        boxes = rows[:, :, :4] if not form.relative and form.angle is None else corners(_upright(rows, form))
+        boxes = (
+            rows[:, :, :4]
+            if not form.relative and form.angle is None
+            else corners(_upright(rows, form))
+        )
         boxes = boxes * frame_of(size, rows) if form.relative else boxes
-        return Candidates(boxes, inverse_sigmoid(score), score, labels=rows[:, :, 5].round().to(torch.int64))
+        return Candidates(
+            boxes, inverse_sigmoid(score), score, labels=rows[:, :, 5].round().to(torch.int64)
+        )
     boxes = corners(_upright(rows, form))
     if form.relative:
         boxes = boxes * frame_of(size, boxes)
@@ -89,7 +99,8 @@ def table(outputs: Any) -> Tensor:
         if isinstance(leaf, Tensor) and leaf.dim() == 3 and leaf.is_floating_point():
             return leaf
     raise ModelError(
-        f"the model returned {described(outputs)}; the detection adapter finds no candidates in it{REMEDY}"
+        f"the model returned {described(outputs)}; the detection adapter finds no candidates in"
+        f" it{REMEDY}"
     )
 
 
@@ -101,9 +112,11 @@ def part(outputs: Any, name: str) -> Any:
 
 
 def logits_beside(outputs: Any, k: int, n: int) -> list[Tensor]:
-    """Class logits [b,k,n] that stand beside a table: in dictionaries as `scores`, or in the head's raw maps.
+    """Class logits [b,k,n] that stand beside a table: in dictionaries as `scores`,
+    or in the head's raw maps.
 
-    A head with two branches gives those of both, and which of them its table is made of the values tell.
+    A head with two branches gives those of both,
+    and which of them its table is made of the values tell.
     """
     found = []
     for node in parts(outputs):
@@ -112,13 +125,18 @@ def logits_beside(outputs: Any, k: int, n: int) -> list[Tensor]:
             found.append(scores)
         if isinstance(node, list | tuple) and len(node) > 1 and all(_is_map(v) for v in node):
             channels = {v.shape[1] for v in node}
-            if len(channels) == 1 and channels.pop() > k and sum(v.shape[2] * v.shape[3] for v in node) == n:
+            if (
+                len(channels) == 1
+                and channels.pop() > k
+                and sum(v.shape[2] * v.shape[3] for v in node) == n
+            ):
                 found.append(torch.cat([v.flatten(2) for v in node], 2)[:, -k:])
     return found
 
 
 def raw_maps(outputs: Any, columns: int) -> list[Tensor]:
-    """The head's raw maps [b,a,h,w,columns] of the classic form, in order; none where they are not given."""
+    """The head's raw maps [b,a,h,w,columns] of the classic form, in order;
+    none where they are not given."""
     leaves = torch.utils._pytree.tree_leaves(outputs)
     return [v for v in leaves if isinstance(v, Tensor) and v.dim() == 5 and v.shape[4] == columns]
 
@@ -163,7 +181,9 @@ def _yolov8(outputs: Any, form: Form) -> Candidates:
             return inverse_sigmoid(confidence).transpose(1, 2)
         return logits_beside(outputs, k, columns.shape[2])[form.beside].transpose(1, 2)
 
-    return Candidates(lambda: corners(_upright(columns.transpose(1, 2), form)), logits, confidence.transpose(1, 2))
+    return Candidates(
+        lambda: corners(_upright(columns.transpose(1, 2), form)), logits, confidence.transpose(1, 2)
+    )
 
 
 def _upright(rows: Tensor, form: Form) -> Tensor:
@@ -181,7 +201,9 @@ def _detr(outputs: Any, form: Form, size: tuple[int, int]) -> Candidates:
         raise ModelError(f"the model returned {described(outputs)} without logits and pred_boxes")
     confidence = logits.softmax(2) if form.softmax else logits.sigmoid()
     scaled = corners(boxes)
-    return Candidates(scaled * frame_of(size, scaled), logits, confidence, background=-1 if form.softmax else None)
+    return Candidates(
+        scaled * frame_of(size, scaled), logits, confidence, background=-1 if form.softmax else None
+    )
 
 
 def frame_of(size: tuple[int, int], like: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""How a detector's table was put together: which columns were computed by themselves is what columns mean."""
+"""How a detector's table was put together: which columns were computed by themselves is what
+columns mean."""
 
 from __future__ import annotations
 
@@ -28,13 +29,16 @@ class Joins(TorchFunctionMode):
         if getattr(func, "__name__", "") in ("cat", "concat", "concatenate"):
             given = args[0] if args else kwargs.get("tensors")
             axis = args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis", 0))
-            if isinstance(given, list | tuple) and all(isinstance(v, Tensor) and v.dim() for v in given):
+            if isinstance(given, list | tuple) and all(
+                isinstance(v, Tensor) and v.dim() for v in given
+            ):
                 self.found.add(tuple(v.shape[axis] for v in given))
         return func(*args, **kwargs)
 
 
 def has_objectness(joins: frozenset[tuple[int, ...]], columns: int) -> bool | None:
-    """Whether a column between the box and the classes was computed by itself; None where that is not seen."""
+    """Whether a column between the box and the classes was computed by itself;
+    None where that is not seen."""
     own = [set(accumulate(parts)) for parts in joins if sum(parts) == columns]
     if columns > BOX + 1 and any({BOX, BOX + 1} <= ends for ends in own):
         return True

@@ -14,13 +14,15 @@ FEWEST = 2
 
 
 def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
-    """The modules that put out the maps which the detector's head takes in; the usual choice where there are none.
+    """The modules that put out the maps which the detector's head takes in;
+    the usual choice where there are none.
 
-    They are found from what is connected. The maps' own modules are explained and not the head's convolutions, at which
-    a candidate's logit is a single number of a single place. A detector that asks with `queries` is explained at the
-    maps that the last module takes which takes maps of different sizes, or that are joined to one row of tokens; a
-    transformer whose queries run beside the image's tokens where the last attention reads them, as other token models
-    are; one that asks with queries of their own in a decoder, at the maps before it.
+    They are found from what is connected. The maps' own modules are explained and not the head's
+    convolutions, at which a candidate's logit is a single number of a single place. A detector that
+    asks with `queries` is explained at the maps that the last module takes which takes maps of
+    different sizes, or that are joined to one row of tokens; a transformer whose queries run beside
+    the image's tokens where the last attention reads them, as other token models are; one that asks
+    with queries of their own in a decoder, at the maps before it.
     """
     dataflow = runs.dataflow if isinstance(runs, Runs) else None
     nodes = levels(runs, dataflow) if dataflow is not None else []
@@ -30,7 +32,11 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
     for i in reversed(heads):
         found = []
         for identity, _ in runs[i].inputs:
-            makers = [r for r, run in enumerate(runs[: runs[i].start]) if run.output == identity and run.plain]
+            makers = [
+                r
+                for r, run in enumerate(runs[: runs[i].start])
+                if run.output == identity and run.plain
+            ]
             if makers:
                 found.append(makers[-1])
         if len(found) >= FEWEST:
@@ -42,14 +48,20 @@ def head_inputs(runs: Sequence[Run], queries: int = 0) -> list[LayerName]:
 
 
 def _a_candidate_each(runs: Sequence[Run], nodes: Sequence[int], queries: int) -> bool:
-    """Whether the candidates are the cells of these maps, however they are named, and nothing asks for them."""
+    """Whether the candidates are the cells of these maps, however they are named,
+    and nothing asks for them."""
     cells = sum(int(runs[i].shape[2]) * int(runs[i].shape[3]) for i in nodes)
     return len(nodes) >= FEWEST and queries == cells
 
 
 def _joined(runs: Sequence[Run], dataflow: Dataflow) -> list[int]:
-    """The maps of different sizes that a function joins to one row of tokens, as deformable attentions take them."""
-    maker = {run.output: i for i, run in enumerate(runs) if run.plain and run.fits and len(run.shape) == 4}
+    """The maps of different sizes that a function joins to one row of tokens,
+    as deformable attentions take them."""
+    maker = {
+        run.output: i
+        for i, run in enumerate(runs)
+        if run.plain and run.fits and len(run.shape) == 4
+    }
     for value in reversed(dataflow.values):
         if value.op not in ("cat", "concat", "concatenate") or len(value.shape) != 3:
             continue
@@ -67,8 +79,11 @@ def _unreshaped(dataflow: Dataflow, number: int) -> int:
     return number
 
 
-def trailing_queries(activation: Tensor, size: tuple[int, int], model: nn.Module, queries: int) -> Grid | None:
-    """The grid of tokens [b, prefix + h*w + queries, c] over an image of `size`; None where they are no such row."""
+def trailing_queries(
+    activation: Tensor, size: tuple[int, int], model: nn.Module, queries: int
+) -> Grid | None:
+    """The grid of tokens [b, prefix + h*w + queries, c] over an image of `size`;
+    None where they are no such row."""
     patch = patch_size(model) if queries and activation.dim() == 3 else None
     if patch is None:
         return None
@@ -90,7 +105,8 @@ def _before_queries(runs: Sequence[Run]) -> int | None:
         for i, run in enumerate(runs)
         if len(run.shape) == 4 and run.plain and run.features and "ttention" not in run.kind
     ]
-    maps = [i for i in maps if runs[i].inputs] or maps  # what takes no maps tells of places and not of the image
+    # what takes no maps tells of places and not of the image
+    maps = [i for i in maps if runs[i].inputs] or maps
     return maps[-1] + 1 if maps else None
 
 

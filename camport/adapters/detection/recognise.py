@@ -1,4 +1,5 @@
-"""Which form a detector's outputs have: told from their structure and the model's own numbers, never from its name."""
+"""Which form a detector's outputs have: told from their structure and the model's own numbers,
+never from its name."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def recognised(
         size: (height, width) of the images.
         format: the user's word for it, a name in FORMATS.
         classes: the user's word for the number of classes.
-        joins: sizes of the parts of which tensors were put together as the model ran (`detection/joins.py`).
+        joins: sizes of the parts of which tensors were put together as the model ran
+            (`detection/joins.py`).
 
     Raises:
         ModelError: no form, or several are possible; the message says which `format=` settles it.
@@ -58,23 +60,40 @@ def recognised(
         return _detr(outputs, model, classes)
     if format == "candidates":
         second = is_two_stage(model)
-        return Form("candidates", classes, background=0 if second or has_background(model) else None, asked=second)
+        return Form(
+            "candidates",
+            classes,
+            background=0 if second or has_background(model) else None,
+            asked=second,
+        )
     found = table(outputs)
     check_joined(outputs, found)
     known = classes if classes is not None else _known_classes(model)
     rival = None
     if format is None:
         format, rival = _of_table(outputs, found, size, known, joins)
-    columns = found.shape[1] - 4 if format == "yolov8" else found.shape[2] - (5 if format == "yolov5" else 4)
+    columns = (
+        found.shape[1] - 4
+        if format == "yolov8"
+        else found.shape[2] - (5 if format == "yolov5" else 4)
+    )
     if format == "end2end":
         if found.shape[2] < 6:
-            raise ModelError(f"{described(outputs)} has {found.shape[2]} columns; the form end2end has 6")
+            raise ModelError(
+                f"{described(outputs)} has {found.shape[2]} columns; the form end2end has 6"
+            )
         return Form(format, relative=_in_unit(found), angle=angle_column(found, format, None))
     k = columns - _mask_channels(outputs) if known is None or known > columns else known
     if classes is not None and classes > columns:
-        raise InputError(f"classes is {classes}; {described(outputs)} has room for {columns} in the form {format}")
+        raise InputError(
+            f"classes is {classes}; {described(outputs)} has room for {columns} in the form"
+            f" {format}"
+        )
     if k < 1:
-        raise ModelError(f"{described(outputs)} has no class columns in the form {format}; see format= and classes=")
+        raise ModelError(
+            f"{described(outputs)} has no class columns in the form {format}; see format= and"
+            " classes="
+        )
     beside = _same_logits(outputs, found, k) if format == "yolov8" else None
     angle = angle_column(found, format, known)
     relative = format == "rows" and _in_unit(found)
@@ -92,7 +111,8 @@ def _same_logits(outputs: Any, found: Tensor, k: int) -> int | None:
 
 
 def _in_unit(found: Tensor) -> bool:
-    """Whether boxes are relative to the image: no detector's boxes in pixels all end within two of them."""
+    """Whether boxes are relative to the image:
+    no detector's boxes in pixels all end within two of them."""
     return float(found[:, :, :4].max()) <= 2
 
 
@@ -100,15 +120,21 @@ def _named(outputs: Any) -> str | None:
     """Forms that have their parts named."""
     if part(outputs, "pred_boxes") is not None:
         return "detr"
-    named = all(isinstance(part(outputs, name), Tensor) for name in ("boxes", "logits", "confidence"))
+    named = all(
+        isinstance(part(outputs, name), Tensor) for name in ("boxes", "logits", "confidence")
+    )
     return "candidates" if named else None
 
 
 def _of_table(
-    outputs: Any, found: Tensor, size: tuple[int, int], known: int | None, joins: frozenset[tuple[int, ...]]
+    outputs: Any,
+    found: Tensor,
+    size: tuple[int, int],
+    known: int | None,
+    joins: frozenset[tuple[int, ...]],
 ) -> tuple[str, str | None]:
-    """The form of a table, told from what stands beside it, from the number of rows, or that of columns; and the one
-    that it may have as well.
+    """The form of a table, told from what stands beside it, from the number of rows, or that of
+    columns; and the one that it may have as well.
     """
     _, p, q = found.shape
     if raw_maps(outputs, q):
@@ -121,8 +147,9 @@ def _of_table(
     if q in cells:
         if known != p - 4 and has_objectness(joins, p):
             raise ModelError(
-                f"the model returned {described(outputs)}: a table [b,5+k,n] with an objectness, which is not "
-                "read; wrap the model so that it returns table.transpose(1, 2), the form yolov5"
+                f"the model returned {described(outputs)}: a table [b,5+k,n] with an objectness,"
+                " which is not read; wrap the model so that it returns table.transpose(1, 2), the"
+                " form yolov5"
             )
         return "yolov8", None
     if p in [3 * c for c in cells]:
@@ -135,10 +162,12 @@ def _of_table(
             return next(name for name, fits in fitting.items() if fits), None
     if q > p > 4:
         return "yolov8", None
-    listed = "; ".join(f"format={name!r} is {meaning}" for name, meaning in FORMATS.items() if name in _TABLES)
+    listed = "; ".join(
+        f"format={name!r} is {meaning}" for name, meaning in FORMATS.items() if name in _TABLES
+    )
     raise ModelError(
-        f"the model returned {described(outputs)}, which may be one of several forms; say which: {listed}. On "
-        "the command line --format"
+        f"the model returned {described(outputs)}, which may be one of several forms; say which:"
+        f" {listed}. On the command line --format"
     )
 
 
@@ -160,7 +189,8 @@ def _of_rows(
     # of an empty cell the objectness is next to 0, and what it would be if it were an object is not
     likely = found[:, :, 5:].amax(2).median()
     apart = bool(likely > UNSURE) and bool(objectness.median() < likely / 2)
-    if separate is False:  # one layer has made all behind the box, objectness and classes alike where there is one
+    # one layer has made all behind the box, objectness and classes alike where there is one
+    if separate is False:
         return "rows", "yolov5" if apart else None
     return ("yolov5", "rows") if apart else ("rows", "yolov5")
 
@@ -189,8 +219,13 @@ def _known_classes(model: nn.Module) -> int | None:
 
 
 def _mask_channels(outputs: Any) -> int:
-    """Mask coefficients a candidate: as many as the prototypes [b,m,h,w] beside the table have channels."""
-    leaves = [v for v in torch.utils._pytree.tree_leaves(outputs) if isinstance(v, Tensor) and v.dim() == 4]
+    """Mask coefficients a candidate: as many as the prototypes [b,m,h,w] beside the table have
+    channels."""
+    leaves = [
+        v
+        for v in torch.utils._pytree.tree_leaves(outputs)
+        if isinstance(v, Tensor) and v.dim() == 4
+    ]
     return int(leaves[-1].shape[1]) if len(leaves) == 1 else 0
 
 
@@ -199,10 +234,15 @@ def _detr(outputs: Any, model: nn.Module, classes: int | None) -> Form:
     if part(outputs, "logits") is None:
         return Form("detr", softmax=True, queries=queries)  # pred_logits: the authors' own program
     columns = part(outputs, "logits").shape[2]
-    known = classes if classes is not None else getattr(getattr(model, "config", None), "num_labels", None)
+    known = (
+        classes
+        if classes is not None
+        else getattr(getattr(model, "config", None), "num_labels", None)
+    )
     if known not in (columns, columns - 1):
         raise ModelError(
-            f"the model returned {columns} logits a candidate, and whether the last one means 'no object' is not "
-            f"told; give the adapter classes={columns - 1} if so, classes={columns} if not"
+            f"the model returned {columns} logits a candidate, and whether the last one means 'no"
+            f" object' is not told; give the adapter classes={columns - 1} if so, classes={columns}"
+            " if not"
         )
     return Form("detr", softmax=known == columns - 1, queries=queries)

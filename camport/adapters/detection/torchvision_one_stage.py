@@ -1,8 +1,10 @@
-"""One-stage detectors as torchvision builds them: the head's numbers of every anchor, before anything is dropped.
+"""One-stage detectors as torchvision builds them: the head's numbers of every anchor,
+before anything is dropped.
 
-Called as a whole such a model returns what is left after suppression, whose path to the class logits is cut. Its parts
-are used instead, known by their names and not by any class: `transform`, `backbone`, `head`, `anchor_generator`,
-`box_coder`. The images are normalised, resized and padded inside, as the model does it.
+Called as a whole such a model returns what is left after suppression, whose path to the class
+logits is cut. Its parts are used instead, known by their names and not by any class: `transform`,
+`backbone`, `head`, `anchor_generator`, `box_coder`. The images are normalised, resized and padded
+inside, as the model does it.
 """
 
 from __future__ import annotations
@@ -26,13 +28,16 @@ def is_one_stage(model: nn.Module) -> bool:
     return all(hasattr(model, name) for name in PARTS) and hasattr(model.transform, "image_mean")
 
 
-def call(model: Any, images: Tensor, target: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+def call(
+    model: Any, images: Tensor, target: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """boxes [b,n,4] in pixels of `images`, logits and confidence [b,n,k] of all anchors."""
     frame, inputs = framed(model.transform, images)
     features = _listed(model.backbone(inputs))
     said = model.head(features)
     one = SimpleNamespace(tensors=inputs[:1], image_sizes=[(inputs.shape[-2], inputs.shape[-1])])
-    anchors = model.anchor_generator(one, features)[0].to(inputs)  # the same for every image of the batch
+    # the same for every image of the batch
+    anchors = model.anchor_generator(one, features)[0].to(inputs)
     boxes = frame.boxes_to_image(decoded(model.box_coder, said["bbox_regression"], anchors))
     logits = said["cls_logits"]
     if "bbox_ctrness" in said:
@@ -45,14 +50,16 @@ def call(model: Any, images: Tensor, target: Mapping[str, Tensor] | None = None)
 
 
 def has_background(model: nn.Module) -> bool:
-    """Whether probabilities are a softmax over classes, the first of which is "no object": SSD, told by its anchors'
-    widths and heights, which are relative to the image; the others are trained on each class for itself.
+    """Whether probabilities are a softmax over classes, the first of which is "no object": SSD,
+    told by its anchors' widths and heights, which are relative to the image;
+    the others are trained on each class for itself.
     """
     return hasattr(getattr(model, "anchor_generator", None), "_wh_pairs")
 
 
 def placed(model: nn.Module, size: tuple[int, int]) -> Frame | None:
-    """Where images of `size` lie in the frame that the model makes inside; None where it makes none."""
+    """Where images of `size` lie in the frame that the model makes inside;
+    None where it makes none."""
     transform: Any = getattr(model, "transform", None)
     if not hasattr(transform, "image_mean"):
         return None
@@ -68,7 +75,8 @@ def placed(model: nn.Module, size: tuple[int, int]) -> Frame | None:
 
 
 def framed(transform: Any, images: Tensor) -> tuple[Frame, Tensor]:
-    """The images as the backbone takes them, normalised, resized and padded at the right and below."""
+    """The images as the backbone takes them, normalised,
+    resized and padded at the right and below."""
     frame = placed(SimpleNamespace(transform=transform), (images.shape[-2], images.shape[-1]))  # type: ignore[arg-type]
     assert frame is not None
     mean, std = (_row(values, images) for values in (transform.image_mean, transform.image_std))
@@ -89,7 +97,12 @@ def decoded(coder: Any, codes: Tensor, anchors: Tensor) -> Tensor:
         return torch.cat([centre - codes[..., :2], centre + codes[..., 2:]], -1)
     wx, wy, ww, wh = coder.weights
     moved = torch.stack([codes[..., 0] / wx, codes[..., 1] / wy], -1) * size + centre
-    grown = torch.stack([codes[..., 2] / ww, codes[..., 3] / wh], -1).clamp(max=coder.bbox_xform_clip).exp() * size
+    grown = (
+        torch.stack([codes[..., 2] / ww, codes[..., 3] / wh], -1)
+        .clamp(max=coder.bbox_xform_clip)
+        .exp()
+        * size
+    )
     return torch.cat([moved - grown / 2, moved + grown / 2], -1)
 
 

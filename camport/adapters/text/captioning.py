@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.reading import a_row_each, one_hot, parts_of, shown, whole
+from camport.adapters.reading import a_row_each, one_hot, parts_of, whole
 from camport.adapters.text.next_words import NextWords, doubts, heard, reading, rows
 from camport.adapters.text.placeholders import check_placeholders, reads_placeholders
 from camport.adapters.text.speaking import (
@@ -23,10 +23,10 @@ from camport.adapters.text.speaking import (
     speak,
     token_of,
 )
-from camport.adapters.text.words import word_in, words_of
+from camport.adapters.text.vocabulary import rival_tokens, span_of_word
 from camport.core.adapter import Adapter
 from camport.core.maps.ruled_out import weighed
-from camport.errors import InputError, ModelError, nearest
+from camport.errors import InputError, ModelError
 
 EXAMPLE = '{"tokens": ..., "span": (2, 3)}'
 WHOLE = -1
@@ -37,29 +37,33 @@ LENGTH = 20
 
 @dataclass(frozen=True)
 class CaptioningAdapter(Adapter):
-    """Explains words of a caption, teacher-forced: y = sum over tokens t of a span of log p(token_t | prefix, image).
+    """Explains words of a caption, teacher-forced:
+    y = sum over tokens t of a span of log p(token_t | prefix, image).
 
-    The model is called once, as `model(images, tokens)` or by transformers' names, and gives for every token logits
-    of the one that follows, [b,t,v]; further rows before them (GIT's image tokens) are left out. Of several outputs
-    `logits` is read; else the one with a column for each word, or that is called like scores; and a DoubtWarning names
-    the others. Probabilities of words are read as such.
+    The model is called once, as `model(images, tokens)` or by transformers' names, and gives for
+    every token logits of the one that follows, [b,t,v]; further rows before them (GIT's image
+    tokens) are left out. Of several outputs `logits` is read; else the one with a column for each
+    word, or that is called like scores; and a DoubtWarning names the others.
+    Probabilities of words are read as such.
 
-    `target` is None (the whole caption that the model writes, the likeliest token each time), a word in that caption,
-    a span of it (start, end), or a dictionary of
+    `target` is None (the whole caption that the model writes, the likeliest token each time), a
+    word in that caption, a span of it (start, end), or a dictionary of
         "tokens": int64 [t] or [b,t], a caption with its start token;
-        "span": (start, end) or [b,2], tokens[start:end] are explained; (-1, -1) is the whole caption;
-        "word": a word in it, where the adapter has a vocabulary, and "nth": which, where it comes several times;
-        "against": in a contrast, the word or token that might have stood there.
+        "span": (start, end) or [b,2], tokens[start:end] are explained; (-1, -1) is the whole
+        caption; "word": a word in it, where the adapter has a vocabulary, and "nth": which, where
+        it comes several times; "against": in a contrast,
+        the word or token that might have stood there.
 
     Args:
-        vocabulary: the tokens as texts; left out, those that the model names (`caption_words`), if it does.
+        vocabulary: the tokens as texts; left out, those that the model names (`caption_words`),
+            if it does.
         prompt: tokens that every caption begins with; None is the model's own start token.
         end: the token behind the last word; None is the model's own.
-        length: tokens of a caption that the model writes, and of the input of an exported file; None is the model's own
-            longest, where it names it (`caption_length`), or else 20.
+        length: tokens of a caption that the model writes, and of the input of an exported file;
+            None is the model's own longest, where it names it (`caption_length`), or else 20.
         contrast: y = log p(first token of the span) - log p(`against` in its place).
-        score_as: "logit" takes the tokens' logits in place of log p: what speaks for the word, without what speaks
-            against all others.
+        score_as: "logit" takes the tokens' logits in place of log p: what speaks for the word,
+            without what speaks against all others.
         output: which of several outputs holds the logits: a key, a field, or its number.
         reading: how outputs are read; told at the first call.
     """
@@ -83,19 +87,25 @@ class CaptioningAdapter(Adapter):
             raise InputError(f"score_as is {self.score_as!r}; it is log_probability or logit")
         length = self._length
         if length < 2 or (self.prompt is not None and not 1 <= len(self.prompt) < length):
-            raise InputError(f"length is {length}; it counts the prompt, of 1 token or more, and a word at least")
+            raise InputError(
+                f"length is {length}; it counts the prompt, of 1 token or more, and a word at least"
+            )
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """`tokens` int64 [b,t] and `span` int64 [b,2]; for a contrast also `against` int64 [b]."""
         return ("tokens", "span", "against") if self.contrast else ("tokens", "span")
 
-    def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+    def prepare_for(
+        self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]
+    ) -> dict[str, Tensor]:
         """As `prepare`; a caption that is left out is the one that the model writes."""
         parts = self._parts(target)
         own = self.settled(model, None)
         if "tokens" not in parts:
-            parts["tokens"] = own.written(model, lambda tokens: speak(model, images, tokens), images)
+            parts["tokens"] = own.written(
+                model, lambda tokens: speak(model, images, tokens), images
+            )
         prepared = own._prepared(parts, images)
         if reads_placeholders(model):
             check_placeholders(model, images, prepared["tokens"])
@@ -108,19 +118,28 @@ class CaptioningAdapter(Adapter):
             raise InputError(f"there is no caption; give its tokens, e.g. {EXAMPLE}")
         return self._prepared(parts, images)
 
-    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
-        """Calls the model on the images and the caption; InputError for a token that it does not know."""
+    def ask(
+        self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]
+    ) -> Any:
+        """Calls the model on the images and the caption;
+        InputError for a token that it does not know."""
         if "tokens" not in target:
-            raise InputError(f"a captioner is asked about a caption; give its tokens, e.g. {EXAMPLE}")
+            raise InputError(
+                f"a captioner is asked about a caption; give its tokens, e.g. {EXAMPLE}"
+            )
         tokens = target["tokens"]
         try:
             return self.heard(model, speak(model, images, tokens), tokens)
         except IndexError as error:
             with torch.no_grad():
-                known = _z(self.heard(model, speak(model, images, torch.zeros_like(tokens)), tokens), 1).shape[2]
+                known = _z(
+                    self.heard(model, speak(model, images, torch.zeros_like(tokens)), tokens), 1
+                ).shape[2]
             if int(tokens.max()) < known:
                 raise
-            raise InputError(f"token {int(tokens.max())} is out of range: the model knows {known} tokens") from error
+            raise InputError(
+                f"token {int(tokens.max())} is out of range: the model knows {known} tokens"
+            ) from error
 
     def heard(self, model: nn.Module, outputs: Any, tokens: Tensor) -> Answer:
         """What the model said of `tokens`, with the logits in it."""
@@ -138,22 +157,33 @@ class CaptioningAdapter(Adapter):
             yield from doubts(self.reading, "CaptioningAdapter(output={name!r})")
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
-        """InputError for tokens that the model does not know, ModelError for a logit of probabilities."""
+        """InputError for tokens that the model does not know,
+        ModelError for a logit of probabilities."""
         tokens = target["tokens"]
-        known, read = _z(outputs, tokens.shape[1]).shape[2], self.reading or getattr(outputs, "reading", None)
+        known, read = (
+            _z(outputs, tokens.shape[1]).shape[2],
+            self.reading or getattr(outputs, "reading", None),
+        )
         if self.score_as == "logit" and not self.contrast and read and read.kind != "logits":
             raise ModelError(
-                f"score_as='logit' needs logits, and the model gives {read.kind} of its words; return the logits, or "
-                "use score_as='log_probability'"
+                f"score_as='logit' needs logits, and the model gives {read.kind} of its words;"
+                " return the logits, or use score_as='log_probability'"
             )
-        largest = int(torch.cat([tokens.flatten(), *([target["against"]] if self.contrast else [])]).max())
+        largest = int(
+            torch.cat([tokens.flatten(), *([target["against"]] if self.contrast else [])]).max()
+        )
         if largest >= known:
-            raise InputError(f"token {largest} is out of range: the model knows {known} tokens (0..{known - 1})")
+            raise InputError(
+                f"token {largest} is out of range: the model knows {known} tokens (0..{known - 1})"
+            )
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A span of -1 becomes the whole caption, up to its end."""
         span = target["span"]
-        return {**target, "span": torch.where((span < 0).all(1, keepdim=True), self._all(target["tokens"]), span)}
+        return {
+            **target,
+            "span": torch.where((span < 0).all(1, keepdim=True), self._all(target["tokens"]), span),
+        }
 
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
         """The sum of the explained tokens' log-probabilities, or the difference of two tokens'."""
@@ -187,17 +217,23 @@ class CaptioningAdapter(Adapter):
         known = _z(outputs, 1).shape[2]
         prompt = torch.tensor(self.prompt or (0,))
         tokens = torch.randint(known, (batch, self._length), generator=generator)
-        tokens = torch.where(torch.isin(tokens, prompt), (prompt.max() + 1) % known, tokens)  # images stand in prompts
+        # images stand in prompts
+        tokens = torch.where(torch.isin(tokens, prompt), (prompt.max() + 1) % known, tokens)
         tokens[:, : len(prompt)] = prompt
         first = torch.randint(len(prompt), self._length, (batch, 1), generator=generator)
         span = torch.cat([first, (first + 2).clamp_max(self._length)], 1)
         if not self.contrast:
             span[1::2] = WHOLE
             return {"tokens": tokens, "span": span}
-        return {"tokens": tokens, "span": span, "against": torch.randint(known, (batch,), generator=generator)}
+        return {
+            "tokens": tokens,
+            "span": span,
+            "against": torch.randint(known, (batch,), generator=generator),
+        }
 
     def settled(self, model: nn.Module, outputs: Any) -> CaptioningAdapter:
-        """With the model's own start and end tokens, words (`caption_words`) and length, where it names them."""
+        """With the model's own start and end tokens, words (`caption_words`) and length,
+        where it names them."""
         end = token_of(model, "end_token", END_NAMES) if self.end is None else self.end
         start = token_of(model, "start_token", START_NAMES) if self.prompt is None else None
         words = self.vocabulary or tuple(getattr(model, "caption_words", ()))
@@ -234,15 +270,21 @@ class CaptioningAdapter(Adapter):
         if tokens.shape[1] < 2 or bool((tokens < 0).any()):
             least = int(tokens.min()) if tokens.numel() else "none"
             raise InputError(
-                f"tokens {tuple(tokens.shape)} with values from {least}; wanted a start and a word, from 0"
+                f"tokens {tuple(tokens.shape)} with values from {least}; wanted a start and a word,"
+                " from 0"
             )
         if "word" in parts and "span" in parts:
             raise InputError("target has word and span; give one of them")
         if "word" in parts:
-            rows = [self._word(row, i, parts["word"], parts.get("nth", 1)) for i, row in enumerate(tokens.tolist())]
+            rows = [
+                span_of_word(self.vocabulary, row, i, parts["word"], parts.get("nth", 1))
+                for i, row in enumerate(tokens.tolist())
+            ]
             span = torch.tensor(rows, device=device)
         else:
-            span = whole(parts.get("span", (WHOLE, WHOLE)), "span", "(start, end) or int64 [b,2]", device)
+            span = whole(
+                parts.get("span", (WHOLE, WHOLE)), "span", "(start, end) or int64 [b,2]", device
+            )
             span = a_row_each(span, 2, b, "span", "(start, end) or int64 [b,2]")
         if span.shape[1] != 2:
             raise InputError(f"span has {span.shape[1]} numbers; wanted (start, end)")
@@ -251,16 +293,24 @@ class CaptioningAdapter(Adapter):
         if bool(wrong.any()):
             odd = tuple(span[int(wrong.nonzero()[0])].tolist())
             raise InputError(
-                f"span {odd} is no part of the caption's {tokens.shape[1]} tokens: 1 <= start < end <= "
-                f"{tokens.shape[1]}, since token 0 is the start"
+                f"span {odd} is no part of the caption's {tokens.shape[1]} tokens: 1 <= start < end"
+                f" <= {tokens.shape[1]}, since token 0 is the start"
             )
         prepared = {"tokens": tokens, "span": span}
         if self.contrast:
             if "against" not in parts:
                 raise InputError('a contrast needs the word that might have stood there: "against"')
-            prepared["against"] = a_row_each(self._against(parts["against"], device), 1, b, "against", "int64 [b]")
+            prepared["against"] = a_row_each(
+                rival_tokens(self.vocabulary, parts["against"], device),
+                1,
+                b,
+                "against",
+                "int64 [b]",
+            )
         elif "against" in parts:
-            raise InputError("target has against; for a contrast use CaptioningAdapter(contrast=True)")
+            raise InputError(
+                "target has against; for a contrast use CaptioningAdapter(contrast=True)"
+            )
         return prepared
 
     def _all(self, tokens: Tensor) -> Tensor:
@@ -275,32 +325,6 @@ class CaptioningAdapter(Adapter):
         )
         return torch.stack([torch.full_like(place[:, 0], first), ends.amin(1)], 1)
 
-    def _word(self, tokens: Sequence[int], image: int, word: Any, nth: Any) -> list[int]:
-        if not self.vocabulary:
-            raise InputError(f"the word {word!r} cannot be looked up: give the adapter its vocabulary, or a span")
-        if not isinstance(word, str) or not isinstance(nth, int):
-            raise InputError(f"word {shown(word)}, nth {shown(nth)}; wanted a text and a number")
-        unknown = [token for token in tokens if token >= len(self.vocabulary)]
-        if unknown:
-            raise InputError(f"token {unknown[0]} is out of range: the vocabulary has {len(self.vocabulary)} tokens")
-        try:
-            found = word_in(words_of([self.vocabulary[token] for token in tokens]), word, nth)
-        except InputError as error:
-            raise InputError(f"image {image}: {error}") from None
-        return [found.start, found.end]
-
-    def _against(self, value: Any, device: torch.device) -> Tensor:
-        if isinstance(value, str):
-            texts = [piece.lstrip("Ġ▁") for piece in self.vocabulary]
-            if value not in texts:
-                near = nearest(value, texts) or ["a token's number"]
-                raise InputError(f"the vocabulary has no word {value!r}; nearest: {', '.join(near)}")
-            value = texts.index(value)
-        tokens = whole(value, "against", "a word, a token or int64 [b]", device)
-        if bool((tokens < 0).any()):
-            raise InputError(f"against is {int(tokens.min())}; tokens are 0 and up")
-        return tokens
-
 
 def _z(outputs: Any, t: int) -> Float[Tensor, "b t v"]:
     """Logits, or log-probabilities, of the next word at each of the last t places."""
@@ -311,4 +335,6 @@ def _z(outputs: Any, t: int) -> Float[Tensor, "b t v"]:
 
 
 def _first(outputs: Any) -> int:
-    return next(int(v.shape[0]) for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.dim() == 3)
+    return next(
+        int(v.shape[0]) for v in tree_leaves(outputs) if isinstance(v, Tensor) and v.dim() == 3
+    )

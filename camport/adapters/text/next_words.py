@@ -1,4 +1,5 @@
-"""Which of a captioner's outputs are the logits of the next words, and whether they are logits: told once."""
+"""Which of a captioner's outputs are the logits of the next words, and whether they are logits:
+told once."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class NextWords:
-    """How the logits [b,t,v] of the next words are read out of a captioner's outputs; made by `reading`.
+    """How the logits [b,t,v] of the next words are read out of a captioner's outputs;
+    made by `reading`.
 
     Attributes:
         index: of the tensor among the floating-point tensors of the outputs.
@@ -42,7 +44,12 @@ class NextWords:
 
 
 def heard(
-    outputs: Any, tokens: Int[Tensor, "b t"], model: nn.Module, read: NextWords | None, words: int, chosen: Any
+    outputs: Any,
+    tokens: Int[Tensor, "b t"],
+    model: nn.Module,
+    read: NextWords | None,
+    words: int,
+    chosen: Any,
 ) -> Answer:
     """What the model said behind `tokens`, with the logits or log-probabilities [b,t,v] in it.
 
@@ -59,7 +66,11 @@ def heard(
         UnknownNameError: no such output.
     """
     b, t = tokens.shape
-    first = None if read else reading(outputs, b, t, _vocabularies(model) | ({words} if words else set()), chosen)
+    first = (
+        None
+        if read
+        else reading(outputs, b, t, _vocabularies(model) | ({words} if words else set()), chosen)
+    )
     settled = read or first
     assert settled is not None
     z = list(_tensors(outputs).values())[settled.index]
@@ -78,16 +89,20 @@ def rows(outputs: Any, read: NextWords, t: int) -> Float[Tensor, "b t v"]:
 
 
 def reading(outputs: Any, b: int, t: int, vocabularies: set[int], chosen: Any) -> NextWords:
-    """How to read the next words out of `outputs` for `b` images and `t` tokens; their values are looked at."""
+    """How to read the next words out of `outputs` for `b` images and `t` tokens;
+    their values are looked at."""
     tensors = _tensors(outputs)
     ranked = {name: v for name, v in tensors.items() if v.dim() == 3}
     if chosen is not None:
         name = chosen_name(chosen, tensors)
         if name not in ranked:
-            raise ModelError(f"output {name!r} is {tuple(tensors[name].shape)}; a captioner's are logits [b,t,v]")
+            raise ModelError(
+                f"output {name!r} is {tuple(tensors[name].shape)}; a captioner's are logits [b,t,v]"
+            )
         return _read(name, tensors)
     if not ranked:
-        found(outputs, ("logits",), 3, "logits [b,t,v] of a captioner")  # raises what there is to be said
+        # raises what there is to be said
+        found(outputs, ("logits",), 3, "logits [b,t,v] of a captioner")
     if "logits" in ranked:
         return _read("logits", tensors)
     evidence: list[Callable[[str], bool]] = [
@@ -105,23 +120,29 @@ def reading(outputs: Any, b: int, t: int, vocabularies: set[int], chosen: Any) -
 
 
 def doubts(read: NextWords, choose: str) -> Iterator[str]:
-    """That there are other outputs that may be the next words; `choose` says how, with {name} for a name."""
+    """That there are other outputs that may be the next words; `choose` says how,
+    with {name} for a name."""
     if read.others:
         names = " and ".join(f"{name!r} {list(shape)}" for name, shape in read.others)
         yield (
-            f"the model gives {len(read.others) + 1} outputs that may be the logits of its words; {read.name!r} is "
-            f"explained, and {names} {'is' if len(read.others) == 1 else 'are'} not. Choose by name: "
-            f"{choose.format(name=read.name)}"
+            f"the model gives {len(read.others) + 1} outputs that may be the logits of its words;"
+            f" {read.name!r} is explained, and {names} {'is' if len(read.others) == 1 else 'are'}"
+            f" not. Choose by name: {choose.format(name=read.name)}"
         )
 
 
 def _read(name: str, tensors: Mapping[str, Tensor]) -> NextWords:
     z = tensors[name]
     steps = z.detach().diff(dim=2)
-    if steps.shape[2] > 2 and bool(steps.any()) and (bool((steps >= 0).all()) or bool((steps <= 0).all())):
+    if (
+        steps.shape[2] > 2
+        and bool(steps.any())
+        and (bool((steps >= 0).all()) or bool((steps <= 0).all()))
+    ):
         raise ModelError(
-            f"the model's outputs {tuple(z.shape)} are in the order of their values: which word a column has is "
-            "another one at each place. Explain a model that returns its logits in the order of the words"
+            f"the model's outputs {tuple(z.shape)} are in the order of their values: which word a"
+            " column has is another one at each place. Explain a model that returns its logits in"
+            " the order of the words"
         )
     return NextWords(list(tensors).index(name), name, _kind(z))
 
@@ -131,7 +152,9 @@ def _kind(z: Tensor) -> Kind:
     if bool(((z >= 0) & (z <= 1)).all()) and bool(((z.sum(2) - 1).abs() < TOLERANCE).all()):
         return "probabilities"
     for sign, kind in ((1, "log-probabilities"), (-1, "negative log-probabilities")):
-        if bool((sign * z <= 0).all()) and bool((((sign * z).exp().sum(2) - 1).abs() < TOLERANCE).all()):
+        if bool((sign * z <= 0).all()) and bool(
+            (((sign * z).exp().sum(2) - 1).abs() < TOLERANCE).all()
+        ):
             return cast(Kind, kind)
     return "logits"
 
@@ -157,19 +180,22 @@ def _check(z: Tensor, b: int, t: int, vocabularies: set[int]) -> None:
     if shape[0] != b:
         swapped = "; return outputs.transpose(0, 1)" if shape[1] == b and shape[0] >= t else ""
         raise ModelError(
-            f"the model gives {shape} for {b} image{'s' * (b != 1)} and {t} tokens: its first axis is not that of the "
-            f"images, and a captioner's logits are [b,t,v]{swapped}"
+            f"the model gives {shape} for {b} image{'s' * (b != 1)} and {t} tokens: its first axis"
+            f" is not that of the images, and a captioner's logits are [b,t,v]{swapped}"
         )
     if shape[2] == t and shape[1] != t and shape[1] in vocabularies:
         raise ModelError(
-            f"the model gives {shape} for {t} tokens: the words are on its second axis, and a captioner's logits are "
-            "[b,t,v]; explain it inside a module that returns outputs.transpose(1, 2)"
+            f"the model gives {shape} for {t} tokens: the words are on its second axis, and a"
+            " captioner's logits are [b,t,v]; explain it inside a module that returns"
+            " outputs.transpose(1, 2)"
         )
     if shape[1] < t:
         shorter = (
-            "; one that leaves out the last token is called with a token more: model(images, F.pad(tokens, (0, 1)))"
+            "; one that leaves out the last token is called with a token more: model(images,"
+            " F.pad(tokens, (0, 1)))"
         )
         raise ModelError(
-            f"the model gives {shape}, {shape[1]} rows for {t} tokens, and a captioner's logits [b,t,v] have a row for "
-            f"each, of the token that follows{shorter if shape[1] == t - 1 else ''}"
+            f"the model gives {shape}, {shape[1]} rows for {t} tokens, and a captioner's logits"
+            " [b,t,v] have a row for each, of the token that"
+            f" follows{shorter if shape[1] == t - 1 else ''}"
         )

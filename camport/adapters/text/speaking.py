@@ -20,7 +20,8 @@ PARTS = ("decoder", "text_config", "text")
 def speak(model: nn.Module, images: Tensor, tokens: Int[Tensor, "b t"]) -> Any:
     """Teacher-forced: what the model says after each of `tokens`.
 
-    Models of transformers are called by the names of their arguments, all others with images and tokens.
+    Models of transformers are called by the names of their arguments,
+    all others with images and tokens.
     """
     takes = inspect.signature(model.forward).parameters
     if "pixel_values" not in takes:
@@ -35,7 +36,8 @@ def speak(model: nn.Module, images: Tensor, tokens: Int[Tensor, "b t"]) -> Any:
 
 
 def token_of(model: nn.Module, own: str, names: Sequence[str]) -> int | None:
-    """A special token that the model names: its attribute `own`, or one of `names` in its configuration."""
+    """A special token that the model names: its attribute `own`,
+    or one of `names` in its configuration."""
     value = getattr(model, own, None)
     config = getattr(model, "config", None)
     for name in names:
@@ -46,9 +48,14 @@ def token_of(model: nn.Module, own: str, names: Sequence[str]) -> int | None:
 
 
 def greedy(
-    say: Callable[[Tensor], Tensor], like: Tensor, prompt: Sequence[int], end: int | None, length: int
+    say: Callable[[Tensor], Tensor],
+    like: Tensor,
+    prompt: Sequence[int],
+    end: int | None,
+    length: int,
 ) -> Int[Tensor, "b t"]:
-    """What the model writes itself, the likeliest token each time, filled up with `end` to `length`.
+    """What the model writes itself, the likeliest token each time,
+    filled up with `end` to `length`.
 
     `say(tokens)` gives the logits [b,t,v] of the next words, of as many images as `like` has rows.
     """
@@ -67,13 +74,14 @@ def greedy(
 
 
 def prompt_of(model: nn.Module, given: Sequence[int] | None) -> tuple[int, ...]:
-    """What a caption begins with: as given, or the model's start token; InputError where it names none."""
+    """What a caption begins with: as given, or the model's start token;
+    InputError where it names none."""
     if given is not None:
         return tuple(given)
     start = token_of(model, "start_token", START_NAMES)
     if start is None:
         raise InputError(
-            f"{type(model).__name__} does not name the token that its captions begin with; give the caption, "
-            '{"tokens": ...}, or the beginning, e.g. CaptioningAdapter(prompt=(1,))'
+            f"{type(model).__name__} does not name the token that its captions begin with; give the"
+            ' caption, {"tokens": ...}, or the beginning, e.g. CaptioningAdapter(prompt=(1,))'
         )
     return (start,)

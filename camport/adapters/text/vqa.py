@@ -11,10 +11,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from camport.adapters.answer import Answer, said
-from camport.adapters.classification.adapter import ClassificationAdapter, Score, check_row_each
+from camport.adapters.classification.adapter import ClassificationAdapter, Score
 from camport.adapters.classification.outputs import Reading, answered, choice, doubts
+from camport.adapters.classification.target import check_row_each
 from camport.adapters.reading import one_hot
-from camport.adapters.text.asking import EMPTY, answers_to, named_answer, parts_from, patches_behind_text, question_of
+from camport.adapters.text.asking import (
+    EMPTY,
+    answers_to,
+    named_answer,
+    parts_from,
+    patches_behind_text,
+    question_of,
+)
 from camport.core.adapter import Adapter
 from camport.core.maps.heatmap import Size
 from camport.core.maps.token_grid import Grid
@@ -23,19 +31,21 @@ from camport.errors import InputError
 
 @dataclass(frozen=True)
 class VqaAdapter(Adapter):
-    """Explains an answer among k of a model that is asked a question: y = z_answer, of logits z [b,k].
+    """Explains an answer among k of a model that is asked a question: y = z_answer,
+    of logits z [b,k].
 
-    The model is called as `model(images, question)`, or by transformers' names (ViLT). Of several outputs, and of
-    probabilities, the answers' logits are found as by `ClassificationAdapter`; of several [b,k] those with a column
-    for each of `answers`. `target` is a question, a pair
+    The model is called as `model(images, question)`, or by transformers' names (ViLT). Of several
+    outputs, and of probabilities, the answers' logits are found as by `ClassificationAdapter`; of
+    several [b,k] those with a column for each of `answers`. `target` is a question, a pair
     (question, answer), or a dictionary of
         "question": a text, where the adapter has a vocabulary, or tokens, int64 [t] or [b,t];
         "answer": a text, a class or int64 [b]; -1, or left out, is what the model answers;
         "against": in a contrast, the answer that might have been given; left out, the runner-up.
 
     Args:
-        vocabulary: the questions' words by token; texts are split at blanks, without question marks. Left out, those
-            that the model names (`question_words`), if it does; likewise its `answers` and `question_length`.
+        vocabulary: the questions' words by token; texts are split at blanks,
+            without question marks. Left out, those that the model names (`question_words`), if it
+            does; likewise its `answers` and `question_length`.
         answers: the answers by class.
         length: tokens of a question, padded; None leaves them as given (8 in an exported file).
         pad: the token that pads.
@@ -66,7 +76,9 @@ class VqaAdapter(Adapter):
         """`question` int64 [b,t], `answer` int64 [b]; for a contrast also `against` int64 [b]."""
         return ("question", "answer", "against") if self.contrast else ("question", "answer")
 
-    def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+    def prepare_for(
+        self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]
+    ) -> dict[str, Tensor]:
         """As `prepare`, with the words that the model names."""
         return self.settled(model, None).prepare(target, images)
 
@@ -79,12 +91,16 @@ class VqaAdapter(Adapter):
             "answer": named_answer(parts.get("answer", -1), self.answers, "answer", images),
         }
         if self.contrast:
-            prepared["against"] = named_answer(parts.get("against", -1), self.answers, "against", images)
+            prepared["against"] = named_answer(
+                parts.get("against", -1), self.answers, "against", images
+            )
         elif "against" in parts:
             raise InputError("target has against; for a contrast use VqaAdapter(contrast=True)")
         return prepared
 
-    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
+    def ask(
+        self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]
+    ) -> Any:
         """Calls the model on the images and the question."""
         if "question" not in target:
             raise InputError(EMPTY)
@@ -94,10 +110,13 @@ class VqaAdapter(Adapter):
             return answers_to(model, images, target["question"], self.pad)
 
         try:
-            return answered(call, model, images.shape[0], self.reading, self.output, row, known, self.name)
+            return answered(
+                call, model, images.shape[0], self.reading, self.output, row, known, self.name
+            )
         except IndexError as error:
             raise InputError(
-                f"the question has the token {int(target['question'].max())}, which the model does not know"
+                f"the question has the token {int(target['question'].max())}, which the model does"
+                " not know"
             ) from error
 
     def check(self, outputs: Any, target: Mapping[str, Tensor]) -> None:
@@ -108,7 +127,10 @@ class VqaAdapter(Adapter):
         for name in self.inputs[1:]:
             largest = int(target[name].max())
             if largest >= k:
-                raise InputError(f"{name} {largest} is out of range: the model has {k} answers (0..{k - 1}){other}")
+                raise InputError(
+                    f"{name} {largest} is out of range: the model has {k} answers"
+                    f" (0..{k - 1}){other}"
+                )
         if not self.contrast:
             return
         if k < 2:
@@ -117,7 +139,10 @@ class VqaAdapter(Adapter):
         same = resolved["answer"] == resolved["against"]
         if bool(same.any()):
             i = int(same.nonzero()[0])
-            raise InputError(f"answer and against of image {i} are both {int(resolved['answer'][i])}; give another one")
+            raise InputError(
+                f"answer and against of image {i} are both {int(resolved['answer'][i])}; give"
+                " another one"
+            )
 
     def resolve(self, outputs: Any, target: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """-1 becomes what the model answers; against it, the likeliest other answer."""
@@ -126,7 +151,9 @@ class VqaAdapter(Adapter):
         resolved = {**target, "answer": answer}
         if self.contrast:
             others = torch.where(one_hot(answer, z) > 0, torch.full_like(z, -torch.inf), z)
-            resolved["against"] = torch.where(target["against"] < 0, others.argmax(1), target["against"])
+            resolved["against"] = torch.where(
+                target["against"] < 0, others.argmax(1), target["against"]
+            )
         return resolved
 
     def score(self, outputs: Any, target: Mapping[str, Tensor]) -> Float[Tensor, " b"]:
@@ -167,7 +194,8 @@ class VqaAdapter(Adapter):
         return drawn
 
     def settled(self, model: nn.Module, outputs: Any) -> VqaAdapter:
-        """With the model's words and answers, where it names them (`question_words`, `answers`, `question_length`)."""
+        """With the model's words and answers, where it names them (`question_words`, `answers`,
+        `question_length`)."""
         read = self.reading or (outputs.reading if isinstance(outputs, Answer) else None)
         return replace(
             self,
@@ -177,7 +205,9 @@ class VqaAdapter(Adapter):
             length=self.length or getattr(model, "question_length", None),
         )
 
-    def grid(self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
+    def grid(
+        self, activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str
+    ) -> Grid:
         """As read from the model; a question's tokens before the patches are dropped."""
         return patches_behind_text(activation, image_size, model, module, name)
 

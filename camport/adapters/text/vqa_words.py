@@ -18,16 +18,20 @@ from camport.errors import InputError
 
 @dataclass(frozen=True)
 class WrittenAnswerAdapter(Adapter):
-    """Explains an answer that a model writes: y = sum over its tokens of log p(token | prefix, question, image).
+    """Explains an answer that a model writes: y = sum over its tokens of log p(token | prefix,
+    question, image).
 
-    The model is BLIP's for questions, or any called as `model(images, question, tokens)`. `target` is a question, a
-    pair (question, tokens), or a dictionary of "question" as for `VqaAdapter`, and "tokens", "span", "word", "against"
-    as for `CaptioningAdapter`; an answer that is left out is the one the model writes.
+    The model is BLIP's for questions, or any called as `model(images, question, tokens)`. `target`
+    is a question, a pair (question, tokens), or a dictionary of "question" as for `VqaAdapter`, and
+    "tokens", "span", "word", "against" as for `CaptioningAdapter`;
+    an answer that is left out is the one the model writes.
 
     Args:
         vocabulary: the questions' words by token.
-        answers: how the answer is written and scored: its vocabulary, prompt, end, length, contrast.
-        question_length: tokens of a question, padded; None leaves them as given (8 in an exported file).
+        answers: how the answer is written and scored: its vocabulary, prompt, end, length,
+            contrast.
+        question_length: tokens of a question, padded;
+            None leaves them as given (8 in an exported file).
         pad: the token that pads questions.
     """
 
@@ -46,13 +50,17 @@ class WrittenAnswerAdapter(Adapter):
         """`question` int64 [b,q], `tokens` int64 [b,t], `span` int64 [b,2]."""
         return ("question", *self.answers.inputs)
 
-    def prepare_for(self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
+    def prepare_for(
+        self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]
+    ) -> dict[str, Tensor]:
         """As `prepare`; an answer that is left out is the one that the model writes."""
         parts, question = self._question(target, images)
         own = self.answers.settled(model, None)
         if "tokens" not in parts:
             parts["tokens"] = own.written(
-                model, lambda tokens: self.ask(model, images, {"question": question, "tokens": tokens}), images
+                model,
+                lambda tokens: self.ask(model, images, {"question": question, "tokens": tokens}),
+                images,
             )
         return {"question": question, **own.prepare(parts, images)}
 
@@ -61,17 +69,22 @@ class WrittenAnswerAdapter(Adapter):
         parts, question = self._question(target, images)
         return {"question": question, **self.answers.prepare(parts, images)}
 
-    def ask(self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]) -> Any:
-        """Calls the model on the images, the question and the answer; InputError for a token it does not know."""
+    def ask(
+        self, model: nn.Module, images: Float[Tensor, "b c H W"], target: Mapping[str, Tensor]
+    ) -> Any:
+        """Calls the model on the images, the question and the answer;
+        InputError for a token it does not know."""
         if "question" not in target:
             raise InputError(EMPTY)
         question, tokens = target["question"], target["tokens"]
         try:
-            return self.answers.heard(model, spoken_answer(model, images, question, tokens, self.pad), tokens)
+            return self.answers.heard(
+                model, spoken_answer(model, images, question, tokens, self.pad), tokens
+            )
         except IndexError as error:
             raise InputError(
-                f"the question has tokens up to {int(question.max())} and the answer up to {int(tokens.max())}, "
-                "and the model does not know one of them"
+                f"the question has tokens up to {int(question.max())} and the answer up to"
+                f" {int(tokens.max())}, and the model does not know one of them"
             ) from error
 
     def said(self, outputs: Any) -> Any:
@@ -114,5 +127,7 @@ class WrittenAnswerAdapter(Adapter):
 
     def _question(self, target: Any, images: Tensor) -> tuple[dict[str, Any], Tensor]:
         parts = parts_from(target, ("question", "tokens", "span", "word", "nth", "against"))
-        question = question_of(parts.pop("question"), self.vocabulary, self.question_length, self.pad, images)
+        question = question_of(
+            parts.pop("question"), self.vocabulary, self.question_length, self.pad, images
+        )
         return parts, question

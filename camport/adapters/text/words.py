@@ -41,12 +41,14 @@ class Word:
 
 
 def words_of(pieces: Sequence[str]) -> list[Word]:
-    """The words that tokens make, the pieces of each joined; special tokens are none, and what is behind the end.
+    """The words that tokens make, the pieces of each joined; special tokens are none,
+    and what is behind the end.
 
-    `pieces` are the tokens as texts, `tokenizer.convert_ids_to_tokens(tokens)` in transformers. "##ing" continues a
-    word, "dog</w>" ends one; where any piece begins with "Ġ" or "▁", those that do not continue one. An unknown word
-    ("<unk>", "[UNK]") is a word. "<0xC3>" is a byte: of a word, decoded with its neighbours as UTF-8, or a line break
-    between words. The first other special token behind a word ends the caption.
+    `pieces` are the tokens as texts, `tokenizer.convert_ids_to_tokens(tokens)` in transformers.
+    "##ing" continues a word, "dog</w>" ends one; where any piece begins with "Ġ" or "▁", those that
+    do not continue one. An unknown word ("<unk>", "[UNK]") is a word. "<0xC3>" is a byte: of a
+    word, decoded with its neighbours as UTF-8, or a line break between words. The first other
+    special token behind a word ends the caption.
     """
     rule = _rule(pieces)
     found: list[tuple[list[str], int, int]] = []  # the pieces of a word, and where they stand
@@ -90,7 +92,9 @@ class _Rule:
             return True
         if self.byte_letters and any(_BYTE_OF.get(letter, 0) >= 0x80 for letter in piece):
             return False  # a part of a letter
-        inside = INNER.fullmatch(piece) and not (behind.startswith(BEGINS) or _special(behind) or _punctuation(behind))
+        inside = INNER.fullmatch(piece) and not (
+            behind.startswith(BEGINS) or _special(behind) or _punctuation(behind)
+        )
         return _punctuation(piece) and not inside
 
     def ends(self, piece: str) -> bool:
@@ -109,7 +113,8 @@ def _rule(pieces: Sequence[str]) -> _Rule:
 
 
 def _decoded(texts: Sequence[str], byte_letters: bool) -> str:
-    """The pieces of a word with their bytes as letters: "<0xC3>", "<0xA9>", and GPT-2's letters that are bytes."""
+    """The pieces of a word with their bytes as letters: "<0xC3>", "<0xA9>",
+    and GPT-2's letters that are bytes."""
     raw = b""
     for text in texts:
         byte = BYTE.fullmatch(text)
@@ -123,8 +128,13 @@ def _decoded(texts: Sequence[str], byte_letters: bool) -> str:
 
 
 def _letters() -> dict[str, int]:
-    """GPT-2's table: printable bytes stand for themselves, the others for the letters from U+0100 on."""
-    own = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    """GPT-2's table: printable bytes stand for themselves,
+    the others for the letters from U+0100 on."""
+    own = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     table = {chr(byte): byte for byte in own}
     for byte in range(256):
         if byte not in own:
@@ -170,32 +180,45 @@ class WordMaps:
         return self.caption
 
 
-def explain_words(bound: Bound, image: Tensor, caption: Any = None, *, pieces: Sequence[str] | None = None) -> WordMaps:
+def explain_words(
+    bound: Bound, image: Tensor, caption: Any = None, *, pieces: Sequence[str] | None = None
+) -> WordMaps:
     """Explains every word of a caption of one image: one map a word.
 
     Args:
         bound: a method bound to a captioner, with a captioning adapter.
         image: [3,H,W] or [1,3,H,W], as the model wants it.
         caption: as the adapter's target; None is the caption that the model writes.
-        pieces: the tokens as texts where the adapter has no vocabulary, `tokenizer.convert_ids_to_tokens(tokens)`.
+        pieces: the tokens as texts where the adapter has no vocabulary,
+            `tokenizer.convert_ids_to_tokens(tokens)`.
 
     Raises:
-        InputError: more than one image, no or not enough texts for the tokens, or a caption without words.
+        InputError: more than one image, no or not enough texts for the tokens,
+            or a caption without words.
     """
     images = image[None] if image.dim() == 3 else image
     if images.dim() != 4 or images.shape[0] != 1:
-        raise InputError(f"image has shape {tuple(image.shape)}; the words of one image are explained, [3,H,W]")
+        raise InputError(
+            f"image has shape {tuple(image.shape)}; the words of one image are explained, [3,H,W]"
+        )
     given = bound._prepared(caption, images)
     tokens = given["tokens"][0]
     vocabulary: Sequence[str] = getattr(bound.adapter.settled(bound.model, None), "vocabulary", ())
     if pieces is None:
         if not vocabulary:
-            raise InputError("the adapter has no vocabulary; give pieces=tokenizer.convert_ids_to_tokens(tokens)")
+            raise InputError(
+                "the adapter has no vocabulary; give pieces=tokenizer.convert_ids_to_tokens(tokens)"
+            )
         if int(tokens.max()) >= len(vocabulary):
-            raise InputError(f"token {int(tokens.max())} is out of range: the vocabulary has {len(vocabulary)} tokens")
+            raise InputError(
+                f"token {int(tokens.max())} is out of range: the vocabulary has {len(vocabulary)}"
+                " tokens"
+            )
         pieces = [vocabulary[token] for token in tokens.tolist()]
     if len(pieces) != len(tokens):
-        raise InputError(f"pieces has {len(pieces)} texts for {len(tokens)} tokens; give one a token")
+        raise InputError(
+            f"pieces has {len(pieces)} texts for {len(tokens)} tokens; give one a token"
+        )
     words = [word for word in words_of(pieces) if word.start > 0 and not _punctuation(word.text)]
     if not words:
         raise InputError("the caption has no word to explain")
@@ -207,7 +230,9 @@ def explain_words(bound: Bound, image: Tensor, caption: Any = None, *, pieces: S
 
 def _special(piece: str) -> bool:
     """Whether it is no text: a start, an end, a padding."""
-    return bool(SPECIAL.fullmatch(piece)) and not (BYTE.fullmatch(piece) or UNKNOWN.fullmatch(piece))
+    return bool(SPECIAL.fullmatch(piece)) and not (
+        BYTE.fullmatch(piece) or UNKNOWN.fullmatch(piece)
+    )
 
 
 def _blank(piece: str) -> bool:

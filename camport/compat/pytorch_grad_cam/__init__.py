@@ -33,13 +33,32 @@ if TYPE_CHECKING:
     from camport.compat.pytorch_grad_cam.classes import ShapleyCAM as ShapleyCAM
     from camport.compat.pytorch_grad_cam.classes import XGradCAM as XGradCAM
     from camport.compat.pytorch_grad_cam.finer_cam import FinerCAM as FinerCAM
-    from camport.compat.pytorch_grad_cam.guided_backprop import GuidedBackpropReLUModel as GuidedBackpropReLUModel
+    from camport.compat.pytorch_grad_cam.guided_backprop import (
+        GuidedBackpropReLUModel as GuidedBackpropReLUModel,
+    )
     from camport.compat.pytorch_grad_cam.refine_cam import RefineCAM as RefineCAM
 
 _HERE = "camport.compat.pytorch_grad_cam"
 _CLASSES = (
-    *("AblationCAM", "EigenCAM", "EigenGradCAM", "FEM", "FullGrad", "GradCAM", "GradCAMElementWise"),
-    *("GradCAMPlusPlus", "HiResCAM", "KPCA_CAM", "LayerCAM", "RandomCAM", "ScoreCAM", "ShapleyCAM", "XGradCAM"),
+    *(
+        "AblationCAM",
+        "EigenCAM",
+        "EigenGradCAM",
+        "FEM",
+        "FullGrad",
+        "GradCAM",
+        "GradCAMElementWise",
+    ),
+    *(
+        "GradCAMPlusPlus",
+        "HiResCAM",
+        "KPCA_CAM",
+        "LayerCAM",
+        "RandomCAM",
+        "ScoreCAM",
+        "ShapleyCAM",
+        "XGradCAM",
+    ),
 )
 _REFUSED = (
     *("AblationLayer", "AblationLayerFasterRCNN", "AblationLayerVit", "ActivationsAndGradients"),

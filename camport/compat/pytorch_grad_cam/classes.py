@@ -31,13 +31,15 @@ class GradCAMElementWise(BaseCAM):
 
 
 class GradCAMPlusPlus(BaseCAM):
-    """Equation 19 of the paper: `gradcam++`. grad-cam adds 1e-6, which outweighs small gradients."""
+    """Equation 19 of the paper: `gradcam++`. grad-cam adds 1e-6,
+    which outweighs small gradients."""
 
     explainer = plugins.GradCAMPlusPlus
 
 
 class XGradCAM(BaseCAM):
-    """`xgradcam`; channels whose activations cancel weigh nothing, where grad-cam divides by nearly 0."""
+    """`xgradcam`; channels whose activations cancel weigh nothing,
+    where grad-cam divides by nearly 0."""
 
     explainer = plugins.XGradCAM
 
@@ -67,7 +69,8 @@ class ScoreCAM(BaseCAM):
 
 
 class EigenCAM(BaseCAM):
-    """`eigencam`; grad-cam takes the channels' means off, which is `centre=True`, and leaves the sign open."""
+    """`eigencam`; grad-cam takes the channels' means off, which is `centre=True`,
+    and leaves the sign open."""
 
     explainer = plugins.EigenCAM
 
@@ -85,7 +88,8 @@ class KPCA_CAM(BaseCAM):
 
 
 class FEM(BaseCAM):
-    """`fem` by the paper, channels weighted by their means; grad-cam's formula is `preset="grad-cam"`."""
+    """`fem` by the paper, channels weighted by their means;
+    grad-cam's formula is `preset="grad-cam"`."""
 
     explainer = plugins.FEM
 
@@ -103,7 +107,8 @@ class RandomWeights(Explainer):
     .. math:: L = \mathrm{ReLU}\Big(\sum_k u_k A_k\Big), \quad u_k \sim U(-1, 1)
 
     Args:
-        seed: chooses the weights, which are the image's by its place in the batch; the process's random state stays.
+        seed: chooses the weights, which are the image's by its place in the batch;
+            the process's random state stays.
     """
 
     name: ClassVar[str] = "random_weights"

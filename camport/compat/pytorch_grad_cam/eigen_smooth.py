@@ -18,11 +18,13 @@ Weighted = Callable[[Probe], Float[Tensor, "b c h w"]]
 
 @dataclass(frozen=True)
 class EigenSmoothed(Explainer):
-    r"""A method's weighted activations, projected on their first principal component instead of added up.
+    r"""A method's weighted activations, projected on their first principal component instead of
+    added up.
 
     .. math:: L = X v_1, \quad X_{pk} = (w_k \odot A_k)_p
 
-    with v_1 the first right singular vector of X, less the mean over places; signed as Eigen-Grad-CAM's.
+    with v_1 the first right singular vector of X, less the mean over places;
+    signed as Eigen-Grad-CAM's.
 
     Args:
         method: one that weighs the channels of a layer.
@@ -42,7 +44,9 @@ class EigenSmoothed(Explainer):
     def __post_init__(self) -> None:
         if type(self.method) not in WEIGHTED:
             names = ", ".join(kind.name for kind in WEIGHTED)
-            raise MethodError(f"eigen_smooth is there for {names}; {self.method.name} has no weights by channel")
+            raise MethodError(
+                f"eigen_smooth is there for {names}; {self.method.name} has no weights by channel"
+            )
         object.__setattr__(self, "needs_gradients", self.method.needs_gradients)
 
     def saliency(self, probe: Probe) -> Float[Tensor, "b h w"]:
@@ -77,7 +81,12 @@ def _alphas(probe: Probe) -> Float[Tensor, "b c h w"]:
     """Grad-CAM++'s: alpha relu(G), with G^2 taken out of the quotient."""
     (a,), (g,) = probe.activations, probe.gradients
     below = 2 + a.sum((2, 3), keepdim=True) * g
-    return torch.where(below != 0, g.relu() / torch.where(below != 0, below, 1), 0).sum((2, 3), keepdim=True) * a
+    return (
+        torch.where(below != 0, g.relu() / torch.where(below != 0, below, 1), 0).sum(
+            (2, 3), keepdim=True
+        )
+        * a
+    )
 
 
 def _falls(probe: Probe) -> Float[Tensor, "b c h w"]:
@@ -101,4 +110,5 @@ WEIGHTED: dict[type[Explainer], Weighted] = {
     plugins.GradCAMPlusPlus: _alphas,
     plugins.AblationCAM: _falls,
 }
-"""Their weighted activations at one layer; the positive part of the sum over channels is the method's own map."""
+"""Their weighted activations at one layer; the positive part of the sum over channels is the
+method's own map."""

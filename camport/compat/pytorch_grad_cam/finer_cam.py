@@ -17,7 +17,8 @@ from camport.errors import InputError
 
 
 class FinerCAM(Entered):
-    """A class against those with the nearest scores, by any method; Zhang et al. 2025, arXiv 2501.11309.
+    """A class against those with the nearest scores, by any method; Zhang et al. 2025,
+    arXiv 2501.11309.
 
     Args:
         model: a classifier.
@@ -55,23 +56,35 @@ class FinerCAM(Entered):
 
         Args:
             input_tensor: [b,c,H,W].
-            targets: in place of what follows; the scores of the classes are asked for in a call of its own otherwise.
+            targets: in place of what follows; the scores of the classes are asked for in a call of
+                its own otherwise.
             eigen_smooth: as of the other classes.
             alpha: how much of the others' scores is taken off.
-            comparison_categories: which of the classes ordered by their distance from the explained one, itself 0;
-                the nearest three.
+            comparison_categories: which of the classes ordered by their distance from the explained
+                one, itself 0; the nearest three.
             target_idx: the class that is explained; None is each image's top class.
         """
         if targets is None:
             self.base_cam(input_tensor)
             scores = self.base_cam.outputs
             if not isinstance(scores, Tensor) or scores.dim() != 2:
-                raise InputError("the model's outputs are not [b,k]; give FinerCAM targets, e.g. FinerWeightedTarget")
+                raise InputError(
+                    "the model's outputs are not [b,k]; give FinerCAM targets, e.g."
+                    " FinerWeightedTarget"
+                )
             k = scores.shape[1]
             if target_idx is not None and not 0 <= target_idx < k:
-                raise InputError(f"target_idx is {target_idx}; the model has {k} classes (0..{k - 1})")
+                raise InputError(
+                    f"target_idx is {target_idx}; the model has {k} classes (0..{k - 1})"
+                )
             own = scores.amax(1) if target_idx is None else scores[:, target_idx]
             order = (scores - own[:, None]).abs().argsort(dim=1, stable=True)
-            ranks = [r for r in ((1, 2, 3) if comparison_categories is None else comparison_categories) if r < k]
-            targets = [FinerWeightedTarget(int(row[0]), row[ranks].tolist(), alpha) for row in order]
+            ranks = [
+                r
+                for r in ((1, 2, 3) if comparison_categories is None else comparison_categories)
+                if r < k
+            ]
+            targets = [
+                FinerWeightedTarget(int(row[0]), row[ranks].tolist(), alpha) for row in order
+            ]
         return self.base_cam(input_tensor, targets, eigen_smooth=eigen_smooth)

@@ -35,7 +35,9 @@ class RefineCAM(Entered):
         base_method: type[BaseCAM] = GradCAMPlusPlus,
         **options: Any,
     ) -> None:
-        self.base_cam_per_layer = [base_method(model, [layer], reshape_transform, **options) for layer in target_layers]
+        self.base_cam_per_layer = [
+            base_method(model, [layer], reshape_transform, **options) for layer in target_layers
+        ]
 
     def __call__(
         self,
@@ -45,6 +47,7 @@ class RefineCAM(Entered):
     ) -> Float[np.ndarray, "b H W"]:
         """A map of each image, float32 in [0,1]; arguments as of the other classes."""
         maps = [
-            torch.from_numpy(cam(input_tensor, targets, eigen_smooth=eigen_smooth)) for cam in self.base_cam_per_layer
+            torch.from_numpy(cam(input_tensor, targets, eigen_smooth=eigen_smooth))
+            for cam in self.base_cam_per_layer
         ]
         return minmax(torch.stack(maps).prod(0)).numpy()

@@ -1,4 +1,5 @@
-"""What torchcam's extractors have in common: a hook that keeps what a model was given, and a call that explains it."""
+"""What torchcam's extractors have in common: a hook that keeps what a model was given,
+and a call that explains it."""
 
 from __future__ import annotations
 
@@ -19,17 +20,21 @@ from camport.errors import InputError
 class Extractor:
     """A method of camport's at layers of a model, called as torchcam's after the model was run.
 
-    The model's own forward pass is only listened to for its images; camport runs the model once more for each layer,
-    in evaluation mode. The hook goes with the `with` block, or by `remove_hooks`.
+    The model's own forward pass is only listened to for its images; camport runs the model once
+    more for each layer, in evaluation mode. The hook goes with the `with` block,
+    or by `remove_hooks`.
 
     Args:
         model: a classifier.
-        target_layer: a module of the model, its dotted name, or a list of these; None is chosen at the first call.
+        target_layer: a module of the model, its dotted name, or a list of these;
+            None is chosen at the first call.
         input_shape: not needed.
         enable_hooks: whether forward passes are listened to.
-        reshape_transform: how a transformer's tokens lie on the image; None reads it from the model.
+        reshape_transform: how a transformer's tokens lie on the image;
+            None reads it from the model.
         batch_size: how many variants of an image are run at once, of methods that make many.
-        options: of camport's method, e.g. `preset="torchcam"` for the maps that torchcam itself makes.
+        options: of camport's method, e.g. `preset="torchcam"` for the maps that torchcam itself
+            makes.
     """
 
     explainer: ClassVar[type[Explainer]]
@@ -51,7 +56,9 @@ class Extractor:
     ) -> None:
         self.model, self.bs, self._hooks_enabled = model, batch_size, enable_hooks
         self.layers = [*target_layer] if isinstance(target_layer, list | tuple) else [target_layer]
-        self.method = self.explainer(**{self.renamed.get(name, name): value for name, value in options.items()})
+        self.method = self.explainer(
+            **{self.renamed.get(name, name): value for name, value in options.items()}
+        )
         self.adapter = TargetsAdapter(reshape_transform=reshape_transform)
         self.target_names: list[str] = []
         self._images: Tensor | None = None
@@ -83,13 +90,18 @@ class Extractor:
             class_idx: the class, or one an image.
             scores: what the model said; not needed.
             normalized: from 0 to 1; the method's own numbers otherwise.
-            targets: in place of a class a callable of what the model says of one image, or one an image.
+            targets: in place of a class a callable of what the model says of one image,
+                or one an image.
 
         Raises:
-            InputError: the model was not run since the extractor was made, or a class that it does not have.
+            InputError: the model was not run since the extractor was made,
+                or a class that it does not have.
         """
         if self._images is None:
-            raise InputError(f"{type(self).__name__} has seen no forward pass; call the model on the images first")
+            raise InputError(
+                f"{type(self).__name__} has seen no forward pass; call the model on the images"
+                " first"
+            )
         if (class_idx is None) == (targets is None):
             raise InputError("give either class_idx, a class or one an image, or targets")
         b = len(self._images)
@@ -97,7 +109,10 @@ class Extractor:
         each = asked if isinstance(asked, list) else [asked] * b
         if targets is None:
             if not all(isinstance(c, int) and c >= 0 for c in each):
-                raise InputError(f"class_idx is {class_idx!r}; give a class, 0 or more, or a list with one an image")
+                raise InputError(
+                    f"class_idx is {class_idx!r}; give a class, 0 or more, or a list with one an"
+                    " image"
+                )
             each = [ClassifierOutputTarget(c) for c in each]
         adapter = self.adapter.of(each)
         classes = adapter.classes(self._images.device)
@@ -128,11 +143,20 @@ class Extractor:
             cams: maps in [0,1].
             target_shape: (H, W); None is the largest height and width among them.
         """
-        if not isinstance(cams, list) or not cams or not all(isinstance(cam, Tensor) for cam in cams):
-            raise InputError("cams is no list of maps; give what the extractor returned, a tensor [b,h,w] a layer")
+        if (
+            not isinstance(cams, list)
+            or not cams
+            or not all(isinstance(cam, Tensor) for cam in cams)
+        ):
+            raise InputError(
+                "cams is no list of maps; give what the extractor returned, a tensor [b,h,w] a"
+                " layer"
+            )
         if len(cams) == 1:
             return cams[0]
-        return torch.stack([upsample(cls._scaled(cam), target_shape or largest(cams)) for cam in cams]).amax(0)
+        return torch.stack(
+            [upsample(cls._scaled(cam), target_shape or largest(cams)) for cam in cams]
+        ).amax(0)
 
     @staticmethod
     def _scaled(cam: Tensor) -> Tensor:
@@ -174,7 +198,9 @@ def largest(cams: Sequence[Tensor]) -> tuple[int, int]:
 def _keeper(extractor: Extractor) -> Callable[..., None]:
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if extractor._hooks_enabled:
-            images = next((value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None)
+            images = next(
+                (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), None
+            )
             extractor._images = None if images is None else images.detach().clone()
 
     return keep

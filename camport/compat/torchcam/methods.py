@@ -18,7 +18,9 @@ class CAM(Extractor):
 
     explainer, positive = plugins.CAM, False
 
-    def __init__(self, model: nn.Module, target_layer: Any = None, fc_layer: Any = None, **options: Any) -> None:
+    def __init__(
+        self, model: nn.Module, target_layer: Any = None, fc_layer: Any = None, **options: Any
+    ) -> None:
         super().__init__(model, target_layer, **options)
 
 
@@ -62,7 +64,9 @@ class ScoreCAM(Extractor):
 
     explainer: ClassVar[type[Explainer]] = plugins.ScoreCAM
 
-    def __init__(self, model: nn.Module, target_layer: Any = None, batch_size: int = 32, **options: Any) -> None:
+    def __init__(
+        self, model: nn.Module, target_layer: Any = None, batch_size: int = 32, **options: Any
+    ) -> None:
         super().__init__(model, target_layer, batch_size=batch_size, **options)
 
 
@@ -98,7 +102,10 @@ class RefineCAM:
         **options: Any,
     ) -> None:
         if not isinstance(target_layer, list | tuple) or len(target_layer) < 2:
-            raise InputError(f"target_layer is {repr(target_layer)[:80]}; RefineCAM takes a list of two layers or more")
+            raise InputError(
+                f"target_layer is {repr(target_layer)[:80]}; RefineCAM takes a list of two layers"
+                " or more"
+            )
         self.base_cam = base_method(model, target_layer, **options)
 
     def __enter__(self) -> "RefineCAM":
@@ -118,7 +125,9 @@ class RefineCAM:
     ) -> list[Float[Tensor, "b H W"]]:
         """A list of one map of each image; arguments as of the other extractors."""
         cams = self.base_cam(class_idx, scores, targets=targets)
-        product = torch.stack([upsample(cam, target_shape or largest(cams)) for cam in cams]).prod(0)
+        product = torch.stack([upsample(cam, target_shape or largest(cams)) for cam in cams]).prod(
+            0
+        )
         return [minmax(product) if normalized else product]
 
 
@@ -127,8 +136,8 @@ class FinerCAM:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         raise MethodError(
-            "camport.compat.torchcam has no FinerCAM; the same map is camport.explain(model, images, "
-            "camport.plugins.FinerCAM(classes=3, strength=0.6), target)"
+            "camport.compat.torchcam has no FinerCAM; the same map is camport.explain(model,"
+            " images, camport.plugins.FinerCAM(classes=3, strength=0.6), target)"
         )
 
 
@@ -137,6 +146,6 @@ class LeGrad:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         raise MethodError(
-            "camport.compat.torchcam has no LeGrad; the nearest is camport.explain(model, images, 'legrad', target), "
-            "of the model's own attentions"
+            "camport.compat.torchcam has no LeGrad; the nearest is camport.explain(model, images,"
+            " 'legrad', target), of the model's own attentions"
         )

@@ -7,7 +7,9 @@ from camport.errors import InputError
 from camport.view import apply_colormap
 
 
-def overlay_mask(img: Image.Image, mask: Image.Image, colormap: str = "jet", alpha: float = 0.7) -> Image.Image:
+def overlay_mask(
+    img: Image.Image, mask: Image.Image, colormap: str = "jet", alpha: float = 0.7
+) -> Image.Image:
     """The image beside the colours of the squared map, everywhere with the same weights.
 
     `Explanation.overlay` keeps the image where the map is cold instead.
@@ -23,7 +25,9 @@ def overlay_mask(img: Image.Image, mask: Image.Image, colormap: str = "jet", alp
         UnknownNameError: no such colormap.
     """
     if not isinstance(img, Image.Image) or not isinstance(mask, Image.Image):
-        raise InputError(f"img is {type(img).__name__} and mask {type(mask).__name__}; give two PIL images")
+        raise InputError(
+            f"img is {type(img).__name__} and mask {type(mask).__name__}; give two PIL images"
+        )
     if not 0 <= alpha < 1:
         raise InputError(f"alpha is {alpha}; give the image's weight, at least 0 and below 1")
     heat = np.asarray(mask.resize(img.size, Image.Resampling.BICUBIC), np.float32)

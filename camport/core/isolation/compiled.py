@@ -1,4 +1,5 @@
-"""What torch.compile was given, in place of what it made of that: compiled code knows the user's modules, not a copy's.
+"""What torch.compile was given, in place of what it made of that:
+compiled code knows the user's modules, not a copy's.
 
 A compiled part computes what it was made of, and hooks are not seen from within compiled code.
 """

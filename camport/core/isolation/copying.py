@@ -1,8 +1,10 @@
-"""Copies of what a module holds beside its tensors and submodules: containers, objects, functions, of any depth.
+"""Copies of what a module holds beside its tensors and submodules: containers, objects, functions,
+of any depth.
 
-What a `forward` may write into is copied, identities and cycles among the copies are those of the originals, and
-whatever refers to a module of the model refers to its double. Not copied is what the model does not own: classes,
-functions that a Python module holds, objects of the standard library and of PyTorch that are no part of a network.
+What a `forward` may write into is copied, identities and cycles among the copies are those of the
+originals, and whatever refers to a module of the model refers to its double. Not copied is what the
+model does not own: classes, functions that a Python module holds, objects of the standard library
+and of PyTorch that are no part of a network.
 """
 
 import copy
@@ -33,7 +35,21 @@ from camport.core.isolation.compiled import uncompiled
 from camport.core.isolation.reach import between, slots
 
 ATOMS = frozenset(
-    {int, float, bool, str, bytes, complex, range, slice, type, type(None), type(...), type(NotImplemented), object}
+    {
+        int,
+        float,
+        bool,
+        str,
+        bytes,
+        complex,
+        range,
+        slice,
+        type,
+        type(None),
+        type(...),
+        type(NotImplemented),
+        object,
+    }
     | {torch.device, torch.dtype, torch.Size, torch.layout, torch.memory_format, ModuleType}
 )
 """Classes whose objects are never copied."""
@@ -43,8 +59,26 @@ _LARGEST = 5000
 _DEEPEST = 100
 
 _HEAP = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class that was written in Python, for most
-_BASES = (object, dict, list, set, frozenset, tuple, deque, OrderedDict, defaultdict, SimpleNamespace)
-_STANDARD = sys.stdlib_module_names - {"__main__", "argparse", "collections", "dataclasses", "types", "weakref"}
+_BASES = (
+    object,
+    dict,
+    list,
+    set,
+    frozenset,
+    tuple,
+    deque,
+    OrderedDict,
+    defaultdict,
+    SimpleNamespace,
+)
+_STANDARD = sys.stdlib_module_names - {
+    "__main__",
+    "argparse",
+    "collections",
+    "dataclasses",
+    "types",
+    "weakref",
+}
 _OF_NETWORKS = ("torch.nn.", "torch.distributions.")
 
 
@@ -60,7 +94,9 @@ class Copier:
         tensor: what takes the place of a tensor that is called so.
     """
 
-    def __init__(self, module: Callable[[nn.Module, str], nn.Module], tensor: Callable[[Tensor, str], Tensor]) -> None:
+    def __init__(
+        self, module: Callable[[nn.Module, str], nn.Module], tensor: Callable[[Tensor, str], Tensor]
+    ) -> None:
         self._module, self._tensor = module, tensor
         self._copies: dict[int, Any] = {}
         self._alive: list[Any] = []  # identities stay unique while their objects live
@@ -119,7 +155,8 @@ class Copier:
         return self._noted(value, found)
 
     def _noted(self, value: Any, found: Any) -> Any:
-        """The first copy that was made of `value`: a cycle through a tuple or a function makes a second one."""
+        """The first copy that was made of `value`:
+        a cycle through a tuple or a function makes a second one."""
         first: Any = self._copies.setdefault(id(value), found)
         return first
 
@@ -147,7 +184,9 @@ class Copier:
             CellType: self._cell,
             (np.ndarray, bytearray): lambda value, name: value.copy(),
             torch.Generator: lambda value, name: value.clone_state(),
-            (random.Random, np.random.Generator, np.random.RandomState, array): lambda value, _: copy.deepcopy(value),
+            (random.Random, np.random.Generator, np.random.RandomState, array): lambda value, _: (
+                copy.deepcopy(value)
+            ),
         }
 
     def _fixed(self, value: Any, name: str) -> Any:
@@ -170,12 +209,18 @@ class Copier:
 
     def _dictionary(self, value: Any, name: str) -> Any:
         kind: Any = type(value)
-        base: Any = next(base for base in (OrderedDict, defaultdict, dict) if issubclass(kind, base))
+        base: Any = next(
+            base for base in (OrderedDict, defaultdict, dict) if issubclass(kind, base)
+        )
         new = self._noted(value, base.__new__(kind))
         if base is defaultdict:
             new.default_factory = self._copied(value.default_factory, name)
         for key, part in list(base.items(value)):
-            base.__setitem__(new, self._copied(key, f"{name}.{key!s:.40}"), self._copied(part, f"{name}.{key!s:.40}"))
+            base.__setitem__(
+                new,
+                self._copied(key, f"{name}.{key!s:.40}"),
+                self._copied(part, f"{name}.{key!s:.40}"),
+            )
         return self._with_state(value, new, name)
 
     def _object(self, value: Any, name: str) -> Any:
@@ -183,15 +228,20 @@ class Copier:
         base: Any = SimpleNamespace if issubclass(kind, SimpleNamespace) else object
         try:
             new = base.__new__(kind)
-        except TypeError:  # made by another language, as an engine's session: shared, since nobody else can make one
+        except TypeError:
+            # made by another language, as an engine's session: shared,
+            # since nobody else can make one
             return value
         return self._with_state(value, self._noted(value, new), name)
 
     def _with_state(self, value: Any, new: Any, name: str) -> Any:
-        """`new` with copies of the attributes of `value`, set without its class's own __setattr__."""
+        """`new` with copies of the attributes of `value`,
+        set without its class's own __setattr__."""
         held = getattr(value, "__dict__", None)
         if type(held) is dict:
-            new.__dict__.update({key: self._copied(part, f"{name}.{key}") for key, part in list(held.items())})
+            new.__dict__.update(
+                {key: self._copied(part, f"{name}.{key}") for key, part in list(held.items())}
+            )
         for key, slot in slots(type(value)):
             try:
                 part = slot.__get__(value)
@@ -204,7 +254,9 @@ class Copier:
         inner = uncompiled(value)
         if inner is not value:
             return self._copied(inner, name)
-        if _is_held(value) or not (value.__closure__ or value.__defaults__ or value.__kwdefaults__ or value.__dict__):
+        if _is_held(value) or not (
+            value.__closure__ or value.__defaults__ or value.__kwdefaults__ or value.__dict__
+        ):
             return value
         cells = value.__closure__ or ()
         fresh = [cell for cell in cells if id(cell) not in self._copies]
@@ -215,8 +267,14 @@ class Copier:
             self._cell(cell, name)
         new.__defaults__ = self._copied(value.__defaults__, name)
         new.__kwdefaults__ = self._copied(value.__kwdefaults__, name)
-        new.__dict__.update({key: self._copied(part, f"{name}.{key}") for key, part in list(value.__dict__.items())})
-        new.__qualname__, new.__module__, new.__doc__ = value.__qualname__, value.__module__, value.__doc__
+        new.__dict__.update(
+            {key: self._copied(part, f"{name}.{key}") for key, part in list(value.__dict__.items())}
+        )
+        new.__qualname__, new.__module__, new.__doc__ = (
+            value.__qualname__,
+            value.__module__,
+            value.__doc__,
+        )
         return new
 
     def _cell(self, value: CellType, name: str) -> Any:
@@ -230,7 +288,11 @@ class Copier:
 
     def _method(self, value: MethodType, name: str) -> Any:
         owner, function = self._copied(value.__self__, name), self._copied(value.__func__, name)
-        return value if owner is value.__self__ and function is value.__func__ else MethodType(function, owner)
+        return (
+            value
+            if owner is value.__self__ and function is value.__func__
+            else MethodType(function, owner)
+        )
 
     def _builtin_method(self, value: Any, name: str) -> Any:
         owner = getattr(value, "__self__", None)
@@ -242,7 +304,9 @@ class Copier:
     def _partial(self, value: Any, name: str) -> Any:
         kind: Any = type(value)
         function, arguments = self._copied(value.func, name), self._copied(value.args, name)
-        keywords = {key: self._copied(part, f"{name}.{key}") for key, part in value.keywords.items()}
+        keywords = {
+            key: self._copied(part, f"{name}.{key}") for key, part in value.keywords.items()
+        }
         new = functools.partial.__new__(kind, function, *arguments, **keywords)
         return self._with_state(value, new, name)
 
@@ -264,11 +328,14 @@ def _is(a: Any, b: Any) -> bool:
 
 def _is_held(function: FunctionType) -> bool:
     """Whether a Python module has this function under its name, so that it is nobody's own."""
-    return getattr(sys.modules.get(function.__module__ or ""), function.__qualname__, None) is function
+    return (
+        getattr(sys.modules.get(function.__module__ or ""), function.__qualname__, None) is function
+    )
 
 
 def _is_foreign(kind: type) -> bool:
-    """Whether objects of a class are no part of a network, or say that nothing is written into them.
+    """Whether objects of a class are no part of a network,
+    or say that nothing is written into them.
 
     No part of a network are those of the standard library and of PyTorch, and owners of resources.
     """

@@ -1,8 +1,10 @@
-"""Max-pooling in a third of its time: on a CPU PyTorch's own takes a tenth of a small network's forward pass.
+"""Max-pooling in a third of its time: on a CPU PyTorch's own takes a tenth of a small network's
+forward pass.
 
-Its kernel for channels-first images works value by value. Here the forward pass takes the maximum of shifted views, or,
-where a gradient will be asked for, the kernel for channels-last images, which is vectorised too; the backward pass
-is PyTorch's. Values, gradients and the first of equal maxima are those of `torch.nn.functional.max_pool2d`.
+Its kernel for channels-first images works value by value. Here the forward pass takes the maximum
+of shifted views, or, where a gradient will be asked for, the kernel for channels-last images, which
+is vectorised too; the backward pass is PyTorch's. Values, gradients and the first of equal maxima
+are those of `torch.nn.functional.max_pool2d`.
 """
 
 from typing import Any
@@ -31,9 +33,13 @@ class MaxPool2d(nn.MaxPool2d):
 
     def pooled(self, x: Tensor) -> Any:
         """The same, its parts seen by what follows tensors."""
-        k, s, p, d = (_pair(v) for v in (self.kernel_size, self.stride, self.padding, self.dilation))
+        k, s, p, d = (
+            _pair(v) for v in (self.kernel_size, self.stride, self.padding, self.dilation)
+        )
         fits = x.dim() == 4 and x.device.type == "cpu" and x.dtype in _FLOATS and d == (1, 1)
-        inside = fits and all(n + 2 * room >= side for n, room, side in zip(x.shape[2:], p, k, strict=True))
+        inside = fits and all(
+            n + 2 * room >= side for n, room, side in zip(x.shape[2:], p, k, strict=True)
+        )
         wide = any(2 * room > side for room, side in zip(p, k, strict=True))
         if not inside or self.return_indices or traced() or wide:
             return super().forward(x)
@@ -49,10 +55,13 @@ def max_pool2d(x: Tensor, kernel_size: Any, module: MaxPool2d) -> Any:
     return module.pooled(x)
 
 
-def _shifted(x: Tensor, k: tuple[int, int], s: tuple[int, int], p: tuple[int, int], ceil_mode: bool) -> Tensor:
+def _shifted(
+    x: Tensor, k: tuple[int, int], s: tuple[int, int], p: tuple[int, int], ceil_mode: bool
+) -> Tensor:
     """The maximum over each window, first along rows, then along columns."""
     (rows, below), (columns, right) = (
-        _reach(n, *sides, ceil_mode) for n, sides in zip(x.shape[2:], zip(k, s, p, strict=True), strict=True)
+        _reach(n, *sides, ceil_mode)
+        for n, sides in zip(x.shape[2:], zip(k, s, p, strict=True), strict=True)
     )
     if any((*p, below, right)):
         x = F.pad(x, (p[1], right, p[0], below), value=-torch.inf)
@@ -95,5 +104,7 @@ class _Pool(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         (indices,) = ctx.saved_tensors
         like = grads[0].new_empty(ctx.shape)  # of the pooled tensor only the shape is asked for
-        gradient = torch.ops.aten.max_pool2d_with_indices_backward(grads[0].contiguous(), like, *ctx.geometry, indices)
+        gradient = torch.ops.aten.max_pool2d_with_indices_backward(
+            grads[0].contiguous(), like, *ctx.geometry, indices
+        )
         return gradient.contiguous(memory_format=ctx.layout), None, None, None, None

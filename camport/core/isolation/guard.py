@@ -1,8 +1,10 @@
-"""Stops where one of the user's own modules runs in place of its double, as a model reaches it by ways Python hides.
+"""Stops where one of the user's own modules runs in place of its double,
+as a model reaches it by ways Python hides.
 
-A module that is found by a global variable, say, is not replaced in a double. Run, it would be in the user's mode, out
-of reach of hooks, and write into the user's statistics. PyTorch has one hook that sees every module; it is registered
-while a double is called, and looks at the modules of this thread alone.
+A module that is found by a global variable, say, is not replaced in a double. Run, it would be in
+the user's mode, out of reach of hooks, and write into the user's statistics. PyTorch has one hook
+that sees every module; it is registered while a double is called,
+and looks at the modules of this thread alone.
 """
 
 import threading
@@ -61,9 +63,9 @@ def _refuse(module: nn.Module, args: Any) -> None:
         return
     who = f"{name!r} ({type(module).__name__})" if name else type(module).__name__
     watch.error = ModelError(
-        f"{watch.root} is explained on a private copy of it, and its forward called the user's own {who} instead of "
-        "the copy's: it reaches that module by a way that a copy cannot follow, a global variable for one. Reach it "
-        "through an attribute of self"
+        f"{watch.root} is explained on a private copy of it, and its forward called the user's own"
+        f" {who} instead of the copy's: it reaches that module by a way that a copy cannot follow,"
+        " a global variable for one. Reach it through an attribute of self"
     )
     raise watch.error
 

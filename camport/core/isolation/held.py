@@ -1,4 +1,5 @@
-"""The tensors that a model's Python objects hold, by which one sees whether a forward pass leaves any behind."""
+"""The tensors that a model's Python objects hold,
+by which one sees whether a forward pass leaves any behind."""
 
 from collections import deque
 from typing import Any
@@ -14,7 +15,8 @@ _MOST = 20_000
 
 
 def held(double: nn.Module) -> dict[int, Tensor]:
-    """The tensors that are reached through the attributes and hooks of a double's modules, by identity."""
+    """The tensors that are reached through the attributes and hooks of a double's modules,
+    by identity."""
     found: dict[int, Tensor] = {}
     alive: dict[int, Any] = {id(module): module for module in double.modules()}
     waiting: deque[Any] = deque(alive.values())
@@ -36,5 +38,6 @@ def leaves_tensors(before: dict[int, Tensor], after: dict[int, Tensor]) -> bool:
 
 
 def _attributes(module: nn.Module) -> list[Any]:
-    """Not the parameters, which are what they were, nor the user's own modules, of which a double knows."""
+    """Not the parameters, which are what they were, nor the user's own modules,
+    of which a double knows."""
     return [value for name, value in module.__dict__.items() if name not in ("_parameters", ORIGIN)]

@@ -19,7 +19,9 @@ class _Derived:
 
     def __init__(self, derive: Callable[[type[nn.Module]], type[nn.Module]]) -> None:
         self._derive = derive
-        self._found: WeakKeyDictionary[type[nn.Module], type[nn.Module] | None] = WeakKeyDictionary()
+        self._found: WeakKeyDictionary[type[nn.Module], type[nn.Module] | None] = (
+            WeakKeyDictionary()
+        )
 
     def __call__(self, kind: type[nn.Module]) -> type[nn.Module]:
         """The class of a double."""

@@ -1,8 +1,10 @@
-"""A private double of a model that shares its tensors: hooks, modes and caches set on it never reach the user's.
+"""A private double of a model that shares its tensors: hooks,
+modes and caches set on it never reach the user's.
 
-Why a double and not the model itself: explaining needs evaluation mode, forward hooks and parameters that do not
-record. Set on the user's model these would be seen by other threads and would stay behind when something raises.
-A double costs about a millisecond and nothing has to be undone.
+Why a double and not the model itself: explaining needs evaluation mode, forward hooks and
+parameters that do not record. Set on the user's model these would be seen by other threads and
+would stay behind when something raises. A double costs about a millisecond and nothing has to be
+undone.
 """
 
 from collections import OrderedDict
@@ -21,10 +23,12 @@ from camport.core.isolation.scripts import double_of_script
 from camport.core.isolation.writes import ALL, is_known, written_by
 
 Kinds = Callable[[type[nn.Module]], type[nn.Module]]
-"""Which class a module of some class has in a double: one that derives from it and computes the same."""
+"""Which class a module of some class has in a double:
+one that derives from it and computes the same."""
 
 Substitute = Callable[[str, Tensor, bool], Tensor]
-"""Gives what takes the place of a tensor: of its dotted name, the tensor, and whether it is only read in evaluation."""
+"""Gives what takes the place of a tensor: of its dotted name, the tensor,
+and whether it is only read in evaluation."""
 
 _OWN = frozenset(nn.Module().__dict__)
 """Attributes that every module has; the others are its class's."""
@@ -71,10 +75,11 @@ def same(kind: type[nn.Module]) -> type[nn.Module]:
 def replicate(model: nn.Module, substitute: Substitute, kind_of: Kinds = same) -> nn.Module:
     """The double of `model` in evaluation mode, each tensor replaced by `substitute`.
 
-    A tensor that is reachable by several names is substituted once, under its first name. A double's class is
-    `kind_of` its original's: not a `forward` of its own, which would refer to its module, and such circles wait for a
-    garbage collection. A compiled part is what it was compiled from. A module that is no submodule of the model but
-    reached from one by other ways keeps its mode, as with `model.eval()`.
+    A tensor that is reachable by several names is substituted once, under its first name. A
+    double's class is `kind_of` its original's: not a `forward` of its own, which would refer to its
+    module, and such circles wait for a garbage collection. A compiled part is what it was compiled
+    from. A module that is no submodule of the model but reached from one by other ways keeps its
+    mode, as with `model.eval()`.
     """
     return _Replica(model, substitute, kind_of).made()
 
@@ -160,12 +165,18 @@ class _Replica:
         start, tensors = f"{name}." if name else "", self.tensors
         for key in ("_parameters", "_buffers"):
             held = attributes[key]
-            attributes[key] = {k: v if v is None else tensors[id(v)] for k, v in held.items()} if held else {}
+            attributes[key] = (
+                {k: v if v is None else tensors[id(v)] for k, v in held.items()} if held else {}
+            )
         within = attributes["_modules"]
         if within and not registered:
-            attributes["_modules"] = {k: v if v is None else self.double(v, start + k) for k, v in within.items()}
+            attributes["_modules"] = {
+                k: v if v is None else self.double(v, start + k) for k, v in within.items()
+            }
         else:
-            attributes["_modules"] = {k: self.doubles.get(id(v)) for k, v in within.items()} if within else {}
+            attributes["_modules"] = (
+                {k: self.doubles.get(id(v)) for k, v in within.items()} if within else {}
+            )
         for key, value in attributes.items():
             if key in _OWN or type(value) in ATOMS:
                 continue
@@ -189,7 +200,9 @@ def _visited(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return found
 
 
-def _visit(module: nn.Module, name: str, found: list[tuple[str, nn.Module]], seen: set[int]) -> None:
+def _visit(
+    module: nn.Module, name: str, found: list[tuple[str, nn.Module]], seen: set[int]
+) -> None:
     seen.add(id(module))
     found.append((name, module))
     for key, child in module._modules.items():
@@ -204,7 +217,8 @@ def origin(double: nn.Module) -> Origin | None:
 
 
 def double_of(model: nn.Module, kind_of: Kinds = same) -> nn.Module:
-    """The double of `model` with the model's own parameters, outside autograd, and copies of what it may write into.
+    """The double of `model` with the model's own parameters, outside autograd,
+    and copies of what it may write into.
 
     That is every other tensor, and those of the parameters that it is known to write into.
     """
@@ -226,7 +240,8 @@ def double_of(model: nn.Module, kind_of: Kinds = same) -> nn.Module:
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every tensor of `model` by dotted name: parameters, buffers and those in attributes; shared ones once."""
+    """Every tensor of `model` by dotted name: parameters, buffers and those in attributes;
+    shared ones once."""
     found: dict[str, Tensor] = {}
 
     def note(name: str, tensor: Tensor, read: bool) -> Tensor:
@@ -238,10 +253,13 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def with_state(model: nn.Module, state: Mapping[str, Tensor], kind_of: Kinds = same) -> nn.Module:
-    """The double of `model` that computes with `state` instead of the model's own tensors, and writes into none."""
+    """The double of `model` that computes with `state` instead of the model's own tensors,
+    and writes into none."""
     written = written_by(model) or ()
     read_only = lambda name, read: read and name not in written  # noqa: E731
-    return replicate(model, lambda n, _, read: state[n] if read_only(n, read) else state[n].clone(), kind_of)
+    return replicate(
+        model, lambda n, _, read: state[n] if read_only(n, read) else state[n].clone(), kind_of
+    )
 
 
 def hook(double: nn.Module, after: Callable[..., Any]) -> RemovableHandle:
@@ -253,12 +271,14 @@ def hook(double: nn.Module, after: Callable[..., Any]) -> RemovableHandle:
 
 
 def pre_hook(double: nn.Module, before: Callable[..., Any]) -> RemovableHandle:
-    """Registers a forward pre-hook on a double, which sees what the user's own hooks make of the arguments."""
+    """Registers a forward pre-hook on a double,
+    which sees what the user's own hooks make of the arguments."""
     return double.register_forward_pre_hook(before)
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """`tensor` outside autograd, sharing memory where possible; an inference tensor has to be copied."""
+    """`tensor` outside autograd, sharing memory where possible;
+    an inference tensor has to be copied."""
     # never the tensor itself: what is assigned to its `data` would be the user's
     return tensor.clone() if tensor.is_inference() else tensor.detach()
 

@@ -1,7 +1,7 @@
 """A model that draws random numbers draws them from generators of its own, not from the process's.
 
-The process's generator belongs to every thread. To save and restore it around a call would hand numbers that another
-thread has drawn meanwhile out again, so that it is read and never written.
+The process's generator belongs to every thread. To save and restore it around a call would hand
+numbers that another thread has drawn meanwhile out again, so that it is read and never written.
 """
 
 from __future__ import annotations
@@ -23,20 +23,23 @@ from camport.core.isolation.seeding import numbered, of_process, own, set_state_
 aten = torch.ops.aten
 _here = threading.local()
 _draws: WeakKeyDictionary[nn.Module, dict[bool, bool]] = WeakKeyDictionary()
-"""Whether a model draws, by whether a part of it is in training mode; what is not known is not there."""
+"""Whether a model draws, by whether a part of it is in training mode;
+what is not known is not there."""
 _lock = threading.Lock()
 
 
 @contextmanager
 def random_state_kept(device: torch.device, model: nn.Module | None = None) -> Iterator[None]:
-    """Random operators that run in here, on this thread, leave the generators of the process as they are.
+    """Random operators that run in here, on this thread,
+    leave the generators of the process as they are.
 
-    Their numbers are those that the process's generator would have given, also after the model has seeded it. Contexts
-    within one another begin with the same numbers one after the other.
+    Their numbers are those that the process's generator would have given, also after the model has
+    seeded it. Contexts within one another begin with the same numbers one after the other.
 
     Args:
         device: of the images.
-        model: what runs in here, if it is a model alone: one that is known to draw nothing is run without a watch,
+        model: what runs in here, if it is a model alone:
+            one that is known to draw nothing is run without a watch,
             which costs some microseconds an operator.
     """
     outer: PrivateGenerators | None = getattr(_here, "mode", None)
@@ -47,7 +50,9 @@ def random_state_kept(device: torch.device, model: nn.Module | None = None) -> I
     if getattr(_here, "unwatched", False):
         yield
         return
-    training = model is not None and any(getattr(module, "training", False) for module in model.modules())
+    training = model is not None and any(
+        getattr(module, "training", False) for module in model.modules()
+    )
     known = None if model is None else _draws.get(model, {}).get(training)
     if model is not None and known is False:
         before = _states(device)
@@ -57,7 +62,8 @@ def random_state_kept(device: torch.device, model: nn.Module | None = None) -> I
         finally:
             _here.unwatched = False
             if any(not torch.equal(a, b) for a, b in zip(before, _states(device), strict=True)):
-                _draws.pop(model, None)  # it draws now, or another thread drew: watched at the next call
+                # it draws now, or another thread drew: watched at the next call
+                _draws.pop(model, None)
         return
     _here.mode = mode = PrivateGenerators()
     try:
@@ -76,7 +82,8 @@ def numbers_drawn() -> list[Tensor]:
 
 
 def python_states() -> tuple[Any, ...]:
-    """Of Python's and NumPy's generators, which are read and never written: equal ones if nothing was drawn."""
+    """Of Python's and NumPy's generators, which are read and never written:
+    equal ones if nothing was drawn."""
     numpy: Any = np.random.get_state()  # noqa: NPY002 - a model may draw from the global generator
     return random.getstate(), numpy[1].tobytes(), numpy[2]
 
@@ -109,7 +116,11 @@ class PrivateGenerators(TorchDispatchMode):
                 self._generators[device].set_state(state)
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded not in func.tags:
@@ -137,7 +148,9 @@ class PrivateGenerators(TorchDispatchMode):
         return self._generators[device]
 
 
-def _drawn(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator) -> Any:
+def _drawn(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
+) -> Any:
     """The operator with this generator."""
     if any(argument.name == "generator" for argument in func._schema.arguments):
         return func(*args, **{**kwargs, "generator": generator})
@@ -151,7 +164,9 @@ def _drawn(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: 
     return _swapped(func, args, kwargs, generator)
 
 
-def _dropout(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator) -> Any:
+def _dropout(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
+) -> Any:
     """x · m / (1 - p), m from a Bernoulli distribution, and m."""
     x, p, train = args[0], float(args[1]), args[2] is not False
     mask = torch.ones_like(x)
@@ -160,10 +175,14 @@ def _dropout(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator
     return x * mask * (1 / (1 - p) if train and p < 1 else 1.0), mask.bool()
 
 
-def _filled(fill: Callable[[Tensor, tuple[Any, ...], torch.Generator], Tensor]) -> Callable[..., Any]:
+def _filled(
+    fill: Callable[[Tensor, tuple[Any, ...], torch.Generator], Tensor],
+) -> Callable[..., Any]:
     """An operator that makes a tensor like another and fills it."""
 
-    def make(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator) -> Any:
+    def make(
+        func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
+    ) -> Any:
         return fill(torch.empty_like(args[0], **kwargs), args[1:], generator)
 
     return make
@@ -182,11 +201,14 @@ _LIKE: dict[Any, Callable[..., Any]] = {
 }
 
 
-def _swapped(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator) -> Any:
-    """An operator that reads the device's own generator alone, such as fused attention with dropout on a GPU.
+def _swapped(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], generator: torch.Generator
+) -> Any:
+    """An operator that reads the device's own generator alone,
+    such as fused attention with dropout on a GPU.
 
-    For the time of the call its state is the private one. A thread that draws on the same device at that moment
-    meets it: what a lock can do is done.
+    For the time of the call its state is the private one. A thread that draws on the same device at
+    that moment meets it: what a lock can do is done.
     """
     device = generator.device
     with _lock:
@@ -203,7 +225,9 @@ def _device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.device:
     """Where an operator computes."""
     if kwargs.get("device") is not None:
         return torch.device(kwargs["device"])
-    tensors = [leaf for leaf in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    tensors = [
+        leaf for leaf in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)
+    ]
     return tensors[0].device if tensors else torch.device("cpu")
 
 

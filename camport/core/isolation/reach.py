@@ -12,7 +12,8 @@ _MOST = 20_000
 
 
 def between(root: Any, known: Callable[[Any], bool]) -> set[int]:
-    """Identities of the objects on every way from `root` to a known one, breadth first, among the nearest `_MOST`."""
+    """Identities of the objects on every way from `root` to a known one, breadth first,
+    among the nearest `_MOST`."""
     above: dict[int, list[int]] = {id(root): []}
     ends: list[int] = []
     waiting, alive = deque([root]), []
@@ -37,7 +38,8 @@ def between(root: Any, known: Callable[[Any], bool]) -> set[int]:
 
 
 def parts(value: Any) -> Iterator[Any]:
-    """The objects that `value` refers to, as far as Python can follow: elements, attributes, closures, arguments."""
+    """The objects that `value` refers to, as far as Python can follow: elements, attributes,
+    closures, arguments."""
     kind = type(value)
     if isinstance(value, type):
         return
@@ -71,12 +73,17 @@ def parts(value: Any) -> Iterator[Any]:
 
 
 def slots(kind: type) -> tuple[tuple[str, MemberDescriptorType], ...]:
-    """Names and descriptors of the attributes that a class written in Python keeps outside of __dict__."""
+    """Names and descriptors of the attributes that a class written in Python keeps outside of
+    __dict__."""
     found = []
     for part in kind.__mro__:
         named = vars(part).get("__slots__", ())
         for key in (named,) if isinstance(named, str) else tuple(named):
-            own = f"_{part.__name__.lstrip('_')}{key}" if key.startswith("__") and not key.endswith("__") else key
+            own = (
+                f"_{part.__name__.lstrip('_')}{key}"
+                if key.startswith("__") and not key.endswith("__")
+                else key
+            )
             slot = vars(part).get(own)
             if isinstance(slot, MemberDescriptorType):
                 found.append((own, slot))

@@ -1,4 +1,5 @@
-"""Modules of torch.jit in a double: shared where they are only read, copied where they would write into themselves."""
+"""Modules of torch.jit in a double: shared where they are only read,
+copied where they would write into themselves."""
 
 import copy
 import re
@@ -15,11 +16,15 @@ _alters: Any = WeakIdKeyDictionary()
 
 
 def double_of_script(module: nn.Module) -> nn.Module:
-    """A copy in evaluation mode of a script that writes into its tensors as it runs; any other itself.
+    """A copy in evaluation mode of a script that writes into its tensors as it runs;
+    any other itself.
 
-    A copy costs memory, and PyTorch optimises it anew. A frozen script has no mode: it is in evaluation mode for good.
+    A copy costs memory, and PyTorch optimises it anew. A frozen script has no mode:
+    it is in evaluation mode for good.
     """
-    if any(getattr(part, "training", False) for part in module.modules()) or _was_traced_in_training(module):
+    if any(
+        getattr(part, "training", False) for part in module.modules()
+    ) or _was_traced_in_training(module):
         return copy.deepcopy(module).eval()
     return module
 

@@ -1,8 +1,9 @@
-"""What a model's forward does to the process's generators, it does to those of the thread that runs it.
+"""What a model's forward does to the process's generators,
+it does to those of the thread that runs it.
 
-`torch.manual_seed`, `torch.set_rng_state`, `torch.random.fork_rng` and the like find the process's generators by a name
-in a module of PyTorch's. While a thread has generators of its own, a stand-in has that name: on such a thread it is the
-thread's generator, on all others the process's.
+`torch.manual_seed`, `torch.set_rng_state`, `torch.random.fork_rng` and the like find the process's
+generators by a name in a module of PyTorch's. While a thread has generators of its own, a stand-in
+has that name: on such a thread it is the thread's generator, on all others the process's.
 """
 
 from __future__ import annotations
@@ -56,13 +57,17 @@ def of_process(generator: Any) -> bool:
 
 def state_of(device: torch.device) -> torch.Tensor:
     """The state of the process's generator, whatever this thread has."""
-    generator = torch.default_generator if device.type == "cpu" else _of_cuda()[numbered(device).index]
+    generator = (
+        torch.default_generator if device.type == "cpu" else _of_cuda()[numbered(device).index]
+    )
     return generator.get_state()
 
 
 def set_state_of(device: torch.device, state: torch.Tensor) -> None:
     """Writes the state of the process's generator."""
-    generator = torch.default_generator if device.type == "cpu" else _of_cuda()[numbered(device).index]
+    generator = (
+        torch.default_generator if device.type == "cpu" else _of_cuda()[numbered(device).index]
+    )
     generator.set_state(state)
 
 
@@ -74,7 +79,9 @@ class _StandIn:
 
     def __getattr__(self, name: str) -> Any:
         generators: Generators | None = getattr(_here, "generators", None)
-        return getattr(self._generator if generators is None else generators.seeded(self._device), name)
+        return getattr(
+            self._generator if generators is None else generators.seeded(self._device), name
+        )
 
 
 def _count(step: int) -> None:
@@ -83,7 +90,11 @@ def _count(step: int) -> None:
     with _lock:
         _open += step
         if step > 0 and _open == 1:
-            _stand_in(torch.random, "default_generator", _StandIn(torch.default_generator, torch.device("cpu")))
+            _stand_in(
+                torch.random,
+                "default_generator",
+                _StandIn(torch.default_generator, torch.device("cpu")),
+            )
             if torch.cuda.is_initialized():
                 found = torch.cuda.default_generators
                 given = [_StandIn(each, torch.device("cuda", i)) for i, each in enumerate(found)]

@@ -1,7 +1,8 @@
-"""Modules whose methods remember results (functools.lru_cache) or are compiled, as they were written.
+"""Modules whose methods remember results (functools.lru_cache) or are compiled,
+as they were written.
 
-What was remembered in inference mode lets no gradient through, and symbolic sizes cannot be looked up. Hooks are not
-seen from within compiled code.
+What was remembered in inference mode lets no gradient through, and symbolic sizes cannot be looked
+up. Hooks are not seen from within compiled code.
 """
 
 from collections.abc import Callable
@@ -14,12 +15,15 @@ from camport.core.isolation.compiled import uncompiled
 
 
 def forgetful(kind: type[nn.Module]) -> type[nn.Module]:
-    """A class derived from `kind` that runs its methods as they were written; `kind` itself where it does."""
+    """A class derived from `kind` that runs its methods as they were written;
+    `kind` itself where it does."""
     members: dict[str, Any] = {}
     for part in kind.__mro__[: kind.__mro__.index(nn.Module)]:
         for name, member in vars(part).items():
             members.setdefault(name, member)
-    found = {name: plain for name, member in members.items() if (plain := _plain(member)) is not None}
+    found = {
+        name: plain for name, member in members.items() if (plain := _plain(member)) is not None
+    }
     return type(kind.__name__, (kind,), {"__module__": kind.__module__, **found}) if found else kind
 
 

@@ -1,7 +1,8 @@
-"""Runs checkpointed parts of a model as if they were not: what a backward pass computes anew passes by the hooks.
+"""Runs checkpointed parts of a model as if they were not:
+what a backward pass computes anew passes by the hooks.
 
-Models import `torch.utils.checkpoint.checkpoint` by name, so not that is replaced but what it calls. Other threads
-get PyTorch's own.
+Models import `torch.utils.checkpoint.checkpoint` by name, so not that is replaced but what it
+calls. Other threads get PyTorch's own.
 """
 
 import threading
@@ -53,8 +54,12 @@ def _replace() -> Callable[[], None]:
     return undo
 
 
-_GENERATORS = ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl")
-"""What is done before and after a function that is no reentrant checkpoint's; the second is PyTorch 2.15's."""
+_GENERATORS = (
+    "_checkpoint_without_reentrant_generator",
+    "_checkpoint_without_reentrant_generator_impl",
+)
+"""What is done before and after a function that is no reentrant checkpoint's;
+the second is PyTorch 2.15's."""
 
 
 def _unless_here(generator: Callable[..., Any]) -> Callable[..., Any]:

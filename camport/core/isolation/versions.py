@@ -10,8 +10,8 @@ from torch.nn.parameter import is_lazy
 from camport.errors import ModelError
 
 CHANGED = (
-    "the weights changed while they were read, by an optimiser's step in another thread or by the method itself: "
-    "explain a copy of a model that is being trained, copy.deepcopy(model)"
+    "the weights changed while they were read, by an optimiser's step in another thread or by the"
+    " method itself: explain a copy of a model that is being trained, copy.deepcopy(model)"
 )
 
 

@@ -1,8 +1,10 @@
-"""Which parameters a model writes into as it runs, so that a double gets copies of them and shares the others.
+"""Which parameters a model writes into as it runs,
+so that a double gets copies of them and shares the others.
 
-A parameter that is clamped or renormalised in `forward` through `.data` leaves no trace that could be seen afterwards.
-The first pass of a model is therefore watched, operator by operator, below autograd: a write into a shared parameter is
-stopped before it happens, and everything begins anew on a double that shares none.
+A parameter that is clamped or renormalised in `forward` through `.data` leaves no trace that could
+be seen afterwards. The first pass of a model is therefore watched, operator by operator, below
+autograd: a write into a shared parameter is stopped before it happens, and everything begins anew
+    on a double that shares none.
 """
 
 from __future__ import annotations
@@ -32,13 +34,15 @@ class WrittenError(ModelError):
 
 
 def written_by(model: nn.Module) -> Collection[str] | None:
-    """Names of the parameters that a model writes into, as far as one knows; `ALL` while it is being found out."""
+    """Names of the parameters that a model writes into, as far as one knows;
+    `ALL` while it is being found out."""
     found: Collection[str] | None = _learnt.get(model, ())
     return found
 
 
 def restarted(call: Callable[[], T]) -> T:
-    """What `call` gives, which makes its doubles itself: made anew where a model turns out to write into parameters."""
+    """What `call` gives, which makes its doubles itself:
+    made anew where a model turns out to write into parameters."""
     try:
         return call()
     except WrittenError:
@@ -78,7 +82,9 @@ class _Watch(TorchDispatchMode):
     def __init__(self, parameters: Mapping[str, Tensor], stops: bool) -> None:
         super().__init__()
         self.stops, self.stopped, self.found = stops, "", set[str]()
-        self.places = {place: name for name, tensor in parameters.items() if (place := _place(tensor))}
+        self.places = {
+            place: name for name, tensor in parameters.items() if (place := _place(tensor))
+        }
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by PyTorch for every operator."""
@@ -87,7 +93,10 @@ class _Watch(TorchDispatchMode):
             for name in self._written(func, args, kwargs):
                 self.found.add(name)
                 if self.stops:
-                    self.stopped = f"the model writes into its parameter {name!r} as it runs; explain a copy of it"
+                    self.stopped = (
+                        f"the model writes into its parameter {name!r} as it runs; explain a copy"
+                        " of it"
+                    )
                     raise WrittenError(self.stopped)
         return func(*args, **kwargs)
 

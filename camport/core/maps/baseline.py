@@ -14,9 +14,11 @@ Drawn = Literal["blurred", "mean"]
 """Made of each image: its Gaussian blur, or its mean colour."""
 
 Baseline = float | tuple[float, ...] | Tensor | Drawn
-"""A value of all pixels, a value a channel, a tensor that broadcasts to [b,c,H,W], or a word of `Drawn`.
+"""A value of all pixels, a value a channel, a tensor that broadcasts to [b,c,H,W],
+or a word of `Drawn`.
 
-Values are as the model takes its images: 0 is black, or the mean colour where images are normalised.
+Values are as the model takes its images: 0 is black,
+or the mean colour where images are normalised.
 """
 
 KERNEL, SIGMA = 51, 50.0
@@ -24,18 +26,24 @@ KERNEL, SIGMA = 51, 50.0
 
 
 def check_baseline(value: Any, name: str) -> None:
-    """InputError for what no image could make a baseline, where a method is made; `name` is the option's."""
+    """InputError for what no image could make a baseline, where a method is made;
+    `name` is the option's."""
     if isinstance(value, str):
         if value not in get_args(Drawn):
-            raise InputError(f"{name} is {value!r}; a word is one of {', '.join(map(repr, get_args(Drawn)))}")
+            raise InputError(
+                f"{name} is {value!r}; a word is one of {', '.join(map(repr, get_args(Drawn)))}"
+            )
     elif isinstance(value, Tensor):
         if not value.is_floating_point() or not bool(value.isfinite().all()):
-            raise InputError(f"{name} is a tensor {tuple(value.shape)}; wanted finite floating-point values")
+            raise InputError(
+                f"{name} is a tensor {tuple(value.shape)}; wanted finite floating-point values"
+            )
     else:
         values = value if isinstance(value, tuple | list) else (value,)
         if not values or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
             raise InputError(
-                f"{name} is {value!r}; wanted a finite number, one a channel, a tensor [c,H,W], 'blurred' or 'mean'"
+                f"{name} is {value!r}; wanted a finite number, one a channel, a tensor [c,H,W],"
+                " 'blurred' or 'mean'"
             )
 
 
@@ -43,14 +51,18 @@ def check_fits(value: Baseline, images: Float[Tensor, "b c H W"], name: str) -> 
     """InputError for a baseline of other channels or another size than the images."""
     shape = tuple(images.shape)
     if isinstance(value, tuple | list) and len(value) not in (1, shape[1]):
-        raise InputError(f"{name} has {len(value)} values, the images {shape[1]} channels; give one value a channel")
+        raise InputError(
+            f"{name} has {len(value)} values, the images {shape[1]} channels; give one value a"
+            " channel"
+        )
     if isinstance(value, Tensor):
         fits = value.dim() <= 4 and all(
             n in (1, m) for n, m in zip(reversed(value.shape), reversed(shape), strict=False)
         )
         if not fits:
             raise InputError(
-                f"{name} has shape {tuple(value.shape)}, the images {shape}; give [c,1,1], [c,H,W] or [b,c,H,W]"
+                f"{name} has shape {tuple(value.shape)}, the images {shape}; give [c,1,1], [c,H,W]"
+                " or [b,c,H,W]"
             )
 
 

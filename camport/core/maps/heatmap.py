@@ -15,7 +15,8 @@ Scaling = Literal["grad-cam", "torchcam"]
 
 
 def upsample(maps: Float[Tensor, "*n h w"], size: Size) -> Float[Tensor, "*n H W"]:
-    """Bilinear upsampling with align_corners=False, as pixel centres demand; any axes before the last two."""
+    """Bilinear upsampling with align_corners=False, as pixel centres demand;
+    any axes before the last two."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     if maps.dim() == 3:
@@ -26,8 +27,9 @@ def upsample(maps: Float[Tensor, "*n h w"], size: Size) -> Float[Tensor, "*n H W
 
 
 FLAT = 1e-6
-"""A map whose range is a smaller share of its largest magnitude is constant: float32 rounds to 1.2e-7 of a value, and
-resampling a constant map gives a few such steps. One number for all types, so that a file agrees with float64."""
+"""A map whose range is a smaller share of its largest magnitude is constant: float32 rounds to
+1.2e-7 of a value, and resampling a constant map gives a few such steps. One number for all types,
+    so that a file agrees with float64."""
 
 
 def minmax(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
@@ -39,14 +41,18 @@ def minmax(maps: Float[Tensor, "*n h w"]) -> Float[Tensor, "*n h w"]:
     span = high - low
     varies = span > FLAT * torch.maximum(low.abs(), high.abs())
     # the difference is what is put to 0: rounding noise of a large constant is no small number
-    return torch.where(varies, maps - low, torch.zeros_like(maps)) / torch.where(varies, span, torch.ones_like(span))
+    return torch.where(varies, maps - low, torch.zeros_like(maps)) / torch.where(
+        varies, span, torch.ones_like(span)
+    )
 
 
-def scaled_as(raw: Float[Tensor, "b h w"], size: tuple[int, int], library: Scaling) -> Float[Tensor, "b y x"]:
+def scaled_as(
+    raw: Float[Tensor, "b h w"], size: tuple[int, int], library: Scaling
+) -> Float[Tensor, "b y x"]:
     """A raw map as another library puts it out, for figures that were made there.
 
-    "grad-cam": negative values cut off, min-max with 1e-7 beside the range before and after upsampling to `size`.
-    "torchcam": min-max with 1e-8 beside the range, at the layer's resolution.
+    "grad-cam": negative values cut off, min-max with 1e-7 beside the range before and after
+    upsampling to `size`. "torchcam": min-max with 1e-8 beside the range, at the layer's resolution.
     """
     if library == "torchcam":
         return _with_epsilon(raw, 1e-8)

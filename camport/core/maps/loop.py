@@ -1,7 +1,8 @@
 """One step over many codes, a chunk at a time, so that memory is bounded whatever their number.
 
-A code is what tells one variant of the images from another: a channel's map, a random grid, a noise's number. The
-loop is exchangeable: eagerly it is Python's, while a graph is traced it becomes a loop in the graph.
+A code is what tells one variant of the images from another: a channel's map, a random grid, a
+noise's number. The loop is exchangeable: eagerly it is Python's,
+while a graph is traced it becomes a loop in the graph.
 """
 
 import warnings
@@ -23,14 +24,19 @@ Tick = Callable[[int, int], None]
 
 
 class Loop(Protocol):
-    """Runs a step over codes `[r,...]` in chunks: all results `[r,...]`, or with `total` their sum `[...]`."""
+    """Runs a step over codes `[r,...]` in chunks: all results `[r,...]`,
+    or with `total` their sum `[...]`."""
 
-    def __call__(self, step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
+    def __call__(
+        self, step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None
+    ) -> Tensor:
         """Runs it."""
         ...
 
 
-def in_chunks(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
+def in_chunks(
+    step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None
+) -> Tensor:
     """Python's own loop. Results are written in place, so that not even the parts lie about.
 
     A chunk for which there is no memory is halved, with a MemoryWarning.
@@ -46,8 +52,8 @@ def in_chunks(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick
                 raise
             chunk = m // 2
             warnings.warn(
-                f"not enough memory for {m} variants of the images at a time; goes on with {chunk}: give a smaller "
-                "chunk (chunk=, --chunk)",
+                f"not enough memory for {m} variants of the images at a time; goes on with {chunk}:"
+                " give a smaller chunk (chunk=, --chunk)",
                 MemoryWarning,
                 stacklevel=2,
             )

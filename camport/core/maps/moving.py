@@ -12,25 +12,37 @@ from torch.utils._pytree import tree_leaves, tree_map
 from camport.core.maps.places import Places
 
 
-def written(base: Tensor, view: Tensor, before: Places | None, places: Places, shape: tuple[int, ...]) -> Places:
+def written(
+    base: Tensor, view: Tensor, before: Places | None, places: Places, shape: tuple[int, ...]
+) -> Places:
     """The places of a tensor, `before` or nowhere, with some written where a view of it lies."""
     both = []
     for of in ("rows", "columns"):
-        whole = torch.full(base.shape, torch.nan) if before is None else getattr(before, of).expand(base.shape).clone()
-        part = whole.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
+        whole = (
+            torch.full(base.shape, torch.nan)
+            if before is None
+            else getattr(before, of).expand(base.shape).clone()
+        )
+        part = whole.as_strided(
+            view.shape, view.stride(), view.storage_offset() - base.storage_offset()
+        )
         part.copy_(getattr(places, of).expand(shape))
         both.append(whole)
     return Places(*both).moved(tuple(base.shape), True, lambda v: v)[0]
 
 
-def padded(places: Places, sides: Sequence[int], before: tuple[int, ...], shape: tuple[int, ...]) -> Places:
-    """Those of a padded tensor of shape `before`; as they were, where an edge of one place was added."""
+def padded(
+    places: Places, sides: Sequence[int], before: tuple[int, ...], shape: tuple[int, ...]
+) -> Places:
+    """Those of a padded tensor of shape `before`; as they were,
+    where an edge of one place was added."""
     new, old = places.padded(sides, before), places.carried(before, shape, None)
     return old if old is not None and new.nearly(old, before) else new
 
 
 def reach(name: str, args: Any, kwargs: Mapping[str, Any]) -> int:
-    """How many places beside an image a window may see that were put there for it: its own padding, written apart."""
+    """How many places beside an image a window may see that were put there for it:
+    its own padding, written apart."""
     if name == "conv2d":
         names = ("input", "weight", "bias", "stride", "padding", "dilation")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -43,13 +55,24 @@ def reach(name: str, args: Any, kwargs: Mapping[str, Any]) -> int:
 
 def _most(value: Any) -> int:
     """The largest of an option that is one number or one for each axis; 1 for a word."""
-    return 1 if isinstance(value, str) else int(value) if isinstance(value, int) else max(map(int, value))
+    return (
+        1
+        if isinstance(value, str)
+        else int(value)
+        if isinstance(value, int)
+        else max(map(int, value))
+    )
 
 
 def apart(
-    name: str, args: Any, kwargs: Mapping[str, Any], each: list[tuple[list[Places], tuple[int, ...]]], shape: Any
+    name: str,
+    args: Any,
+    kwargs: Mapping[str, Any],
+    each: list[tuple[list[Places], tuple[int, ...]]],
+    shape: Any,
 ) -> list[Places] | None:
-    """The places of all parts, where they are joined along an axis of the batch or the channels; None elsewhere."""
+    """The places of all parts, where they are joined along an axis of the batch or the channels;
+    None elsewhere."""
     axis = kwargs.get("dim", kwargs.get("axis", args[1] if len(args) > 1 else 0)) % len(shape)
     found = []
     for parts, _ in each:

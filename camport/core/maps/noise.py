@@ -1,7 +1,8 @@
-"""Random numbers as a pure function of a seed and a place, the same in PyTorch and in every exported graph.
+"""Random numbers as a pure function of a seed and a place,
+the same in PyTorch and in every exported graph.
 
-A generator has a state, which a graph does not have, and each engine's own is another. Here the n-th number is a hash
-of n: integer arithmetic modulo the prime 2³¹ - 1 in int64, exact everywhere.
+A generator has a state, which a graph does not have, and each engine's own is another. Here the
+n-th number is a hash of n: integer arithmetic modulo the prime 2³¹ - 1 in int64, exact everywhere.
 """
 
 import math
@@ -19,7 +20,8 @@ _FIRST, _SECOND, _STEP = 48271, 1103515245 % PRIME, 40692
 
 
 def uniform(seed: int, numbers: Int[Tensor, " m"], count: int) -> Float[Tensor, "m n"]:
-    """`count` numbers in (0, 1) for each of `numbers`: row i depends on `seed` and `numbers[i]` alone.
+    """`count` numbers in (0, 1) for each of `numbers`:
+    row i depends on `seed` and `numbers[i]` alone.
 
     Each is (h + 1/2) / p for a hash h of (seed, row, column) modulo the prime p = 2³¹ - 1.
     """
@@ -28,7 +30,8 @@ def uniform(seed: int, numbers: Int[Tensor, " m"], count: int) -> Float[Tensor, 
 
 
 def normal(seed: int, numbers: Int[Tensor, " m"], count: int) -> Float[Tensor, "m n"]:
-    """Likewise standard normal numbers: sqrt(-2 ln u) cos(2 pi v), then sqrt(-2 ln u) sin(2 pi v), after Box-Muller."""
+    """Likewise standard normal numbers: sqrt(-2 ln u) cos(2 pi v), then sqrt(-2 ln u) sin(2 pi v),
+    after Box-Muller."""
     half = (count + 1) // 2
     row, column = _hashed(seed, numbers, 2 * half)
 
@@ -54,10 +57,13 @@ def _met(row: Int[Tensor, "m 1"], column: Int[Tensor, " n"]) -> Float[Tensor, "m
 
 
 def _in_parts(numbers: Callable[[Tensor], Tensor], column: Tensor, rows: int) -> Tensor:
-    """`numbers` of the columns, eagerly of as many at a time as the processor's cache holds: a third faster."""
+    """`numbers` of the columns, eagerly of as many at a time as the processor's cache holds:
+    a third faster."""
     if traced():
         return numbers(column)
-    return torch.cat([numbers(part) for part in column.split(max(1, _AT_ONCE // max(1, rows)), -1)], -1)
+    return torch.cat(
+        [numbers(part) for part in column.split(max(1, _AT_ONCE // max(1, rows)), -1)], -1
+    )
 
 
 def _mixed(h: Tensor) -> Tensor:

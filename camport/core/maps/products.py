@@ -1,4 +1,5 @@
-"""Where the places of an image lie in a product of tensors: on the axes of an argument that are not summed over."""
+"""Where the places of an image lie in a product of tensors:
+on the axes of an argument that are not summed over."""
 
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ Operand = tuple[Tensor, list[Places], tuple[int, ...]]
 
 
 def multiplied(name: str, args: Any, taken: Sequence[Operand]) -> list[Places] | None:
-    """The places of a product of two tensors, by the axes that each argument hands on; None where that is not told.
+    """The places of a product of two tensors, by the axes that each argument hands on;
+    None where that is not told.
 
-    The weights of an attention, q k^T, have those of the queries along one axis and those of the keys along the other;
-    of its result, the weighted sum over the keys, the first are left.
+    The weights of an attention, q k^T, have those of the queries along one axis and those of the
+    keys along the other; of its result, the weighted sum over the keys, the first are left.
 
     Args:
         name: of the function.
@@ -31,15 +33,19 @@ def multiplied(name: str, args: Any, taken: Sequence[Operand]) -> list[Places] |
     for operand, own in labels:
         for tensor, every, shape in taken:
             if tensor is operand:
-                # what is summed over belongs together where it is a patch, but not the window of an attention
+                # what is summed over belongs together where it is a patch,
+                # but not the window of an attention
                 together = PATCH if len(taken) == 1 else 0.0
                 new = (_handed_on(places, shape, own, result, together) for places in every)
                 found.extend(places for places in new if places is not None)
     return found
 
 
-def _handed_on(places: Places, shape: Sequence[int], own: str, result: str, together: float) -> Places | None:
-    """Those of an argument with axes `own` in a result with axes `result`; None where they are summed over."""
+def _handed_on(
+    places: Places, shape: Sequence[int], own: str, result: str, together: float
+) -> Places | None:
+    """Those of an argument with axes `own` in a result with axes `result`;
+    None where they are summed over."""
     both = []
     for values in (places.rows, places.columns):
         if values.dim() != len(shape):

@@ -5,7 +5,8 @@ from typing import Literal
 import numpy as np
 
 Rule = Literal["gausslegendre", "riemann", "middle", "trapezoid"]
-"""Gauss-Legendre's points; the right ends of equal steps; their middles; the trapezoids, with both ends."""
+"""Gauss-Legendre's points; the right ends of equal steps; their middles; the trapezoids,
+with both ends."""
 
 
 def quadrature(steps: int, rule: Rule) -> tuple[list[float], list[float]]:

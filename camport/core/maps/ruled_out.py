@@ -1,4 +1,5 @@
-"""Classes that a model rules out by a logit of minus infinity, whose product with a weight of 0 is no number."""
+"""Classes that a model rules out by a logit of minus infinity,
+whose product with a weight of 0 is no number."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _here = threading.local()
 
 @contextmanager
 def rules_out(some: bool) -> Iterator[None]:
-    """What is traced in here has such classes or has none, which a graph cannot look at; nested ones hold inside."""
+    """What is traced in here has such classes or has none, which a graph cannot look at;
+    nested ones hold inside."""
     before = getattr(_here, "some", False)
     _here.some = some
     try:
@@ -34,7 +36,9 @@ def any_ruled_out(outputs: Any) -> bool:
 
 
 def weighed(values: Tensor, weights: Tensor) -> Tensor:
-    """weights * values, and 0 where the weight is, of logits in which minus infinity rules a class out."""
+    """weights * values, and 0 where the weight is,
+    of logits in which minus infinity rules a class out."""
     if traced() and not getattr(_here, "some", False):
-        return values * weights  # five operators fewer in the graphs of models that rule nothing out
+        # five operators fewer in the graphs of models that rule nothing out
+        return values * weights
     return torch.where(weights == 0, torch.zeros_like(values), values) * weights

@@ -1,4 +1,5 @@
-"""Activations as [b,c,h,w], whatever their layout in the model: channels first or last, maps, tokens or a signal."""
+"""Activations as [b,c,h,w], whatever their layout in the model: channels first or last, maps,
+tokens or a signal."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from camport.errors import LayerError
 
 Layout = Literal["nchw", "nhwc", "tokens", "signal"]
 REMEDY = (
-    "choose a layer that puts out [b,c,h,w], [b,h,w,c], or tokens [b,n,c] in the order of the image's rows "
-    "(`camport layers` lists them)"
+    "choose a layer that puts out [b,c,h,w], [b,h,w,c], or tokens [b,n,c] in the order of the"
+    " image's rows (`camport layers` lists them)"
 )
 """What to do about a layer that is no map."""
 
 MAX_PREFIX = 16
-"""More leading tokens than this (class, distillation, registers) are not believed to be a prefix."""
+"""More leading tokens than this (class, distillation, registers) are not believed to be a
+prefix."""
 FEW_PREFIXES = (1, 2, 4, 5)
 """What models have: a class token, one for distillation, four registers."""
 STRIDES = (4, 8, 14, 16, 32, 64)
@@ -62,12 +64,13 @@ class Grid:
     """How a layer's output lies on the image.
 
     Attributes:
-        layout: where the channels are; "tokens" is [b, prefix + h*w + suffix, c], "signal" the same with channels
-            first.
+        layout: where the channels are; "tokens" is [b, prefix + h*w + suffix, c],
+            "signal" the same with channels first.
         prefix: leading tokens that lie nowhere on the image (class, distillation, register tokens).
         size: (h, w) of the tokens; None for the maps, whose shape says it.
         suffix: trailing tokens that lie nowhere on the image (what a detector asks with).
-        turn: of a layer behind a flip, a quarter turn or a transposition of the image, what undoes it.
+        turn: of a layer behind a flip, a quarter turn or a transposition of the image,
+            what undoes it.
     """
 
     layout: Layout
@@ -91,7 +94,8 @@ class Grid:
         return places.reshape(places.shape[0], places.shape[1], *self.size)
 
     def from_maps(self, maps: Tensor, activation: Tensor) -> Tensor:
-        """The inverse: maps [n,c,h,w] as a layer's output, tokens that lie nowhere taken from `activation` [n,...]."""
+        """The inverse: maps [n,c,h,w] as a layer's output,
+        tokens that lie nowhere taken from `activation` [n,...]."""
         maps = self.turn.to_layer(maps)
         if self.layout == "nchw":
             return maps
@@ -102,12 +106,16 @@ class Grid:
         if not (self.prefix or self.suffix):
             return places
         last = activation.shape[axis] - self.suffix
-        before, behind = activation.narrow(axis, 0, self.prefix), activation.narrow(axis, last, self.suffix)
+        before, behind = (
+            activation.narrow(axis, 0, self.prefix),
+            activation.narrow(axis, last, self.suffix),
+        )
         return torch.cat([before, places, behind], axis)
 
 
 def check_rows(name: str, output: Tensor, images: int, *rows: int) -> None:
-    """LayerError where the first axis of a layer's output is not that of the images or of the target's rows."""
+    """LayerError where the first axis of a layer's output is not that of the images or of the
+    target's rows."""
     if output.dim() < 2 or output.shape[0] in (images, *rows):
         return
     shape = tuple(output.shape)
@@ -120,8 +128,11 @@ def check_rows(name: str, output: Tensor, images: int, *rows: int) -> None:
     )
 
 
-def find_grid(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str) -> Grid:
-    """The likeliest layout of `activation`, the output of `module` called `name`, by its shape and the model.
+def find_grid(
+    activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module, name: str
+) -> Grid:
+    """The likeliest layout of `activation`, the output of `module` called `name`,
+    by its shape and the model.
 
     `camport.core.running.reading` compares it with how the output follows the image.
 
@@ -133,17 +144,19 @@ def find_grid(activation: Tensor, image_size: Size, model: nn.Module, module: nn
     shape = tuple(activation.shape)
     if activation.dim() != 3:
         raise LayerError(
-            f"layer {name!r} puts out {shape}, which is no map over the image; "
-            "a target layer puts out [b,c,h,w], [b,h,w,c] or tokens [b,n,c] (`camport layers` lists them)"
+            f"layer {name!r} puts out {shape}, which is no map over the image; a target layer puts"
+            " out [b,c,h,w], [b,h,w,c] or tokens [b,n,c] (`camport layers` lists them)"
         )
     raise LayerError(
-        f"layer {name!r} puts out {shape[2 if channel_axis(module) == 1 else 1]} tokens, which fit no grid over an "
-        f"image of {image_size[0]}x{image_size[1]}; give the adapter a grid, e.g. "
-        "ClassificationAdapter(patch_grid=(h, w))"
+        f"layer {name!r} puts out {shape[2 if channel_axis(module) == 1 else 1]} tokens, which fit"
+        f" no grid over an image of {image_size[0]}x{image_size[1]}; give the adapter a grid, e.g."
+        " ClassificationAdapter(patch_grid=(h, w))"
     )
 
 
-def readings(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module) -> list[Grid]:
+def readings(
+    activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module
+) -> list[Grid]:
     """The layouts that the shape of `activation` and the model allow, the likeliest first."""
     if activation.dim() == 4:
         last = likelier_axis(activation, image_size, model, module) == 3
@@ -156,15 +169,18 @@ def readings(activation: Tensor, image_size: Size, model: nn.Module, module: nn.
     if layout == "signal":
         if _along(module):
             return [Grid(layout, 0, (1, n)), Grid(layout, 0, (n, 1))]
-        # a class token stands in front of tokens; in front of a signal a patch embedding alone tells of one
+        # a class token stands in front of tokens;
+        # in front of a signal a patch embedding alone tells of one
         of_patches = patch and (image_size[0] // patch[0], image_size[1] // patch[1])
         sizes = [(size, prefix) for size, prefix in sizes if not prefix or size == of_patches]
     return list(dict.fromkeys(Grid(layout, prefix, size) for size, prefix in sizes))
 
 
-def unlikely_readings(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module) -> list[Grid]:
-    """Layouts of a 3-D output that are believed only where the output follows the image: a row along it, channels
-    before the places.
+def unlikely_readings(
+    activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module
+) -> list[Grid]:
+    """Layouts of a 3-D output that are believed only where the output follows the image: a row
+    along it, channels before the places.
     """
     if activation.dim() != 3:
         return []
@@ -180,9 +196,14 @@ def unlikely_readings(activation: Tensor, image_size: Size, model: nn.Module, mo
 
 
 def _along(module: nn.Module) -> bool:
-    """Whether it convolves a signal [b,c,n] along its places, which rows of patches have no order for."""
+    """Whether it convolves a signal [b,c,n] along its places,
+    which rows of patches have no order for."""
     kernel: Any = getattr(module, "kernel_size", None)
-    return isinstance(module, nn.Conv1d | nn.ConvTranspose1d) and isinstance(kernel, tuple) and kernel[0] > 1
+    return (
+        isinstance(module, nn.Conv1d | nn.ConvTranspose1d)
+        and isinstance(kernel, tuple)
+        and kernel[0] > 1
+    )
 
 
 def _row(module: nn.Module) -> tuple[Layout, int]:
@@ -190,7 +211,9 @@ def _row(module: nn.Module) -> tuple[Layout, int]:
     return ("signal", 2) if channel_axis(module) == 1 else ("tokens", 1)
 
 
-def _token_sizes(image_size: Size, patch: tuple[int, int] | None, tokens: int) -> Iterator[tuple[tuple[int, int], int]]:
+def _token_sizes(
+    image_size: Size, patch: tuple[int, int] | None, tokens: int
+) -> Iterator[tuple[tuple[int, int], int]]:
     """Grids that so many tokens may form, each with the tokens before it."""
     for (h, w), prefixes in _sizes(image_size, patch, tokens):
         prefix = tokens - h * w
@@ -201,7 +224,8 @@ def _token_sizes(image_size: Size, patch: tuple[int, int] | None, tokens: int) -
 def _sizes(
     image_size: Size, patch: tuple[int, int] | None, tokens: int
 ) -> Iterator[tuple[tuple[int, int], Sequence[int]]]:
-    """Grids that tokens may form, the most likely first, each with the numbers of prefix tokens that are believed."""
+    """Grids that tokens may form, the most likely first,
+    each with the numbers of prefix tokens that are believed."""
     height, width = image_size
     # the patch embedding's, with its prefix tokens; then any stride that fits without remainder
     if patch:
@@ -210,7 +234,8 @@ def _sizes(
         yield ((1, tokens) if height == 1 else (tokens, 1)), (0,)
     for s in STRIDES:
         yield (height // s, width // s), (0,)
-    # patches that overlap, pooled tokens, images that were resized inside: few cells would fit by chance
+    # patches that overlap, pooled tokens, images that were resized inside:
+    # few cells would fit by chance
     for s in STRIDES:
         if (height // s) * (width // s) >= FEWEST:
             yield (height // s, width // s), FEW_PREFIXES
@@ -223,7 +248,8 @@ def _sizes(
 
 
 def patch_size(model: nn.Module) -> tuple[int, int] | None:
-    """Kernel of the first convolution that cuts the image into patches (kernel equals stride); of signals, 1 high."""
+    """Kernel of the first convolution that cuts the image into patches (kernel equals stride);
+    of signals, 1 high."""
     for part in model.modules():
         # a convolution of an .onnx file is no nn.Conv2d, but tells the same about itself
         conv = isinstance(part, nn.Conv1d | nn.Conv2d) or type(part).__name__ == "Conv"

@@ -1,4 +1,5 @@
-"""Which axis of a layer's output has the channels, by what modules know of their widths and by the image's aspect."""
+"""Which axis of a layer's output has the channels,
+by what modules know of their widths and by the image's aspect."""
 
 from collections.abc import Iterator
 
@@ -27,16 +28,19 @@ _LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
 
 
 def channel_axis(module: nn.Module) -> int | None:
-    """The axis that has the channels of what a module puts out: 1, -1, or None where its kind does not say."""
+    """The axis that has the channels of what a module puts out: 1, -1,
+    or None where its kind does not say."""
     if isinstance(module, _FIRST) or _first_width(module) is not None:
         return 1 if not module._modules else None
-    # others that derive from LayerNorm normalise maps with channels first, those over several axes in either order
+    # others that derive from LayerNorm normalise maps with channels first,
+    # those over several axes in either order
     over = getattr(module, "normalized_shape", (1,))
     return -1 if type(module) in _LAST and len(over) == 1 else None
 
 
 def likelier_axis(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module) -> int:
-    """The axis, 1 or 3, that has the channels of a 4-D output, by all that is known without running the model."""
+    """The axis, 1 or 3, that has the channels of a 4-D output,
+    by all that is known without running the model."""
     return 1 if evidence(activation, image_size, model, module) >= 0 else 3
 
 
@@ -53,9 +57,11 @@ def certain(activation: Tensor, image_size: Size, model: nn.Module, module: nn.M
 
 
 def evidence(activation: Tensor, image_size: Size, model: nn.Module, module: nn.Module) -> int:
-    """Positive where channels are on axis 1 of a 4-D output, negative on axis 3, 0 where nothing decides.
+    """Positive where channels are on axis 1 of a 4-D output, negative on axis 3,
+    0 where nothing decides.
 
-    In this order: the module's kind, the widths of the modules within, the image's aspect, the widths of all modules.
+    In this order: the module's kind, the widths of the modules within, the image's aspect,
+    the widths of all modules.
     """
     _, p, q, r = activation.shape
     axis = channel_axis(module)
@@ -95,7 +101,9 @@ def _known(part: nn.Module) -> Iterator[int]:
 
 def _first_width(part: nn.Module) -> int | None:
     """What convolutions and normalisations over axis 1 tell, those of an .onnx file too."""
-    found = getattr(part, "out_channels", getattr(part, "num_features", getattr(part, "num_channels", None)))
+    found = getattr(
+        part, "out_channels", getattr(part, "num_features", getattr(part, "num_channels", None))
+    )
     return found if isinstance(found, int) else None
 
 

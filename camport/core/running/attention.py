@@ -85,8 +85,13 @@ def sensitivity(probe: Probe, last: int | None = None) -> Attention:
             seen = _Pass(probe, copy_at_once=True)
         grid, blocks = _grid(probe, seen.maps), seen.blocks()
         end = blocks[-1]
-        layer, known = LayerName(end.name, end.run), recorded(seen.before[: end.start], end.output, seen.images)
-        tail = Tail(probe.double, layer, partial(called, probe.adapter), probe.images, probe.target, known)
+        layer, known = (
+            LayerName(end.name, end.run),
+            recorded(seen.before[: end.start], end.output, seen.images),
+        )
+        tail = Tail(
+            probe.double, layer, partial(called, probe.adapter), probe.images, probe.target, known
+        )
         found = []
         for p, block in list(zip(seen.maps, blocks, strict=True))[-(last or len(blocks)) :]:
             mean = block.tokens.mean(_axis(block.tokens, p), keepdim=True).expand_as(block.tokens)
@@ -144,8 +149,8 @@ class _Pass:
         without = next((i for i in range(len(self.maps)) if i not in found), None)
         if without is not None:
             raise MethodError(
-                f"attention {without + 1} of {len(self.maps)} is in no module of its own that puts out tokens [b,n,c], "
-                "so there is no score behind it; attention_rollout needs none"
+                f"attention {without + 1} of {len(self.maps)} is in no module of its own that puts"
+                " out tokens [b,n,c], so there is no score behind it; attention_rollout needs none"
             )
         return [found[i] for i in range(len(self.maps))]
 
@@ -165,7 +170,9 @@ class _Pass:
         if within and tokens is not None and tokens.dim() == 3:
             tokens = tokens.clone() if self.copy_at_once else tokens
             start, _ = outermost
-            self.runs.append(_Block(ran.name, ran.index, ran.output, tokens, tokens._version, within, start))
+            self.runs.append(
+                _Block(ran.name, ran.index, ran.output, tokens, tokens._version, within, start)
+            )
         self._outermost.end(ran, outermost)
 
 
@@ -185,16 +192,20 @@ def _grid(probe: Probe, maps: Sequence[Tensor]) -> Grid:
         grid = probe.adapter.grid(maps[-1][:, 0], size, probe.double, probe.double, "attention")
     except LayerError as error:
         raise MethodError(
-            f"{type(probe.double).__name__} attends among {maps[-1].shape[-1]} tokens, which fit no grid over an image "
-            f"of {size[0]}x{size[1]}. If they are patches, give the adapter their grid, e.g. "
-            f"ClassificationAdapter(patch_grid=(h, w)); if they are channels: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
+            f"{type(probe.double).__name__} attends among {maps[-1].shape[-1]} tokens, which fit no"
+            f" grid over an image of {size[0]}x{size[1]}. If they are patches, give the adapter"
+            " their grid, e.g. ClassificationAdapter(patch_grid=(h, w)); if they are channels:"
+            f" {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
         ) from error
     n, images = maps[-1].shape[-1], probe.images
-    placed = probe.evaluation.readings.orders(n, grid, images, probe.target, probe.adapter, probe.double)
+    placed = probe.evaluation.readings.orders(
+        n, grid, images, probe.target, probe.adapter, probe.double
+    )
     if placed is None:
         raise MethodError(
-            f"{type(probe.double).__name__} attends among {n} tokens that are not in the order of the "
-            f"image's rows, as those in windows or units (Hiera). {_INSTEAD} at a layer whose places lie on the image"
+            f"{type(probe.double).__name__} attends among {n} tokens that are not in the order of"
+            f" the image's rows, as those in windows or units (Hiera). {_INSTEAD} at a layer whose"
+            " places lie on the image"
         )
     return placed
 
@@ -203,23 +214,23 @@ def _check(probe: Probe, maps: Sequence[Tensor]) -> None:
     who, b = type(probe.double).__name__, probe.images.shape[0]
     if not maps:
         raise MethodError(
-            f"{who} has no attention over the image's patches: no scaled_dot_product_attention, MultiheadAttention or "
-            f"softmax of [b,heads,n,n] ran. {_INSTEAD}"
+            f"{who} has no attention over the image's patches: no scaled_dot_product_attention,"
+            f" MultiheadAttention or softmax of [b,heads,n,n] ran. {_INSTEAD}"
         )
     for p in maps:
         if p.shape[0] != b:
             raise MethodError(
-                f"{who} attends within windows: {tuple(p.shape)} for {b} images, so no attention is over the whole "
-                f"image. {_INSTEAD}"
+                f"{who} attends within windows: {tuple(p.shape)} for {b} images, so no attention is"
+                f" over the whole image. {_INSTEAD}"
             )
         if p.shape[-1] != p.shape[-2]:
             raise MethodError(
-                f"{who} attends from {p.shape[-2]} tokens to {p.shape[-1]}, not among the same ones, which cannot be "
-                f"followed from layer to layer. {_INSTEAD}"
+                f"{who} attends from {p.shape[-2]} tokens to {p.shape[-1]}, not among the same"
+                f" ones, which cannot be followed from layer to layer. {_INSTEAD}"
             )
     sizes = sorted({p.shape[-1] for p in maps})
     if len(sizes) > 1:
         raise MethodError(
-            f"{who} attends over {len(sizes)} numbers of tokens ({', '.join(map(str, sizes))}), which cannot be "
-            f"followed from layer to layer. {_INSTEAD}"
+            f"{who} attends over {len(sizes)} numbers of tokens ({', '.join(map(str, sizes))}),"
+            f" which cannot be followed from layer to layer. {_INSTEAD}"
         )

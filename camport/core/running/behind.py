@@ -1,4 +1,5 @@
-"""The score as a function of what a layer puts out: the model behind it, for many variants of its maps."""
+"""The score as a function of what a layer puts out: the model behind it,
+for many variants of its maps."""
 
 from __future__ import annotations
 
@@ -31,7 +32,10 @@ def behind(probe: Probe, layer: LayerName) -> Callable[[Tensor], Tensor]:
     # eagerly image by image: what bypasses the layer need not have the batch on its first axis
     parts = [slice(None)] if traced() else [slice(i, i + 1) for i in range(probe.images.shape[0])]
     ask, given = partial(called, probe.adapter), probe.target
-    tails = [Tail(probe.double, layer, ask, probe.images[p], {k: v[p] for k, v in given.items()}) for p in parts]
+    tails = [
+        Tail(probe.double, layer, ask, probe.images[p], {k: v[p] for k, v in given.items()})
+        for p in parts
+    ]
 
     def scores(activations: Tensor) -> Tensor:
         m = activations.shape[0]

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from camport.core.adapter import Adapter
 
 
-def called(adapter: Adapter, double: nn.Module, images: Tensor, target: Mapping[str, Tensor]) -> Any:
-    """What the model says about a target; ModelError where it fails, naming what is wrong with the images."""
+def called(
+    adapter: Adapter, double: nn.Module, images: Tensor, target: Mapping[str, Tensor]
+) -> Any:
+    """What the model says about a target; ModelError where it fails,
+    naming what is wrong with the images."""
     with _private(double):
         return _diagnosed(lambda: adapter.ask(double, images, target), double, images)
 
@@ -43,7 +46,8 @@ def _private(double: nn.Module) -> Iterator[None]:
 
 
 def prepared(adapter: Adapter, double: nn.Module, target: Any, images: Tensor) -> dict[str, Tensor]:
-    """The user's target as tensors, where the model may be called for what was left out; errors as `called`."""
+    """The user's target as tensors, where the model may be called for what was left out;
+    errors as `called`."""
     with torch.no_grad(), _private(double):
         return _diagnosed(lambda: adapter.prepare_for(double, target, images), double, images)
 
@@ -67,7 +71,10 @@ def _diagnose(model: nn.Module, images: Tensor, error: Exception) -> str:
     shape = tuple(images.shape)
     conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if conv is not None and conv.in_channels != images.shape[1]:
-        return f"images {shape} have {images.shape[1]} channels, the model's first convolution takes {conv.in_channels}"
+        return (
+            f"images {shape} have {images.shape[1]} channels, the model's first convolution takes"
+            f" {conv.in_channels}"
+        )
     lines = str(error).strip().splitlines()
     said = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     text = f"{type(model).__name__} could not be run on images {shape}: {said}"
@@ -78,12 +85,16 @@ def _diagnose(model: nn.Module, images: Tensor, error: Exception) -> str:
         return f"{text}; {_FURTHER}"
     if "should be the same" in said or "same dtype" in said:
         kind = str(images.dtype).removeprefix("torch.")
-        return f"{text}; the images were {kind}: bring the model to one type, or explain it under torch.autocast"
+        return (
+            f"{text}; the images were {kind}: bring the model to one type, or explain it under"
+            " torch.autocast"
+        )
     return text
 
 
 def without_graph(outputs: Any) -> Any:
-    """The model's outputs detached; a tensor that stands in two places, as in BLIP's outputs, is one tensor still."""
+    """The model's outputs detached; a tensor that stands in two places, as in BLIP's outputs,
+    is one tensor still."""
     seen: dict[int, Tensor] = {}
 
     def detached(value: Any) -> Any:
@@ -93,7 +104,12 @@ def without_graph(outputs: Any) -> Any:
 
 
 def scored(
-    adapter: Adapter, outputs: Any, given: Mapping[str, Tensor], lists: bool, *, validate: bool = True
+    adapter: Adapter,
+    outputs: Any,
+    given: Mapping[str, Tensor],
+    lists: bool,
+    *,
+    validate: bool = True,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The target with its defaults filled in from a model's outputs, and its score y^c [b].
 

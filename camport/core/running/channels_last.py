@@ -1,7 +1,7 @@
 """The layout in memory in which a model runs many images fastest.
 
-On a CPU, convolutions of eight images or more at once take a sixth to a quarter less time where channels come last
-(measured on resnet18 and mobilenet_v3_large); of one image they do not.
+On a CPU, convolutions of eight images or more at once take a sixth to a quarter less time where
+channels come last (measured on resnet18 and mobilenet_v3_large); of one image they do not.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ FAST = (torch.float32, torch.bfloat16)
 
 
 class Layout:
-    """Calls a model, many images with channels last where that helps, and never again where it cannot take them so.
+    """Calls a model, many images with channels last where that helps,
+    and never again where it cannot take them so.
 
-    A model that calls `view` on its features takes none but contiguous ones; it is run again on those.
+    A model that calls `view` on its features takes none but contiguous ones;
+    it is run again on those.
     """
 
     def __init__(self, adapter: Adapter, double: nn.Module) -> None:
@@ -41,7 +43,12 @@ class Layout:
         if variants and not self.refused and _helps(images):
             try:
                 self._turn()
-                return called(self.adapter, self.double, images.contiguous(memory_format=torch.channels_last), target)
+                return called(
+                    self.adapter,
+                    self.double,
+                    images.contiguous(memory_format=torch.channels_last),
+                    target,
+                )
             except ModelError:
                 self.refused = True
                 self._turn_back()
@@ -63,4 +70,9 @@ class Layout:
 
 
 def _helps(images: Tensor) -> bool:
-    return not traced() and images.device.type == "cpu" and images.dtype in FAST and images.shape[0] >= FEWEST
+    return (
+        not traced()
+        and images.device.type == "cpu"
+        and images.dtype in FAST
+        and images.shape[0] >= FEWEST
+    )

@@ -15,22 +15,31 @@ FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def check_images(images: Any, model: nn.Module) -> Tensor:
-    """`images` as [b,c,H,W] of the model's floating-point type; InputError names shape, value and remedy."""
+    """`images` as [b,c,H,W] of the model's floating-point type; InputError names shape,
+    value and remedy."""
     if not isinstance(images, Tensor):
         several = isinstance(images, list | tuple | Mapping) and len(images) > 1
         remedy = (
-            "stack pictures of one size by torch.stack(images); a model of several inputs is explained inside a module "
-            "that hands it the others"
+            "stack pictures of one size by torch.stack(images); a model of several inputs is"
+            " explained inside a module that hands it the others"
             if several
             else "try torch.as_tensor(images)"
         )
-        raise InputError(f"images are {type(images).__name__}, not a torch.Tensor [b,c,H,W]; {remedy}")
+        raise InputError(
+            f"images are {type(images).__name__}, not a torch.Tensor [b,c,H,W]; {remedy}"
+        )
     if images.layout != torch.strided or images.is_nested:
         kind = "nested" if images.is_nested else str(images.layout).removeprefix("torch.")
-        raise InputError(f"images are a {kind} tensor; wanted a dense one: images.to_dense(), or a batch of one size")
+        raise InputError(
+            f"images are a {kind} tensor; wanted a dense one: images.to_dense(), or a batch of one"
+            " size"
+        )
     shape = tuple(images.shape)
     if images.dim() != 4:
-        raise InputError(f"images have shape {shape}, rank {images.dim()}; wanted [b,c,H,W]: {_remedy(images, model)}")
+        raise InputError(
+            f"images have shape {shape}, rank {images.dim()}; wanted [b,c,H,W]:"
+            f" {_remedy(images, model)}"
+        )
     if 0 in shape:
         raise InputError(f"images have shape {shape}: nothing to explain in an empty batch")
     if not images.is_floating_point():
@@ -41,7 +50,9 @@ def check_images(images: Any, model: nn.Module) -> Tensor:
         )
     if images.dtype not in FLOATS:
         kind = str(images.dtype).removeprefix("torch.")
-        raise InputError(f"images are {kind}; wanted float32, float64, float16 or bfloat16: images.float()")
+        raise InputError(
+            f"images are {kind}; wanted float32, float64, float16 or bfloat16: images.float()"
+        )
     if images.device.type == "meta":
         raise InputError("images are on the meta device and have no values")
     with within_memory(images):
@@ -51,32 +62,45 @@ def check_images(images: Any, model: nn.Module) -> Tensor:
         if bool(bad.any()):
             first = int(bad.nonzero()[0])
             raise InputError(
-                f"image {first} of {shape[0]} has {int(bad[first])} values that are NaN or infinite; mend or drop it"
+                f"image {first} of {shape[0]} has {int(bad[first])} values that are NaN or"
+                " infinite; mend or drop it"
             )
     like = _reference(model)
     if like is not None and like.device != images.device:
         check_initialised(model)
         raise InputError(
-            f"images are on {images.device}, the model is on {like.device}: images.to({str(like.device)!r})"
+            f"images are on {images.device}, the model is on {like.device}:"
+            f" images.to({str(like.device)!r})"
         )
-    if like is not None and like.dtype != images.dtype and not torch.is_autocast_enabled(images.device.type):
+    if (
+        like is not None
+        and like.dtype != images.dtype
+        and not torch.is_autocast_enabled(images.device.type)
+    ):
         images = images.to(like.dtype)
     return images.clone() if images.is_inference() else images.detach()
 
 
 def check_initialised(model: nn.Module) -> None:
-    """ModelError for parameters that wait for a first call to know their shape, or that have no values at all."""
+    """ModelError for parameters that wait for a first call to know their shape,
+    or that have no values at all."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
-            raise ModelError(f"{name!r} has no shape before the model's first call; call it once: model(images)")
+            raise ModelError(
+                f"{name!r} has no shape before the model's first call; call it once: model(images)"
+            )
         if tensor.device.type == "meta":
-            raise ModelError(f"{name!r} is on the meta device and has no values; load the model's weights")
+            raise ModelError(
+                f"{name!r} is on the meta device and has no values; load the model's weights"
+            )
 
 
 def _reference(model: nn.Module) -> Tensor | None:
-    """The parameter whose type and device the images need: the first kernel of a convolution, else the first weight.
+    """The parameter whose type and device the images need: the first kernel of a convolution,
+    else the first weight.
 
-    The first parameter says less: a scale, a class token, a norm may be float32 in a model of half precision.
+    The first parameter says less: a scale, a class token,
+    a norm may be float32 in a model of half precision.
     """
     first: dict[bool, Tensor] = {}
     for parameter in model.parameters():
@@ -92,11 +116,14 @@ def _reference(model: nn.Module) -> Tensor | None:
 
 def _remedy(images: Tensor, model: nn.Module) -> str:
     """What to do with images that are not [b,c,H,W]."""
-    rank, taken = images.dim(), [m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)]
+    rank, taken = (
+        images.dim(),
+        [m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)],
+    )
     one = "images[None] makes a batch of one image [c,H,W]"
     signal = (
-        "a batch of signals [b,c,L] is explained as images one pixel high, images[:, :, None], through a module whose "
-        "forward hands x[:, :, 0] to the model"
+        "a batch of signals [b,c,L] is explained as images one pixel high, images[:, :, None],"
+        " through a module whose forward hands x[:, :, 0] to the model"
     )
     if rank == 3 and taken:
         return signal if isinstance(taken[0], nn.Conv1d) else one
@@ -106,7 +133,7 @@ def _remedy(images: Tensor, model: nn.Module) -> str:
         return "images[None, None] makes a batch of one image with one channel [H,W]"
     if rank == 5:
         return (
-            "volumes [b,c,D,H,W] and videos [b,t,c,H,W] are not read; explain one slice or frame at a time, through a "
-            "module that takes [b,c,H,W]"
+            "volumes [b,c,D,H,W] and videos [b,t,c,H,W] are not read; explain one slice or frame at"
+            " a time, through a module that takes [b,c,H,W]"
         )
     return "no layout of this rank is read"

@@ -1,6 +1,7 @@
 """Of what each tensor of a forward pass is made: the dataflow graph of modules and functions alike.
 
-Modules alone do not tell: a level of a pyramid may be scaled, pooled or turned by a function between two of them.
+Modules alone do not tell: a level of a pyramid may be scaled,
+pooled or turned by a function between two of them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Value:
 
     Attributes:
         shape: its sizes.
-        op: name of the function or kind of the module that made it; empty for what was there before.
+        op: name of the function or kind of the module that made it;
+            empty for what was there before.
         sources: numbers of the tensors that it is made of.
         weights: it is a softmax of what each token of a row has to do with each.
     """
@@ -43,7 +45,8 @@ class Dataflow(TorchFunctionMode):
     """While active, numbers the tensors that functions take and give, and keeps none of them alive.
 
     Attributes:
-        values: by number, in the order in which they were met. A tensor that is written into stays one value.
+        values: by number, in the order in which they were met.
+            A tensor that is written into stays one value.
         image: number of the images; None until they are given.
         outputs: numbers of the tensors that the model said.
         attentions: how many self-attentions have been computed.
@@ -109,13 +112,17 @@ class Dataflow(TorchFunctionMode):
         for result in results:
             number = self.number(result)
             value = self.values[number]
-            alike = any(source.weights and source.shape == value.shape for source in given)  # behind a dropout
+            # behind a dropout
+            alike = any(source.weights and source.shape == value.shape for source in given)
             value.weights = _square(value.shape) and (op == "softmax" or alike)
             value.op = value.op or op or "function"
-            value.sources += [n for n in dict.fromkeys(sources) if n != number and n not in value.sources]
+            value.sources += [
+                n for n in dict.fromkeys(sources) if n != number and n not in value.sources
+            ]
 
     def note_module(self, kind: str, taken: Iterable[Any], made: Iterable[Any]) -> None:
-        """The same of a module, for what no function is known to have made: compiled code, another engine's."""
+        """The same of a module, for what no function is known to have made: compiled code,
+        another engine's."""
         unknown = [v for v in made if isinstance(v, Tensor) and not self.values[self.number(v)].op]
         given = {id(v) for v in taken if isinstance(v, Tensor)}
         self.note(kind, taken, [v for v in unknown if id(v) not in given])

@@ -40,7 +40,9 @@ def mark_dense(seen: Observed, outputs: Any, score: Callable[[Any], Tensor], ima
         image: [1,c,H,W].
     """
     leaves = _floating(seen.outputs)
-    if seen.start is None or not any(leaf.requires_grad and _is_map(leaf, image) for leaf in leaves):
+    if seen.start is None or not any(
+        leaf.requires_grad and _is_map(leaf, image) for leaf in leaves
+    ):
         return
     weights = by_outputs(outputs, score)
     seen.maps = [
@@ -76,7 +78,11 @@ def echoes(seen: Observed, run: Run) -> bool:
     A value of the output is then made of one channel of as many as the output has, or is a softmax
     of one cell.
     """
-    tensor = next(t for r, t in zip(seen.runs, seen.tensors, strict=True) if r is run) if seen.maps else None
+    tensor = (
+        next(t for r, t in zip(seen.runs, seen.tensors, strict=True) if r is run)
+        if seen.maps
+        else None
+    )
     return tensor is not None and any(_echo(out, weight, tensor) for out, weight in seen.maps)
 
 

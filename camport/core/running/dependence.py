@@ -1,12 +1,14 @@
-"""What one image tells of the runs in a forward pass: which of their tensors move with it, and lead to the score.
+"""What one image tells of the runs in a forward pass: which of their tensors move with it,
+and lead to the score.
 
-For adapters: the runs that `Adapter.layers` is given have it in `Run.moves`, `Run.leads`, `Run.whole`, `Run.lies` and
-`Run.dense`, and `Run.fits` is the sum of them that a target layer needs. `choose` heeds them by itself; an adapter
-that picks by a rule of its own takes runs for which `run.fits` holds.
+For adapters: the runs that `Adapter.layers` is given have it in `Run.moves`, `Run.leads`,
+`Run.whole`, `Run.lies` and `Run.dense`, and `Run.fits` is the sum of them that a target layer
+needs. `choose` heeds them by itself; an adapter that picks by a rule of its own takes runs for
+which `run.fits` holds.
 
-The tensors are compared in a second pass, on another picture of the same statistics; both passes run on doubles of
-their own, from the same random state. Where a part of the network runs without gradients, its outputs are leaves, as
-they are where they are explained.
+The tensors are compared in a second pass, on another picture of the same statistics; both passes
+run on doubles of their own, from the same random state. Where a part of the network runs without
+gradients, its outputs are leaves, as they are where they are explained.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ SAMPLES = 2048
 """Values of a tensor that are compared."""
 
 ROUNDINGS = 4
-"""Differences up to so many units in the last place, of the largest value, are those of one computation repeated."""
+"""Differences up to so many units in the last place, of the largest value,
+are those of one computation repeated."""
 
 Call = Callable[[nn.Module, Tensor], Any]
 """Calls a double on images, all else held fixed."""
@@ -46,10 +49,12 @@ class Observed:
         tensors: of each run.
         start: the node at which the image comes in; None where nothing was recorded.
         nodes: of each run's tensor as the run ended.
-        leaves: of the runs whose tensor was made without gradients, the node at which they set in again.
+        leaves: of the runs whose tensor was made without gradients,
+            the node at which they set in again.
         entries: the leaves, that of the image first.
         samples: values of each tensor, by name and call.
-        doubtful: the runs to which a path leads from the image, and whose tensors did not move with it.
+        doubtful: the runs to which a path leads from the image,
+            and whose tensors did not move with it.
         maps: outputs that are explained and are maps over the image, with d score / d output.
     """
 
@@ -66,10 +71,11 @@ class Observed:
 
 
 def observe(fresh: Callable[[], nn.Module], call: Call, images: Tensor) -> Observed:
-    """One pass on images [1,c,H,W] with gradients recorded, and one on another picture; the runs know what moves.
+    """One pass on images [1,c,H,W] with gradients recorded, and one on another picture;
+    the runs know what moves.
 
-    Where the model does not let gradients be recorded, the pass is made without them, and what leads to the score
-    stays unknown. What the model raises is raised.
+    Where the model does not let gradients be recorded, the pass is made without them, and what
+    leads to the score stays unknown. What the model raises is raised.
 
     Args:
         fresh: makes a double.
@@ -79,9 +85,9 @@ def observe(fresh: Callable[[], nn.Module], call: Call, images: Tensor) -> Obser
     try:
         with random_state_kept(images.device):
             seen = _recorded(fresh(), call, images)
-    except (
-        Exception
-    ):  # a model that calls .numpy() on what it computed, say; if it fails without gradients too, it tells
+    except Exception:
+        # a model that calls .numpy() on what it computed, say; if it fails without gradients too,
+        # it tells
         with random_state_kept(images.device):
             seen = _watched(fresh(), call, images)
     with random_state_kept(images.device):
@@ -90,14 +96,18 @@ def observe(fresh: Callable[[], nn.Module], call: Call, images: Tensor) -> Obser
 
 
 def mark_leading(seen: Observed, y: Tensor) -> None:
-    """Marks the runs that lead to the score, carry the whole image there, and lie on it; without a graph, none."""
+    """Marks the runs that lead to the score, carry the whole image there, and lie on it;
+    without a graph, none."""
     if seen.start is None or not y.requires_grad or y.grad_fn is None:
         return
     sources = {seen.start, *(node for i, node in seen.leaves.items() if seen.runs[i].moves)}
     _mark_paths(seen, Paths(y.grad_fn, sources))
-    maps = [run for run in seen.runs if len(run.shape) == 4 and run.plain and run.features and run.fits]
+    maps = [
+        run for run in seen.runs if len(run.shape) == 4 and run.plain and run.features and run.fits
+    ]
     if maps and not maps[-1].whole:
-        with suppress(Exception):  # a part without a backward pass: where the gradient is other than zero stays open
+        # a part without a backward pass: where the gradient is other than zero stays open
+        with suppress(Exception):
             _mark_paths(seen, Paths(y.grad_fn, sources, alive(y, seen.entries)))
     mark_texts(seen.runs, seen.nodes)
 
@@ -112,7 +122,8 @@ def _mark_paths(seen: Observed, paths: Paths) -> None:
 
 
 def mark_still(seen: Observed, chosen: Sequence[Run]) -> bool:
-    """Marks runs that were chosen and have a path from the image, without moving with it; whether there were any.
+    """Marks runs that were chosen and have a path from the image, without moving with it;
+    whether there were any.
 
     A path that carries nothing: maps of ones, made as `0 * x + 1`.
     """
@@ -126,9 +137,11 @@ def mark_still(seen: Observed, chosen: Sequence[Run]) -> bool:
 
 
 def _carried(tensor: Tensor, image: Tensor) -> bool:
-    """Whether a tensor depends on the image: by a gradient that small factors on the way do not bring to zero.
+    """Whether a tensor depends on the image: by a gradient that small factors on the way do not
+    bring to zero.
 
-    Zeros all over tell nothing: activations that are dead on this picture, or too small for their type, are maps yet.
+    Zeros all over tell nothing: activations that are dead on this picture,
+    or too small for their type, are maps yet.
     """
     if not tensor.requires_grad:
         return False
@@ -142,9 +155,11 @@ def _carried(tensor: Tensor, image: Tensor) -> bool:
 
 
 def mark_dead(seen: Observed, y: Tensor, chosen: Sequence[Run]) -> bool:
-    """Marks the runs at which the gradient is zero all over, where it is at all that were chosen; whether it was so.
+    """Marks the runs at which the gradient is zero all over, where it is at all that were chosen;
+    whether it was so.
 
-    A path that carries nothing: the way to another class's maps through a concatenation of the outputs.
+    A path that carries nothing: the way to another class's maps through a concatenation of the
+    outputs.
     """
     if seen.start is None or not y.requires_grad:
         return False
@@ -163,7 +178,9 @@ def mark_dead(seen: Observed, y: Tensor, chosen: Sequence[Run]) -> bool:
 def another(images: Tensor) -> Tensor:
     """Noise with the mean, the spread and the range of each channel of images [b,c,H,W]."""
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(images.shape, generator=generator, dtype=torch.float64).to(images.device, torch.float32)
+    noise = torch.randn(images.shape, generator=generator, dtype=torch.float64).to(
+        images.device, torch.float32
+    )
     values = images.detach().float()
     mean, spread = values.mean((2, 3), keepdim=True), values.std((2, 3), keepdim=True, correction=0)
     low, high = values.amin((2, 3), keepdim=True), values.amax((2, 3), keepdim=True)
@@ -207,8 +224,11 @@ def _watched(double: nn.Module, call: Call, images: Tensor) -> Observed:
     return seen
 
 
-def _mark_moving(seen: Observed, fresh: Callable[[], nn.Module], call: Call, images: Tensor) -> None:
-    moved = dict.fromkeys(seen.samples, True)  # what does not run on the other picture depends on the picture
+def _mark_moving(
+    seen: Observed, fresh: Callable[[], nn.Module], call: Call, images: Tensor
+) -> None:
+    # what does not run on the other picture depends on the picture
+    moved = dict.fromkeys(seen.samples, True)
 
     def compare(run: Run, tensor: Tensor) -> None:
         key = (run.name, run.call)
@@ -227,7 +247,8 @@ def _mark_moving(seen: Observed, fresh: Callable[[], nn.Module], call: Call, ima
     made = descending(ancestors_first(nodes), [seen.start] if seen.start else [])
     for i, run in enumerate(seen.runs):
         moved_here = moved[run.name, run.call]
-        # what a network of random weights makes of an image may be lost in rounding, and is made of it yet
+        # what a network of random weights makes of an image may be lost in rounding,
+        # and is made of it yet
         run.moves = moved_here or (i < len(seen.nodes) and seen.nodes[i] in made)
         if run.moves and not moved_here:
             seen.doubtful.add(i)
@@ -255,7 +276,8 @@ def _differ(a: Tensor, b: Tensor) -> bool:
 
 
 def _gradients(y: Tensor, tensors: Sequence[Tensor]) -> list[bool]:
-    """Whether the gradient of y at each tensor is other than zero, or not told: a part may have no backward pass."""
+    """Whether the gradient of y at each tensor is other than zero, or not told:
+    a part may have no backward pass."""
     try:
         grads = torch.autograd.grad(y.sum(), list(tensors), retain_graph=True, allow_unused=True)
     except Exception:  # the same error is raised, and told, by a method that needs the gradient

@@ -1,4 +1,5 @@
-"""First and second derivatives of the score, with errors that name what the score does not depend on."""
+"""First and second derivatives of the score, with errors that name what the score does not depend
+on."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,11 +11,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 from camport.errors import CamportError, LayerError, ModelError
 
 _REMEDY = (
-    "choose a later layer, so that the gradient does not pass through it, or a method without gradients (eigencam)"
+    "choose a later layer, so that the gradient does not pass through it, or a method without"
+    " gradients (eigencam)"
 )
 
 HALF_SCALE = 256.0
-"""Gradients of a half-precision model are computed for this multiple of the score, since they would underflow."""
+"""Gradients of a half-precision model are computed for this multiple of the score,
+since they would underflow."""
 
 
 class NoPathError(LayerError):
@@ -24,26 +27,37 @@ class NoPathError(LayerError):
 def differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
     """dy/d each leaf, in float32 or wider; LayerError where no path leads from one to the score."""
     if not y.requires_grad:
-        raise NoPathError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
+        raise NoPathError(
+            f"the score does not depend on {', '.join(names)}: no differentiable path leads there"
+        )
     scale = _scale(leaves)
     grads = _grad(y.sum() * scale if scale != 1 else y.sum(), leaves)
     for name, grad in zip(names, grads, strict=True):
         if grad is None:
-            raise NoPathError(f"the score does not depend on {name}: no path leads from it to the score")
+            raise NoPathError(
+                f"the score does not depend on {name}: no path leads from it to the score"
+            )
     return [wide(g) / scale if scale != 1 else wide(g) for g in grads]
 
 
 def differentiate_rows(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
-    """d y_r / d each leaf for every row r of y, where all rows come from one image: [r,...] for leaves [1,...]."""
+    """d y_r / d each leaf for every row r of y, where all rows come from one image:
+    [r,...] for leaves [1,...]."""
     scale = _scale(leaves)
     if not y.requires_grad:
-        raise NoPathError(f"the score does not depend on {', '.join(names)}: no differentiable path leads there")
+        raise NoPathError(
+            f"the score does not depend on {', '.join(names)}: no differentiable path leads there"
+        )
     found = [_grad(row * scale, leaves, retain_graph=True) for row in y.unbind(0)]
     for name, grads in zip(names, zip(*found, strict=True), strict=True):
         if all(grad is None for grad in grads):
-            raise NoPathError(f"the score does not depend on {name}: no path leads from it to the score")
+            raise NoPathError(
+                f"the score does not depend on {name}: no path leads from it to the score"
+            )
     return [
-        torch.cat([torch.zeros_like(leaf) if grad is None else wide(grad) / scale for grad in grads])
+        torch.cat(
+            [torch.zeros_like(leaf) if grad is None else wide(grad) / scale for grad in grads]
+        )
         for leaf, grads in zip(leaves, zip(*found, strict=True), strict=True)
     ]
 
@@ -59,7 +73,9 @@ def hessian_products(
     grads = _grad(y.sum() * scale if scale != 1 else y.sum(), leaves, create_graph=True)
     for name, grad in zip(names, grads, strict=True):
         if grad is None:
-            raise NoPathError(f"the score does not depend on {name}: no path leads from it to the score")
+            raise NoPathError(
+                f"the score does not depend on {name}: no path leads from it to the score"
+            )
     gradients = [wide(g.detach()) / scale for g in grads]
     along = [(g * v).sum() for g, v in zip(grads, vectors, strict=True) if g.requires_grad]
     if not along:
@@ -72,7 +88,8 @@ def hessian_products(
 
 
 def by_outputs(outputs: Any, score: Callable[[Any], Tensor]) -> list[Tensor]:
-    """d score / d each floating-point tensor of a model's outputs, zeros for those that it does not read."""
+    """d score / d each floating-point tensor of a model's outputs,
+    zeros for those that it does not read."""
     return [torch.zeros_like(v) if g is None else g for v, g in _by_each(outputs, score)]
 
 
@@ -101,11 +118,13 @@ def _grad(y: Tensor, leaves: Sequence[Tensor], **options: Any) -> tuple[Tensor, 
             raise LayerError(f"the model has no gradient there: {lines[0]}; {_REMEDY}") from error
         if "modified by an inplace operation" in lines[0]:
             raise ModelError(
-                "a tensor was written into before its gradient was taken: by an in-place operation of the model, or by "
-                "an optimiser's step in another thread. Explain a copy of a model that is being trained, "
-                "copy.deepcopy(model)"
+                "a tensor was written into before its gradient was taken: by an in-place operation"
+                " of the model, or by an optimiser's step in another thread. Explain a copy of a"
+                " model that is being trained, copy.deepcopy(model)"
             ) from error
-        raise ModelError(f"the model's backward pass failed: {type(error).__name__}: {lines[0]}; {_REMEDY}") from error
+        raise ModelError(
+            f"the model's backward pass failed: {type(error).__name__}: {lines[0]}; {_REMEDY}"
+        ) from error
 
 
 def wide(tensor: Tensor) -> Tensor:

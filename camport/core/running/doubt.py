@@ -65,7 +65,9 @@ def compared(following: Following, name: LayerName, doubt: Doubt, output: Tensor
     if not any(following.answer(name, grid).follows for grid in rows):
         _check_joined(following, name, grids, output)
     answers = [following.answer(name, grid) for grid in doubt.likely]
-    best, local = _first(doubt.likely, [answer.local if answer.follows else 0.0 for answer in answers])
+    best, local = _first(
+        doubt.likely, [answer.local if answer.follows else 0.0 for answer in answers]
+    )
     if local >= CLEARLY:
         assert best is not None
         return best
@@ -73,7 +75,10 @@ def compared(following: Following, name: LayerName, doubt: Doubt, output: Tensor
     best = _best(doubt, answers)
     if best is None and not _contradicted(doubt, answers):
         told = following.nearest(
-            name, output[:1].shape, grids, lambda a: _contradicted(doubt, a) or _best(doubt, a) is not None
+            name,
+            output[:1].shape,
+            grids,
+            lambda a: _contradicted(doubt, a) or _best(doubt, a) is not None,
         )
         answers = told or answers
         best = _best(doubt, answers)
@@ -84,13 +89,16 @@ def compared(following: Following, name: LayerName, doubt: Doubt, output: Tensor
     if not _contradicted(doubt, answers):
         return doubt.likely[0]
     raise LayerError(
-        f"layer {str(name)!r} puts out {tuple(output.shape)}, whose places do not lie on the image as a map's: "
-        "one half of them does not answer to that half of the image. Tokens in the order of windows or units (Hiera, "
-        f"NesT), queries and attention's matrices are such; {REMEDY}"
+        f"layer {str(name)!r} puts out {tuple(output.shape)}, whose places do not lie on the image"
+        " as a map's: one half of them does not answer to that half of the image. Tokens in the"
+        " order of windows or units (Hiera, NesT), queries and attention's matrices are such;"
+        f" {REMEDY}"
     )
 
 
-def _check_joined(following: Following, name: LayerName, grids: Sequence[Grid], output: Tensor) -> None:
+def _check_joined(
+    following: Following, name: LayerName, grids: Sequence[Grid], output: Tensor
+) -> None:
     """LayerError where more tokens than a reading leaves out are moved by no part of the image:
     those of a text."""
     if output.dim() != 3:
@@ -99,8 +107,8 @@ def _check_joined(following: Following, name: LayerName, grids: Sequence[Grid], 
     still = len(following.still(n))
     if still > max(grid.prefix + grid.suffix for grid in grids):
         raise LayerError(
-            f"layer {str(name)!r} puts out {n} tokens, and the image moves {n - still} of them alone: the others are "
-            f"a text's or queries in the same row; {REMEDY}"
+            f"layer {str(name)!r} puts out {n} tokens, and the image moves {n - still} of them"
+            f" alone: the others are a text's or queries in the same row; {REMEDY}"
         )
 
 
@@ -116,8 +124,8 @@ def placed(following: Following, grid: Grid, what: str) -> Grid:
     before = next((i for i, place in enumerate(still) if place != i), len(still))
     if still[before:] != list(range(n - len(still) + before, n)):
         raise LayerError(
-            f"{what} has {n} tokens, and those that lie nowhere on the image, which it does not move, stand among the "
-            f"others, at {still}; {REMEDY}"
+            f"{what} has {n} tokens, and those that lie nowhere on the image, which it does not"
+            f" move, stand among the others, at {still}; {REMEDY}"
         )
     return replace(grid, prefix=before, suffix=len(still) - before)
 
@@ -133,7 +141,10 @@ def _best(doubt: Doubt, answers: Sequence[Answer]) -> Grid | None:
     likely, unlikely = answers[: len(doubt.likely)], answers[len(doubt.likely) :]
     first = _first(doubt.likely, [answer.local if answer.follows else 0.0 for answer in likely])
     share, least = (0.5, 0.05) if likely and _contradicted(doubt, answers) else (0.6, 0.3)
-    strong = [answer.local if answer.local >= max(share * answer.moved, least) else 0.0 for answer in unlikely]
+    strong = [
+        answer.local if answer.local >= max(share * answer.moved, least) else 0.0
+        for answer in unlikely
+    ]
     other = _first(doubt.unlikely, strong)
     return first[0] if first[1] >= other[1] / 2 else other[0]
 
@@ -142,4 +153,6 @@ def _first(grids: Sequence[Grid], local: Sequence[float]) -> tuple[Grid | None, 
     """The first of the grids that are followed nearly as well as any, and how well."""
     best = max(local, default=0.0)
     pairs = zip(grids, local, strict=True)
-    return next(((grid, value) for grid, value in pairs if value > 0 and value >= 0.7 * best), (None, 0.0))
+    return next(
+        ((grid, value) for grid, value in pairs if value > 0 and value >= 0.7 * best), (None, 0.0)
+    )

@@ -99,7 +99,8 @@ class Evaluation:
     @property
     def shared(self) -> bool:
         """Whether one image serves several rows of the target."""
-        return bool(self.images.shape[0] < self.each_row.shape[0])  # sizes are symbols while a graph is traced
+        # sizes are symbols while a graph is traced
+        return bool(self.images.shape[0] < self.each_row.shape[0])
 
     def run(self) -> None:
         """The forward pass, if it has not been made."""
@@ -107,7 +108,10 @@ class Evaluation:
             return
         images = self.images.clone()  # the model may write into them
         placing = self.readings.placing(self.layers, images)
-        with leaves_at(self.layers, self.double, self.records) as leaves, torch.set_grad_enabled(self.records):
+        with (
+            leaves_at(self.layers, self.double, self.records) as leaves,
+            torch.set_grad_enabled(self.records),
+        ):
             with placing or nullcontext():
                 outputs = self.call(images)
             again = placing is None or placing.decides
@@ -117,7 +121,9 @@ class Evaluation:
         seen = (self.layers, self.native, self.images, self.given)
         origins = None if placing is None else [placing.of(a) for a in self.native]
         try:
-            self.grids = self.readings.of(*seen, self.adapter, self.double, origins=origins, followed=not again)
+            self.grids = self.readings.of(
+                *seen, self.adapter, self.double, origins=origins, followed=not again
+            )
         except ElsewhereError as error:
             if placing is not None and again and self.images.shape[0] > 1:
                 raise Mixed("moves the places of some images and not of others") from error
@@ -132,7 +138,9 @@ class Evaluation:
         """Takes outputs for those of the clean images."""
         if self.validate and self.adapter.settles_of(self.images.shape[0]):
             self.adapter = self._ask.adapter = self.adapter.settled(self.double, outputs)
-        self.target, self._y = scored(self.adapter, outputs, self.given, self.lists, validate=self.validate)
+        self.target, self._y = scored(
+            self.adapter, outputs, self.given, self.lists, validate=self.validate
+        )
         self.outputs, self.passed = without_graph(outputs), True
 
     def repeated(self, m: int) -> dict[str, Tensor]:
@@ -144,7 +152,11 @@ class Evaluation:
         """Activations, detached, with a row for each row of the target."""
         shared = activation.shape[0] == 1 and self.shared
         activation = activation.detach()
-        return activation.expand(self.each_row.shape[0], *activation.shape[1:]) if shared else activation
+        return (
+            activation.expand(self.each_row.shape[0], *activation.shape[1:])
+            if shared
+            else activation
+        )
 
     def gradients(self) -> list[Tensor]:
         """d y^c / d what each layer put out; the graph is used up."""

@@ -1,4 +1,5 @@
-"""The smallest and the largest score among the variants of an image: whether a map of them tells anything."""
+"""The smallest and the largest score among the variants of an image:
+whether a map of them tells anything."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ ROUNDINGS = 8
 
 
 class Extremes:
-    """Of all the scores that a method has asked for; looked at where they are needed, and not before.
+    """Of all the scores that a method has asked for; looked at where they are needed,
+    and not before.
 
     Attributes:
         dtype: in which the model gave the scores.
@@ -24,7 +26,8 @@ class Extremes:
         self._noted: list[Tensor] = []
 
     def note(self, y: Tensor, dtype: torch.dtype) -> Tensor:
-        """Takes down the scores [m,b] of m variants of each image, and hands them back in float32 or wider.
+        """Takes down the scores [m,b] of m variants of each image,
+        and hands them back in float32 or wider.
 
         Args:
             y: the scores.
@@ -49,4 +52,6 @@ class Extremes:
         low, high = both[:, 0].amin(0), both[:, 1].amax(0)
         unit = torch.finfo(self.dtype).eps * torch.maximum(low.abs(), high.abs()).double()
         spread = high.double() - low.double()
-        return [int(image) for image in ((spread > 0) & (spread <= ROUNDINGS * unit)).nonzero()[:, 0]]
+        return [
+            int(image) for image in ((spread > 0) & (spread <= ROUNDINGS * unit)).nonzero()[:, 0]
+        ]

@@ -123,7 +123,9 @@ class Following:
             maps = grid.to_maps(self.output(layer, None))
         except RuntimeError:  # read as another number of places
             return []
-        axes = [axis for axis in (0, 1) if maps.shape[2 + axis] > 1 and self.image.shape[2 + axis] > 1]
+        axes = [
+            axis for axis in (0, 1) if maps.shape[2 + axis] > 1 and self.image.shape[2 + axis] > 1
+        ]
         return [self._told(layer, grid, axis) for axis in axes]
 
     def ends(self, layer: LayerName, grid: Grid) -> bool:
@@ -150,7 +152,11 @@ class Following:
         return _answer([self.output(layer, half) for half in halves], grid, axis)
 
     def nearest(
-        self, layer: LayerName, shape: Sequence[int], grids: Sequence[Grid], tells: Callable[[Sequence[Answer]], bool]
+        self,
+        layer: LayerName,
+        shape: Sequence[int],
+        grids: Sequence[Grid],
+        tells: Callable[[Sequence[Answer]], bool],
     ) -> list[Answer]:
         """How the nearest run follows the image of which `tells`, among those that put out this
         shape.
@@ -163,7 +169,9 @@ class Following:
             middle = own[-1 if layer.run is None else layer.run] if own else 0
             return sorted(range(len(names)), key=lambda i: abs(i - middle))
 
-        return self._told_by(lambda output: output if output.shape == shape else None, grids, tells, order)
+        return self._told_by(
+            lambda output: output if output.shape == shape else None, grids, tells, order
+        )
 
     def tokens(self, n: int, grid: Grid) -> Answer | None:
         """How the last module follows the image of which that can be told, of those that put out n
@@ -174,7 +182,10 @@ class Following:
             return rows if rows.shape[:2] == (1, n) and rows.dim() == 3 else None
 
         found = self._told_by(
-            taken, [grid], lambda a: a[0].follows or a[0].contradicts, lambda names: list(range(len(names)))[::-1]
+            taken,
+            [grid],
+            lambda a: a[0].follows or a[0].contradicts,
+            lambda names: list(range(len(names)))[::-1],
         )
         return found[0] if found else None
 
@@ -196,7 +207,13 @@ class Following:
         clean, *changed = (self._pass(half).met[n] for half in (None, *_HALVES))
         for i, before in enumerate(clean):
             behind = [met[i] for met in changed if len(met) > i and met[i].shape == before.shape]
-            moves = sum(((after != before).any(1) for after in behind), torch.zeros(n, device=before.device)) > 0
+            moves = (
+                sum(
+                    ((after != before).any(1) for after in behind),
+                    torch.zeros(n, device=before.device),
+                )
+                > 0
+            )
             if len(behind) == len(changed) and bool(moves.any()) and not bool(moves.all()):
                 return [int(place) for place in (~moves).nonzero()[:, 0]]
         return []
@@ -214,8 +231,13 @@ class Following:
                 if found is not None and len(found) < EVENTS:
                     found.append(tensor[0].clone())
 
-        tokens = Recorder(self.double, lambda ran: meet(ran.output), lambda module, args: meet(args))
-        with leaves_at(self.layers, self.double, records=False) as leaves, tokens if met else nullcontext():
+        tokens = Recorder(
+            self.double, lambda ran: meet(ran.output), lambda module, args: meet(args)
+        )
+        with (
+            leaves_at(self.layers, self.double, records=False) as leaves,
+            tokens if met else nullcontext(),
+        ):
             self._run(half)
         self._passes[half] = _Pass({str(leaf.layer): leaf for leaf in leaves}, met)
         return self._passes[half]
@@ -262,7 +284,9 @@ class Following:
             return 1
         return 0 if h > 1 and self.image.shape[2] > 1 else None
 
-    def _outputs_of(self, taken: Callable[[Tensor], Tensor | None], half: Half) -> list[tuple[str, Tensor]]:
+    def _outputs_of(
+        self, taken: Callable[[Tensor], Tensor | None], half: Half
+    ) -> list[tuple[str, Tensor]]:
         """What the modules put out that is `taken`, with their names, in the order in which they
         end."""
         found: list[tuple[str, Tensor]] = []

@@ -1,4 +1,5 @@
-"""How much memory a process may still take: of the machine, of its container and of its own limits."""
+"""How much memory a process may still take: of the machine,
+of its container and of its own limits."""
 
 import os
 import sys
@@ -12,7 +13,8 @@ UNKNOWN = 2 << 30
 
 
 def free_bytes(device: torch.device, root: Path = Path("/")) -> int:
-    """The memory of `device` that can be had; on a host what a cache holds counts, since it is given back.
+    """The memory of `device` that can be had; on a host what a cache holds counts,
+    since it is given back.
 
     Args:
         device: a host or a CUDA device; of others nothing is known.
@@ -39,14 +41,24 @@ def _machine(root: Path) -> Iterator[int]:
 
 
 def _containers(root: Path) -> Iterator[int]:
-    """What each control group around the process has left: its limit less what is used and not a file's cache."""
+    """What each control group around the process has left:
+    its limit less what is used and not a file's cache."""
     for line in _text(root / "proc/self/cgroup").splitlines():
         number, _, rest = line.partition(":")
         kinds, _, group = rest.partition(":")
         if number == "0" and not kinds:
-            base, limit, used, cache = "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"
+            base, limit, used, cache = (
+                "sys/fs/cgroup",
+                "memory.max",
+                "memory.current",
+                "inactive_file",
+            )
         elif "memory" in kinds.split(","):
-            base, limit, used = "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            base, limit, used = (
+                "sys/fs/cgroup/memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+            )
             cache = "total_inactive_file"
         else:
             continue

@@ -35,7 +35,8 @@ _WRAPPERS = ("_orig_mod.", "module.")
 
 
 def parse_layers(model: nn.Module, layers: Any) -> list[LayerName]:
-    """Target layers as the user gave them: "layer4", "layer4.2.relu@1", `model.layer4[-1]`, or a list.
+    """Target layers as the user gave them: "layer4", "layer4.2.relu@1", `model.layer4[-1]`,
+    or a list.
 
     Args:
         model: the model that is explained.
@@ -46,14 +47,17 @@ def parse_layers(model: nn.Module, layers: Any) -> list[LayerName]:
     """
     given = check_layer_kinds(layers)
     if not given:
-        raise LayerError("the list of target layers is empty; name at least one, or give layer=None to choose it")
+        raise LayerError(
+            "the list of target layers is empty; name at least one, or give layer=None to choose it"
+        )
     # identities of modules are compared, since a module may define == as it likes
     modules = {name: id(module) for name, module in model.named_modules()}
     return [_parsed(model, layer, modules) for layer in given]
 
 
 def check_layer_kinds(layers: Any) -> Sequence[Any]:
-    """Target layers as a list; LayerError for what is neither name nor module nor a list of these."""
+    """Target layers as a list; LayerError for what is neither name nor module nor a list of
+    these."""
     given = [layers] if isinstance(layers, str | nn.Module) else layers
     if not isinstance(given, Sequence) or isinstance(given, bytes):
         raise LayerError(f"layer is {_shown(layers)}; {_KINDS}")
@@ -75,10 +79,14 @@ def _parsed(model: nn.Module, layer: Any, modules: Mapping[str, int]) -> LayerNa
         bare = next((module.removeprefix(w) for w in _WRAPPERS if module.startswith(w)), module)
         module = aliases.get(module, bare)
     if at and not run.removeprefix("-").isdecimal():
-        raise LayerError(f"layer {layer!r}: what follows '@' is the number of a run, e.g. {module}@0")
+        raise LayerError(
+            f"layer {layer!r}: what follows '@' is the number of a run, e.g. {module}@0"
+        )
     if module not in modules:
         near = nearest(module, [*modules, *aliases]) or list(modules)[-3:]
-        raise LayerError(f"no layer {module[:200]!r} in {type(model).__name__}; nearest: {', '.join(near)}")
+        raise LayerError(
+            f"no layer {module[:200]!r} in {type(model).__name__}; nearest: {', '.join(near)}"
+        )
     if not module:
         raise LayerError(f"layer '' is {type(model).__name__} itself; {_KINDS}")
     check_visible(model, module)
@@ -108,13 +116,15 @@ def _shown(value: Any) -> str:
 
 
 def choose(runs: Sequence[Run], *, decoders: bool = False, end: int | None = None) -> LayerName:
-    """The layer a person would take: the last feature maps before pooling, or for token models the normalisation
-    before the last attention, since behind it the patch tokens of a class-token head have no gradient.
+    """The layer a person would take: the last feature maps before pooling, or for token models the
+    normalisation before the last attention, since behind it the patch tokens of a class-token head
+    have no gradient.
 
-    Of the runs that fit (`Run.fits`); not a branch of a sum where maps of the same stage carry the whole image; and
-    where the output is a map itself, the deepest features (`Run.dense`, as Seg-Grad-CAM 2002.11434, section 3), unless
-    `decoders` lets those behind them count as well. Where no run that moves leads to the score, one that moves. Of the
-    runs before `end` alone, where it is given.
+    Of the runs that fit (`Run.fits`); not a branch of a sum where maps of the same stage carry the
+    whole image; and where the output is a map itself, the deepest features (`Run.dense`, as
+    Seg-Grad-CAM 2002.11434, section 3), unless `decoders` lets those behind them count as well.
+    Where no run that moves leads to the score, one that moves. Of the runs before `end` alone,
+    where it is given.
 
     Raises LayerError where no module puts out such maps over the image.
     """
@@ -151,7 +161,9 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
     maps = maps or [i for i in features if _line(runs[i]) and i not in inside]
     last = maps[-1] if maps else -1
     tokens = {
-        i for i, run in enumerate(runs) if qualifies[i] and run.plain and len(run.shape) == 3 and run.shape[1] > 1
+        i
+        for i, run in enumerate(runs)
+        if qualifies[i] and run.plain and len(run.shape) == 3 and run.shape[1] > 1
     }
     # the innermost: a block that holds an attention is none itself
     innermost = [k for k in attention if not any(j in range(runs[k].start, k) for j in attention)]
@@ -159,8 +171,13 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
     if innermost and innermost[-1] > last:
         first = runs[innermost[-1]].start
         before = first - 1
-        if first in tokens and _normalises(runs[first]) and not (before in tokens and _normalises(runs[before])):
-            return first  # the attention normalises what it takes; before it stands a branch without its sum
+        if (
+            first in tokens
+            and _normalises(runs[first])
+            and not (before in tokens and _normalises(runs[before]))
+        ):
+            # the attention normalises what it takes; before it stands a branch without its sum
+            return first
         if before in tokens:
             return before
         if before > last and qualifies[before] and len(runs[before].shape) == 3:
@@ -170,17 +187,27 @@ def _last(runs: Sequence[Run], qualifies: Sequence[bool]) -> int | None:
     if maps:
         # of whole maps a branch is left out: an attention's numbers, one for each cell
         branches = runs[last].whole
-        behind = [i for i in behind if (i in features or not runs[i].plain) and (runs[i].whole or not branches)]
+        behind = [
+            i
+            for i in behind
+            if (i in features or not runs[i].plain) and (runs[i].whole or not branches)
+        ]
     if behind:
         return max(behind)
     if not maps:
         return None
-    attended = max((k for k in attention if k < last), default=-1)  # maps before it are of another stage
+    # maps before it are of another stage
+    attended = max((k for k in attention if k < last), default=-1)
     # a sum of branches that no module made, as a dropout or an identity hands it on
     sums = [
         i
         for i, run in enumerate(runs)
-        if qualifies[i] and run.plain and run.handed and run.output not in makers and _spatial(run) and i not in inside
+        if qualifies[i]
+        and run.plain
+        and run.handed
+        and run.output not in makers
+        and _spatial(run)
+        and i not in inside
     ]
     return _undivided(runs, [i for i in maps if i > attended], [i for i in sums if i > attended])
 
@@ -190,16 +217,19 @@ def _normalises(run: Run) -> bool:
 
 
 def _undivided(runs: Sequence[Run], maps: Sequence[int], sums: Sequence[int]) -> int:
-    """The last of the maps; where it is one branch of several, the last of its stage that carries the whole image."""
+    """The last of the maps; where it is one branch of several,
+    the last of its stage that carries the whole image."""
     last = maps[-1]
     whole = [i for i in sorted({*maps, *sums}) if runs[i].whole and _near(runs[i], runs[last])]
     return whole[-1] if whole and not runs[last].whole else last
 
 
 def _near(a: Run, b: Run) -> bool:
-    """Whether two maps are of one stage, or of neighbouring ones: their sides differ by a factor of two at most."""
+    """Whether two maps are of one stage, or of neighbouring ones:
+    their sides differ by a factor of two at most."""
     return any(
-        all(0.5 <= p / q <= 2 for p, q in zip(a.shape[s], b.shape[s], strict=True)) for s in (slice(2, 4), slice(1, 3))
+        all(0.5 <= p / q <= 2 for p, q in zip(a.shape[s], b.shape[s], strict=True))
+        for s in (slice(2, 4), slice(1, 3))
     )
 
 
@@ -221,9 +251,10 @@ def _nothing(runs: Sequence[Run]) -> str:
         seen = f" ({len(shaped)} runs with maps or tokens were looked at, the last of {shown}"
         seen += f": {', '.join(told)})" if told else ")"
     return (
-        f"no module of this model puts out maps over the image, so no target layer can be chosen{seen}; "
-        "name one with layer=..., or use a method that needs none (saliency). No module runs by itself in a model that "
-        "torch.jit or torch.export wrote: give the model it was made of"
+        "no module of this model puts out maps over the image, so no target layer can be"
+        f" chosen{seen}; name one with layer=..., or use a method that needs none (saliency). No"
+        " module runs by itself in a model that torch.jit or torch.export wrote: give the model it"
+        " was made of"
     )
 
 
@@ -241,12 +272,16 @@ def _spatial(run: Run) -> bool:
 
 
 def _line(run: Run) -> bool:
-    """Whether it puts out maps one place high or wide: features in a model of images, all maps in one of signals."""
-    return len(run.shape) == 4 and run.shape[2] * run.shape[3] > 1 and run.shape[1] * run.shape[2] > 1
+    """Whether it puts out maps one place high or wide: features in a model of images,
+    all maps in one of signals."""
+    return (
+        len(run.shape) == 4 and run.shape[2] * run.shape[3] > 1 and run.shape[1] * run.shape[2] > 1
+    )
 
 
 def named_run(runs: Sequence[Run], name: LayerName) -> Run | None:
-    """The run that a layer's name says, the last where it says none; None where there is no such run."""
+    """The run that a layer's name says, the last where it says none;
+    None where there is no such run."""
     own = [run for run in runs if run.name == name.module]
     number = -1 if name.run is None else name.run
     return own[number] if -len(own) <= number < len(own) else None

@@ -41,11 +41,14 @@ class Leaf:
         none."""
         layer, tensors = self.layer, self.tensors
         if not tensors:
-            raise LayerError(f"layer {str(layer)!r} did not run in the forward pass; choose one that does")
+            raise LayerError(
+                f"layer {str(layer)!r} did not run in the forward pass; choose one that does"
+            )
         run = -1 if layer.run is None else layer.run
         if not -len(tensors) <= run < len(tensors):
             raise LayerError(
-                f"layer {layer.module!r} ran {len(tensors)} times in the forward pass; run {run} does not exist"
+                f"layer {layer.module!r} ran {len(tensors)} times in the forward pass; run {run}"
+                " does not exist"
             )
         return tensors[run]
 
@@ -71,7 +74,9 @@ class Leaf:
         tensor = first_tensor(ran.output)
         if tensor is None:
             kind = type(ran.module).__name__
-            raise LayerError(f"layer {str(self.layer)!r} ({kind}) puts out no floating-point tensor")
+            raise LayerError(
+                f"layer {str(self.layer)!r} ({kind}) puts out no floating-point tensor"
+            )
         if not self.records:
             self.tensors.append(tensor.clone() if self.layer.run in (None, ran.index) else tensor)
             return None
@@ -91,12 +96,17 @@ class Leaf:
 
 
 @contextmanager
-def leaves_at(layers: Sequence[LayerName], double: nn.Module, records: bool) -> Iterator[list[Leaf]]:
+def leaves_at(
+    layers: Sequence[LayerName], double: nn.Module, records: bool
+) -> Iterator[list[Leaf]]:
     """The leaves at these layers, which take what runs while this is open."""
     with ExitStack() as opened:
         leaves = []
-        for layer in layers:  # one by one: those of one module that come later are seen by its earlier ones as hooks
+        # one by one: those of one module that come later are seen by its earlier ones as hooks
+        for layer in layers:
             leaf = Leaf(layer, double, records)
             leaves.append(leaf)
-            opened.enter_context(Recorder(double, leaf.taken, modules=[layer.module], behind=leaf.taken_again))
+            opened.enter_context(
+                Recorder(double, leaf.taken, modules=[layer.module], behind=leaf.taken_again)
+            )
         yield leaves

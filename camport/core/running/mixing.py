@@ -1,7 +1,9 @@
-"""Whether a model mixes the images of a batch, so that what it says of one depends on those beside it.
+"""Whether a model mixes the images of a batch,
+so that what it says of one depends on those beside it.
 
-Batch statistics in evaluation mode, a mean or an order over the batch, and attention along its axis do. Such a model is
-run on one image at a time. Gradients are wrong otherwise as well: other images' scores depend on this one.
+Batch statistics in evaluation mode, a mean or an order over the batch, and attention along its axis
+do. Such a model is run on one image at a time. Gradients are wrong otherwise as well:
+other images' scores depend on this one.
 """
 
 from __future__ import annotations
@@ -27,16 +29,21 @@ Score = Callable[[Tensor, Tensor], Tensor]
 """The scores [n] of images [n,c,H,W] for the rows [n] of the target that are named."""
 
 ROUNDINGS = 16
-"""Differences up to so many units in the last place, of the largest score, are not looked at further."""
+"""Differences up to so many units in the last place, of the largest score,
+are not looked at further."""
 
 SAME = 1024
-"""Up to so many, batches of one size and one order of operations differ, on a device that adds in any order."""
+"""Up to so many, batches of one size and one order of operations differ,
+on a device that adds in any order."""
 
 
 class Mixed(Exception):
-    """Several images were run at once, of a model that takes each for itself alone; what it says is why."""
+    """Several images were run at once, of a model that takes each for itself alone;
+    what it says is why."""
 
-    def __init__(self, why: str = "mixes the images of a batch: what it says of one depends on the others") -> None:
+    def __init__(
+        self, why: str = "mixes the images of a batch: what it says of one depends on the others"
+    ) -> None:
         super().__init__(why)
 
 
@@ -53,16 +60,19 @@ class Mixing:
     alone: bool | None = None
 
     def of_batch(self, score: Score, images: Tensor, y: Tensor) -> bool:
-        """Whether the model mixes, from the scores y [b] of b > 1 images in one batch; two passes on one image.
+        """Whether the model mixes, from the scores y [b] of b > 1 images in one batch;
+        two passes on one image.
 
-        The first image has none before it, the last none behind it, and of their ranks only one is the lowest.
+        The first image has none before it, the last none behind it,
+        and of their ranks only one is the lowest.
         """
         if self.found is None and not self.alone:
             self._look(score, images, y)
         return bool(self.found or self.alone)
 
     def of_image(self, score: Score, image: Tensor, y: Tensor) -> bool:
-        """Whether the model mixes, from the score y [1] of one image [1,c,H,W]; a pass on it among others."""
+        """Whether the model mixes, from the score y [1] of one image [1,c,H,W];
+        a pass on it among others."""
         if self.found is None and self.alone is None:
             low, high = _extremes(image)
             # darker and lighter ones, before it and behind it, for models that rank
@@ -74,7 +84,9 @@ class Mixing:
             except CamportError:  # a graph with a number of images built in
                 self.alone = False
                 return False
-            self.alone = _differ(among[2], y[0], y, ROUNDINGS) and _confirmed(score, images, rows, 2)
+            self.alone = _differ(among[2], y[0], y, ROUNDINGS) and _confirmed(
+                score, images, rows, 2
+            )
         return bool(self.found or self.alone)
 
     def _look(self, score: Score, images: Tensor, y: Tensor) -> None:
@@ -95,7 +107,8 @@ class Mixing:
 
 
 def mixes(probe: Probe, alone: bool = False) -> bool:
-    """Whether several images were run, and the model mixes the images of a batch; never while a graph is traced.
+    """Whether several images were run, and the model mixes the images of a batch;
+    never while a graph is traced.
 
     Args:
         probe: of the images; it keeps what is found in `probe.mixing`.
@@ -109,16 +122,23 @@ def mixes(probe: Probe, alone: bool = False) -> bool:
 
     def score(images: Tensor, at: Tensor) -> Tensor:
         target = {name: value[at] for name, value in probe.target.items()}
-        return wide(probe.adapter.score(called(probe.adapter, probe.double, images, target), target))
+        return wide(
+            probe.adapter.score(called(probe.adapter, probe.double, images, target), target)
+        )
 
-    return probe.mixing.of_batch(score, images, y) if several else probe.mixing.of_image(score, images, y)
+    return (
+        probe.mixing.of_batch(score, images, y)
+        if several
+        else probe.mixing.of_image(score, images, y)
+    )
 
 
 def _confirmed(score: Score, images: Tensor, rows: Tensor, i: int) -> bool:
-    """Whether image i has another score beside others, in batches of one size and from one random state.
+    """Whether image i has another score beside others,
+    in batches of one size and from one random state.
 
-    Then neither the kernels that a device takes for a number of images nor dropout is the reason; and a model that
-    says something else each time is told by its saying so.
+    Then neither the kernels that a device takes for a number of images nor dropout is the reason;
+    and a model that says something else each time is told by its saying so.
     """
     image, of_one = images[i : i + 1], rows[i : i + 1].expand_as(rows)
 
@@ -141,7 +161,8 @@ def _confirmed(score: Score, images: Tensor, rows: Tensor, i: int) -> bool:
 
 
 def _extremes(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Images [1,c,H,W] of a smaller and a larger value than each channel has, for models that take the least of all."""
+    """Images [1,c,H,W] of a smaller and a larger value than each channel has,
+    for models that take the least of all."""
     low, high = image.amin((2, 3), True), image.amax((2, 3), True)
     beyond = (high - low) / 2 + (high == low)
     return (low - beyond).expand_as(image), (high + beyond).expand_as(image)

@@ -42,24 +42,27 @@ def check_finite(
         return
     for name, tensor in (*double.named_parameters(), *double.named_buffers()):
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ModelError(f"the model's {name!r} has {_count(tensor)}; load or train its weights again")
+            raise ModelError(
+                f"the model's {name!r} has {_count(tensor)}; load or train its weights again"
+            )
     found = _first_output(double, call)
     if found:
         raise ModelError(found)
     if not bool(score.isfinite().all()):
         raise ModelError(
-            f"the score of image {_image(score)} is {float(score[_image(score)])}, while every module's output is "
-            "finite; look at what the adapter makes of the outputs"
+            f"the score of image {_image(score)} is {float(score[_image(score)])}, while every"
+            " module's output is finite; look at what the adapter makes of the outputs"
         )
     if not variants():
         raise ModelError(
-            f"the score is finite for the images and not for all variants of them that {method} makes: the model "
-            "divides by 0, or overflows, for one that is covered, such as a constant one; guard the division (+ 1e-6), "
-            "or use a method that runs the model on the images alone (gradcam)"
+            f"the score is finite for the images and not for all variants of them that {method}"
+            " makes: the model divides by 0, or overflows, for one that is covered, such as a"
+            " constant one; guard the division (+ 1e-6), or use a method that runs the model on"
+            " the images alone (gradcam)"
         )
     raise MethodError(
-        f"{method}: the map of image {_image(raw)} has {_count(raw)}, while the score and every module's output are "
-        "finite; its arithmetic divides by 0 or overflows"
+        f"{method}: the map of image {_image(raw)} has {_count(raw)}, while the score and every"
+        " module's output are finite; its arithmetic divides by 0 or overflows"
     )
 
 
@@ -70,14 +73,24 @@ def _first_output(double: nn.Module, call: Callable[[], Any]) -> str:
 
     def look(ran: Ran) -> None:
         for value in tree_leaves(ran.output) if not said else ():
-            if isinstance(value, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
+            if (
+                isinstance(value, Tensor)
+                and value.is_floating_point()
+                and not bool(value.isfinite().all())
+            ):
                 kind = str(value.dtype).removeprefix("torch.")
-                wider = "; run the model in float32" if value.dtype in (torch.float16, torch.bfloat16) else ""
-                ruled = "" if ran.name else "what is asked about is ruled out by minus infinity, or "
+                wider = (
+                    "; run the model in float32"
+                    if value.dtype in (torch.float16, torch.bfloat16)
+                    else ""
+                )
+                ruled = (
+                    "" if ran.name else "what is asked about is ruled out by minus infinity, or "
+                )
                 said.append(
-                    f"{repr(ran.name) if ran.name else 'the model'} ({type(ran.module).__name__}) puts out "
-                    f"{tuple(value.shape)} {kind} with {_count(value)}; {ruled}its inputs overflow or are out of "
-                    f"range{wider}"
+                    f"{repr(ran.name) if ran.name else 'the model'} ({type(ran.module).__name__})"
+                    f" puts out {tuple(value.shape)} {kind} with {_count(value)}; {ruled}its inputs"
+                    f" overflow or are out of range{wider}"
                 )
                 return
 

@@ -1,8 +1,9 @@
 """Attention with open probabilities: modules, functions and fused kernels alike.
 
-Hooks on modules see no probabilities, since fused kernels never form them, and timm, torchvision and transformers each
-name theirs otherwise. Here every call of an attention function is intercepted while the mode is active, in this thread
-alone, and computed as two products and a softmax between them.
+Hooks on modules see no probabilities, since fused kernels never form them, and timm, torchvision
+and transformers each name theirs otherwise. Here every call of an attention function is intercepted
+while the mode is active, in this thread alone,
+and computed as two products and a softmax between them.
 """
 
 import inspect
@@ -26,7 +27,8 @@ _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 class AttentionMode(TorchFunctionMode):
     """While active, `keep` is given the probabilities of every attention.
 
-    These are `scaled_dot_product_attention`, `nn.MultiheadAttention`, and a softmax over the last of four axes.
+    These are `scaled_dot_product_attention`, `nn.MultiheadAttention`,
+    and a softmax over the last of four axes.
     """
 
     def __init__(self, keep: Keep) -> None:
@@ -57,15 +59,25 @@ class AttentionMode(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        """`F.scaled_dot_product_attention` by its definition; without dropout, as models are explained."""
+        """`F.scaled_dot_product_attention` by its definition; without dropout,
+        as models are explained."""
         if query.dim() != 4:
             return F.scaled_dot_product_attention(
-                query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+                query,
+                key,
+                value,
+                attn_mask,
+                dropout_p,
+                is_causal,
+                scale=scale,
+                enable_gqa=enable_gqa,
             )
         if enable_gqa:
             key = key.repeat_interleave(query.shape[1] // key.shape[1], 1)
             value = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
-        scores = (query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)) @ key.transpose(-2, -1)
+        scores = (
+            query * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+        ) @ key.transpose(-2, -1)
         if is_causal:
             attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         if attn_mask is not None:
@@ -74,14 +86,18 @@ class AttentionMode(TorchFunctionMode):
         return self.keep(scores.softmax(-1)) @ value
 
     def _multi_head(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-        """`F.multi_head_attention_forward`, whose probabilities are asked for and applied to the values here."""
+        """`F.multi_head_attention_forward`, whose probabilities are asked for and applied to the
+        values here."""
         call = _MULTI_HEAD.bind(*args, **kwargs)
         call.apply_defaults()
         given = call.arguments
         if given["query"].dim() != 3 or given["add_zero_attn"] or given["bias_v"] is not None:
             return F.multi_head_attention_forward(*args, **kwargs)
         wanted, mean = given["need_weights"], given["average_attn_weights"]
-        alone = given["query"] is given["key"] is given["value"] and not given["use_separate_proj_weight"]
+        alone = (
+            given["query"] is given["key"] is given["value"]
+            and not given["use_separate_proj_weight"]
+        )
         if alone and given["attn_mask"] is None and given["key_padding_mask"] is None:
             projected = F.linear(given["query"], given["in_proj_weight"], given["in_proj_bias"])
             q, k, values = (_by_head(part, given).contiguous() for part in projected.chunk(3, -1))
@@ -102,6 +118,10 @@ def _by_head(tokens: Float[Tensor, "n b c"], given: dict[str, Any]) -> Float[Ten
 
 
 def _values(given: dict[str, Any]) -> Float[Tensor, "k b c"]:
-    width, weight, bias = given["embed_dim_to_check"], given["in_proj_weight"], given["in_proj_bias"]
+    width, weight, bias = (
+        given["embed_dim_to_check"],
+        given["in_proj_weight"],
+        given["in_proj_bias"],
+    )
     weight = given["v_proj_weight"] if given["use_separate_proj_weight"] else weight[2 * width :]
     return F.linear(given["value"], weight, None if bias is None else bias[2 * width :])

@@ -1,4 +1,5 @@
-"""Which tensors lead to the score, and which carry all of the image there: read from autograd's graph, not computed."""
+"""Which tensors lead to the score, and which carry all of the image there:
+read from autograd's graph, not computed."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -21,15 +22,20 @@ class Paths:
         whole: those through which every such path leads (dominators of the sources in the graph).
     """
 
-    def __init__(self, root: Node, sources: Collection[Node], within: Collection[Node] | None = None) -> None:
+    def __init__(
+        self, root: Node, sources: Collection[Node], within: Collection[Node] | None = None
+    ) -> None:
         order = [node for node in ancestors_first([root]) if within is None or node in within]
         self.reached = set(order)
         self.carrying = descending(order, sources)
-        self.whole = _on_every_path([n for n in reversed(order) if n in self.carrying], self.carrying, sources)
+        self.whole = _on_every_path(
+            [n for n in reversed(order) if n in self.carrying], self.carrying, sources
+        )
 
 
 def alive(y: Tensor, leaves: Sequence[Tensor]) -> set[Node]:
-    """The nodes between y [b] and the leaves at which its gradient is other than zero, found by a backward pass.
+    """The nodes between y [b] and the leaves at which its gradient is other than zero,
+    found by a backward pass.
 
     Zeros are what a slice of joined outputs sends back to the others.
     """
@@ -53,7 +59,8 @@ def alive(y: Tensor, leaves: Sequence[Tensor]) -> set[Node]:
 
 
 def ancestors_first(roots: Collection[Node]) -> list[Node]:
-    """Every node from which one of `roots` was computed, each behind those that it was computed from."""
+    """Every node from which one of `roots` was computed,
+    each behind those that it was computed from."""
     found: list[Node] = []
     seen: set[Node] = set()
     for root in roots:
@@ -70,7 +77,8 @@ def ancestors_first(roots: Collection[Node]) -> list[Node]:
 
 
 def descending(order: Collection[Node], sources: Collection[Node]) -> set[Node]:
-    """The nodes of `order` (ancestors first) that are computed from one of `sources`, these included."""
+    """The nodes of `order` (ancestors first) that are computed from one of `sources`,
+    these included."""
     found: set[Node] = set()
     for node in order:
         if node in sources or any(n in found for n in _from(node)):
@@ -78,7 +86,9 @@ def descending(order: Collection[Node], sources: Collection[Node]) -> set[Node]:
     return found
 
 
-def _on_every_path(order: Collection[Node], carrying: set[Node], sources: Collection[Node]) -> set[Node]:
+def _on_every_path(
+    order: Collection[Node], carrying: set[Node], sources: Collection[Node]
+) -> set[Node]:
     """A node is on every path where, all nodes behind it done, no edge of theirs leads past it."""
     found: set[Node] = set()
     into: dict[Node, int] = {}

@@ -19,7 +19,8 @@ from camport.core.running.call_model import called
 from camport.core.running.doubt import Doubt, compared, placed
 from camport.core.running.following import Following
 from camport.core.running.layers import LayerName
-from camport.core.running.placing import Origins, Placing
+from camport.core.running.origins import Origins
+from camport.core.running.placing import Placing
 from camport.core.running.turned import turned
 from camport.errors import LayerError, MethodError
 
@@ -32,9 +33,11 @@ class Readings:
     an exported file."""
 
     def __init__(self) -> None:
-        self._settled: dict[str, tuple[Grid, Size]] = {}  # as last met; "" for the attentions of the model
+        # as last met; "" for the attentions of the model
+        self._settled: dict[str, tuple[Grid, Size]] = {}
         self._at: dict[tuple[str, Size], Grid] = {}
-        self._followed = set[tuple[str, Size]]()  # layers whose places were followed, and the images' sizes
+        # layers whose places were followed, and the images' sizes
+        self._followed = set[tuple[str, Size]]()
 
     def placing(self, layers: Sequence[LayerName], images: Tensor) -> Placing | None:
         """What follows the places through a first pass on images of a size; None where those of all
@@ -80,7 +83,9 @@ class Readings:
         for i, (layer, output) in enumerate(zip(layers, outputs, strict=True)):
             module = double.get_submodule(layer.module)
             if not traced():
-                check_rows(str(layer), output, images.shape[0], *(t.shape[0] for t in target.values()))
+                check_rows(
+                    str(layer), output, images.shape[0], *(t.shape[0] for t in target.values())
+                )
             grid = self._known(str(layer), output, size)
             origin = None if origins is None else origins[i]
             if origin is not None and grid is not None and (str(layer), size) not in self._followed:
@@ -92,7 +97,9 @@ class Readings:
                     continue
                 doubt = _read(i, str(layer), output, frame, adapter, double, module)
                 if doubt is None and moved:
-                    doubt = Doubt(i, [_own(adapter, output, frame, double, module, str(layer))], [], None)
+                    doubt = Doubt(
+                        i, [_own(adapter, output, frame, double, module, str(layer))], [], None
+                    )
                 if doubt is not None:
                     doubt.moved = moved
                 if doubt is None or traced():
@@ -105,13 +112,19 @@ class Readings:
             with random_state_kept(images.device):
                 one = {name: value[:1] for name, value in target.items()}
                 names = [layers[doubt.place] for doubt in doubts]
-                tokens = {outputs[doubt.place].shape[1] for doubt in doubts if outputs[doubt.place].dim() == 3}
+                tokens = {
+                    outputs[doubt.place].shape[1]
+                    for doubt in doubts
+                    if outputs[doubt.place].dim() == 3
+                }
                 call = partial(called, adapter, double, target=one)
                 following = Following(double, call, images[:1], names, tokens)
                 for doubt, name in zip(doubts, names, strict=True):
                     if known:
                         following.know(name, outputs[doubt.place][:1])
-                    doubt.likely = [placed(following, grid, f"layer {str(name)!r}") for grid in doubt.likely]
+                    doubt.likely = [
+                        placed(following, grid, f"layer {str(name)!r}") for grid in doubt.likely
+                    ]
                     grid = compared(following, name, doubt, outputs[doubt.place])
                     found[doubt.place] = grid
         read = [grid for grid in found if grid is not None]
@@ -141,11 +154,15 @@ class Readings:
         """
         size: Size = (images.shape[-2], images.shape[-1])
         known, before = self._settled.get("", (grid, None))
-        if traced() or (before == size and replace(known, prefix=grid.prefix, suffix=grid.suffix) == grid):
+        if traced() or (
+            before == size and replace(known, prefix=grid.prefix, suffix=grid.suffix) == grid
+        ):
             return known
         with random_state_kept(images.device):
             one = {name: value[:1] for name, value in target.items()}
-            following = Following(double, partial(called, adapter, double, target=one), images[:1], (), {n})
+            following = Following(
+                double, partial(called, adapter, double, target=one), images[:1], (), {n}
+            )
             order = placed(following, grid, "an attention")
             told = following.tokens(n, order)
         if told is not None and told.contradicts:
@@ -170,10 +187,14 @@ class Readings:
         return replace(grid, size=(places, 1)) if grid.size[1] == 1 else None
 
 
-def _own(adapter: Adapter, output: Tensor, size: Size, double: nn.Module, module: nn.Module, name: str) -> Grid:
+def _own(
+    adapter: Adapter, output: Tensor, size: Size, double: nn.Module, module: nn.Module, name: str
+) -> Grid:
     grid: Any = adapter.grid(output, size, double, module, name)
     if not isinstance(grid, Grid):
-        raise MethodError(f"{type(adapter).__name__}.grid returned {grid!r} for layer {name!r}; wanted a Grid")
+        raise MethodError(
+            f"{type(adapter).__name__}.grid returned {grid!r} for layer {name!r}; wanted a Grid"
+        )
     return grid
 
 
@@ -192,9 +213,9 @@ def _turned(
         return None, False
     if origins.spectral:
         raise LayerError(
-            f"layer {name!r} puts out {tuple(output.shape)}, made of a Fourier transform of the image: its places are "
-            "frequencies and lie nowhere on it; choose a layer before the transform or behind its inverse, or use a "
-            "method without a layer (saliency, rise)"
+            f"layer {name!r} puts out {tuple(output.shape)}, made of a Fourier transform of the"
+            " image: its places are frequencies and lie nowhere on it; choose a layer before the"
+            " transform or behind its inverse, or use a method without a layer (saliency, rise)"
         )
     likely = readings(output, size, double, module)
     with suppress(LayerError):
@@ -206,7 +227,13 @@ def _turned(
 
 
 def _read(
-    place: int, name: str, output: Tensor, size: Size, adapter: Adapter, double: nn.Module, module: nn.Module
+    place: int,
+    name: str,
+    output: Tensor,
+    size: Size,
+    adapter: Adapter,
+    double: nn.Module,
+    module: nn.Module,
 ) -> Doubt | None:
     """What is to be compared; None where the reading is certain."""
     likely = readings(output, size, double, module)
@@ -226,7 +253,8 @@ def _read(
     if evidence(output, size, double, module):
         return Doubt(place, likely[:1], likely[1:], None)
     neither = LayerError(
-        f"layer {name!r} puts out {tuple(output.shape)}, and neither the model nor how this answers to a changed image "
-        "tells which axis has the channels; choose a convolution or a normalisation beside it"
+        f"layer {name!r} puts out {tuple(output.shape)}, and neither the model nor how this answers"
+        " to a changed image tells which axis has the channels; choose a convolution or a"
+        " normalisation beside it"
     )
     return Doubt(place, [], likely, neither)

@@ -92,7 +92,10 @@ class Recorder:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         """Removes them."""
         for handle in self._handles:
@@ -107,12 +110,20 @@ class Recorder:
         def end(module: nn.Module, args: Any, output: Any) -> Any:
             index = self._times[name] = self._times.get(name, -1) + 1
             begun = self._closed(module) if self.begun else None
-            return self.ended(Ran(name, module, index, args, output, begun, self._open)) if self.ended else None
+            return (
+                self.ended(Ran(name, module, index, args, output, begun, self._open))
+                if self.ended
+                else None
+            )
 
         return end
 
-    def _again(self, name: str, behind: Callable[[Ran], Any]) -> Callable[[nn.Module, Any, Any], Any]:
-        return lambda module, args, output: behind(Ran(name, module, self._times[name], args, output, None, self._open))
+    def _again(
+        self, name: str, behind: Callable[[Ran], Any]
+    ) -> Callable[[nn.Module, Any, Any], Any]:
+        return lambda module, args, output: behind(
+            Ran(name, module, self._times[name], args, output, None, self._open)
+        )
 
     def _closed(self, module: nn.Module) -> Any:
         """What `begun` returned of the run that ends; those within it that raised, and were caught,
@@ -197,7 +208,9 @@ class Outermost:
 
 def first_tensor(output: Any) -> Tensor | None:
     """The first floating-point tensor in a module's output (tensor, tuple, dict, ModelOutput)."""
-    return next((v for v in tree_leaves(output) if isinstance(v, Tensor) and v.is_floating_point()), None)
+    return next(
+        (v for v in tree_leaves(output) if isinstance(v, Tensor) and v.is_floating_point()), None
+    )
 
 
 def replace_first_tensor(output: Any, new: Tensor) -> Any:
@@ -216,4 +229,6 @@ def versions(output: Any) -> list[int]:
 
 def copied(output: Any) -> Any:
     """What a module put out, as it was: an in-place operation behind the module would change it."""
-    return tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, output)
+    return tree_map(
+        lambda value: value.detach().clone() if isinstance(value, Tensor) else value, output
+    )

@@ -1,7 +1,8 @@
-"""Other backward rules for ReLU, put in place of the function itself: modules, functional, in-place and reused ones.
+"""Other backward rules for ReLU, put in place of the function itself: modules, functional,
+in-place and reused ones.
 
-Peers hook `nn.ReLU` modules, so a network that calls `F.relu` silently returns the plain gradient. Here every call of
-a ReLU function is intercepted while the mode is active, in this thread alone.
+Peers hook `nn.ReLU` modules, so a network that calls `F.relu` silently returns the plain gradient.
+Here every call of a ReLU function is intercepted while the mode is active, in this thread alone.
 """
 
 from typing import Any, Literal
@@ -14,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 from camport.core.maps.loop import traced
 
 ReluRule = Literal["guided", "deconvnet"]
-"""guided: relu(grad_out) where the input was > 0 (1412.6806); deconvnet: relu(grad_out) (1311.2901)."""
+"""guided: relu(grad_out) where the input was > 0 (1412.6806); deconvnet:
+relu(grad_out) (1311.2901)."""
 
 _RELU = {
     F.relu: False,
@@ -32,7 +34,8 @@ _RELU6 = {F.relu6, torch.ops.aten.relu6.default, *_HARDTANH}
 
 
 class ReluMode(TorchFunctionMode):
-    """While active, ReLU and ReLU6 propagate gradients by `rule`. `met` counts the calls it acted on."""
+    """While active, ReLU and ReLU6 propagate gradients by `rule`.
+    `met` counts the calls it acted on."""
 
     def __init__(self, rule: ReluRule) -> None:
         super().__init__()
@@ -54,7 +57,9 @@ class ReluMode(TorchFunctionMode):
         self.met += 1
         x = args[0] if args else kwargs["input"]
         at = 3 if func in _HARDTANH else 1  # of `inplace` among the arguments
-        inplace = _RELU.get(func, False) or kwargs.get("inplace", args[at] if len(args) > at else False)
+        inplace = _RELU.get(func, False) or kwargs.get(
+            "inplace", args[at] if len(args) > at else False
+        )
         if inplace and not traced() and x._base is None and not x.is_leaf:
             return _RuledReLU.apply(x, self.rule, ceiling, True)
         y = _RuledReLU.apply(x, self.rule, ceiling, False)
@@ -63,7 +68,9 @@ class ReluMode(TorchFunctionMode):
 
 class _RuledReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rule: ReluRule, ceiling: float | None, inplace: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, rule: ReluRule, ceiling: float | None, inplace: bool
+    ) -> Tensor:
         y = x.clamp_(min=0, max=ceiling) if inplace else x.clamp(min=0, max=ceiling)
         if inplace:
             ctx.mark_dirty(x)

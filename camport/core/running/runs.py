@@ -113,7 +113,9 @@ class Runs(list[Run]):
 
 
 @contextmanager
-def recorded(double: nn.Module, dataflow: Dataflow | None = None, watch: Watch | None = None) -> Iterator[Runs]:
+def recorded(
+    double: nn.Module, dataflow: Dataflow | None = None, watch: Watch | None = None
+) -> Iterator[Runs]:
     """While open, every run of a module inside the double (not the double itself) is appended to
     the list."""
     seen = _Seen(double, dataflow, watch)
@@ -173,7 +175,9 @@ class _Seen:
             shape=tuple(tensor.shape),
             # the nodes of an .onnx file are of no class known here, so they tell themselves
             features=not (
-                isinstance(module, _NO_FEATURES) or kind == "Permute" or getattr(module, "moves_features", False)
+                isinstance(module, _NO_FEATURES)
+                or kind == "Permute"
+                or getattr(module, "moves_features", False)
             ),
             plain=tensor is ran.output,
             preferred=ran.name == self.preferred,
@@ -219,7 +223,9 @@ def record(double: nn.Module, call: Callable[[], Any], image: Tensor | None = No
         return runs
 
 
-def followed(double: nn.Module, call: Callable[[], Any], image: Tensor, watch: Watch | None = None) -> tuple[Runs, Any]:
+def followed(
+    double: nn.Module, call: Callable[[], Any], image: Tensor, watch: Watch | None = None
+) -> tuple[Runs, Any]:
     """The runs of one forward pass on `image` with their dataflow, and what the model said."""
     dataflow = Dataflow()
     with recorded(double, dataflow, watch) as runs, dataflow:

@@ -1,4 +1,5 @@
-"""TorchScript inside a model: what runs there runs outside of Python, where no hook and no rule reaches."""
+"""TorchScript inside a model: what runs there runs outside of Python,
+where no hook and no rule reaches."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,8 @@ RELUS = ("relu", "relu_", "relu6", "relu6_", "hardtanh", "hardtanh_")
 
 
 def visible_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """`named_modules` without those that take no hooks: scripted ones, and all inside scripted and traced ones."""
+    """`named_modules` without those that take no hooks: scripted ones,
+    and all inside scripted and traced ones."""
     hidden = ""
     for name, module in model.named_modules():
         if hidden and name.startswith(hidden):
@@ -37,8 +39,8 @@ def check_visible(model: nn.Module, layer: str) -> None:
     if any(name == layer for name, _ in visible_modules(model)):
         return
     raise LayerError(
-        f"layer {layer!r} is TorchScript, which takes no hooks, so nothing is seen of it: give the nn.Module that it "
-        "was made of, or use a method without layers (saliency, occlusion)"
+        f"layer {layer!r} is TorchScript, which takes no hooks, so nothing is seen of it: give the"
+        " nn.Module that it was made of, or use a method without layers (saliency, occlusion)"
     )
 
 
@@ -46,7 +48,9 @@ def hidden_relus(model: nn.Module) -> list[str]:
     """Names of the outermost TorchScript modules in which a ReLU runs; the model itself is ''."""
     found: list[str] = []
     for name, module in model.named_modules():
-        if not isinstance(module, torch.jit.ScriptModule) or any(_inside(name, outer) for outer in found):
+        if not isinstance(module, torch.jit.ScriptModule) or any(
+            _inside(name, outer) for outer in found
+        ):
             continue
         if _runs_relu(module.inlined_graph):
             found.append(name)
@@ -60,6 +64,7 @@ def _inside(name: str, outer: str) -> bool:
 def _runs_relu(block: Any) -> bool:
     """Whether a graph, or a branch or loop within it, runs a ReLU."""
     return any(
-        node.kind().removeprefix("aten::") in RELUS or any(_runs_relu(inner) for inner in node.blocks())
+        node.kind().removeprefix("aten::") in RELUS
+        or any(_runs_relu(inner) for inner in node.blocks())
         for node in block.nodes()
     )

@@ -81,19 +81,42 @@ def settle(
     with torch.enable_grad():
         resolved, y = scored(adapter, seen.outputs, target, lists)
     mark_leading(seen, y)
-    score, size = lambda outputs: adapter.score(outputs, resolved), (image.shape[-2], image.shape[-1])
+    score, size = (
+        lambda outputs: adapter.score(outputs, resolved),
+        (image.shape[-2], image.shape[-1]),
+    )
     mark_dense(seen, without_graph(seen.outputs), score, image)
 
     def check(name: LayerName, run: Run) -> None:
-        output = image.new_zeros(()).expand(run.shape)  # what the run put out may be written into since
-        tensors = [tensor for other, tensor in zip(seen.runs, seen.tensors, strict=False) if other is run]
+        # what the run put out may be written into since
+        output = image.new_zeros(()).expand(run.shape)
+        tensors = [
+            tensor for other, tensor in zip(seen.runs, seen.tensors, strict=False) if other is run
+        ]
         if any(is_explained(seen.outputs, score, tensor) for tensor in tensors):
             # a caption's words, say, of which no pass is made to see whether a line of them follows
             # the image
-            adapter.grid(output, adapter.frame(size, double), double, double.get_submodule(name.module), str(name))
-        origins = [placings[0].of(tensor) for tensor in tensors] or None  # none where no gradient was recorded
+            adapter.grid(
+                output,
+                adapter.frame(size, double),
+                double,
+                double.get_submodule(name.module),
+                str(name),
+            )
+        # none where no gradient was recorded
+        origins = [placings[0].of(tensor) for tensor in tensors] or None
         followed = alone and not placings[0].decides
-        readings.of([name], [output], image, target, adapter, double, known=False, origins=origins, followed=followed)
+        readings.of(
+            [name],
+            [output],
+            image,
+            target,
+            adapter,
+            double,
+            known=False,
+            origins=origins,
+            followed=followed,
+        )
 
     try:
         layers = _readable(adapter, seen, y, check)
@@ -102,14 +125,18 @@ def settle(
     return Settled(adapter, layers, seen.runs)
 
 
-def read(double: nn.Module, adapter: Adapter, image: Tensor, target: Mapping[str, Tensor]) -> Adapter:
+def read(
+    double: nn.Module, adapter: Adapter, image: Tensor, target: Mapping[str, Tensor]
+) -> Adapter:
     """The adapter with everything fixed that the model's outputs for one image tell."""
     with torch.no_grad():
         outputs = called(adapter, double, image.clone(), target)
     return adapter.settled(double, outputs)
 
 
-def _readable(adapter: Adapter, seen: Observed, y: Tensor, check: Callable[[LayerName, Run], None]) -> list[LayerName]:
+def _readable(
+    adapter: Adapter, seen: Observed, y: Tensor, check: Callable[[LayerName, Run], None]
+) -> list[LayerName]:
     """The best layers of those of which it is told how they lie on the image: `check` raises
     LayerError of others."""
     refused: dict[str, LayerError] = {}
@@ -127,7 +154,8 @@ def _readable(adapter: Adapter, seen: Observed, y: Tensor, check: Callable[[Laye
             try:
                 check(name, run)
             except LayerError as error:
-                if str(name) in refused or len(refused) == MOST:  # a rule of the adapter's own, or no end to be seen
+                # a rule of the adapter's own, or no end to be seen
+                if str(name) in refused or len(refused) == MOST:
                     raise _unreadable({**refused, str(name): error}) from error
                 refused[str(name)] = error
                 _mark_unreadable(seen.runs, run)
@@ -141,7 +169,9 @@ def _mark_unreadable(runs: Sequence[Run], refused: Run) -> None:
     in one order."""
     before = True
     for run in runs:
-        tokens = len(refused.shape) == 3 and len(run.shape) == 3 and run.shape[1] == refused.shape[1]
+        tokens = (
+            len(refused.shape) == 3 and len(run.shape) == 3 and run.shape[1] == refused.shape[1]
+        )
         if run.output == refused.output or (before and tokens):
             run.lies = False
         before = before and run is not refused
@@ -152,9 +182,10 @@ def _unreadable(refused: Mapping[str, LayerError]) -> LayerError:
     if len(refused) == 1:
         return error
     return LayerError(
-        f"no layer could be chosen; {len(refused)} were looked at ({', '.join(map(repr, refused))}), and of none is it "
-        "told how it lies on the image; name one with layer=..., or use a method that needs none (saliency, rise). "
-        f"The best of them: {error}"
+        f"no layer could be chosen; {len(refused)} were looked at"
+        f" ({', '.join(map(repr, refused))}), and of none is it told how it lies on the image; name"
+        " one with layer=..., or use a method that needs none (saliency, rise). The best of them:"
+        f" {error}"
     )
 
 
@@ -182,8 +213,9 @@ def warn_of_others(runs: Sequence[Run], layers: Sequence[LayerName]) -> None:
         if run is not None and not run.whole and len(calls) > 1:
             shown = ", ".join(f"layer='{layer.module}@{call}'" for call in calls)
             warnings.warn(
-                f"layer '{layer}' was chosen, one of {len(calls)} runs of this module that are made of the image; the "
-                f"score depends on each of them, and the map tells of one. Choose with {shown}",
+                f"layer '{layer}' was chosen, one of {len(calls)} runs of this module that are made"
+                " of the image; the score depends on each of them, and the map tells of one."
+                f" Choose with {shown}",
                 ReusedLayerWarning,
                 stacklevel=7,
             )

@@ -20,7 +20,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 from camport.core.isolation.held import held, leaves_tensors
 from camport.core.maps.loop import traced
 from camport.core.running.layers import LayerName
-from camport.core.running.recorder import Ended, Outermost, Ran, Recorder, copied, first_tensor, replace_first_tensor
+from camport.core.running.recorder import (
+    Ended,
+    Outermost,
+    Ran,
+    Recorder,
+    copied,
+    first_tensor,
+    replace_first_tensor,
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,13 @@ class Tail:
         target: Mapping[str, Tensor],
         known: Recorded | None = None,
     ) -> None:
-        self.double, self.layer, self.call, self.images, self.target = double, layer, call, images, target
+        self.double, self.layer, self.call, self.images, self.target = (
+            double,
+            layer,
+            call,
+            images,
+            target,
+        )
         self.cached: dict[str, list[Any]] = {}
         known = known or self._record()
         self.output, self.written, self.kept = known.output, known.written, known.kept
@@ -102,16 +116,22 @@ class Tail:
         if self.kept:
             wanted = {k: repeated(v) for k, v in self.target.items()}
             return self._whole(activations, repeated(self.images).clone(), wanted)
-        cached = [((name, i), out) for name, outs in self.cached.items() for i, out in enumerate(outs)]
+        cached = [
+            ((name, i), out) for name, outs in self.cached.items() for i, out in enumerate(outs)
+        ]
         handed = {key: unharmed(key, out) for key, out in cached}
         images = unharmed(("", 0), self.images)
-        stubs = {name: [handed[name, i] for i in range(len(outs))] for name, outs in self.cached.items()}
+        stubs = {
+            name: [handed[name, i] for i in range(len(outs))] for name, outs in self.cached.items()
+        }
         replaced = replace_first_tensor(tree_map(repeated, self.output), activations)
         stubs.setdefault(self.layer.module, []).append(replaced)
         own, last = self.double.get_submodule(self.layer.module), len(stubs[self.layer.module]) - 1
         # the user's hooks have changed these activations already
         put = _Put(last, activations.clone()) if own._forward_hooks else None
-        behind = Recorder(self.double, modules=[self.layer.module], behind=put) if put else nullcontext()
+        behind = (
+            Recorder(self.double, modules=[self.layer.module], behind=put) if put else nullcontext()
+        )
         stubbed = []
         try:
             for name, outs in stubs.items():
@@ -119,7 +139,9 @@ class Tail:
                 stubbed.append((module, module.__dict__.get("forward")))
                 module.__dict__["forward"] = _Stub(outs, module.forward)
             with behind:
-                return self.call(self.double, images, {k: repeated(v) for k, v in self.target.items()})
+                return self.call(
+                    self.double, images, {k: repeated(v) for k, v in self.target.items()}
+                )
         finally:
             for module, forward in stubbed:
                 if forward is None:
@@ -167,7 +189,11 @@ class _Put:
         if ran.index != self.run:
             return None
         tensor = first_tensor(ran.output)
-        if tensor is not None and tensor.is_contiguous() and not any(tensor is part for part in tree_leaves(ran.args)):
+        if (
+            tensor is not None
+            and tensor.is_contiguous()
+            and not any(tensor is part for part in tree_leaves(ran.args))
+        ):
             tensor.copy_(self.tensor)  # a module within may keep this very tensor
             return None
         return replace_first_tensor(ran.output, self.tensor.clone())

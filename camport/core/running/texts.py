@@ -1,6 +1,8 @@
-"""Tokens that see the image and do not lie on it: a text's, a detector's queries, and both in one row with the image's.
+"""Tokens that see the image and do not lie on it: a text's, a detector's queries,
+and both in one row with the image's.
 
-All of them change with the image and lead to the score; what they are is told by where they come from.
+All of them change with the image and lead to the score;
+what they are is told by where they come from.
 """
 
 from collections.abc import Sequence
@@ -17,10 +19,12 @@ APPENDED = 2
 def mark_texts(runs: Sequence[Run], nodes: Sequence[Node | None]) -> None:
     """Marks the runs whose tokens lie nowhere on the image (`Run.lies`).
 
-    - Those behind an attention among as many tokens that do not move: a text, or queries, that an attention lets look
-      at the image. An image's own tokens are made of the image before any of them attends.
-    - Those behind an attention among fewer tokens, where no maps or tokens of their number come from elsewhere: an
-      image's tokens, joined with a text's. The stages of a network have ever fewer.
+    - Those behind an attention among as many tokens that do not move: a text, or queries,
+      that an attention lets look at the image.
+      An image's own tokens are made of the image before any of them attends.
+    - Those behind an attention among fewer tokens,
+      where no maps or tokens of their number come from elsewhere: an image's tokens, joined with a
+      text's. The stages of a network have ever fewer.
 
     Args:
         runs: of one forward pass on one image; they know what moves.
@@ -29,14 +33,27 @@ def mark_texts(runs: Sequence[Run], nodes: Sequence[Node | None]) -> None:
     order = ancestors_first([node for node in nodes if node is not None])
     behind: dict[tuple[bool, int], set[Node]] = {}
     for key in {(run.moves, tokens) for run in runs if (tokens := _attending(run))}:
-        of = [node for run, node in zip(runs, nodes, strict=True) if (run.moves, _attending(run)) == key]
+        of = [
+            node
+            for run, node in zip(runs, nodes, strict=True)
+            if (run.moves, _attending(run)) == key
+        ]
         behind[key] = descending(order, {node for node in of if node is not None})
     sizes = [_sizes(run) for run in runs]
     grown = [
-        any(node in of and tokens + APPENDED < max(size) for (moves, tokens), of in behind.items() if moves)
+        any(
+            node in of and tokens + APPENDED < max(size)
+            for (moves, tokens), of in behind.items()
+            if moves
+        )
         for node, size in zip(nodes, sizes, strict=True)
     ]
-    known = {n for run, size, new in zip(runs, sizes, grown, strict=True) if run.moves and not new for n in size}
+    known = {
+        n
+        for run, size, new in zip(runs, sizes, grown, strict=True)
+        if run.moves and not new
+        for n in size
+    }
     for run, node, size, new in zip(runs, nodes, sizes, grown, strict=True):
         if len(run.shape) != 3:
             continue
@@ -46,7 +63,8 @@ def mark_texts(runs: Sequence[Run], nodes: Sequence[Node | None]) -> None:
 
 
 def _attending(run: Run) -> int:
-    """Tokens of an attention, in all windows; 0 for other runs. Packed tokens [n,c] have no axis for the image."""
+    """Tokens of an attention, in all windows; 0 for other runs.
+    Packed tokens [n,c] have no axis for the image."""
     return _sizes(run)[0] if attends(run, packed=True) else 0
 
 

@@ -1,4 +1,5 @@
-"""Layers behind a flip, a quarter turn or a transposition of the image: turned back, or refused where nothing is."""
+"""Layers behind a flip, a quarter turn or a transposition of the image: turned back,
+or refused where nothing is."""
 
 from __future__ import annotations
 
@@ -10,27 +11,30 @@ from torch import Tensor
 from camport.core.maps.places import TURNS, Places
 from camport.core.maps.token_grid import AS_IT_IS, Grid, Layout
 from camport.core.running.following import Answer
-from camport.core.running.placing import Origins
+from camport.core.running.origins import Origins
 from camport.errors import LayerError
 
 CONTEXT = 0.06
 """Places that differ by less, in sides of the image, are one place and its surroundings."""
 
 CLEARLY = 0.25
-"""A reading that is followed less along one of the axes is not believed where no function was seen to turn anything."""
+"""A reading that is followed less along one of the axes is not believed where no function was seen
+to turn anything."""
 
 _REMEDY = (
-    "choose a layer before, or one run of it that sees one picture (layer='NAME@0'), or explain the network inside on "
-    "the picture as it sees it"
+    "choose a layer before, or one run of it that sees one picture (layer='NAME@0'), or explain the"
+    " network inside on the picture as it sees it"
 )
 
 
 class ElsewhereError(LayerError):
-    """A layer whose places the forward pass has moved, so that a map of it lies nowhere on the image."""
+    """A layer whose places the forward pass has moved,
+    so that a map of it lies nowhere on the image."""
 
 
 def turned(name: str, output: Tensor, likely: Sequence[Grid], origins: Origins) -> Grid | None:
-    """The reading of a layer whose places are known and lie elsewhere than a map's; None where they are a map's.
+    """The reading of a layer whose places are known and lie elsewhere than a map's;
+    None where they are a map's.
 
     Args:
         name: of the layer.
@@ -45,8 +49,13 @@ def turned(name: str, output: Tensor, likely: Sequence[Grid], origins: Origins) 
     found: dict[Grid, Places] = {}
     lost: list[Places] = []
     for places in origins.each(shape):
-        grid = next((g for candidate in wider(likely) if (g := _as(candidate, places, shape)) is not None), None)
-        if grid is None and (len(shape) == 4 or any(_flat(candidate, places, shape) for candidate in wider(likely))):
+        grid = next(
+            (g for candidate in wider(likely) if (g := _as(candidate, places, shape)) is not None),
+            None,
+        )
+        if grid is None and (
+            len(shape) == 4 or any(_flat(candidate, places, shape) for candidate in wider(likely))
+        ):
             lost.append(places)
         elif grid is not None:
             found.setdefault(grid, places)
@@ -54,13 +63,15 @@ def turned(name: str, output: Tensor, likely: Sequence[Grid], origins: Origins) 
     by = ", ".join(origins.by)
     if len(found) > 1:
         raise ElsewhereError(
-            f"layer {name!r} puts out {shape}, made of the image and of the same image mirrored or turned ({by} in the "
-            f"forward pass): each of its places lies on the image at several; {_REMEDY}"
+            f"layer {name!r} puts out {shape}, made of the image and of the same image mirrored or"
+            f" turned ({by} in the forward pass): each of its places lies on the image at several;"
+            f" {_REMEDY}"
         )
     if lost:
         raise ElsewhereError(
-            f"layer {name!r} puts out {shape}, whose places do not lie on the image as a map's: {by} in the forward "
-            f"pass left those of {lost[0].extent()}, moved, cut out or padded; {_REMEDY}"
+            f"layer {name!r} puts out {shape}, whose places do not lie on the image as a map's:"
+            f" {by} in the forward pass left those of {lost[0].extent()}, moved, cut out or padded;"
+            f" {_REMEDY}"
         )
     grid = next(iter(found), None)
     return None if grid is None or (grid.turn == AS_IT_IS and grid in likely) else grid
@@ -81,7 +92,8 @@ def wider(likely: Sequence[Grid]) -> list[Grid]:
 def sought(
     likely: Sequence[Grid], ask: Callable[[Grid], Sequence[Answer]], ends: Callable[[Grid], bool]
 ) -> Grid | None:
-    """The reading, turned or not, that the output follows along both axes; None where that tells nothing.
+    """The reading, turned or not, that the output follows along both axes;
+    None where that tells nothing.
 
     Args:
         likely: readings, the likeliest first.
@@ -111,7 +123,8 @@ def _as(grid: Grid, places: Places, shape: tuple[int, ...]) -> Grid | None:
 
 
 def _beside(grid: Grid, places: Places) -> Grid:
-    """The reading with the tokens that lie nowhere on the image where they stand, before the others or behind them."""
+    """The reading with the tokens that lie nowhere on the image where they stand,
+    before the others or behind them."""
     axis = {"tokens": 1, "signal": 2}.get(grid.layout)
     others = grid.prefix + grid.suffix
     if axis is None or not others or places.rows.dim() != 3 or places.rows.shape[axis] == 1:

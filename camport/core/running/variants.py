@@ -54,7 +54,9 @@ def looped(probe: Probe, codes: Sequence[Tensor], step: Step, total: bool) -> Te
     return part if total else part[torch.arange(r, device=part.device) % limit.variants]
 
 
-def scores(probe: Probe, images: Float[Tensor, "m r c H W"], probability: bool) -> Float[Tensor, "m b"]:
+def scores(
+    probe: Probe, images: Float[Tensor, "m r c H W"], probability: bool
+) -> Float[Tensor, "m b"]:
     """As `Probe.score`."""
     images = images.to(probe.images.dtype)  # activations, and so masks of them, are wide
     if images._is_view():
@@ -65,7 +67,10 @@ def scores(probe: Probe, images: Float[Tensor, "m r c H W"], probability: bool) 
     with torch.no_grad():
         if images.shape[1] == 1 and probe.shared:
             outputs = seen.call(images[:, 0], 1)
-            rows = [{k: repeat(v[r : r + 1], m) for k, v in probe.target.items()} for r in range(probe.y.shape[0])]
+            rows = [
+                {k: repeat(v[r : r + 1], m) for k, v in probe.target.items()}
+                for r in range(probe.y.shape[0])
+            ]
             return torch.stack([wide(of(outputs, row)) for row in rows], 1)
         y = of(seen.call(images.flatten(0, 1), m), seen.repeated(m))
         return probe.extremes.note(y.unflatten(0, images.shape[:2]), y.dtype)
@@ -79,8 +84,14 @@ def input_gradients(
     leaf = (probe.images if images is None else images.flatten(0, 1)).detach().requires_grad_()
     mode = ReluMode(relu) if relu else None
     with torch.enable_grad(), mode or nullcontext():
-        outputs = probe.run_with(leaf.clone()) if images is None else seen.call(leaf.clone(), images.shape[0])
-        y = probe.adapter.score(outputs, probe.target if images is None else seen.repeated(images.shape[0]))
+        outputs = (
+            probe.run_with(leaf.clone())
+            if images is None
+            else seen.call(leaf.clone(), images.shape[0])
+        )
+        y = probe.adapter.score(
+            outputs, probe.target if images is None else seen.repeated(images.shape[0])
+        )
     if mode:
         probe.relus_met = mode.met
     (gradient,) = differentiate(y, [leaf], ["the images"])

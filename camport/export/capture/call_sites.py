@@ -17,7 +17,12 @@ from camport.export.failure_location import (
     own_backward,
     site_of,
 )
-from camport.export.private_torch import TorchDispatchMode, autograd_node, get_proxy_mode, latest_number
+from camport.export.private_torch import (
+    TorchDispatchMode,
+    autograd_node,
+    get_proxy_mode,
+    latest_number,
+)
 
 
 class CallSites(TorchDispatchMode):
@@ -95,5 +100,7 @@ class MarkedNodes(CallSites):
             known = graph.graph.nodes if isinstance(graph, GraphModule) else ()
             nodes = {node.name: node for node in known}
             lines = (line.partition(" = ")[0].strip() for line in linecache.getlines(name))
-            self._replayed[name] = {number: nodes[line] for number, line in enumerate(lines, 1) if line in nodes}
+            self._replayed[name] = {
+                number: nodes[line] for number, line in enumerate(lines, 1) if line in nodes
+            }
         return self._replayed[name]

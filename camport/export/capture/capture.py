@@ -1,4 +1,5 @@
-"""Traces a function of tensors, autograd included, into one graph of ATen operators over fake tensors."""
+"""Traces a function of tensors, autograd included,
+into one graph of ATen operators over fake tensors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ DynamicAxes = Mapping[str, Mapping[int, str]]
 
 @dataclass(frozen=True)
 class Captured:
-    """A traced program: its graph (see `camport.export.graph`) and the names of its inputs and outputs, in order.
+    """A traced program: its graph (see `camport.export.graph`) and the names of its inputs and
+    outputs, in order.
 
     `exact` has the float64 values of those constants that were computed by a pass and then rounded;
     `bodies` those of the graph's loops.
@@ -74,7 +76,10 @@ def capture(
 
     def flat(values: list[Tensor], arguments: list[Tensor]) -> list[Tensor]:
         given = {name: values[names[name]] for name in state}
-        known = [(value, name, tensor) for value, (name, tensor) in zip(values, tensors.items(), strict=True)]
+        known = [
+            (value, name, tensor)
+            for value, (name, tensor) in zip(values, tensors.items(), strict=True)
+        ]
         loops[:] = [GraphLoop(arguments, known, mode)]
         with looping(loops[0]):
             result = function(given, dict(zip(inputs, arguments, strict=True)))
@@ -85,15 +90,20 @@ def capture(
     with mode:
         arguments = [
             torch.empty(
-                tuple(symbols.get(axes.get(name, {}).get(i, ""), n) for i, n in enumerate(value.shape)),
+                tuple(
+                    symbols.get(axes.get(name, {}).get(i, ""), n) for i, n in enumerate(value.shape)
+                ),
                 dtype=value.dtype,
             )
             for name, value in inputs.items()
         ]
     try:
         graph = record(mode, flat, (constants, arguments), rules)
-    except Exception as error:  # what branches on values or leaves PyTorch fails with whatever it meets first
-        if rules is not None or (isinstance(error, CamportError) and not isinstance(error, ModelError)):
+    except Exception as error:
+        # what branches on values or leaves PyTorch fails with whatever it meets first
+        if rules is not None or (
+            isinstance(error, CamportError) and not isinstance(error, ModelError)
+        ):
             raise
         raise untraceable(error) from error
     restore_state(graph, list(tensors.items()), list(inputs))
@@ -102,12 +112,17 @@ def capture(
 
 
 def _unique(state: Mapping[str, Tensor]) -> tuple[dict[str, int], dict[str, Tensor]]:
-    """The tensors of `state`, each once under its first name, and for every name its place among them."""
+    """The tensors of `state`, each once under its first name,
+    and for every name its place among them."""
     seen: dict[tuple[Any, ...], int] = {}
     places: dict[str, int] = {}
     unique: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
+        key = (
+            (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+            if tensor.numel()
+            else (name,)
+        )
         if key not in seen:
             seen[key] = len(unique)
             unique[name] = tensor
@@ -115,8 +130,11 @@ def _unique(state: Mapping[str, Tensor]) -> tuple[dict[str, int], dict[str, Tens
     return places, unique
 
 
-def _symbols(mode: FakeTensorMode, inputs: Mapping[str, Tensor], axes: DynamicAxes) -> dict[str, Any]:
-    """One symbolic integer a named axis; the batch stands for `SAMPLE_BATCH`, others for the example's size."""
+def _symbols(
+    mode: FakeTensorMode, inputs: Mapping[str, Tensor], axes: DynamicAxes
+) -> dict[str, Any]:
+    """One symbolic integer a named axis; the batch stands for `SAMPLE_BATCH`,
+    others for the example's size."""
     env = mode.shape_env
     assert env is not None
     symbols: dict[str, Any] = {}
@@ -131,7 +149,9 @@ def _symbols(mode: FakeTensorMode, inputs: Mapping[str, Tensor], axes: DynamicAx
     return symbols
 
 
-def _verify_symbols(symbols: Mapping[str, Any], graph: GraphModule, outputs: tuple[str, ...]) -> None:
+def _verify_symbols(
+    symbols: Mapping[str, Any], graph: GraphModule, outputs: tuple[str, ...]
+) -> None:
     """Refuses a graph in which a symbolic axis became a number on the way."""
     for label, symbol in symbols.items():
         try:
@@ -140,7 +160,8 @@ def _verify_symbols(symbols: Mapping[str, Any], graph: GraphModule, outputs: tup
             fixed = None
         if fixed is not None:
             raise ExportError(
-                f"the model works only where axis {label!r} is {fixed}, so it cannot be exported with {label!r} dynamic"
+                f"the model works only where axis {label!r} is {fixed}, so it cannot be exported"
+                f" with {label!r} dynamic"
             )
     if "b" not in symbols:
         return
@@ -148,7 +169,8 @@ def _verify_symbols(symbols: Mapping[str, Any], graph: GraphModule, outputs: tup
     for name, result in zip(outputs, node.args[0], strict=True):
         value = result.meta["val"]
         inside = name.startswith("outputs") and any(not isinstance(n, int) for n in value.shape)
-        if value.dim() and isinstance(value.shape[0], int) and not inside:  # a model may have its batch elsewhere
+        # a model may have its batch elsewhere
+        if value.dim() and isinstance(value.shape[0], int) and not inside:
             raise ExportError(
                 f"output {name!r} has a fixed first axis of {value.shape[0]} instead of the batch; "
                 "something in the model takes the batch size as a number"

@@ -44,7 +44,11 @@ def forgotten() -> Iterator[None]:
 @contextmanager
 def _noted(owner: Any, name: str, note: Callable[[tuple[Any, ...], Any], None]) -> Iterator[None]:
     """Hands each call of `owner.name` on this thread, its arguments and its result, to `note`."""
-    thread, found, function = threading.get_ident(), vars(owner).get(name, _MISSING), getattr(owner, name)
+    thread, found, function = (
+        threading.get_ident(),
+        vars(owner).get(name, _MISSING),
+        getattr(owner, name),
+    )
 
     def noted(*arguments: Any, **options: Any) -> Any:
         result = function(*arguments, **options)

@@ -40,12 +40,22 @@ class Body:
     mode: FakeTensorMode
     exact: dict[str, Tensor] = field(default_factory=dict)
 
-    def run(self, codes: Sequence[Tensor], values: Sequence[Tensor], start: Tensor | None, *, exact: bool) -> Tensor:
-        """The whole loop; codes are [k,m,...]: all results stacked, or their sum added to `start`."""
+    def run(
+        self,
+        codes: Sequence[Tensor],
+        values: Sequence[Tensor],
+        start: Tensor | None,
+        *,
+        exact: bool,
+    ) -> Tensor:
+        """The whole loop; codes are [k,m,...]: all results stacked,
+        or their sum added to `start`."""
         state = {**state_of(self.graph), **self.exact} if exact else {}
         results = []
         for i in range(codes[0].shape[0]):
-            (result,) = torch.func.functional_call(self.graph, state, (*(code[i] for code in codes), *values))
+            (result,) = torch.func.functional_call(
+                self.graph, state, (*(code[i] for code in codes), *values)
+            )
             if start is None:
                 results.append(result)
             else:
@@ -70,7 +80,8 @@ def all_nodes(graph: GraphModule) -> Iterator[Node]:
 
 
 class GraphLoop:
-    """A `camport.core.maps.loop.Loop` that records its step and leaves one operator in the graph being traced.
+    """A `camport.core.maps.loop.Loop` that records its step and leaves one operator in the graph
+    being traced.
 
     Args:
         inputs: the fake inputs of that graph; their sizes are the symbols a body may use.
@@ -78,22 +89,34 @@ class GraphLoop:
         mode: the fake mode of that graph.
     """
 
-    def __init__(self, inputs: list[Tensor], constants: list[tuple[Tensor, str, Tensor]], mode: FakeTensorMode) -> None:
+    def __init__(
+        self,
+        inputs: list[Tensor],
+        constants: list[tuple[Tensor, str, Tensor]],
+        mode: FakeTensorMode,
+    ) -> None:
         self.inputs, self.mode = inputs, mode
         self.constants = {id(fake): (name, real) for fake, name, real in constants}
         self.made: list[Body] = []
 
-    def __call__(self, step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
-        """Records `step` for one chunk; chunks are as equal as can be, the last one filled up with its last code."""
+    def __call__(
+        self, step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None
+    ) -> Tensor:
+        """Records `step` for one chunk; chunks are as equal as can be,
+        the last one filled up with its last code."""
         r = codes[0].shape[0]
         if not isinstance(r, int):
-            raise ExportError("the number of variants in a loop depends on the input; it must be fixed in a file")
+            raise ExportError(
+                "the number of variants in a loop depends on the input; it must be fixed in a file"
+            )
         turns = -(-r // chunk)
         m = -(-r // turns)
         missing = turns * m - r
         given = list(codes)
         if missing:
-            given = [torch.cat([code, code[-1:].expand(missing, *code.shape[1:])]) for code in codes]
+            given = [
+                torch.cat([code, code[-1:].expand(missing, *code.shape[1:])]) for code in codes
+            ]
         if total and missing:
             given.append(F.pad(torch.ones(r), (0, missing)))
 
@@ -102,7 +125,9 @@ class GraphLoop:
                 return step(*part).detach()
             results = step(*part[: len(codes)]).detach()
             if missing:
-                results = results * part[-1].reshape(-1, *[1] * (results.dim() - 1)).to(results.dtype)
+                results = results * part[-1].reshape(-1, *[1] * (results.dim() - 1)).to(
+                    results.dtype
+                )
             return results.sum(0)
 
         body, values, result = self._body(turn, [code[:m] for code in given])
@@ -127,7 +152,12 @@ class GraphLoop:
             parts = [torch.empty(code.shape, dtype=code.dtype) for code in codes]
             graph = record(self.mode, flat, (*parts, *self.inputs))
         restore_state(
-            graph, [], [*(f"code_{i}" for i in range(len(codes))), *(f"value_{i}" for i in range(len(self.inputs)))]
+            graph,
+            [],
+            [
+                *(f"code_{i}" for i in range(len(codes))),
+                *(f"value_{i}" for i in range(len(self.inputs))),
+            ],
         )
         placeholders = [node for node in graph.graph.nodes if node.op == "placeholder"]
         values = list(self.inputs)
@@ -161,7 +191,9 @@ class GraphLoop:
         return Body(graph, self.mode), values, results[0]
 
 
-def _refuse_nested(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
+def _refuse_nested(
+    step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None
+) -> Tensor:
     raise ExportError("a loop inside a loop cannot be exported; flatten the codes of both into one")
 
 
@@ -184,6 +216,8 @@ torch.library.register_fake("camport::loop", _fake, lib=_library)
 LOOP = torch.ops.camport.loop.default
 
 
-def exact_loop(codes: list[Tensor], values: list[Tensor], start: Tensor | None, body: int) -> Tensor:
+def exact_loop(
+    codes: list[Tensor], values: list[Tensor], start: Tensor | None, body: int
+) -> Tensor:
     """`camport::loop` with the body's constants as exact as they are known."""
     return _BODIES[body].run(codes, values, start, exact=True)

@@ -1,4 +1,5 @@
-"""Records one call of a function, autograd included, as a graph of ATen operators over fake tensors.
+"""Records one call of a function, autograd included,
+as a graph of ATen operators over fake tensors.
 
 Why by hand and not by torch.export: torch.export and torch.onnx cannot see through
 `torch.autograd.grad`. make_fx runs below autograd and records what it calls. Four contexts make
@@ -23,7 +24,13 @@ from camport.export.capture.call_sites import MarkedNodes
 from camport.export.capture.second_gradient import second_gradient
 from camport.export.capture.whole_operators import PreserveOperators
 from camport.export.graph import compile_graph, free_name, set_buffer
-from camport.export.private_torch import FakeTensor, FakeTensorMode, enable_python_dispatcher, make_fx, plain_signature
+from camport.export.private_torch import (
+    FakeTensor,
+    FakeTensorMode,
+    enable_python_dispatcher,
+    make_fx,
+    plain_signature,
+)
 
 SAMPLE_BATCH = 13
 """The batch size that stands behind the symbol `b` while tracing. 0 and 1 would specialise, and a
@@ -50,13 +57,22 @@ def record(
             return function(*given)
 
     with as_traced(mode):
-        return make_fx(marked, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(*arguments)
+        return make_fx(marked, decomposition_table=dict(rules or {}), _allow_non_fake_inputs=True)(
+            *arguments
+        )
 
 
 @contextmanager
 def as_traced(mode: FakeTensorMode) -> Iterator[None]:
-    """While open, PyTorch calls the operators that a graph would have, on fake tensors of `mode`."""
-    with mode, enable_python_dispatcher(), second_gradient(), sdpa_kernel(SDPBackend.MATH), PreserveOperators():
+    """While open, PyTorch calls the operators that a graph would have,
+    on fake tensors of `mode`."""
+    with (
+        mode,
+        enable_python_dispatcher(),
+        second_gradient(),
+        sdpa_kernel(SDPBackend.MATH),
+        PreserveOperators(),
+    ):
         yield
 
 
@@ -93,8 +109,9 @@ def keep_baked(graph: GraphModule) -> None:
             continue
         if value.dim() and value.shape[0] == SAMPLE_BATCH:
             raise ExportError(
-                f"a tensor of shape {list(value.shape)} was computed outside of the traced program and "
-                "would be baked into the graph with its batch size; compute it from the images"
+                f"a tensor of shape {list(value.shape)} was computed outside of the traced program"
+                " and would be baked into the graph with its batch size; compute it from the"
+                " images"
             )
         graph._buffers.pop(name, None)
         graph.register_buffer(name, value.detach())

@@ -34,7 +34,8 @@ def _double_backward(
     groups: Any,
     wanted: list[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """With respect to the gradient, the images and the weight; weights are constants in a program."""
+    """With respect to the gradient, the images and the weight;
+    weights are constants in a program."""
     geometry = (stride, padding, dilation, transposed, output_padding, groups)
     if input_tangent is None or weight_tangent is not None or bias_tangent is not None or wanted[2]:
         tangents = (input_tangent, weight_tangent, bias_tangent)

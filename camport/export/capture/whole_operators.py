@@ -48,7 +48,10 @@ def _take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> T
     if dim is None:
         return input.flatten().gather(0, indices.flatten())
     dim %= input.dim()
-    others = [m if isinstance(n, int) and n == 1 else n for n, m in zip(input.shape, indices.shape, strict=True)]
+    others = [
+        m if isinstance(n, int) and n == 1 else n
+        for n, m in zip(input.shape, indices.shape, strict=True)
+    ]
     wide = [[*others[:dim], value.shape[dim], *others[dim + 1 :]] for value in (input, indices)]
     return input.expand(wide[0]).gather(dim, indices.expand(wide[1]))
 
@@ -62,17 +65,29 @@ def _interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """`torch.nn.functional.interpolate` as one operator; its rare variants as PyTorch records them."""
+    """`torch.nn.functional.interpolate` as one operator;
+    its rare variants as PyTorch records them."""
     axes = x.dim() - 2
     if antialias or mode == "area" or axes < 1:
         with without_function_modes():
             return F.interpolate(
-                x, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias=antialias
+                x,
+                size,
+                scale_factor,
+                mode,
+                align_corners,
+                recompute_scale_factor,
+                antialias=antialias,
             )
     if size is not None:
         target = list(size) if isinstance(size, (list, tuple, torch.Size)) else [size] * axes
         return torch.ops.camport.resize(x, target, mode, bool(align_corners), None)
-    factors = [float(f) for f in (scale_factor if isinstance(scale_factor, (list, tuple)) else [scale_factor] * axes)]
+    factors = [
+        float(f)
+        for f in (
+            scale_factor if isinstance(scale_factor, (list, tuple)) else [scale_factor] * axes
+        )
+    ]
     target = [_scaled(n, f) for n, f in zip(x.shape[2:], factors, strict=True)]
     whole = all(f == int(f) for f in factors)
     return torch.ops.camport.resize(

@@ -1,4 +1,5 @@
-"""A detector's file that explains its own detections: it takes one image, and gives what it found with a map each.
+"""A detector's file that explains its own detections: it takes one image,
+and gives what it found with a map each.
 
 It asks itself about candidates by their numbers. A box would not do: where two candidates overlap,
 the one that is matched may be another than the one that was detected.
@@ -26,7 +27,8 @@ DETECTED = "m"
 
 ASK = """<ir_version: 8, opset_import: ["" : 18]>
 ask (float[m, 8] numbered)
-    => (float[m, 7] detections, float[rows, 4] boxes, int64[rows] class_ids, int64[rows] index, int64[1] count) {
+    => (float[m, 7] detections, float[rows, 4] boxes, int64[rows] class_ids, int64[rows] index,
+        int64[1] count) {
   detections = Slice (numbered, zero, seven, one)
   count = Shape <start = 0, end = 1> (numbered)
   lacking = Sub (one, count)
@@ -48,7 +50,8 @@ CONSTANTS = {"zero": [0], "one": [1], "five": [5], "seven": [7], "six": 6, "last
 
 
 class ByNumber:
-    """A detector's program that is asked about candidates by their numbers, `index` int64 [b], beside box and class.
+    """A detector's program that is asked about candidates by their numbers, `index` int64 [b],
+    beside box and class.
 
     Args:
         program: the detector's.
@@ -64,7 +67,9 @@ class ByNumber:
         table = next(value for name, value in outputs.items() if is_table(name, value.dim()))
         self.candidates = table.shape[2 if form == "yolov8" else 1]
 
-    def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(
+        self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The program's outputs, of the candidates `inputs["index"]`."""
         return self.program(state, inputs)
 
@@ -76,7 +81,8 @@ class ByNumber:
 
 
 class ExplainDetections(Step):
-    """The detections are what is explained, in place of the inputs `boxes`, `class_ids` and `index`."""
+    """The detections are what is explained, in place of the inputs `boxes`,
+    `class_ids` and `index`."""
 
     name = "explain detections"
     batch = DETECTED
@@ -90,7 +96,9 @@ class ExplainDetections(Step):
         """A file for one image whose last output is `detections` with the candidates' numbers."""
         images, *others = model.graph.inputs
         requires(
-            images.shape[0] == 1 and {value.name for value in others} == {"boxes", "class_ids", "index"}, "one image"
+            images.shape[0] == 1
+            and {value.name for value in others} == {"boxes", "class_ids", "index"},
+            "one image",
         )
         requires(model.graph.outputs[-1].name == "detections", "detections as the last output")
 
@@ -118,7 +126,10 @@ class ExplainDetections(Step):
             if value.shape is not None and list(value.shape)[:1] == [label]:
                 cut = ir.node("Slice", [value, zero, count, zero])
                 cut.outputs[0].name, value.name = value.name, f"{value.name}.asked"
-                cut.outputs[0].shape, cut.outputs[0].type = ir.Shape([DETECTED, *value.shape[1:]]), value.type
+                cut.outputs[0].shape, cut.outputs[0].type = (
+                    ir.Shape([DETECTED, *value.shape[1:]]),
+                    value.type,
+                )
                 graph.append(cut)
                 graph.outputs[place] = cut.outputs[0]
         graph.sort()
@@ -126,17 +137,21 @@ class ExplainDetections(Step):
 
     def ensures(self, model: ir.Model) -> None:
         """The image is all that the file takes."""
-        ensures([value.name for value in model.graph.inputs] == ["images"], "images as the only input")
+        ensures(
+            [value.name for value in model.graph.inputs] == ["images"], "images as the only input"
+        )
 
     def prove(self, draft: Draft) -> Mapping[str, Any]:
-        """What the file says of its detections is what the file before says when it is asked about them.
+        """What the file says of its detections is what the file before says when it is asked about
+        them.
 
         Of the first example image, and of a black one. Where the file finds nothing it must run as
         well.
         """
         images = draft.images[:1].numpy()
         nothing = session(draft.path, {f"{PART}.{THRESHOLD}": np.full(1, 2, np.float32)})
-        low = {f"{PART}.{THRESHOLD}": np.zeros(1, np.float32)}  # so that something is found, whatever the images show
+        # so that something is found, whatever the images show
+        low = {f"{PART}.{THRESHOLD}": np.zeros(1, np.float32)}
         whole, parts = session(draft.path, low), session(draft.before, low)
         names = [output.name for output in whole.get_outputs()]
         nothing.run(names, {"images": images})
@@ -145,7 +160,9 @@ class ExplainDetections(Step):
             feeds = {"images": image, **_targets(np.zeros((1, 8), np.float32))}
             (rows,) = parts.run(["detections"], feeds)
             if len(rows):
-                expected = dict(zip(names, parts.run(names, {"images": image, **_targets(rows)}), strict=True))
+                expected = dict(
+                    zip(names, parts.run(names, {"images": image, **_targets(rows)}), strict=True)
+                )
                 expected["detections"] = rows[:, :7]
                 _check_same(got, expected, "explaining its own detections")
         return {"dynamic": (DETECTED,)}
@@ -157,7 +174,11 @@ def _targets(rows: np.ndarray) -> dict[str, np.ndarray]:
     return {"boxes": rows[:, 1:5], "class_ids": label, "index": number}
 
 
-def _check_same(got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], what: str) -> None:
+def _check_same(
+    got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], what: str
+) -> None:
     for name, value in expected.items():
-        if got[name].shape != value.shape or not np.allclose(got[name], value, rtol=1e-4, atol=1e-4):
+        if got[name].shape != value.shape or not np.allclose(
+            got[name], value, rtol=1e-4, atol=1e-4
+        ):
             raise ExportError(f"{what}, the file does not give the {name!r} that its parts give")

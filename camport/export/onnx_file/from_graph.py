@@ -33,9 +33,14 @@ LARGEST = 1_900_000_000
 
 
 def to_model(
-    lowered: Captured, inputs: Mapping[str, Tensor], axes: DynamicAxes, metadata: Mapping[str, str], opset: int = OPSET
+    lowered: Captured,
+    inputs: Mapping[str, Tensor],
+    axes: DynamicAxes,
+    metadata: Mapping[str, str],
+    opset: int = OPSET,
 ) -> Any:
-    """An onnx_ir model: inputs, outputs and dynamic axes under their public names, `metadata` as properties.
+    """An onnx_ir model: inputs, outputs and dynamic axes under their public names,
+    `metadata` as properties.
 
     Args:
         lowered: a graph of forward operators alone.
@@ -53,7 +58,9 @@ def to_model(
     arguments = tuple(inputs[name] for name in lowered.inputs)
     with quiet():
         try:
-            program = torch.export.export(lowered.graph, arguments, dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(
+                lowered.graph, arguments, dynamic_shapes=shapes, strict=False
+            )
             with kept_registry():
                 exported = torch.onnx.export(
                     program,
@@ -71,7 +78,8 @@ def to_model(
                 exported.optimize()
         except Exception as error:
             failure = ExportError(f"torch.onnx refused the lowered graph: {_first_line(error)}")
-            at = failing_node(error)  # of torch.onnx's own graph, whose nodes are called as in the lowered one
+            # of torch.onnx's own graph, whose nodes are called as in the lowered one
+            at = failing_node(error)
             for node in lowered.graph.graph.nodes:
                 if at is not None and (node.name, node.target) == (at.name, at.target):
                     locate_node(failure, node)
@@ -80,7 +88,9 @@ def to_model(
     # a detector's features may be the layer's feature maps: each output becomes a value of its own
     ir.passes.Sequential(OutputFixPass(), ClearMetadataAndDocStringPass())(model)
     for value, name in zip(
-        (*model.graph.inputs, *model.graph.outputs), (*lowered.inputs, *lowered.outputs), strict=True
+        (*model.graph.inputs, *model.graph.outputs),
+        (*lowered.inputs, *lowered.outputs),
+        strict=True,
     ):
         value.name = name
     part_square_matrices(model)
@@ -95,7 +105,9 @@ def to_model(
 def check_opset(opset: int) -> None:
     """Refuses a version that cannot be written, before anything long starts."""
     if opset not in OPSETS:
-        raise ExportError(f"opset is {opset}; it can be {OPSETS.start} to {OPSETS[-1]}, and {OPSET} if left out")
+        raise ExportError(
+            f"opset is {opset}; it can be {OPSETS.start} to {OPSETS[-1]}, and {OPSET} if left out"
+        )
 
 
 def save(model: Any, path: Path) -> None:

@@ -44,16 +44,29 @@ def check_calibration(calibration: Tensor | None, images: Tensor, precision: str
             raise InputError(f'calibration is for precision="int8", and precision is {precision!r}')
         return
     if calibration is None:
-        raise InputError('precision="int8" needs calibration=images [n,3,H,W], some dozens as the model will see them')
-    shape = list(calibration.shape)
-    if calibration.dim() != 4 or shape[1:] != list(images.shape[1:]) or not calibration.is_floating_point():
         raise InputError(
-            f"calibration is {calibration.dtype} {shape}; it must be floating point and fit images {list(images.shape)}"
+            'precision="int8" needs calibration=images [n,3,H,W], some dozens as the model will see'
+            " them"
+        )
+    shape = list(calibration.shape)
+    if (
+        calibration.dim() != 4
+        or shape[1:] != list(images.shape[1:])
+        or not calibration.is_floating_point()
+    ):
+        raise InputError(
+            f"calibration is {calibration.dtype} {shape}; it must be floating point and fit images"
+            f" {list(images.shape)}"
         )
     if shape[0] < 2:
-        raise InputError(f"calibration has {shape[0]} images; at least 2 are needed: one calibrates, one compares")
+        raise InputError(
+            f"calibration has {shape[0]} images; at least 2 are needed: one calibrates, one"
+            " compares"
+        )
     if not calibration.isfinite().all():
-        raise InputError("calibration has values that are not finite; look at how the images were normalised")
+        raise InputError(
+            "calibration has values that are not finite; look at how the images were normalised"
+        )
 
 
 class Int8(Step):
@@ -86,7 +99,11 @@ class Int8(Step):
         """
         scratch = self.draft.path.parent / "quantize"
         scratch.mkdir()
-        _quantize(self.draft.before, scratch / "int8.onnx", _feeds(self.draft.program, self.images[~self.held]))
+        _quantize(
+            self.draft.before,
+            scratch / "int8.onnx",
+            _feeds(self.draft.program, self.images[~self.held]),
+        )
         made = ir.load(scratch / "int8.onnx")
         ir.external_data.load_to_model(made)
         for domain in [d for d in made.graph.opset_imports if d not in model.graph.opset_imports]:
@@ -96,7 +113,9 @@ class Int8(Step):
 
     def ensures(self, model: ir.Model) -> None:
         """Something is quantised."""
-        ensures(any(node.op_type == "QuantizeLinear" for node in model.graph), "quantised activations")
+        ensures(
+            any(node.op_type == "QuantizeLinear" for node in model.graph), "quantised activations"
+        )
 
     def prove(self, draft: Draft) -> Mapping[str, Any]:
         """How well the file agrees with the float32 file, on images that did not calibrate it.
@@ -111,10 +130,13 @@ class Int8(Step):
 def forward_nodes(model: onnx.ModelProto) -> list[str]:
     """The names of the nodes that the model's own outputs depend on: `outputs`, `outputs_1`, ..."""
     producers = {name: node for node in model.graph.node for name in node.output}
-    waiting = [v.name for v in model.graph.output if v.name == "outputs" or v.name.startswith("outputs_")]
+    waiting = [
+        v.name for v in model.graph.output if v.name == "outputs" or v.name.startswith("outputs_")
+    ]
     if not waiting:
         raise ExportError(
-            'int8 quantises what leads to "outputs", and the file shall not have it: leave it among the outputs'
+            'int8 quantises what leads to "outputs", and the file shall not have it: leave it among'
+            " the outputs"
         )
     found: dict[str, None] = {}
     while waiting:

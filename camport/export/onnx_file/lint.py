@@ -72,9 +72,16 @@ def _training(model: ModelProto) -> list[str]:
 
 
 def _random(graph: GraphProto) -> list[str]:
-    """Operators that draw numbers: a seed is no help, since each engine goes on from where its last run ended."""
-    found = [f"{node.op_type} {node.name} draws random numbers" for node in graph.node if node.op_type in RANDOM]
-    inner = (a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+    """Operators that draw numbers: a seed is no help,
+    since each engine goes on from where its last run ended."""
+    found = [
+        f"{node.op_type} {node.name} draws random numbers"
+        for node in graph.node
+        if node.op_type in RANDOM
+    ]
+    inner = (
+        a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH
+    )
     return found + [finding for part in inner for finding in _random(part)]
 
 

@@ -41,7 +41,9 @@ def _reshaped(outer: Any, body: Any, value: Any) -> Any:
     name = f"as_it_is_{len(value.shape)}"
     if name not in outer.initializers:
         zeros = ir.tensor(np.zeros(len(value.shape), np.int64), name=name)
-        held = ir.Value(name=name, shape=ir.Shape([len(value.shape)]), type=ir.TensorType(ir.DataType.INT64))
+        held = ir.Value(
+            name=name, shape=ir.Shape([len(value.shape)]), type=ir.TensorType(ir.DataType.INT64)
+        )
         held.const_value = zeros
         outer.register_initializer(held)
     node = ir.node("Reshape", [value, outer.initializers[name]])

@@ -28,20 +28,24 @@ HEAD = """<ir_version: 8, opset_import: ["" : 18]>
 suppress (float[b, rows, columns] outputs) => (float[m, 7] detections) {
 """
 READ = {
-    "yolov5": """
+    "yolov5": (
+        """
   centred = Slice (outputs, zero, four, last)
   likely = Slice (outputs, five, end, last)
   likeliest = ReduceMax <keepdims = 0> (likely, last)
   sure_column = Slice (outputs, four, five, last)
   sure = Squeeze (sure_column, last)
   certain = Mul (likeliest, sure)
-""",
-    "yolov8": """
+"""
+    ),
+    "yolov8": (
+        """
   rows = Transpose <perm = [0, 2, 1]> (outputs)
   centred = Slice (rows, zero, four, last)
   likely = Slice (rows, four, end, last)
   certain = ReduceMax <keepdims = 0> (likely, last)
-""",
+"""
+    ),
 }
 ROTATED = """
   rows = Transpose <perm = [0, 2, 1]> (outputs)
@@ -77,7 +81,8 @@ KEEP = """
   own_class = Equal (class_row, classes)
   score_row = Unsqueeze (ranked, first)
   class_scores = Where (own_class, score_row, nothing)
-  chosen = NonMaxSuppression <center_point_box = 1> (ranked_box, class_scores, most, overlap, lowest)
+  chosen = NonMaxSuppression <center_point_box = 1>
+    (ranked_box, class_scores, most, overlap, lowest)
   chosen_image, chosen_class, chosen_rank = Split <axis = 1, num_outputs = 3> (chosen)
   chosen_place = Concat <axis = 1> (chosen_image, chosen_rank)
   chosen_count = Shape <start = 0, end = 1> (chosen)
@@ -108,17 +113,21 @@ KEEP = """
 of confidence."""
 
 END = {
-    False: """
+    False: (
+        """
   detections = Concat <axis = 1> (image_number, low, high, score, label_number)
 }
-""",
-    True: """
+"""
+    ),
+    True: (
+        """
   numbers = GatherND (place, kept_place)
   flat_number = Unsqueeze (numbers, first)
   number = Cast <to = 1> (flat_number)
   detections = Concat <axis = 1> (image_number, low, high, score, label_number, number)
 }
-""",
+"""
+    ),
 }
 
 CONSIDERED = 1000
@@ -132,7 +141,8 @@ PART = "suppress"
 
 
 def suppression(metadata: Mapping[str, str], numbered: bool = False) -> onnx.ModelProto:
-    """The graph from `outputs` to `detections`, with the form and the thresholds that the file's metadata tell.
+    """The graph from `outputs` to `detections`,
+    with the form and the thresholds that the file's metadata tell.
 
     Args:
         metadata: the file's.
@@ -146,7 +156,9 @@ def suppression(metadata: Mapping[str, str], numbered: bool = False) -> onnx.Mod
     form = options["form"]
     head = HEAD.replace("m, 7", "m, 8") if numbered else HEAD
     rotated = form.get("angle") is not None
-    model = onnx.parser.parse_model(head + (ROTATED if rotated else READ[kind]) + KEEP + END[numbered])
+    model = onnx.parser.parse_model(
+        head + (ROTATED if rotated else READ[kind]) + KEEP + END[numbered]
+    )
     end = (5 if kind == "yolov5" else 4) + form["classes"]
     whole = {"zero": 0, "first": 1, "last": 2, "four": 4, "five": 5, "end": end, "past": end + 1}
     constants = {
@@ -179,8 +191,8 @@ def form_of(metadata: Mapping[str, str]) -> str:
     form = adapter.get("options", {}).get("form") or {}
     if adapter.get("name") != "detection" or form.get("format") not in READ:
         raise ExportError(
-            f"nms is for detectors whose outputs have the form {' or '.join(READ)}, not {form.get('format')!r}; others "
-            "are read by camport.runtime.detections"
+            f"nms is for detectors whose outputs have the form {' or '.join(READ)}, not"
+            f" {form.get('format')!r}; others are read by camport.runtime.detections"
         )
     return str(form["format"])
 
@@ -213,7 +225,9 @@ class Suppression(Step):
         Raises:
             ExportError: the file does not give the prediction.
         """
-        found = next((value for value in model.graph.outputs if is_table(value.name, len(value.shape))), None)
+        found = next(
+            (value for value in model.graph.outputs if is_table(value.name, len(value.shape))), None
+        )
         if found is None:
             raise ExportError("nms needs the prediction: keep 'outputs' among the file's outputs")
         (given,), (made,) = transplant(model, self.tail, PART)
@@ -227,15 +241,26 @@ class Suppression(Step):
 
     def prove(self, draft: Draft) -> Mapping[str, Any]:
         """What the whole file detects is what its tail makes of its own outputs."""
-        feeds = {name: value.numpy() for name, value in draft.program.sample(draft.images, 2, 5).items()}
-        for threshold in (None, np.zeros(1, np.float32)):  # of 0, so that there is something to suppress
-            run = session(draft.path, None if threshold is None else {f"{PART}.{THRESHOLD}": threshold})
+        feeds = {
+            name: value.numpy() for name, value in draft.program.sample(draft.images, 2, 5).items()
+        }
+        # of 0, so that there is something to suppress
+        for threshold in (None, np.zeros(1, np.float32)):
+            run = session(
+                draft.path, None if threshold is None else {f"{PART}.{THRESHOLD}": threshold}
+            )
             if run.get_inputs()[0].shape[0] == 1:
                 feeds["images"] = feeds["images"][:1]
-            table = next(value.name for value in run.get_outputs() if is_table(value.name, len(value.shape)))
+            table = next(
+                value.name for value in run.get_outputs() if is_table(value.name, len(value.shape))
+            )
             outputs, whole = run.run([table, "detections"], feeds)
-            apart = session(self.tail.SerializeToString(), None if threshold is None else {THRESHOLD: threshold})
+            apart = session(
+                self.tail.SerializeToString(), None if threshold is None else {THRESHOLD: threshold}
+            )
             (alone,) = apart.run(None, {"outputs": outputs})
             if whole.shape != alone.shape or not np.allclose(whole, alone, rtol=1e-4, atol=1e-4):
-                raise ExportError("the suppression in the file does not give what it gives by itself")
+                raise ExportError(
+                    "the suppression in the file does not give what it gives by itself"
+                )
         return {}

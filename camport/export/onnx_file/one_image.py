@@ -1,4 +1,5 @@
-"""Files that take one image and any number of targets: what depends on the image alone is computed once.
+"""Files that take one image and any number of targets:
+what depends on the image alone is computed once.
 
 In a file as it is traced every target has an image of its own. Here the image's batch becomes 1.
 Behind it the nodes fall in two: those of the image, which no target reaches, and those of the rows,
@@ -50,24 +51,28 @@ def check_asked(program: Traceable) -> None:
         ExportError: saying so.
     """
     if len(program.inputs) < 2:
-        raise ExportError("one_image is for files that take a target, and this one takes images and nothing else")
+        raise ExportError(
+            "one_image is for files that take a target, and this one takes images and nothing else"
+        )
 
 
 def check_shareable(graph: GraphModule) -> None:
-    """Refuses a lowered graph that runs many variants of the image: its loops run the batch again and again.
+    """Refuses a lowered graph that runs many variants of the image:
+    its loops run the batch again and again.
 
     Raises:
         ExportError: saying so.
     """
     if any(is_call(node, LOOP) for node in graph.graph.nodes):
         raise ExportError(
-            "a file for one image runs the model once, and this method runs many variants of the image in a loop: "
-            "leave one_image out, or choose a method of one pass"
+            "a file for one image runs the model once, and this method runs many variants of the"
+            " image in a loop: leave one_image out, or choose a method of one pass"
         )
 
 
 class OneImage(Step):
-    """Makes `images` one image; the other inputs keep the batch, and so does what depends on them."""
+    """Makes `images` one image; the other inputs keep the batch,
+    and so does what depends on them."""
 
     name = "one image"
 
@@ -79,9 +84,13 @@ class OneImage(Step):
     def requires(self, model: ir.Model) -> None:
         """A free batch of images, another input, and no node with a graph of its own."""
         images, *others = model.graph.inputs
-        requires(isinstance(_Sharing._sizes(images)[0], str) and bool(others), "a batch and a target")
+        requires(
+            isinstance(_Sharing._sizes(images)[0], str) and bool(others), "a batch and a target"
+        )
         inner = (value for node in model.graph for value in node.attributes.values())
-        requires(all(value.type != ir.AttributeType.GRAPH for value in inner), "a file without loops")
+        requires(
+            all(value.type != ir.AttributeType.GRAPH for value in inner), "a file without loops"
+        )
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the graph."""
@@ -93,8 +102,11 @@ class OneImage(Step):
         ensures(_Sharing._sizes(model.graph.inputs[0])[0] == 1, "one image")
 
     def prove(self, draft: Draft) -> Mapping[str, Any]:
-        """What the file says of one image is what the file with an image a row says, as near as that one repeats."""
-        inputs = {name: value.cpu() for name, value in draft.program.sample(draft.images, ROWS, 5).items()}
+        """What the file says of one image is what the file with an image a row says,
+        as near as that one repeats."""
+        inputs = {
+            name: value.cpu() for name, value in draft.program.sample(draft.images, ROWS, 5).items()
+        }
         inputs["images"] = inputs["images"][:1].expand(ROWS, -1, -1, -1).contiguous()
         whole, alone = runner(draft.before), runner(draft.path)
         expected = whole(inputs)
@@ -144,7 +156,8 @@ class _Sharing:
                 value.shape = ir.Shape([1 if size == self.label else size for size in sizes])
 
     def _broadcast(self, node: Any, value: Any) -> bool:
-        """Whether the node itself repeats a value of the image, along one of the rows of the same rank."""
+        """Whether the node itself repeats a value of the image,
+        along one of the rows of the same rank."""
         beside = [other for other in node.inputs if other in self.of_rows and self._by_row(other)]
         known = node.op_type in BROADCASTING and self._by_row(value)
         return known and any(len(other.shape) == len(value.shape) for other in beside)
@@ -176,13 +189,17 @@ class _Sharing:
         rest = len(value.shape) - 1
         size = self._rows(node)
         if rest:
-            size = self._made(node, "Concat", [size, self._ones(rest)], ir.Shape([rest + 1]), axis=0)
+            size = self._made(
+                node, "Concat", [size, self._ones(rest)], ir.Shape([rest + 1]), axis=0
+            )
         return self._made(node, "Expand", [value, size], value.shape, value.dtype)
 
     def _counted(self, source: Any, node: Any) -> Any:
         """The sizes that `Shape` would find, had its input the rows."""
         value = source.inputs[0]
-        start, end = (source.attributes.get_int(name, other) for name, other in (("start", 0), ("end", None)))
+        start, end = (
+            source.attributes.get_int(name, other) for name, other in (("start", 0), ("end", None))
+        )
         start, end, _ = slice(start, end).indices(len(value.shape))
         if start > 0:
             return source.outputs[0]
@@ -195,7 +212,9 @@ class _Sharing:
         """A copy of the node that made a value, which reads the rows."""
         inputs = [value if value is None else self._version(value, node) for value in source.inputs]
         attributes = list(source.attributes.values())
-        copy = ir.Node(source.domain, source.op_type, inputs, attributes, num_outputs=len(source.outputs))
+        copy = ir.Node(
+            source.domain, source.op_type, inputs, attributes, num_outputs=len(source.outputs)
+        )
         for mine, old in zip(copy.outputs, source.outputs, strict=True):
             mine.name, mine.shape, mine.type = f"{old.name}.rows", old.shape, old.type
             self.versions[old] = mine
@@ -204,20 +223,30 @@ class _Sharing:
     def _rows(self, node: Any) -> Any:
         """How many there are, int64 [1]."""
         if None not in self.versions:
-            self.versions[None] = self._made(node, "Shape", [self.first], ir.Shape([1]), start=0, end=1)
+            self.versions[None] = self._made(
+                node, "Shape", [self.first], ir.Shape([1]), start=0, end=1
+            )
         return self.versions[None]
 
     def _ones(self, count: int) -> Any:
         name = f"rows.ones_{count}"
         if name not in self.graph.initializers:
             ones = ir.tensor(np.ones(count, np.int64), name=name)
-            value = ir.Value(name=name, shape=ir.Shape([count]), type=ir.TensorType(ir.DataType.INT64))
+            value = ir.Value(
+                name=name, shape=ir.Shape([count]), type=ir.TensorType(ir.DataType.INT64)
+            )
             value.const_value = ones
             self.graph.register_initializer(value)
         return self.graph.initializers[name]
 
     def _made(
-        self, before: Any, kind: str, inputs: Sequence[Any], shape: Any, dtype: Any = ir.DataType.INT64, **options: int
+        self,
+        before: Any,
+        kind: str,
+        inputs: Sequence[Any],
+        shape: Any,
+        dtype: Any = ir.DataType.INT64,
+        **options: int,
     ) -> Any:
         node = ir.node(kind, inputs, options)
         output = node.outputs[0]
@@ -227,10 +256,13 @@ class _Sharing:
         return output
 
     def _by_row(self, value: Any) -> bool:
-        """Whether the value's first axis, and no other, is the batch, and each row is the row's alone."""
+        """Whether the value's first axis, and no other, is the batch,
+        and each row is the row's alone."""
         sizes = self._sizes(value)
         first, rest = sizes[:1], sizes[1:]
-        return first == [self.label] and not any(map(self._has_batch, rest)) and value not in self.flat
+        return (
+            first == [self.label] and not any(map(self._has_batch, rest)) and value not in self.flat
+        )
 
     def _has_batch(self, size: Any) -> bool:
         return isinstance(size, str) and bool(self.named.search(size))

@@ -29,12 +29,15 @@ def operator_registry(opset: int) -> Any:
 
 @contextmanager
 def kept_registry() -> Iterator[None]:
-    """While open, torch.onnx takes a copy of the kept registry; building one costs as much as a small export."""
+    """While open, torch.onnx takes a copy of the kept registry;
+    building one costs as much as a small export."""
 
     def copied(opset_version: int) -> Any:
         registry = copy(operator_registry(opset_version))
         # translations of one export are put in front of these lists
-        registry.functions = {operator: list(forms) for operator, forms in registry.functions.items()}
+        registry.functions = {
+            operator: list(forms) for operator, forms in registry.functions.items()
+        }
         return registry
 
     with _LOCK:
@@ -48,6 +51,7 @@ def kept_registry() -> Iterator[None]:
 
 @lru_cache(maxsize=_KEPT)
 def _built(opset: int, libraries: frozenset[str]) -> Any:
-    """One registry; `libraries` are the namespaces of all operators loaded, and only tell one state from another."""
+    """One registry; `libraries` are the namespaces of all operators loaded,
+    and only tell one state from another."""
     with quiet():
         return _BUILD(opset_version=opset)

@@ -12,7 +12,8 @@ from camport.errors import ExportError, MissingDependencyError
 
 
 def session(model: Path | bytes, constants: Mapping[str, np.ndarray] | None = None) -> Any:
-    """A silent session of a file, or of a model in bytes; `constants` stand in place of those of the same name in it.
+    """A silent session of a file, or of a model in bytes;
+    `constants` stand in place of those of the same name in it.
 
     Raises:
         MissingDependencyError: ONNX Runtime is not installed.
@@ -21,10 +22,15 @@ def session(model: Path | bytes, constants: Mapping[str, np.ndarray] | None = No
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependencyError('checking an export needs ONNX Runtime: pip install "camport[cpu]"') from error
+        raise MissingDependencyError(
+            'checking an export needs ONNX Runtime: pip install "camport[cpu]"'
+        ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in (constants or {}).items()}
+    values = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(value)
+        for name, value in (constants or {}).items()
+    }
     for name, value in values.items():
         options.add_initializer(name, value)
     try:

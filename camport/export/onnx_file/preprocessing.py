@@ -35,7 +35,8 @@ RARE = 1e-4
 """The share of values that may differ by more than one level."""
 
 HEAD = """<ir_version: 8, opset_import: ["" : 18]>
-prepare (uint8[b, {height}, {width}, {c}] images) => (float[b, {c}, {frame_height}, {frame_width}] prepared) {{
+prepare (uint8[b, {height}, {width}, {c}] images)
+    => (float[b, {c}, {frame_height}, {frame_width}] prepared) {{
   planes_of_bytes = Transpose <perm = [0, 3, 1, 2]> (images)
   planes = Cast <to = 1> (planes_of_bytes)
 """
@@ -113,19 +114,24 @@ OPTIONS = {
 
 
 def preparation(spec: Preprocess) -> onnx.ModelProto:
-    """The graph from `images` uint8 [b,height,width,c] to `prepared` float32 [b,3,H,W], as `spec` says.
+    """The graph from `images` uint8 [b,height,width,c] to `prepared` float32 [b,3,H,W],
+    as `spec` says.
 
     Its operators are those of opset 18, and mean the same in the later ones.
     """
     sized = spec.size is not None
     height, width = spec.size or ("H", "W")
     axes = ("height", "width") if sized else ("H", "W")
-    text = HEAD.format(c=spec.channels, height=axes[0], width=axes[1], frame_height=height, frame_width=width)
+    text = HEAD.format(
+        c=spec.channels, height=axes[0], width=axes[1], frame_height=height, frame_width=width
+    )
     levels = "planes"
     if sized:
         options = f"{OPTIONS[spec.interpolation]}, antialias = 1, exclude_outside = 1"
         text += SIZES[spec.fit] + RESIZE.format(options=options) + MIDDLE[spec.fit]
-        text += "  levels = Reshape ({}, shape)\n".format("high" if spec.fit == "stretch" else "framed")
+        text += "  levels = Reshape ({}, shape)\n".format(
+            "high" if spec.fit == "stretch" else "framed"
+        )
         levels = "levels"
     model = onnx.parser.parse_model(text + NORMALISE.format(levels=levels))
     used = {name for node in model.graph.node for name in node.input}
@@ -159,7 +165,8 @@ def _constants(spec: Preprocess) -> dict[str, np.ndarray]:
 
 
 def measure(front: onnx.ModelProto, spec: Preprocess) -> PreparationParity:
-    """Compares the graph with `spec.apply` on pictures of noise, larger, smaller, wider and higher than the network's.
+    """Compares the graph with `spec.apply` on pictures of noise, larger, smaller,
+    wider and higher than the network's.
 
     Raises:
         ExportError: a value is more than two grey levels off, or more than one in ten thousand by
@@ -181,19 +188,23 @@ def measure(front: onnx.ModelProto, spec: Preprocess) -> PreparationParity:
         (got,) = run.run(None, {"images": pixels[None]})
         std = np.asarray(spec.std, np.float64).reshape(-1, 1, 1)
         off = (
-            np.abs(got[0].astype(np.float64) - expected) * std / spec.scale if got[0].shape == expected.shape else None
+            np.abs(got[0].astype(np.float64) - expected) * std / spec.scale
+            if got[0].shape == expected.shape
+            else None
         )
         worst = max(worst, float("inf") if off is None else float(off.max()))
         if off is None or worst > WORST + 1e-3 or float((off > 1 + 1e-3).mean()) > RARE:
             raise ExportError(
-                f"the preprocessing in the graph is {worst:.1f} of 255 grey levels off on {size[0]}x{size[1]} pixels"
+                f"the preprocessing in the graph is {worst:.1f} of 255 grey levels off on"
+                f" {size[0]}x{size[1]} pixels"
             )
         different, values = different + int((off > 0.5).sum()), values + off.size
     return PreparationParity(worst=round(worst, 3), share=different / values, sizes=sizes)
 
 
 def splice(model: ir.Model, front: onnx.ModelProto, spec: Preprocess) -> None:
-    """Puts the preprocessing before the network, in place: `images` become bytes, and the metadata say so."""
+    """Puts the preprocessing before the network, in place: `images` become bytes,
+    and the metadata say so."""
     old = model.graph.inputs[0]
     old.name = f"{old.name}.network"
     (raw,), (prepared,) = transplant(model, front, "prepare")
@@ -205,7 +216,8 @@ def splice(model: ir.Model, front: onnx.ModelProto, spec: Preprocess) -> None:
 
 
 def wanted(metadata: Mapping[str, str], shape: Sequence[int], dynamic: str) -> Preprocess:
-    """The preprocessing that the file's metadata tell, where it can be written for images [b,c,H,W] of that shape.
+    """The preprocessing that the file's metadata tell,
+    where it can be written for images [b,c,H,W] of that shape.
 
     Raises:
         ExportError: the network was traced with another size, or the size is free on one side only.
@@ -214,13 +226,18 @@ def wanted(metadata: Mapping[str, str], shape: Sequence[int], dynamic: str) -> P
     spec = Preprocess.from_json(metadata.get("camport.preprocess") or json.dumps({"size": size}))
     spec = spec.with_channels(shape[1])
     if spec.side is not None:
-        raise ExportError("images of one fixed side are not made in the graph; give the preprocessing a size")
+        raise ExportError(
+            "images of one fixed side are not made in the graph; give the preprocessing a size"
+        )
     if spec.stride is not None:
-        raise ExportError("a letterbox padded to a stride has many sizes and is not made in the graph; set stride None")
+        raise ExportError(
+            "a letterbox padded to a stride has many sizes and is not made in the graph; set stride"
+            " None"
+        )
     if spec.size is None and dynamic != "batch+size":
         raise ExportError(
-            "the preprocessing keeps each image's own size, and the network would take one alone: export with "
-            'dynamic="batch+size", or give the preprocessing a size'
+            "the preprocessing keeps each image's own size, and the network would take one alone:"
+            ' export with dynamic="batch+size", or give the preprocessing a size'
         )
     if spec.size is not None and dynamic != "batch+size" and spec.size != size:
         raise ExportError(
@@ -266,7 +283,9 @@ class Preprocessing(Step):
         run = session(draft.before)
         taken = {value.name: value.shape for value in run.get_inputs()}
         images = 1 if taken["images"][0] == 1 else 2
-        pixels = np.random.default_rng(1).integers(0, 256, (images, 150, 90, taken["images"][1]), dtype=np.uint8)
+        pixels = np.random.default_rng(1).integers(
+            0, 256, (images, 150, 90, taken["images"][1]), dtype=np.uint8
+        )
         (prepared,) = session(self.front.SerializeToString()).run(None, {"images": pixels})
         sample = draft.program.sample(torch.from_numpy(prepared), 2, 0)
         given = {name: value.numpy() for name, value in sample.items() if name in taken}
@@ -275,5 +294,7 @@ class Preprocessing(Step):
         for expected, got in zip(parts, whole, strict=True):
             difference = np.abs(np.subtract(got, expected, dtype=np.float64)).max(initial=0)
             if not difference <= 1e-4 * max(1.0, np.abs(expected).max(initial=0)):
-                raise ExportError(f"the graph with preprocessing is {difference:.1e} off from its two parts")
+                raise ExportError(
+                    f"the graph with preprocessing is {difference:.1e} off from its two parts"
+                )
         return {"preparation": measured}

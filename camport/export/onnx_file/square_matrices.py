@@ -1,4 +1,5 @@
-"""Square matrices that a graph multiplies with both as they are and transposed: forward and backward of one layer.
+"""Square matrices that a graph multiplies with both as they are and transposed:
+forward and backward of one layer.
 
 OpenVINO's CPU plugin (seen in 2026.4.1) packs such a constant once and takes the packed one for
 both, which have the same shape: the gradient behind an attention's output projection is then a
@@ -13,7 +14,8 @@ PRODUCTS = ("MatMul", "Gemm")
 
 
 def part_square_matrices(model: ir.Model) -> int:
-    """x W becomes (-x) (-W) where W is a square constant that is also used transposed; returns at how many places.
+    """x W becomes (-x) (-W) where W is a square constant that is also used transposed;
+    returns at how many places.
 
     The result is the same to the last bit. -W is computed once while an engine loads the file, in
     which W stays alone.
@@ -22,7 +24,11 @@ def part_square_matrices(model: ir.Model) -> int:
     for weight in list(model.graph.initializers.values()):
         if weight.shape is None or len(weight.shape) != 2 or weight.shape[0] != weight.shape[1]:
             continue
-        plain = [node for node, place in weight.uses() if _is_factor(node, place) and not _transposes(node)]
+        plain = [
+            node
+            for node, place in weight.uses()
+            if _is_factor(node, place) and not _transposes(node)
+        ]
         if not plain or not any(_is_transposed(node, place) for node, place in weight.uses()):
             continue
         negative = ir.node("Neg", [weight])

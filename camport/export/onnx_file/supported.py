@@ -1,4 +1,5 @@
-"""Which operators ONNX files can hold: those that a rule lowers and those that have a form in ONNX."""
+"""Which operators ONNX files can hold: those that a rule lowers and those that have a form in
+ONNX."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -20,7 +21,8 @@ from camport.export.rules import lowered
 
 
 def missing(operator: Any, args: Sequence[Any]) -> str | None:
-    """What has no ONNX form where a model calls `operator` with these arguments; None where all is well."""
+    """What has no ONNX form where a model calls `operator` with these arguments;
+    None where all is well."""
     operator = _functional(operator)
     if _masked(operator, args):
         return f"{operator} with a mask among the indices"
@@ -37,7 +39,8 @@ _NOTHING = (torch.ops.aten.lift_fresh.default, torch.ops.aten.detach.default)
 
 @cache
 def _functional(operator: Any) -> Any:
-    """The twin of an in-place operator that leaves its input alone: what stands in a graph for it."""
+    """The twin of an in-place operator that leaves its input alone:
+    what stands in a graph for it."""
     schema = operator._schema
     name, overload = schema.name.partition("::")[2], schema.overload_name or "default"
     if not schema.is_mutable or not name.endswith("_"):
@@ -63,8 +66,8 @@ def check_supported(graph: GraphModule) -> None:
     if found:
         listed = "; ".join(f"{name} {origin(node)}" for name, node in found.items())
         refusal = ExportError(
-            f"no ONNX form for {listed}. Choose a later layer, so that the gradient does not pass through it, "
-            "or replace the module"
+            f"no ONNX form for {listed}. Choose a later layer, so that the gradient does not pass"
+            " through it, or replace the module"
         )
         raise locate_node(refusal, next(iter(found.values())))
 
@@ -83,11 +86,14 @@ def _takes_complex(operator: Any) -> bool:
 
 
 def _masked(operator: Any, args: Sequence[Any]) -> bool:
-    """Whether values are put where a mask says, beside other indices: torch.onnx refuses that at the very end."""
+    """Whether values are put where a mask says, beside other indices:
+    torch.onnx refuses that at the very end."""
     if "index_put" not in str(operator):
         return False
     indices = args[1]
-    return len(indices) > 1 and any(getattr(index, "dtype", None) == torch.bool for index in indices)
+    return len(indices) > 1 and any(
+        getattr(index, "dtype", None) == torch.bool for index in indices
+    )
 
 
 def _values(argument: Any) -> Any:

@@ -7,7 +7,8 @@ import onnx_ir as ir
 
 
 def transplant(model: ir.Model, part: onnx.ModelProto, name: str) -> tuple[list[Any], list[Any]]:
-    """Appends the nodes of `part` to the model's graph, their values called `name.` and what they were.
+    """Appends the nodes of `part` to the model's graph,
+    their values called `name.` and what they were.
 
     Returns: the part's inputs, which nothing makes yet, and its outputs, named as in the part.
     Where other nodes of the model will read those, `model.graph.sort()` puts all in order.

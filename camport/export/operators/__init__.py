@@ -1,4 +1,5 @@
-"""Operators of our own, a kind a file: steps that have one good ONNX form, which the exporter would not find by itself.
+"""Operators of our own, a kind a file: steps that have one good ONNX form,
+which the exporter would not find by itself.
 
 They live in the `camport` namespace, run on any device and floating type, and exist in lowered
 graphs alone.

@@ -36,7 +36,9 @@ def relu_grad(gradient: Tensor, result: Tensor) -> Tensor:
 def silu_grad_form(op: Any, gradient: Any, x: Any) -> Any:
     """ḡ · (σ + x σ (1 - σ)); 1 - σ as HardSigmoid with slope -1."""
     s = op.Sigmoid(x)
-    return op.Mul(gradient, op.Add(s, op.Mul(op.Mul(x, s), op.HardSigmoid(s, alpha=-1.0, beta=1.0))))
+    return op.Mul(
+        gradient, op.Add(s, op.Mul(op.Mul(x, s), op.HardSigmoid(s, alpha=-1.0, beta=1.0)))
+    )
 
 
 @own_operator("silu_grad(Tensor gradient, Tensor x) -> Tensor", like_gradient, silu_grad_form)
@@ -55,14 +57,17 @@ def hardswish_grad_form(op: Any, gradient: Any, x: Any) -> Any:
     return op.Mul(gradient, op.Add(q, op.HardSigmoid(ends, alpha=-0.5, beta=0.5)))
 
 
-@own_operator("hardswish_grad(Tensor gradient, Tensor x) -> Tensor", like_gradient, hardswish_grad_form)
+@own_operator(
+    "hardswish_grad(Tensor gradient, Tensor x) -> Tensor", like_gradient, hardswish_grad_form
+)
 def hardswish_grad(gradient: Tensor, x: Tensor) -> Tensor:
     """g · (0 where x ≤ -3; x/3 + 1/2 between; 1 where x ≥ 3)."""
     return gradient * torch.where(x <= -3, 0.0, torch.where(x < 3, x / 3 + 0.5, 1.0)).to(x.dtype)
 
 
 def window_grad_form(op: Any, gradient: Any, x: Any, low: float, high: float) -> Any:
-    """ḡ · min(1, max(0, 1e30 (x - low))) · min(1, max(0, 1e30 (high - x))); in float16 as `relu_grad`."""
+    """ḡ · min(1, max(0, 1e30 (x - low))) · min(1, max(0, 1e30 (high - x)));
+    in float16 as `relu_grad`."""
     if is_half(x):
         below, above = op.Sub(scalar(op, high, x), x), op.Sub(x, scalar(op, low, x))
         return relu_grad_form(op, relu_grad_form(op, gradient, above), below)
@@ -72,7 +77,9 @@ def window_grad_form(op: Any, gradient: Any, x: Any, low: float, high: float) ->
 
 
 @own_operator(
-    "window_grad(Tensor gradient, Tensor x, float low, float high) -> Tensor", like_gradient, window_grad_form
+    "window_grad(Tensor gradient, Tensor x, float low, float high) -> Tensor",
+    like_gradient,
+    window_grad_form,
 )
 def window_grad(gradient: Tensor, x: Tensor, low: float, high: float) -> Tensor:
     """g · [low < x < high]."""

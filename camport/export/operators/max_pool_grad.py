@@ -30,14 +30,17 @@ BLOCK = 4
 """Channels must be a multiple of this for ONNX Runtime's fast depthwise convolution."""
 
 
-def overlapping(kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> bool:
+def overlapping(
+    kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+) -> bool:
     """Whether there is a window around every place."""
     same = all(k % 2 == 1 and p == k // 2 for k, p in zip(kernel, padding, strict=True))
     return same and all(n == 1 for n in (*stride, *dilation))
 
 
 def by_maxima(op: Any, gradient: Any, x: Any, channels: int, kernel: Sequence[int]) -> Any:
-    """The gradient with stride 1 and "same" padding, by comparing with the maxima of rows and of windows."""
+    """The gradient with stride 1 and "same" padding,
+    by comparing with the maxima of rows and of windows."""
     (height, width), (up, left) = kernel, (n // 2 for n in kernel)
     rows, _ = op.MaxPool(x, kernel_shape=[1, width], pads=[0, left, 0, left])
     windows, _ = op.MaxPool(rows, kernel_shape=[height, 1], pads=[up, 0, up, 0])
@@ -63,7 +66,8 @@ def _along(shifted: "_Shifts", gradient: Any, values: Any, maxima: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Shifts:
-    """Moves tensors of so many channels along one spatial axis, by at most half a kernel; `like` has their type."""
+    """Moves tensors of so many channels along one spatial axis, by at most half a kernel;
+    `like` has their type."""
 
     op: Any
     like: Any
@@ -83,8 +87,11 @@ class _Shifts:
         return self.op.Conv(x, weight, group=self.channels, kernel_shape=shape, pads=pads)
 
 
-def one_tap(op: Any, channels: int, shape: Sequence[int], place: int, factor: float, like: Any) -> Any:
-    """The weight of a depthwise convolution: `factor` at one place of the kernel, for every channel."""
+def one_tap(
+    op: Any, channels: int, shape: Sequence[int], place: int, factor: float, like: Any
+) -> Any:
+    """The weight of a depthwise convolution: `factor` at one place of the kernel,
+    for every channel."""
     weight = np.zeros((channels, shape[0] * shape[1]), np.float32)
     weight[:, place] = factor
     return op.CastLike(constant(op, weight.reshape(channels, 1, *shape)), like)
@@ -100,7 +107,8 @@ def by_indices(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> Any:
-    """The gradient of any pooling: added up where the indices say, which count through the whole tensor."""
+    """The gradient of any pooling: added up where the indices say,
+    which count through the whole tensor."""
     _, indices = op.MaxPool(
         x,
         kernel_shape=list(kernel),
@@ -110,8 +118,12 @@ def by_indices(
         ceil_mode=int(ceil_mode),
     )
     flat = op.Constant(value_ints=[-1])
-    zeros = op.CastLike(op.Expand(op.Constant(value_floats=[0.0]), op.Reshape(op.Size(x), flat)), gradient)
-    total = op.ScatterElements(zeros, op.Reshape(indices, flat), op.Reshape(gradient, flat), axis=0, reduction="add")
+    zeros = op.CastLike(
+        op.Expand(op.Constant(value_floats=[0.0]), op.Reshape(op.Size(x), flat)), gradient
+    )
+    total = op.ScatterElements(
+        zeros, op.Reshape(indices, flat), op.Reshape(gradient, flat), axis=0, reduction="add"
+    )
     return op.Reshape(total, op.Shape(x))
 
 
@@ -124,8 +136,8 @@ def max_pool_grad_form(op: Any, gradient: Any, x: Any, indices: Any, *geometry: 
 
 
 @own_operator(
-    "max_pool_grad(Tensor gradient, Tensor x, Tensor indices, int[] kernel, int[] stride, int[] padding, "
-    "int[] dilation, bool ceil_mode) -> Tensor",
+    "max_pool_grad(Tensor gradient, Tensor x, Tensor indices, int[] kernel, int[] stride, int[]"
+    " padding, int[] dilation, bool ceil_mode) -> Tensor",
     lambda gradient, x, *rest: x.new_empty(x.shape),
     max_pool_grad_form,
     in_single=True,  # a mask made from 1e30 (x - y) has no float16 form

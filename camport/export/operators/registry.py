@@ -21,7 +21,11 @@ _library = torch.library.Library("camport", "DEF")
 
 
 def own_operator(
-    signature: str, fake: Callable[..., Any], form: Callable[..., Any] | None = None, *, in_single: bool = False
+    signature: str,
+    fake: Callable[..., Any],
+    form: Callable[..., Any] | None = None,
+    *,
+    in_single: bool = False,
 ) -> Callable[[F], F]:
     """Makes a function the operator `torch.ops.camport.NAME`.
 

@@ -11,7 +11,12 @@ from camport.export.operators.registry import differentiate, own_operator
 
 
 def resize_form(
-    op: Any, x: Any, size: Sequence[Any], mode: str, align_corners: bool, scales: Sequence[float] | None = None
+    op: Any,
+    x: Any,
+    size: Sequence[Any],
+    mode: str,
+    align_corners: bool,
+    scales: Sequence[float] | None = None,
 ) -> Any:
     """One Resize node."""
     coordinates = "align_corners" if align_corners else "half_pixel"
@@ -35,7 +40,10 @@ def _whole_shape(op: Any, x: Any, size: Sequence[Any]) -> Any:
         tail = op.Constant(value_ints=list(size))
     else:
         minus = op.Constant(value_ints=[-1])
-        parts = [op.Constant(value_ints=[n]) if isinstance(n, int) else op.Reshape(n, minus) for n in size]
+        parts = [
+            op.Constant(value_ints=[n]) if isinstance(n, int) else op.Reshape(n, minus)
+            for n in size
+        ]
         tail = parts[0] if len(parts) == 1 else op.Concat(*parts, axis=0)
     return op.Concat(lead, tail, axis=0)
 
@@ -45,8 +53,11 @@ def _whole_shape(op: Any, x: Any, size: Sequence[Any]) -> Any:
     lambda x, size, mode, align_corners, scales: x.new_empty((*x.shape[:2], *size)),
     resize_form,
 )
-def resize(x: Tensor, size: list[int], mode: str, align_corners: bool, scales: list[float] | None) -> Tensor:
-    """`torch.nn.functional.interpolate` to `size`; `scales` tell the coordinates where PyTorch was given some."""
+def resize(
+    x: Tensor, size: list[int], mode: str, align_corners: bool, scales: list[float] | None
+) -> Tensor:
+    """`torch.nn.functional.interpolate` to `size`;
+    `scales` tell the coordinates where PyTorch was given some."""
     align = align_corners if mode in ("linear", "bilinear", "bicubic", "trilinear") else None
     if scales is not None:
         return F.interpolate(x, scale_factor=scales, mode=mode, align_corners=align)
@@ -54,12 +65,17 @@ def resize(x: Tensor, size: list[int], mode: str, align_corners: bool, scales: l
 
 
 @own_operator(
-    "resize_grad(Tensor gradient, SymInt[] shape, SymInt[] size, str mode, bool align_corners, float[]? scales)"
-    " -> Tensor",
+    "resize_grad(Tensor gradient, SymInt[] shape, SymInt[] size, str mode, bool align_corners,"
+    " float[]? scales) -> Tensor",
     lambda gradient, shape, size, mode, align_corners, scales: gradient.new_empty(shape),
 )
 def resize_grad(
-    gradient: Tensor, shape: list[int], size: list[int], mode: str, align_corners: bool, scales: list[float] | None
+    gradient: Tensor,
+    shape: list[int],
+    size: list[int],
+    mode: str,
+    align_corners: bool,
+    scales: list[float] | None,
 ) -> Tensor:
     """The gradient of `resize` with respect to its input of that shape."""
     with torch.enable_grad():

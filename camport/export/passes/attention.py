@@ -33,7 +33,11 @@ def plain_softmax(graph: GraphModule) -> int:
     """
     count = 0
     for node in graph.graph.nodes:
-        if is_call(node, aten._safe_softmax.default) and not node.kwargs and _is_product(node.args[0]):
+        if (
+            is_call(node, aten._safe_softmax.default)
+            and not node.kwargs
+            and _is_product(node.args[0])
+        ):
             node.target = aten._softmax.default
             node.args = (*node.args[:2], False)
             count += 1

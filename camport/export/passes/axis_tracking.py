@@ -1,4 +1,5 @@
-"""Following an axis of a result back to the operator's inputs: what a part of the result is computed from."""
+"""Following an axis of a result back to the operator's inputs:
+what a part of the result is computed from."""
 
 import operator
 from collections.abc import Callable
@@ -14,10 +15,35 @@ from camport.export.passes.building import arguments, call, rank, same
 aten, own = torch.ops.aten, torch.ops.camport
 
 POINTWISE = {
-    *(aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.add.Scalar, aten.sub.Scalar),
-    *(aten.mul.Scalar, aten.div.Scalar, aten.neg.default, aten.pow.Tensor_Scalar, aten.sqrt.default),
-    *(aten.rsqrt.default, aten.exp.default, aten.erf.default, aten.tanh.default, aten.sigmoid.default),
-    *(aten.relu.default, aten.gelu.default, aten.silu.default, aten.hardswish.default, aten.hardtanh.default),
+    *(
+        aten.add.Tensor,
+        aten.sub.Tensor,
+        aten.mul.Tensor,
+        aten.div.Tensor,
+        aten.add.Scalar,
+        aten.sub.Scalar,
+    ),
+    *(
+        aten.mul.Scalar,
+        aten.div.Scalar,
+        aten.neg.default,
+        aten.pow.Tensor_Scalar,
+        aten.sqrt.default,
+    ),
+    *(
+        aten.rsqrt.default,
+        aten.exp.default,
+        aten.erf.default,
+        aten.tanh.default,
+        aten.sigmoid.default,
+    ),
+    *(
+        aten.relu.default,
+        aten.gelu.default,
+        aten.silu.default,
+        aten.hardswish.default,
+        aten.hardtanh.default,
+    ),
     *(aten.clamp.default, aten.where.self, aten._to_copy.default),
     *(own.relu_grad.default, own.silu_grad.default, own.hardswish_grad.default),
 }
@@ -41,7 +67,8 @@ Cut = Callable[[Node, int], Node]
 
 
 def narrowed(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | None:
-    """A node that computes that part of `node` from parts of its inputs, or None where all of them are needed.
+    """A node that computes that part of `node` from parts of its inputs,
+    or None where all of them are needed.
 
     Args:
         graph: where to write; the insertion point is the caller's.
@@ -54,7 +81,9 @@ def narrowed(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | Non
         return None
     target: Any = node.target
     if target in POINTWISE:
-        operands = [broadcast(a, node, part, cut) if isinstance(a, Node) else a for a in arguments(node)]
+        operands = [
+            broadcast(a, node, part, cut) if isinstance(a, Node) else a for a in arguments(node)
+        ]
         return call(graph, target, *operands, **node.kwargs)
     rule = _RULES.get(target)
     return None if rule is None else rule(graph, node, part, cut)
@@ -91,7 +120,9 @@ def _softmax(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | Non
 
 
 def _transposed(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | None:
-    return _again(graph, node, cut(arguments(node)[0], permutation(node)[part.axis]), *arguments(node)[1:])
+    return _again(
+        graph, node, cut(arguments(node)[0], permutation(node)[part.axis]), *arguments(node)[1:]
+    )
 
 
 def permutation(node: Node) -> list[int]:
@@ -99,7 +130,11 @@ def permutation(node: Node) -> list[int]:
     order = list(range(rank(node)))
     if is_call(node, aten.permute.default):
         return [axis % len(order) for axis in arguments(node)[1]]
-    a, b = (0, 1) if is_call(node, aten.t.default) else (axis % len(order) for axis in arguments(node)[1:3])
+    a, b = (
+        (0, 1)
+        if is_call(node, aten.t.default)
+        else (axis % len(order) for axis in arguments(node)[1:3])
+    )
     order[a], order[b] = order[b], order[a]
     return order
 
@@ -108,7 +143,9 @@ def _unsqueeze(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | N
     dim = arguments(node)[1] % rank(node)
     if dim == part.axis:
         return None
-    return _again(graph, node, cut(arguments(node)[0], part.axis - (part.axis > dim)), arguments(node)[1])
+    return _again(
+        graph, node, cut(arguments(node)[0], part.axis - (part.axis > dim)), arguments(node)[1]
+    )
 
 
 def _squeeze(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | None:
@@ -182,14 +219,20 @@ def _bmm(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | None:
 
 
 def _norm(graph: GraphModule, node: Node, part: Part, cut: Cut) -> Node | None:
-    """One result of a layer norm, whose three results keep the axes before those that are normalised."""
+    """One result of a layer norm, whose three results keep the axes before those that are
+    normalised."""
     norm, index = arguments(node)
     if not is_call(norm, aten.native_layer_norm.default):
         return None
     source, normalized, *rest = arguments(norm)
     if part.axis >= rank(source) - len(normalized):
         return None
-    return call(graph, operator.getitem, _again(graph, norm, cut(source, part.axis), normalized, *rest), index)
+    return call(
+        graph,
+        operator.getitem,
+        _again(graph, norm, cut(source, part.axis), normalized, *rest),
+        index,
+    )
 
 
 def _again(graph: GraphModule, node: Node, *args: Any) -> Node:

@@ -48,7 +48,8 @@ def bare_matmul(graph: GraphModule) -> int:
 
 
 def _expanded(node: Node) -> tuple[Node, bool] | None:
-    """The matrix that `node` repeats over its first axis, and whether it is transposed; None where it repeats none."""
+    """The matrix that `node` repeats over its first axis, and whether it is transposed;
+    None where it repeats none."""
     transposed = False
     while True:
         if is_call(node, aten.transpose.int) and set(node.args[1:3]) in ({1, 2}, {-1, -2}):
@@ -60,7 +61,9 @@ def _expanded(node: Node) -> tuple[Node, bool] | None:
     if not is_call(node, aten.expand.default):
         return None
     repeated, source = shape_of(node), node.args[0]
-    while isinstance(source, Node) and is_call(source, aten.unsqueeze.default) and source.args[1] == 0:
+    while (
+        isinstance(source, Node) and is_call(source, aten.unsqueeze.default) and source.args[1] == 0
+    ):
         source = source.args[0]
     if not isinstance(source, Node) or shape_of(source) != repeated[-2:]:
         return None

@@ -1,4 +1,5 @@
-"""Batch norm in evaluation mode, folded into the convolution before it, forward and backward at once."""
+"""Batch norm in evaluation mode, folded into the convolution before it,
+forward and backward at once."""
 
 import operator
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class _Site:
 
 
 def fold_batch_norm(graph: GraphModule) -> int:
-    """norm(conv(x, w)) becomes conv(x, w s, β + (b - μ) s) with s = γ / √(v + ε), per output channel.
+    """norm(conv(x, w)) becomes conv(x, w s, β + (b - μ) s) with s = γ / √(v + ε),
+    per output channel.
 
     The gradient through both, conv_backward(norm_backward(ḡ), w), becomes conv_backward(ḡ, w s):
     the very same folded weight, so the file holds it once.
@@ -54,7 +56,11 @@ def fold_batch_norm(graph: GraphModule) -> int:
     """
     sites = [site for node in graph.graph.nodes if (site := _site(graph, node)) is not None]
     folded = {site.convolution for site in sites}
-    others = [node for node in graph.graph.nodes if is_call(node, aten.convolution.default) and node not in folded]
+    others = [
+        node
+        for node in graph.graph.nodes
+        if is_call(node, aten.convolution.default) and node not in folded
+    ]
     kept = {_address(graph, node) for node in others} | graph.meta.get(KEPT, set())
     for site in sites:
         stays = _address(graph, site.convolution) in kept and not site.backward
@@ -97,12 +103,14 @@ def _site(graph: GraphModule, norm: Node) -> _Site | None:
 
 
 def _is_used(result: Node) -> bool:
-    """Whether a saved statistic is read by more than backward operators, which need none in evaluation mode."""
+    """Whether a saved statistic is read by more than backward operators,
+    which need none in evaluation mode."""
     return any(not is_call(user, _BACKWARD) for user in result.users)
 
 
 def _backward_pairs(norm_backward: Node, weight: Any) -> list[tuple[Node, Node]] | None:
-    """The (norm backward, convolution backward) pairs behind `norm_backward`; None if anything else stands there."""
+    """The (norm backward, convolution backward) pairs behind `norm_backward`;
+    None if anything else stands there."""
     if not is_call(norm_backward, _BACKWARD) or norm_backward.args[7]:
         return None
     pairs = []
@@ -118,7 +126,9 @@ def _backward_pairs(norm_backward: Node, weight: Any) -> list[tuple[Node, Node]]
     return pairs
 
 
-def _folded(graph: GraphModule, convolution: Node, norm: Node, eps: float) -> tuple[Tensor, Tensor, Tensor] | None:
+def _folded(
+    graph: GraphModule, convolution: Node, norm: Node, eps: float
+) -> tuple[Tensor, Tensor, Tensor] | None:
     """w s, β + (b - μ) s and s, computed in float64; None where one of them is not constant."""
     arguments = [convolution.args[1], convolution.args[2], *norm.args[1:5]]
     values = [None if a is None else constant_of(graph, a) for a in arguments]
@@ -171,7 +181,8 @@ def _scale(graph: GraphModule, site: _Site) -> None:
         result = nodes.call_function(aten.add.Tensor)
     with nodes.inserting_before(result):
         scale, rest = (
-            _read(graph, site, what, value.reshape(axes)) for what, value in (("scale", site.scale), ("shift", shift))
+            _read(graph, site, what, value.reshape(axes))
+            for what, value in (("scale", site.scale), ("shift", shift))
         )
         product = nodes.call_function(aten.mul.Tensor, (convolution, scale))
     result.args = (product, rest)
@@ -181,7 +192,9 @@ def _scale(graph: GraphModule, site: _Site) -> None:
 
 def _fold(graph: GraphModule, site: _Site) -> None:
     with graph.graph.inserting_before(site.convolution):
-        weight, bias = (_read(graph, site, *held) for held in (("weight", site.weight), ("bias", site.bias)))
+        weight, bias = (
+            _read(graph, site, *held) for held in (("weight", site.weight), ("bias", site.bias))
+        )
     old_weight = site.convolution.args[1]
     weight.meta = dict(old_weight.meta)  # type: ignore[union-attr]
     site.convolution.args = (site.convolution.args[0], weight, bias, *site.convolution.args[3:])

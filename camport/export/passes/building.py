@@ -1,4 +1,5 @@
-"""What passes share that write new nodes: their shapes, and comparing shapes with symbols in them."""
+"""What passes share that write new nodes: their shapes,
+and comparing shapes with symbols in them."""
 
 from typing import Any
 
@@ -9,7 +10,8 @@ from camport.export.private_torch import enable_python_dispatcher
 
 
 def call(graph: GraphModule, target: Any, *args: Any, **kwargs: Any) -> Node:
-    """A new node at the graph's insertion point, with the value that it has for the traced shapes in its meta."""
+    """A new node at the graph's insertion point,
+    with the value that it has for the traced shapes in its meta."""
     node = graph.graph.call_function(target, args, kwargs)
     values, named = map_arg((args, kwargs), lambda source: source.meta["val"])
     with enable_python_dispatcher():
@@ -28,7 +30,11 @@ def same(a: Any, b: Any) -> bool:
     Comparing symbols themselves could fix them to the value they were traced with.
     """
     if isinstance(a, tuple | list):
-        return isinstance(b, tuple | list) and len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+        return (
+            isinstance(b, tuple | list)
+            and len(a) == len(b)
+            and all(same(x, y) for x, y in zip(a, b, strict=True))
+        )
     return str(a) == str(b)
 
 

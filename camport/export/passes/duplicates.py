@@ -29,7 +29,8 @@ def merge_duplicates(graph: GraphModule) -> int:
 
 
 def _key(value: Any) -> Any:
-    """Arguments as a dictionary's key; numbers of different types are different, as 1 and 1.0 and True."""
+    """Arguments as a dictionary's key; numbers of different types are different,
+    as 1 and 1.0 and True."""
     if isinstance(value, list | tuple):
         return tuple(map(_key, value))
     if isinstance(value, dict):

@@ -12,7 +12,8 @@ aten = torch.ops.aten
 
 
 def flat_products_to_rows(graph: GraphModule) -> int:
-    """mm(reshape(x [..., c] to [-1, c]), W), reshaped back, becomes matmul(x, W); addmm likewise, with its bias added.
+    """mm(reshape(x [..., c] to [-1, c]), W), reshaped back, becomes matmul(x, W); addmm likewise,
+    with its bias added.
 
     Why: the flattened matrix mixes the batch with the tokens, so later passes could not follow the
     tokens through it, and its height is one more symbolic size.

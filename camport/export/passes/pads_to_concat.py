@@ -27,7 +27,8 @@ class Piece(NamedTuple):
 
 
 def pads_to_concat(graph: GraphModule) -> int:
-    """pad(x) + pad(y) + ..., side by side along one axis, become concat(x, y, ...), with one pad where they leave gaps.
+    """pad(x) + pad(y) + ..., side by side along one axis, become concat(x, y, ...),
+    with one pad where they leave gaps.
 
     Why: the gradients of `split`, `chunk`, `unbind` and attention's queries, keys and values are
     recorded so. Each pad and each sum writes the whole tensor.
@@ -59,7 +60,8 @@ def pads_to_concat(graph: GraphModule) -> int:
 
 
 def _pieces(node: Any, top: Node) -> list[Piece] | None:
-    """The pads that `node` is a sum of, all on one axis and read nowhere else; None if anything else is in it."""
+    """The pads that `node` is a sum of, all on one axis and read nowhere else;
+    None if anything else is in it."""
     if not isinstance(node, Node) or (node is not top and len(node.users) > 1):
         return None
     if is_call(node, aten.constant_pad_nd.default):

@@ -28,7 +28,11 @@ def remove_copies(graph: GraphModule) -> int:
         if node.target in _COPIES:
             node.replace_all_uses_with(source)
             count += 1
-        elif node.target is aten.t.default and isinstance(source, Node) and source.target is aten.t.default:
+        elif (
+            node.target is aten.t.default
+            and isinstance(source, Node)
+            and source.target is aten.t.default
+        ):
             node.replace_all_uses_with(source.args[0])
             count += 1
     return count

@@ -13,7 +13,9 @@ GraphPass = Callable[[GraphModule], int]
 """Rewrites a graph in place and returns at how many places it did."""
 
 
-def run_passes(graph: GraphModule, passes: Sequence[GraphPass], name: str = "passes") -> dict[str, int]:
+def run_passes(
+    graph: GraphModule, passes: Sequence[GraphPass], name: str = "passes"
+) -> dict[str, int]:
     """Runs `passes` in order; after each, dead nodes are dropped and the graph is checked.
 
     Returns:
@@ -39,5 +41,7 @@ def _run(graph: GraphModule, passes: Sequence[GraphPass], done: dict[str, int]) 
             raise
         except Exception as error:
             ran = ", ".join(f"{n} ({k} rewrites)" for n, k in done.items()) or "none"
-            failure = ExportError(f"graph pass {name} failed: {error}; passes that ran before: {ran}")
+            failure = ExportError(
+                f"graph pass {name} failed: {error}; passes that ran before: {ran}"
+            )
             raise in_pass(failure, name) from error

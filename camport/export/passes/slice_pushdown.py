@@ -1,4 +1,5 @@
-"""Computing only what is read: parts taken of a result become parts taken of what it is computed from."""
+"""Computing only what is read: parts taken of a result become parts taken of what it is computed
+from."""
 
 import torch
 from torch.fx import GraphModule, Node
@@ -27,7 +28,8 @@ def slice_pushdown(graph: GraphModule) -> int:
         part = _only_part(node)
         if part is None:
             if node.op == "call_function" and not node.users:
-                nodes.erase_node(node)  # at once: it would count as somebody who reads all of its inputs
+                # at once: it would count as somebody who reads all of its inputs
+                nodes.erase_node(node)
             continue
 
         def cut(source: Node, axis: int, part: Part = part) -> Node:
@@ -59,7 +61,11 @@ def _only_part(node: Node) -> Part | None:
 
 
 def _part(node: Node, user: Node) -> Part | None:
-    if not is_call(user, aten.slice.Tensor, aten.select.int) or user.args[0] is not node or user.kwargs:
+    if (
+        not is_call(user, aten.slice.Tensor, aten.select.int)
+        or user.args[0] is not node
+        or user.kwargs
+    ):
         return None
     axis, *numbers = arguments(user)[1:] or [0]
     axis %= rank(node)

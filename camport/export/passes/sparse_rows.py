@@ -8,7 +8,14 @@ import torch
 from torch.fx import GraphModule, Node
 
 from camport.export.graph import is_call, shape_of
-from camport.export.passes.axis_tracking import Cut, Part, axis_before, axis_kept, broadcast, permutation
+from camport.export.passes.axis_tracking import (
+    Cut,
+    Part,
+    axis_before,
+    axis_kept,
+    broadcast,
+    permutation,
+)
 from camport.export.passes.building import arguments, call, rank
 
 aten, own = torch.ops.aten, torch.ops.camport
@@ -30,7 +37,8 @@ Known = dict[Node, Sparse]
 
 
 def sparse_rows(graph: GraphModule) -> int:
-    """f(pad(x)) becomes pad(f(x)) where f maps zeros to zeros, place by place along the padded axis.
+    """f(pad(x)) becomes pad(f(x)) where f maps zeros to zeros,
+    place by place along the padded axis.
 
     Why: the gradient of a class token's score starts as one row among zeros, and is multiplied
     through the last block's linear layers and attention. A product over the padded axis needs the
@@ -85,8 +93,11 @@ def _start(node: Node) -> Sparse | None:
     return Sparse(source, Part(axis, pads[padded[0]], pads[padded[0]] + inner))
 
 
-def _pushed(graph: GraphModule, node: Node, known: Known, cuts: dict[tuple[Node, Part], Node]) -> Sparse | Node | None:
-    """What `node` is, computed from rows alone; a node where the result is dense, None where there is no rule."""
+def _pushed(
+    graph: GraphModule, node: Node, known: Known, cuts: dict[tuple[Node, Part], Node]
+) -> Sparse | Node | None:
+    """What `node` is, computed from rows alone; a node where the result is dense,
+    None where there is no rule."""
     rule = _RULES.get(node.target)
 
     def cut_of(part: Part) -> Cut:
@@ -125,13 +136,19 @@ def _sum(graph: GraphModule, node: Node, known: Known, cut_of: CutOf) -> Sparse 
     if not (isinstance(a, Node) and isinstance(b, Node) and a in known and b in known):
         return None
     part = known[a].part
-    equal = known[b].part == part and rank(a) == rank(b) and shape_of(a)[part.axis] == shape_of(b)[part.axis]
+    equal = (
+        known[b].part == part
+        and rank(a) == rank(b)
+        and shape_of(a)[part.axis] == shape_of(b)[part.axis]
+    )
     return _at(graph, node, part, cut_of) if equal else None
 
 
 def _at(graph: GraphModule, node: Node, part: Part, cut_of: CutOf) -> Sparse:
     cut = cut_of(part)
-    operands = [broadcast(a, node, part, cut) if isinstance(a, Node) else a for a in arguments(node)]
+    operands = [
+        broadcast(a, node, part, cut) if isinstance(a, Node) else a for a in arguments(node)
+    ]
     return Sparse(call(graph, node.target, *operands, **node.kwargs), part)
 
 
@@ -153,7 +170,8 @@ def _moved(graph: GraphModule, node: Node, known: Known, cut_of: CutOf) -> Spars
     part = known[source].part
     axis = permutation(node).index(part.axis)
     return Sparse(
-        call(graph, node.target, known[source].inner, *arguments(node)[1:]), Part(axis, part.start, part.stop)
+        call(graph, node.target, known[source].inner, *arguments(node)[1:]),
+        Part(axis, part.start, part.stop),
     )
 
 
@@ -166,14 +184,18 @@ def _reshape(graph: GraphModule, node: Node, known: Known, cut_of: CutOf) -> Spa
         return None
     if sizes[axis] != -1:
         sizes[axis] = part.stop - part.start
-    return Sparse(call(graph, node.target, known[source].inner, sizes), Part(axis, part.start, part.stop))
+    return Sparse(
+        call(graph, node.target, known[source].inner, sizes), Part(axis, part.start, part.stop)
+    )
 
 
 def _unsqueeze(graph: GraphModule, node: Node, known: Known, cut_of: CutOf) -> Sparse:
     source: Any = arguments(node)[0]
     part, dim = known[source].part, arguments(node)[1] % rank(node)
     axis = part.axis + (part.axis >= dim)
-    return Sparse(call(graph, node.target, known[source].inner, dim), Part(axis, part.start, part.stop))
+    return Sparse(
+        call(graph, node.target, known[source].inner, dim), Part(axis, part.start, part.stop)
+    )
 
 
 def _squeeze(graph: GraphModule, node: Node, known: Known, cut_of: CutOf) -> Sparse | None:
@@ -182,11 +204,16 @@ def _squeeze(graph: GraphModule, node: Node, known: Known, cut_of: CutOf) -> Spa
     if rank(source) == rank(node) or dim == part.axis:
         return None
     axis = part.axis - (part.axis > dim)
-    return Sparse(call(graph, node.target, known[source].inner, dim), Part(axis, part.start, part.stop))
+    return Sparse(
+        call(graph, node.target, known[source].inner, dim), Part(axis, part.start, part.stop)
+    )
 
 
-def _matrix_product(graph: GraphModule, node: Node, known: Known, cut_of: CutOf) -> Sparse | Node | None:
-    """Rows of the left and columns of the right matrix stay apart; along the joined axis only the rows count."""
+def _matrix_product(
+    graph: GraphModule, node: Node, known: Known, cut_of: CutOf
+) -> Sparse | Node | None:
+    """Rows of the left and columns of the right matrix stay apart;
+    along the joined axis only the rows count."""
     left, right = arguments(node)
     joined, columns = rank(right) - 2, rank(right) - 1
     if left in known:
@@ -205,7 +232,13 @@ def _matrix_product(graph: GraphModule, node: Node, known: Known, cut_of: CutOf)
 
 
 Rule = Callable[[GraphModule, Node, Known, CutOf], Sparse | Node | None]
-_LINEAR = (aten.mul.Tensor, aten.mul.Scalar, aten.div.Scalar, aten.neg.default, own.relu_grad.default)
+_LINEAR = (
+    aten.mul.Tensor,
+    aten.mul.Scalar,
+    aten.div.Scalar,
+    aten.neg.default,
+    own.relu_grad.default,
+)
 _RULES: dict[Any, Rule] = {
     **dict.fromkeys((*_LINEAR, own.silu_grad.default, own.hardswish_grad.default), _product),
     **dict.fromkeys((aten.add.Tensor, aten.sub.Tensor), _sum),

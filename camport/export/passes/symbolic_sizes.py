@@ -12,7 +12,8 @@ aten = torch.ops.aten
 
 
 def counts_to_products(graph: GraphModule) -> int:
-    """sym_numel(x) becomes sym_size(x, 0) · sym_size(x, 1) · ..., lengths that are known as numbers.
+    """sym_numel(x) becomes sym_size(x, 0) · sym_size(x, 1) · ...,
+    lengths that are known as numbers.
 
     Requires: shapes in `meta["val"]`.
     Ensures: no sym_numel is left.
@@ -48,7 +49,8 @@ def counts_to_products(graph: GraphModule) -> int:
 
 
 def sizes_of_inputs(graph: GraphModule) -> int:
-    """Every symbolic size that is a multiple of an input's length becomes that length times a number.
+    """Every symbolic size that is a multiple of an input's length becomes that length times a
+    number.
 
     Why: reading the length of an intermediate keeps it alive as a whole when a part of it would do,
     and what is known to be equal is computed once.
@@ -61,7 +63,9 @@ def sizes_of_inputs(graph: GraphModule) -> int:
     for node in list(nodes.nodes):
         if node.op == "placeholder":
             last = node
-            for axis, length in enumerate(shape_of(node) if hasattr(node.meta.get("val"), "shape") else ()):
+            for axis, length in enumerate(
+                shape_of(node) if hasattr(node.meta.get("val"), "shape") else ()
+            ):
                 if isinstance(length, int) or str(length) in known:
                     continue
                 with nodes.inserting_after(last):

@@ -10,7 +10,8 @@ aten = torch.ops.aten
 
 
 def weighted_sums(graph: GraphModule) -> int:
-    """sum(w · a, channels), with w [b,c,1,1] and a [b,c,h,w], becomes the matrix product w[b,1,c] a[b,c,h·w].
+    """sum(w · a, channels), with w [b,c,1,1] and a [b,c,h,w],
+    becomes the matrix product w[b,1,c] a[b,c,h·w].
 
     Why: every method of activations and weights ends so. Without it the weighted activations are
     written and read.
@@ -37,15 +38,25 @@ def weighted_sums(graph: GraphModule) -> int:
 
 
 def _weights_and_maps(node: Node) -> tuple[Node, Node] | None:
-    if not is_call(node, aten.sum.dim_IntList) or node.kwargs or list(node.args[1:]) not in ([[1]], [[1], False]):
+    if (
+        not is_call(node, aten.sum.dim_IntList)
+        or node.kwargs
+        or list(node.args[1:]) not in ([[1]], [[1], False])
+    ):
         return None
     product = node.args[0]
-    if not isinstance(product, Node) or not is_call(product, aten.mul.Tensor) or len(product.users) > 1:
+    if (
+        not isinstance(product, Node)
+        or not is_call(product, aten.mul.Tensor)
+        or len(product.users) > 1
+    ):
         return None
     a, b = product.args
     if not isinstance(a, Node) or not isinstance(b, Node):
         return None
-    return next(((weights, maps) for weights, maps in ((a, b), (b, a)) if _fit(weights, maps)), None)
+    return next(
+        ((weights, maps) for weights, maps in ((a, b), (b, a)) if _fit(weights, maps)), None
+    )
 
 
 def _fit(weights: Node, maps: Node) -> bool:

@@ -30,7 +30,11 @@ Missing = Callable[[Any, Sequence[Any]], str | None]
 
 
 def check_called(
-    program: Traceable, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], missing: Missing, kind: str
+    program: Traceable,
+    state: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    missing: Missing,
+    kind: str,
 ) -> None:
     """Runs `program` once and looks at every operator of its forward and backward pass.
 
@@ -53,22 +57,30 @@ def check_called(
     try:
         with as_traced(mode), looping(_once), called:
             made = program(fake_state, fake_inputs)
-            drawn = {name: source for name, value in made.items() if (source := called.chance.of(value))}
-    except Exception as error:  # whatever else fails here fails in tracing too, which knows what to say of it
+            drawn = {
+                name: source for name, value in made.items() if (source := called.chance.of(value))
+            }
+    except Exception as error:
+        # whatever else fails here fails in tracing too, which knows what to say of it
         if not called.refused and isinstance(error.__cause__ or error, _READS_VALUES):
             raise untraceable(error) from error
     if drawn:
         name, source = next(iter(drawn.items()))
-        several = f" and {len(drawn) - 1} more of its outputs depend" if len(drawn) > 1 else " depends"
+        several = (
+            f" and {len(drawn) - 1} more of its outputs depend" if len(drawn) > 1 else " depends"
+        )
         operator, site = called.drawn[source]
         refusal = ExportError(
-            f"{source} draws random numbers, and {name!r}{several} on them: a file would answer differently each time, "
-            "and never as PyTorch did. Take it out, or make the numbers from a seed, as camport.core.maps.noise does"
+            f"{source} draws random numbers, and {name!r}{several} on them: a file would answer"
+            " differently each time, and never as PyTorch did. Take it out, or make the numbers"
+            " from a seed, as camport.core.maps.noise does"
         )
         raise locate(refusal, operator, site)
     if not called.refused:
         return
-    listed = "; ".join(f"{lacking}{_place(site)}" for lacking, (_, site, _) in called.refused.items())
+    listed = "; ".join(
+        f"{lacking}{_place(site)}" for lacking, (_, site, _) in called.refused.items()
+    )
     forward = any(ahead for *_, ahead in called.refused.values())
     remedy = "Replace the module" if forward else _REMEDY
     operator, site, _ = next(iter(called.refused.values()))
@@ -77,10 +89,14 @@ def check_called(
 
 _READS_VALUES = (DataDependentOutputException, GuardOnDataDependentSymNode)
 
-_REMEDY = "Choose a later layer, so that the gradient does not pass through it, or replace the module"
+_REMEDY = (
+    "Choose a later layer, so that the gradient does not pass through it, or replace the module"
+)
 
 
-def _once(step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None) -> Tensor:
+def _once(
+    step: Step, codes: Sequence[Tensor], chunk: int, total: bool, tick: Tick | None
+) -> Tensor:
     """A loop whose turns are all like the first."""
     part = step(*(code[:1] for code in codes))
     return part.sum(0) if total else part.expand(codes[0].shape[0], *part.shape[1:])

@@ -23,7 +23,14 @@ class Chance:
         self._drawn: dict[int, str] = {}
         self._kept: list[Tensor] = []  # so that no memory is used twice
 
-    def follow(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any, drawn: str | None) -> None:
+    def follow(
+        self,
+        func: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        result: Any,
+        drawn: str | None,
+    ) -> None:
         """Notes one call.
 
         Args:
@@ -36,19 +43,28 @@ class Chance:
         source = drawn or self.of((args, kwargs))
         if source is None:
             return
-        written = [value for argument, value in _arguments(func, args, kwargs) if _is_written(argument)]
+        written = [
+            value for argument, value in _arguments(func, args, kwargs) if _is_written(argument)
+        ]
         for value in tree_leaves((result, written)):
-            if isinstance(value, Tensor) and self._drawn.setdefault(_memory(value), source) is source:
+            if (
+                isinstance(value, Tensor)
+                and self._drawn.setdefault(_memory(value), source) is source
+            ):
                 self._kept.append(value)
 
     def of(self, values: Any) -> str | None:
-        """What was said of the numbers that a tensor among `values` was made of; None where none was drawn."""
+        """What was said of the numbers that a tensor among `values` was made of;
+        None where none was drawn."""
         tensors = (value for value in tree_leaves(values) if isinstance(value, Tensor))
-        return next((found for value in tensors if (found := self._drawn.get(_memory(value)))), None)
+        return next(
+            (found for value in tensors if (found := self._drawn.get(_memory(value)))), None
+        )
 
 
 def draws(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether the operator, called like this, gives random numbers: dropout does in training alone."""
+    """Whether the operator, called like this, gives random numbers:
+    dropout does in training alone."""
     named = {argument.name: value for argument, value in _arguments(func, args, kwargs)}
     generator = any("Generator" in str(argument.type) for argument in func._schema.arguments)
     if not generator and torch.Tag.nondeterministic_seeded not in func.tags:

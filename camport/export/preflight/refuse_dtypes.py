@@ -24,8 +24,8 @@ def check_state(state: Mapping[str, Tensor]) -> None:
     for name, kind in floating.items():
         if wide or kind in _NARROW:
             raise ExportError(
-                f"{name!r} is {_word(kind)}; files are written from a float32 model: model.float(). "
-                'precision="float16" writes one in half precision'
+                f"{name!r} is {_word(kind)}; files are written from a float32 model: model.float()."
+                ' precision="float16" writes one in half precision'
             )
 
 
@@ -39,8 +39,8 @@ def check_graph(graph: GraphModule) -> None:
         kind = getattr(node.meta.get("val"), "dtype", None)
         if kind in _NARROW:
             refusal = ExportError(
-                f"the model computes in {_word(kind)} ({node.target} {origin(node)}), though its parameters are "
-                "float32: take the autocast or the cast out of its forward"
+                f"the model computes in {_word(kind)} ({node.target} {origin(node)}), though its"
+                " parameters are float32: take the autocast or the cast out of its forward"
             )
             raise locate_node(refusal, node)
 

@@ -18,7 +18,9 @@ aten = torch.ops.aten
 _WIDER: dict[Any, Any] = {torch.float32: torch.float64}
 
 
-def in_float64(function: Function, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def in_float64(
+    function: Function, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """The outputs of `function`, computed in float64 throughout."""
     wide_state, wide_inputs = tree_map(_widen, (dict(state), dict(inputs)))
     with Float64(), _AsInFloat32():
@@ -26,7 +28,8 @@ def in_float64(function: Function, state: Mapping[str, Tensor], inputs: Mapping[
 
 
 class Float64(TorchDispatchMode):
-    """While active, what would be computed in float32 is computed in float64: constants, ranges, explicit casts.
+    """While active, what would be computed in float32 is computed in float64: constants, ranges,
+    explicit casts.
 
     Handing float64 tensors to a model is not enough: a mask made `.float()` or a grid made by
     `arange` would fail or round. The default type is process-wide and stays untouched.
@@ -45,7 +48,8 @@ class Float64(TorchDispatchMode):
             if _is_depthwise(x, weight, transposed, groups):
                 return depthwise_gradient(g, x, weight, stride, padding, dilation), None, None
         if func is aten.hardsigmoid_backward.default:
-            g, x = args  # PyTorch's float64 kernel has 1/6 in float32; written apart from the rule it judges
+            # PyTorch's float64 kernel has 1/6 in float32; written apart from the rule it judges
+            g, x = args
             return torch.where((x > -3) & (x < 3), g / 6, torch.zeros_like(g))
         result = func(*args, **kwargs)
         if _is_made_narrow(func, args, kwargs, result):
@@ -54,7 +58,8 @@ class Float64(TorchDispatchMode):
 
 
 class _AsInFloat32(TorchFunctionMode):
-    """While active, what follows a tensor's type stays as it is in the program, where that is float32.
+    """While active, what follows a tensor's type stays as it is in the program,
+    where that is float32.
 
     An RMS norm without an epsilon takes float32's; numbers written down for `x.new_tensor` are
     rounded to float32.
@@ -72,12 +77,17 @@ class _AsInFloat32(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _rms_norm(input: Tensor, normalized_shape: list[int], weight: Any = None, eps: float | None = None) -> Tensor:
-    return F.rms_norm(input, normalized_shape, weight, torch.finfo(torch.float32).eps if eps is None else eps)
+def _rms_norm(
+    input: Tensor, normalized_shape: list[int], weight: Any = None, eps: float | None = None
+) -> Tensor:
+    return F.rms_norm(
+        input, normalized_shape, weight, torch.finfo(torch.float32).eps if eps is None else eps
+    )
 
 
 def _is_made_narrow(func: Any, args: Any, kwargs: Any, result: Any) -> bool:
-    """Whether `func` made `result` from numbers alone, in the default type: it would keep float32's rounding."""
+    """Whether `func` made `result` from numbers alone, in the default type:
+    it would keep float32's rounding."""
     return (
         isinstance(result, Tensor)
         and result.dtype == torch.float32
@@ -119,7 +129,12 @@ def depthwise(
 
 
 def depthwise_gradient(
-    g: Tensor, x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+    g: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
 ) -> Tensor:
     """The gradient of `depthwise` with respect to x."""
     room = F.pad(torch.zeros_like(x), [n for p in reversed(padding) for n in (p, p)])
@@ -138,7 +153,10 @@ def _windows(room: Tensor, weight: Tensor, stride: Sequence[int], dilation: Sequ
             place,
             (
                 ...,
-                *(slice(d * i, d * i + n - d * (k - 1), s) for i, (n, k, s, d) in zip(place, axes, strict=True)),
+                *(
+                    slice(d * i, d * i + n - d * (k - 1), s)
+                    for i, (n, k, s, d) in zip(place, axes, strict=True)
+                ),
             ),
         )
 

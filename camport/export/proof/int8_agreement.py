@@ -1,4 +1,5 @@
-"""Do two files explain the same? Asked of an int8 file and the float32 file it was made from, and a gate.
+"""Do two files explain the same? Asked of an int8 file and the float32 file it was made from,
+and a gate.
 
 8 bits round each activation to 256 levels, so what is asked is not equality but that the map shows
 the same places. The measure is Pearson's correlation of each image's values, averaged over images;
@@ -39,22 +40,37 @@ def agreement(reference: Any, quantised: Any, feeds: Iterable[dict[str, np.ndarr
         feed = _own_choice(reference, names, feed)
         one, other = reference.run(names, feed), quantised.run(names, feed)
         for name, expected, got in zip(names, one, other, strict=True):
-            pairs[name] += [(np.atleast_1d(a), np.atleast_1d(b)) for a, b in zip(expected, got, strict=True)]
+            pairs[name] += [
+                (np.atleast_1d(a), np.atleast_1d(b)) for a, b in zip(expected, got, strict=True)
+            ]
     if all(expected.ndim == 1 and expected.size > 1 for expected, _ in pairs.get("outputs", [])):
-        same = [int(expected.argmax()) == int(got.argmax()) for expected, got in pairs.get("outputs", [])]
-    outputs = {name: _measured(pair) for name, pair in pairs.items() if pair[0][0].dtype.kind == "f"}
+        same = [
+            int(expected.argmax()) == int(got.argmax())
+            for expected, got in pairs.get("outputs", [])
+        ]
+    outputs = {
+        name: _measured(pair) for name, pair in pairs.items() if pair[0][0].dtype.kind == "f"
+    }
     for name, found in outputs.items():
         if not np.isfinite([found.error, found.correlation]).all():
-            raise ParityError(f"output {name!r} of the int8 graph has values that are not finite; export it in float16")
+            raise ParityError(
+                f"output {name!r} of the int8 graph has values that are not finite; export it in"
+                " float16"
+            )
         if name in JUDGED and found.correlation < LOWEST:
             raise ParityError(
-                f"output {name!r} of the int8 graph correlates with float32 by {found.correlation:.2f}, at least "
-                f"{LOWEST} is asked: calibrate on more images like those it will see, or export it in float16"
+                f"output {name!r} of the int8 graph correlates with float32 by"
+                f" {found.correlation:.2f}, at least {LOWEST} is asked: calibrate on more images"
+                " like those it will see, or export it in float16"
             )
-    return Agreement(outputs, len(next(iter(pairs.values()))), float(np.mean(same)) if same else None)
+    return Agreement(
+        outputs, len(next(iter(pairs.values()))), float(np.mean(same)) if same else None
+    )
 
 
-def _own_choice(session: Any, names: list[str], feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _own_choice(
+    session: Any, names: list[str], feed: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """`feed` with the session's own top classes as target, where it has such."""
     if "target" not in feed or "outputs" not in names:
         return feed
@@ -63,11 +79,17 @@ def _own_choice(session: Any, names: list[str], feed: dict[str, np.ndarray]) -> 
 
 
 def _measured(pairs: list[tuple[np.ndarray, np.ndarray]]) -> OutputAgreement:
-    flat = [(one.ravel().astype(np.float64), other.ravel().astype(np.float64)) for one, other in pairs]
+    flat = [
+        (one.ravel().astype(np.float64), other.ravel().astype(np.float64)) for one, other in pairs
+    ]
     expected, got = (np.concatenate([pair[i] for pair in flat]) for i in (0, 1))
     scale = np.linalg.norm(expected)
     error = np.linalg.norm(got - expected) / (scale if scale > 0 else 1.0)
-    each = [_correlation(one, other) for one, other in flat] if flat[0][0].size > 1 else [_correlation(expected, got)]
+    each = (
+        [_correlation(one, other) for one, other in flat]
+        if flat[0][0].size > 1
+        else [_correlation(expected, got)]
+    )
     return OutputAgreement(float(error), float(np.mean(each)), float(np.min(each)))
 
 

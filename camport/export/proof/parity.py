@@ -1,4 +1,5 @@
-"""Does the exported file compute what PyTorch computes? Asked on inputs that were not traced, and a gate.
+"""Does the exported file compute what PyTorch computes? Asked on inputs that were not traced,
+and a gate.
 
 The measure is relative l2 against the program in float64. A bound on the largest difference would
 be wrong: a ReLU or max-pool input near its kink takes one side in one backend and the other in the
@@ -45,15 +46,16 @@ DRAWS, MORE_DRAWS = 3, 24
 LOWERED_BOUND = 1e-9
 
 UNCERTAIN = (
-    " itself, so rounding alone decides much of this explanation, and no file can do better: choose another layer, "
-    "method or score, or images on which the map is not all but flat"
+    " itself, so rounding alone decides much of this explanation, and no file can do better: choose"
+    " another layer, method or score, or images on which the map is not all but flat"
 )
 
 Outputs = Mapping[str, Tensor]
 
 
 def relative_error(value: Tensor, reference: Tensor) -> float:
-    """‖value - reference‖ / ‖reference‖, absolute where the reference is zero; inf for another shape."""
+    """‖value - reference‖ / ‖reference‖, absolute where the reference is zero;
+    inf for another shape."""
     if value.shape != reference.shape:
         return float("inf")
     value, reference = value.double(), reference.double()
@@ -64,9 +66,14 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
 
 
 def check_lowered(
-    lowered: Function, state: Outputs, inputs: Outputs, reference: Outputs, again: Callable[[], Outputs] | None = None
+    lowered: Function,
+    state: Outputs,
+    inputs: Outputs,
+    reference: Outputs,
+    again: Callable[[], Outputs] | None = None,
 ) -> float:
-    """The largest relative distance of the lowered graph from `reference`, the program's outputs, both in float64.
+    """The largest relative distance of the lowered graph from `reference`, the program's outputs,
+    both in float64.
 
     A heatmap that is all but flat shows nothing but rounding once it is scaled. So where an output
     is off, the graph is run with its inputs moved by half a unit of float64's last place, and may
@@ -100,8 +107,8 @@ def check_lowered(
             if not error <= allowed:
                 _check_repeats(reference, again)
                 raise ParityError(
-                    f"the lowered graph is wrong: output {name!r} is {error:.1e} off in float64, at most "
-                    f"{allowed:.0e} is allowed"
+                    f"the lowered graph is wrong: output {name!r} is {error:.1e} off in float64, at"
+                    f" most {allowed:.0e} is allowed"
                 )
     return max(errors.values())
 
@@ -113,9 +120,9 @@ def _check_repeats(reference: Outputs, again: Callable[[], Outputs] | None) -> N
         changed = relative_error(value, reference[name])
         if not changed <= LOWERED_BOUND:
             raise ExportError(
-                f"PyTorch gives other values each time it is asked the same (output {name!r} differs by "
-                f"{changed:.1e}): the model or the method draws numbers by numpy or Python, or keeps a state from call "
-                "to call, and a file can do neither"
+                f"PyTorch gives other values each time it is asked the same (output {name!r}"
+                f" differs by {changed:.1e}): the model or the method draws numbers by numpy or"
+                " Python, or keeps a state from call to call, and a file can do neither"
             )
 
 
@@ -150,11 +157,14 @@ def check_exported(
     """
     worst: dict[str, OutputParity] = {}
     for inputs, reference in samples:
-        for name, parity in compare(function, state, run, inputs, reference, precision, twin).items():
+        for name, parity in compare(
+            function, state, run, inputs, reference, precision, twin
+        ).items():
             if not parity.holds:
                 raise ParityError(
-                    f"output {name!r} of the exported graph is {parity.exported:.1e} off (relative l2 against "
-                    f"float64), at most {parity.bound:.1e} is allowed; eager PyTorch is {parity.eager:.1e} off"
+                    f"output {name!r} of the exported graph is {parity.exported:.1e} off (relative"
+                    f" l2 against float64), at most {parity.bound:.1e} is allowed; eager PyTorch is"
+                    f" {parity.eager:.1e} off"
                     + (UNCERTAIN if FACTOR * parity.eager > parity.bound > 0 else "")
                 )
             old = worst.get(name)
@@ -172,16 +182,20 @@ def compare(
     precision: torch.dtype = torch.float32,
     twin: Callable[[Outputs], Outputs] | None = None,
 ) -> dict[str, OutputParity]:
-    """The parity of every output on one sample, whether it holds or not; arguments as `check_exported`."""
+    """The parity of every output on one sample, whether it holds or not;
+    arguments as `check_exported`."""
     exported = run(inputs)
-    floor = max(FLOOR, torch.finfo(precision).eps)  # what eager PyTorch gives exactly may still be rounded once
+    # what eager PyTorch gives exactly may still be rounded once
+    floor = max(FLOOR, torch.finfo(precision).eps)
     generator = torch.Generator().manual_seed(0)
     eager = dict.fromkeys(reference, 0.0)
     strayed: dict[str, Tensor] = {}
     twins: dict[str, list[float]] = {name: [] for name in reference}
     result: dict[str, OutputParity] = {}
     for draw in range(DRAWS + MORE_DRAWS):
-        moved = inputs if draw == 0 else {k: _moved(v, generator, precision) for k, v in inputs.items()}
+        moved = (
+            inputs if draw == 0 else {k: _moved(v, generator, precision) for k, v in inputs.items()}
+        )
         values = function(state, moved)
         for name, expected in reference.items():
             if expected.is_floating_point():
@@ -234,7 +248,8 @@ def _judge(
 
 
 def _moved(value: Tensor, generator: torch.Generator, precision: torch.dtype) -> Tensor:
-    """`value` with every element moved by up to half a unit in its last place in `precision`; integers stay."""
+    """`value` with every element moved by up to half a unit in its last place in `precision`;
+    integers stay."""
     if not value.is_floating_point():
         return value
     half_ulp = torch.finfo(precision).eps / 2

@@ -22,7 +22,14 @@ def in_order_of(expected: Tensor, rows: Tensor) -> Tensor:
         return rows
     ordered = rows.clone()
     for image, reference in zip(ordered, expected, strict=True):
-        score = next((c for c in range(image.shape[1]) if _falling(image[:, c]) and _falling(reference[:, c])), None)
+        score = next(
+            (
+                c
+                for c in range(image.shape[1])
+                if _falling(image[:, c]) and _falling(reference[:, c])
+            ),
+            None,
+        )
         if score is None:
             continue
         for start, end in _runs(reference[:, score]):

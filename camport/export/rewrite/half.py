@@ -1,4 +1,5 @@
-"""Half precision: a lowered graph whose constants and values are float16, with float32 at its doors.
+"""Half precision: a lowered graph whose constants and values are float16,
+with float32 at its doors.
 
 The graph is halved after lowering and not traced from a halved model, so that each weight is
 rounded once: batch-norm is folded in float32 before. What it is compared with is eager PyTorch in
@@ -41,13 +42,16 @@ They also round less."""
 
 
 class Half:
-    """A program in float16: its floating state is rounded, its inputs are on the way in, its outputs are float32."""
+    """A program in float16: its floating state is rounded, its inputs are on the way in,
+    its outputs are float32."""
 
     def __init__(self, program: Traceable) -> None:
         self.program, self.inputs = program, program.inputs
         self.state = {name: narrow(tensor) for name, tensor in program.state.items()}
 
-    def __call__(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(
+        self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The program's outputs, computed in float16.
 
         Raises:
@@ -58,9 +62,13 @@ class Half:
         except (RuntimeError, ModelError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             raise ExportError(
-                f"the model cannot be run in float16 by PyTorch, so nothing can be compared with: {reason}"
+                "the model cannot be run in float16 by PyTorch, so nothing can be compared with:"
+                f" {reason}"
             ) from error
-        return {name: value.float() if value.is_floating_point() else value for name, value in values.items()}
+        return {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in values.items()
+        }
 
     def sample(self, images: Tensor, batch: int, seed: int) -> dict[str, Tensor]:
         """The program's, in float32."""
@@ -68,7 +76,8 @@ class Half:
 
 
 def halve(captured: Captured) -> None:
-    """Turns a lowered float32 graph, its loops included, into a float16 one, in place; inputs and outputs stay float32.
+    """Turns a lowered float32 graph, its loops included, into a float16 one, in place;
+    inputs and outputs stay float32.
 
     Raises:
         ExportError: a constant is beyond float16's largest number.
@@ -87,7 +96,9 @@ def halve(captured: Captured) -> None:
     for node in results:
         if node.meta["val"].dtype == HALF:
             with graph.graph.inserting_before(output):
-                single = graph.graph.call_function(aten._to_copy.default, (node,), {"dtype": torch.float32})
+                single = graph.graph.call_function(
+                    aten._to_copy.default, (node,), {"dtype": torch.float32}
+                )
             single.meta["val"] = node.meta["val"].float()
             node = single
         widened.append(node)
@@ -111,7 +122,9 @@ def _halve_part(graph: GraphModule) -> None:
             if _is_made_single(node):
                 node.kwargs = {**node.kwargs, "dtype": HALF}
         if node.op in ("call_function", "get_attr") and "val" in node.meta:
-            node.meta["val"] = tree_map(lambda v: narrow(v) if isinstance(v, Tensor) else v, node.meta["val"])
+            node.meta["val"] = tree_map(
+                lambda v: narrow(v) if isinstance(v, Tensor) else v, node.meta["val"]
+            )
     for node in [n for n in graph.graph.nodes if is_call(n, *IN_SINGLE)]:
         _in_single(graph, node)
     compile_graph(graph)
@@ -128,7 +141,8 @@ def _in_single(graph: GraphModule, node: Node) -> None:
     with graph.graph.inserting_before(node):
         for source in [n for n in node.all_input_nodes if _dtype(n) == HALF]:
             node.replace_input_with(source, cast(source, torch.float32))
-    results = [node] if isinstance(node.meta.get("val"), Tensor) else list(node.users)  # the others are getitems
+    # the others are getitems
+    results = [node] if isinstance(node.meta.get("val"), Tensor) else list(node.users)
     for result in [n for n in results if _dtype(n) == HALF]:
         result.meta["val"] = result.meta["val"].float()
         with graph.graph.inserting_after(result):
@@ -146,7 +160,8 @@ def _check_range(name: str, value: Tensor) -> None:
     largest = finite.abs().max().item() if finite.numel() else 0.0
     if LARGEST < largest < 1e30:  # beyond that it is a mask's stand-in for infinity
         raise ExportError(
-            f"{name!r} has values up to {largest:.1e}, and float16 ends at {LARGEST:.0f}: export it in float32"
+            f"{name!r} has values up to {largest:.1e}, and float16 ends at {LARGEST:.0f}: export it"
+            " in float32"
         )
 
 

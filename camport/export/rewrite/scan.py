@@ -13,7 +13,8 @@ from camport.export.graph import compile_graph, constants, free_name, is_call, s
 
 
 def loops_to_scans(graph: GraphModule) -> int:
-    """Every `camport::loop` becomes a scan whose body takes the constants it reads as further inputs.
+    """Every `camport::loop` becomes a scan whose body takes the constants it reads as further
+    inputs.
 
     Ensures: a constant that graph and bodies share, or that only has equal values, is held once.
     """
@@ -34,9 +35,16 @@ def loops_to_scans(graph: GraphModule) -> int:
                 start_or_carry = start
             scan = graph.graph.call_function(
                 torch.ops.higher_order.scan,
-                (graph.graph.get_attr(name), [start_or_carry], list(codes), (*shared, *dict.fromkeys(values))),
+                (
+                    graph.graph.get_attr(name),
+                    [start_or_carry],
+                    list(codes),
+                    (*shared, *dict.fromkeys(values)),
+                ),
             )
-            result = graph.graph.call_function(operator.getitem, (scan, 0 if start is not None else 1))
+            result = graph.graph.call_function(
+                operator.getitem, (scan, 0 if start is not None else 1)
+            )
         result.meta = dict(node.meta)
         node.replace_all_uses_with(result)
         graph.graph.erase_node(node)
@@ -45,7 +53,8 @@ def loops_to_scans(graph: GraphModule) -> int:
 
 
 def _hold(graph: GraphModule, body: Body) -> list[str]:
-    """The names under which `graph` holds the constants of `body`, in their order; missing ones are added."""
+    """The names under which `graph` holds the constants of `body`, in their order;
+    missing ones are added."""
     names = []
     for name, value in state_of(body.graph).items():
         held = next((n for n, v in graph.named_buffers() if _equal(v, value)), None)
@@ -62,7 +71,9 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
 
 
-def _combine(body: Body, codes: int, held: Sequence[str], values: Sequence[Node], stacks: bool) -> GraphModule:
+def _combine(
+    body: Body, codes: int, held: Sequence[str], values: Sequence[Node], stacks: bool
+) -> GraphModule:
     """`(carry, *codes, *constants, *values) -> (carry, result)`, or `(carry + result,)`.
 
     What is given twice, a constant that is `held` for two or a value, is taken once: scan takes no
@@ -79,7 +90,9 @@ def _combine(body: Body, codes: int, held: Sequence[str], values: Sequence[Node]
             copies[node].meta = dict(node.meta)
 
     inputs([n.name for n in old[:codes]], old[:codes])
-    constant = {name: new.placeholder(f"constant_{i}") for i, name in enumerate(dict.fromkeys(held))}
+    constant = {
+        name: new.placeholder(f"constant_{i}") for i, name in enumerate(dict.fromkeys(held))
+    }
     read = {own: constant[name] for own, name in zip(state_of(body.graph), held, strict=True)}
     for node in constants(body.graph):
         copies[node] = read[str(node.target)]
@@ -116,7 +129,10 @@ def unroll_loops(graph: GraphModule) -> int:
         with graph.graph.inserting_before(node):
             results: list[Node] = []
             for i in range(turns):
-                chunk = [graph.graph.call_function(torch.ops.aten.select.int, (code, 0, i)) for code in codes]
+                chunk = [
+                    graph.graph.call_function(torch.ops.aten.select.int, (code, 0, i))
+                    for code in codes
+                ]
                 result = _inline(graph, body, [*chunk, *values], held)
                 if start is None:
                     results.append(result)

@@ -1,4 +1,5 @@
-"""Sizes in a form that torch.jit.trace keeps symbolic: calls of ATen overloads turn them into numbers."""
+"""Sizes in a form that torch.jit.trace keeps symbolic:
+calls of ATen overloads turn them into numbers."""
 
 from typing import Any
 
@@ -36,7 +37,8 @@ _MADE = {
 
 
 def traced_sizes(graph: GraphModule) -> int:
-    """One free length of a shape becomes -1; others are read by `Tensor.size`, which the tracer follows.
+    """One free length of a shape becomes -1; others are read by `Tensor.size`,
+    which the tracer follows.
 
     Requires: shapes in `meta["val"]`.
     Ensures: no call of an ATen overload has a symbolic size among the arguments listed above.
@@ -47,10 +49,16 @@ def traced_sizes(graph: GraphModule) -> int:
             continue
         if node.target in _SHAPED:
             shape = _with_wildcard(node)
-            node.op, node.target, node.args = "call_method", _SHAPED[node.target], (node.args[0], shape, *node.args[2:])
+            node.op, node.target, node.args = (
+                "call_method",
+                _SHAPED[node.target],
+                (node.args[0], shape, *node.args[2:]),
+            )
         elif node.target in _MADE:
             node.target = _MADE[node.target]
-        node.kwargs = {key: value for key, value in node.kwargs.items() if key not in ("pin_memory", "layout")}
+        node.kwargs = {
+            key: value for key, value in node.kwargs.items() if key not in ("pin_memory", "layout")
+        }
         count += 1
     for node in list(graph.graph.nodes):
         if node.target is aten.sym_size.int:

@@ -1,4 +1,5 @@
-"""Backward operators written with forward ones, and what else ONNX lacks, a family a file. `registry` finds them."""
+"""Backward operators written with forward ones, and what else ONNX lacks, a family a file.
+`registry` finds them."""
 
 from camport.export.rules import activation as activation
 from camport.export.rules import convolution as convolution

@@ -59,8 +59,11 @@ def prelu_backward(g: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor
 
 
 @lowers("elu_backward.default")
-def elu_backward(g: Tensor, alpha: Number, scale: Number, input_scale: Number, is_result: bool, x: Tensor) -> Tensor:
-    """ḡ · scale where x > 0, else ḡ · input_scale · α · scale · e^(input_scale x), or from the result y + α scale."""
+def elu_backward(
+    g: Tensor, alpha: Number, scale: Number, input_scale: Number, is_result: bool, x: Tensor
+) -> Tensor:
+    """ḡ · scale where x > 0, else ḡ · input_scale · α · scale · e^(input_scale x),
+    or from the result y + α scale."""
     if is_result:
         negative = (x + alpha * scale) * input_scale
     else:

@@ -1,4 +1,5 @@
-"""Gradients of convolutions with respect to their input, any rank, stride, padding, dilation and groups.
+"""Gradients of convolutions with respect to their input, any rank, stride, padding,
+dilation and groups.
 
 y[o] = Σ w[k] x[s·o + d·k - p] has the input gradient x̄[i] = Σ w[k] ḡ[i + p - d·k], ḡ being the
 output gradient with s - 1 zeros put between its elements. That is a stride-1 convolution of ḡ with
@@ -37,9 +38,12 @@ def convolution_backward(
     groups: int,
     mask: Sequence[bool],
 ) -> tuple[Tensor | None, None, None]:
-    """See the module's equation; gradients with respect to weights do not belong into an explanation."""
+    """See the module's equation; gradients with respect to weights do not belong into an
+    explanation."""
     if mask[1] or mask[2]:
-        raise ExportError("the program differentiates with respect to a convolution's weights; detach them")
+        raise ExportError(
+            "the program differentiates with respect to a convolution's weights; detach them"
+        )
     if not mask[0]:
         return None, None, None
     axes = gradient.dim() - 2
@@ -50,7 +54,13 @@ def convolution_backward(
 
 
 def input_gradient(
-    g: Tensor, size: Sequence[Any], weight: Tensor, s: list[int], p: list[int], d: list[int], groups: int
+    g: Tensor,
+    size: Sequence[Any],
+    weight: Tensor,
+    s: list[int],
+    p: list[int],
+    d: list[int],
+    groups: int,
 ) -> Tensor:
     """The gradient with respect to an input of spatial `size`."""
     axes = len(s)
@@ -61,11 +71,15 @@ def input_gradient(
     if all(n == 1 for n in s):
         return _convolve_cropped(g, transposed_weight(weight, groups), full, d, groups)
     if all(k == 1 for k in kernel) and not any(p):  # multiply first: the zeros come for free
-        return zero_insert(_convolve(g, transposed_weight(weight, groups), one, p, one, groups), s, spread)
+        return zero_insert(
+            _convolve(g, transposed_weight(weight, groups), one, p, one, groups), s, spread
+        )
     if groups == 1 and _has_phases(g, size, weight, s, d):
         return _by_phases(g, size, transposed_weight(weight, 1), s[0], p)
     if groups > 1:
-        return _convolve_cropped(zero_insert(g, s, spread), transposed_weight(weight, groups), full, d, groups)
+        return _convolve_cropped(
+            zero_insert(g, s, spread), transposed_weight(weight, groups), full, d, groups
+        )
     return _transposed(g, size, weight, s, p, d, groups)
 
 
@@ -84,16 +98,22 @@ def transposed_weight(weight: Tensor, groups: int) -> Tensor:
 
 
 def _has_phases(g: Tensor, size: Sequence[Any], weight: Tensor, s: list[int], d: list[int]) -> bool:
-    """Whether `_by_phases` can do it and is the faster: with few channels, as an image has, it is not."""
+    """Whether `_by_phases` can do it and is the faster: with few channels, as an image has,
+    it is not."""
     static = len(s) == 2 and is_static(*size, *g.shape[2:])
-    fits = static and s[0] == s[1] <= 3 and all(n == 1 for n in d) and all(k >= s[0] for k in weight.shape[2:])
+    fits = (
+        static
+        and s[0] == s[1] <= 3
+        and all(n == 1 for n in d)
+        and all(k >= s[0] for k in weight.shape[2:])
+    )
     return fits and weight.shape[1] >= 8
 
 
 def _by_phases(g: Tensor, size: Sequence[int], weight: Tensor, s: int, p: list[int]) -> Tensor:
-    """x̄[s·m + r] = Σ_t w[k₀ + s·t] g[m + q - t], with k₀ = (r + p) mod s and q = (r + p) div s: for each remainder r of
-    the place a small convolution of g without inserted zeros; pixel shuffling puts their results in
-    place.
+    """x̄[s·m + r] = Σ_t w[k₀ + s·t] g[m + q - t], with k₀ = (r + p) mod s and q = (r + p) div s:
+    for each remainder r of the place a small convolution of g without inserted zeros; pixel
+    shuffling puts their results in place.
 
     `weight` is flipped and transposed already.
     """
@@ -110,7 +130,9 @@ def _by_phases(g: Tensor, size: Sequence[int], weight: Tensor, s: int, p: list[i
                 taps.append(slice(begin, None, s))
                 pads = [count - 1 - q, cells[axis] - g.shape[2 + axis] + q, *pads]
             padded = F.pad(g, pads) if any(pads) else g
-            phases.append(_convolve(padded, weight[:, :, taps[0], taps[1]], [1, 1], [0, 0], [1, 1], 1))
+            phases.append(
+                _convolve(padded, weight[:, :, taps[0], taps[1]], [1, 1], [0, 0], [1, 1], 1)
+            )
     stacked = torch.stack(phases, 2).flatten(1, 2)
     return fit(F.pixel_shuffle(stacked, s), size)
 
@@ -134,7 +156,8 @@ def interleave(g: Tensor, s: Sequence[int], size: Sequence[Any]) -> Tensor:
 
 
 def fit(z: Tensor, size: Sequence[Any]) -> Tensor:
-    """Cuts or zero-pads the end of each spatial axis to `size`, which is at most a stride longer."""
+    """Cuts or zero-pads the end of each spatial axis to `size`,
+    which is at most a stride longer."""
     missing = [n - m for n, m in zip(size, z.shape[2:], strict=True)]
     if is_static(*missing):
         return F.pad(z, [n for m in reversed(missing) for n in (0, m)]) if any(missing) else z
@@ -144,7 +167,9 @@ def fit(z: Tensor, size: Sequence[Any]) -> Tensor:
     return z
 
 
-def _convolve(g: Tensor, weight: Tensor, s: list[int], p: list[int], d: list[int], groups: int) -> Tensor:
+def _convolve(
+    g: Tensor, weight: Tensor, s: list[int], p: list[int], d: list[int], groups: int
+) -> Tensor:
     return aten.convolution.default(g, weight, None, s, p, d, False, [0] * len(s), groups)
 
 
@@ -157,9 +182,16 @@ def _convolve_cropped(g: Tensor, weight: Tensor, p: list[int], d: list[int], gro
 
 
 def _transposed(
-    g: Tensor, size: Sequence[Any], weight: Tensor, s: list[int], p: list[int], d: list[int], groups: int
+    g: Tensor,
+    size: Sequence[Any],
+    weight: Tensor,
+    s: list[int],
+    p: list[int],
+    d: list[int],
+    groups: int,
 ) -> Tensor:
-    """A transposed convolution; where the remainder of the stride is not known, the longest one and a crop."""
+    """A transposed convolution; where the remainder of the stride is not known,
+    the longest one and a crop."""
     axes = len(s)
     kernel = weight.shape[2:]
     rest = [(size[i] + 2 * p[i] - d[i] * (kernel[i] - 1) - 1) % s[i] for i in range(axes)]

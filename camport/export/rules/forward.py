@@ -1,4 +1,5 @@
-"""Operators of forward passes that ONNX lacks, written with others; and gradients that come with them."""
+"""Operators of forward passes that ONNX lacks, written with others;
+and gradients that come with them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,9 @@ UNROLLED = 256
 
 
 @lowers("var.correction")
-def variance(x: Tensor, dim: Sequence[int] | None = None, *, correction: Any = None, keepdim: bool = False) -> Tensor:
+def variance(
+    x: Tensor, dim: Sequence[int] | None = None, *, correction: Any = None, keepdim: bool = False
+) -> Tensor:
     """Σ (x - mean)² / (n - correction)."""
     return mean_and_variance(x, dim, correction=correction, keepdim=keepdim)[0]
 
@@ -30,11 +33,16 @@ def mean_and_variance(
     for axis in axes:
         n = n * x.shape[axis]
     mean = x.mean(axes, keepdim=True)
-    variance = ((x - mean) ** 2).sum(axes, keepdim=keepdim) / (n - (1 if correction is None else correction))
+    variance = ((x - mean) ** 2).sum(axes, keepdim=keepdim) / (
+        n - (1 if correction is None else correction)
+    )
     return variance, mean if keepdim else mean.reshape(variance.shape)
 
 
-@lowers("cumprod.default", unless=lambda x, dim, **_: not is_static(x.shape[dim]) or x.shape[dim] > UNROLLED)
+@lowers(
+    "cumprod.default",
+    unless=lambda x, dim, **_: not is_static(x.shape[dim]) or x.shape[dim] > UNROLLED,
+)
 def cumulated_product(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
     """y_i = y_{i-1} x_i, written out."""
     parts = list((x if dtype is None else x.to(dtype)).split(1, dim))
@@ -90,7 +98,10 @@ def rrelu_and_noise(x: Tensor, noise: Tensor, *rest: Any) -> tuple[Tensor, Tenso
     return rrelu(x, noise, *rest), noise
 
 
-@lowers("rrelu_with_noise_backward.default", unless=lambda g, x, noise, lower, upper, training, *_: training)
+@lowers(
+    "rrelu_with_noise_backward.default",
+    unless=lambda g, x, noise, lower, upper, training, *_: training,
+)
 def rrelu_backward(g: Tensor, x: Tensor, noise: Tensor, lower: Any, upper: Any, *_: Any) -> Tensor:
     """ḡ, times the slopes' mean where x ≤ 0."""
     return torch.where(x > 0, g, g * ((lower + upper) / 2))
@@ -107,7 +118,8 @@ def trilinear(
     summed: Sequence[int],
     unroll: int = 1,
 ) -> Tensor:
-    """Σ a b c over the axes `summed`, each with new axes where the lists say: a bilinear layer and its gradients."""
+    """Σ a b c over the axes `summed`, each with new axes where the lists say:
+    a bilinear layer and its gradients."""
     factors = []
     for factor, axes in ((a, expand_a), (b, expand_b), (c, expand_c)):
         for axis in axes:

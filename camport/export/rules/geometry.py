@@ -1,4 +1,5 @@
-"""What the rules of sliding and resampling operators share: sizes per axis and separable linear maps."""
+"""What the rules of sliding and resampling operators share:
+sizes per axis and separable linear maps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,8 @@ def is_static(*values: Any) -> bool:
 
 
 def adjoint(gradient: Tensor, matrices: Sequence[Tensor | None]) -> Tensor:
-    """Mᵀg along each trailing axis: the gradient of x ↦ Mx, M of shape [outputs, inputs] (None: identity).
+    """Mᵀg along each trailing axis: the gradient of x ↦ Mx, M of shape [outputs, inputs] (None:
+    identity).
 
     Pooling and resampling are such maps, one matrix an axis, whatever their strides, padding or
     rounding.

@@ -1,4 +1,5 @@
-"""Gradients of batch, layer and group norm; instance norm is group norm or batch norm over a reshaped input."""
+"""Gradients of batch, layer and group norm; instance norm is group norm or batch norm over a
+reshaped input."""
 
 from collections.abc import Sequence
 
@@ -22,7 +23,8 @@ def batch_norm_backward(
     eps: float,
     mask: Sequence[bool],
 ) -> tuple[Tensor, None, None]:
-    """With running statistics ḡ w / √(v + ε); with the batch's own, as layer norm over b and space."""
+    """With running statistics ḡ w / √(v + ε); with the batch's own,
+    as layer norm over b and space."""
     _no_weight_gradients(mask)
     shape = [1, -1] + [1] * (g.dim() - 2)
     if not train:
@@ -42,7 +44,8 @@ def batch_norm_backward(
 
 
 def centred(g: Tensor, normal: Tensor, axes: list[int]) -> Tensor:
-    """ḡ - mean(ḡ) - x̂ mean(ḡ x̂): what is left of ḡ when shift and scale of x̂ cannot change the result."""
+    """ḡ - mean(ḡ) - x̂ mean(ḡ x̂): what is left of ḡ when shift and scale of x̂ cannot change the
+    result."""
     return g - g.mean(axes, keepdim=True) - normal * (g * normal).mean(axes, keepdim=True)
 
 
@@ -91,4 +94,6 @@ def group_norm_backward(
 
 def _no_weight_gradients(mask: Sequence[bool]) -> None:
     if any(mask[1:]):
-        raise ExportError("the program differentiates with respect to a normalisation's weights; detach them")
+        raise ExportError(
+            "the program differentiates with respect to a normalisation's weights; detach them"
+        )

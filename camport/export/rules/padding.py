@@ -38,7 +38,9 @@ def replication_pad_backward(g: Tensor, x: Tensor, padding: Sequence[Any]) -> Te
     return _backward(g, x, padding, held)
 
 
-def _backward(g: Tensor, x: Tensor, padding: Sequence[Any], source: Callable[[Tensor, Any], Tensor]) -> Tensor:
+def _backward(
+    g: Tensor, x: Tensor, padding: Sequence[Any], source: Callable[[Tensor, Any], Tensor]
+) -> Tensor:
     axes = len(padding) // 2
     matrices = []
     for axis in range(-axes, 0):

@@ -1,4 +1,5 @@
-"""The rules for formats that PyTorch itself runs: what ONNX has better forms for, in ATen's own operators."""
+"""The rules for formats that PyTorch itself runs: what ONNX has better forms for,
+in ATen's own operators."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,7 +32,9 @@ _NEAREST: dict[tuple[str, int], Any] = {
 }
 
 
-def resize(x: Tensor, size: Sequence[Any], mode: str, align: bool, scales: Sequence[float] | None = None) -> Tensor:
+def resize(
+    x: Tensor, size: Sequence[Any], mode: str, align: bool, scales: Sequence[float] | None = None
+) -> Tensor:
     """The operator that `torch.nn.functional.interpolate` ends in."""
     factors = [None] * len(size) if scales is None else list(scales)
     if mode in _RESIZE:

@@ -26,7 +26,8 @@ def max_pool2d_backward(
     ceil_mode: bool,
     indices: Tensor,
 ) -> Tensor:
-    """x̄[i] = Σ ḡ[o] over the outputs o whose maximum stood at i. It keeps an operator of its own."""
+    """x̄[i] = Σ ḡ[o] over the outputs o whose maximum stood at i.
+    It keeps an operator of its own."""
     k, p, d = (per_axis(value, 2) for value in (kernel, padding, dilation))
     s = k if not isinstance(stride, int) and not stride else per_axis(stride, 2)
     if x.dim() == 3:
@@ -91,7 +92,9 @@ def avg_pool_backward(
     k, p = per_axis(kernel, axes), per_axis(padding, axes)
     s = k if not isinstance(stride, int) and not stride else per_axis(stride, axes)
     inputs, outputs = x.shape[x.dim() - axes :], g.shape[g.dim() - axes :]
-    exact = is_static(*inputs) and all(o * n == i for o, n, i in zip(outputs, k, inputs, strict=True))
+    exact = is_static(*inputs) and all(
+        o * n == i for o, n, i in zip(outputs, k, inputs, strict=True)
+    )
     if exact and k == s and not any(p):
         return spread(g * (1 / (divisor or _product(k))), k)
     if divisor is not None:
@@ -103,7 +106,9 @@ def avg_pool_backward(
         matrix = window_matrix(begin, end, i)
         if divisor is None:
             first, last = (-pad, i + pad) if count_include_pad else (0, i)
-            matrix = matrix / (torch.clamp(end, max=last) - torch.clamp(begin, min=first)).unsqueeze(1)
+            matrix = matrix / (
+                torch.clamp(end, max=last) - torch.clamp(begin, min=first)
+            ).unsqueeze(1)
         matrices.append(matrix)
     return adjoint(g, matrices)
 
@@ -131,7 +136,8 @@ def _adaptive_backward(g: Tensor, x: Tensor, axes: int) -> Tensor:
 
 
 def adaptive_matrix(outputs: Any, inputs: Any, like: Tensor) -> Tensor:
-    """M[o, i] = 1/(e - b) for b ≤ i < e, b = ⌊o I / O⌋, e = ⌈(o+1) I / O⌉: adaptive averaging along one axis."""
+    """M[o, i] = 1/(e - b) for b ≤ i < e, b = ⌊o I / O⌋, e = ⌈(o+1) I / O⌉:
+    adaptive averaging along one axis."""
     o = torch.arange(outputs, device=like.device).unsqueeze(1)
     begin = torch.div(o * inputs, outputs, rounding_mode="floor")
     end = torch.div((o + 1) * inputs + (outputs - 1), outputs, rounding_mode="floor")
@@ -152,7 +158,9 @@ def adaptive_avg_pool(x: Tensor, output_size: Sequence[Any]) -> Tensor:
     if is_static(*inputs) and all(i % o == 0 for i, o in zip(inputs, output_size, strict=True)):
         windows = [i // o for i, o in zip(inputs, output_size, strict=True)]
         return F.avg_pool2d(x, windows, windows) if axes == 2 else F.avg_pool3d(x, windows, windows)
-    matrices = [adaptive_matrix(o, i, x).transpose(0, 1) for o, i in zip(output_size, inputs, strict=True)]
+    matrices = [
+        adaptive_matrix(o, i, x).transpose(0, 1) for o, i in zip(output_size, inputs, strict=True)
+    ]
     return adjoint(x, matrices)
 
 
@@ -162,7 +170,8 @@ def adaptive_avg_pool(x: Tensor, output_size: Sequence[Any]) -> Tensor:
     unless=lambda x, size: not is_static(*x.shape[-len(size) :]) and any(n != 1 for n in size),
 )
 def adaptive_max_pool(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The forward operator, which ONNX lacks: the maximum over ⌊o I / O⌋ ≤ i < ⌈(o+1) I / O⌉, and where it stands."""
+    """The forward operator, which ONNX lacks: the maximum over ⌊o I / O⌋ ≤ i < ⌈(o+1) I / O⌉,
+    and where it stands."""
     axes = len(output_size)
     lead, inputs = x.shape[: x.dim() - axes], x.shape[x.dim() - axes :]
     if all(n == 1 for n in output_size):
@@ -175,11 +184,16 @@ def adaptive_max_pool(x: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Te
     places = torch.arange(_product(inputs), device=x.device).reshape(*inputs)
     found = []
     for cell in product(*map(range, output_size)):
-        sides = [slice(o * i // n, -(-(o + 1) * i // n)) for o, i, n in zip(cell, inputs, output_size, strict=True)]
+        sides = [
+            slice(o * i // n, -(-(o + 1) * i // n))
+            for o, i, n in zip(cell, inputs, output_size, strict=True)
+        ]
         window: Any = (..., *sides)
         values, within = x[window].reshape(*lead, -1).max(-1)
         found.append((values, places[tuple(sides)].reshape(-1)[within]))
-    values, indices = (torch.stack(parts, -1).reshape(*lead, *output_size) for parts in zip(*found, strict=True))
+    values, indices = (
+        torch.stack(parts, -1).reshape(*lead, *output_size) for parts in zip(*found, strict=True)
+    )
     return values, indices
 
 

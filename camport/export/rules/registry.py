@@ -16,7 +16,8 @@ _UNLESS: dict[Any, Callable[..., bool]] = {}
 
 
 def lowers(*operators: str, unless: Callable[..., bool] | None = None) -> Callable[[Rule], Rule]:
-    """Registers the decorated rule for ATen overloads, `"relu.default"`, or others, `"camport::resize.default"`.
+    """Registers the decorated rule for ATen overloads, `"relu.default"`, or others,
+    `"camport::resize.default"`.
 
     Overloads that the installed PyTorch does not have are passed over: several versions are
     supported.
@@ -31,7 +32,9 @@ def lowers(*operators: str, unless: Callable[..., bool] | None = None) -> Callab
         for operator in operators:
             namespace, _, rest = operator.rpartition("::")
             name, overload = rest.split(".")
-            found = getattr(getattr(getattr(torch.ops, namespace or "aten"), name, None), overload, None)
+            found = getattr(
+                getattr(getattr(torch.ops, namespace or "aten"), name, None), overload, None
+            )
             if found is not None:
                 RULES[found] = rule if unless is None else _except_where(unless, rule)
                 if unless is not None:

@@ -1,4 +1,5 @@
-"""Gradients of resampling. Linear, cubic and nearest resampling are one matrix an axis, so the gradient is Mᵀ ḡ.
+"""Gradients of resampling. Linear, cubic and nearest resampling are one matrix an axis,
+so the gradient is Mᵀ ḡ.
 
 Output o reads the source coordinate u(o) = r (o + 1/2) - 1/2, or r o with aligned corners, r =
 inputs / outputs or what PyTorch was given. Written with ranges and comparisons, the matrices are
@@ -36,7 +37,8 @@ def linear_matrix(u: Tensor, inputs: Any) -> Tensor:
 
 
 def cubic_matrix(u: Tensor, inputs: Any) -> Tensor:
-    """M[o, i] = Σ w(u - j) over the four j around u(o) that, held inside, are i. w is Keys' cubic kernel."""
+    """M[o, i] = Σ w(u - j) over the four j around u(o) that, held inside, are i.
+    w is Keys' cubic kernel."""
     low = torch.floor(u)
     t = u - low
     i = positions(inputs, u)
@@ -54,7 +56,9 @@ def cubic_matrix(u: Tensor, inputs: Any) -> Tensor:
     return total
 
 
-def nearest_matrix(outputs: Any, inputs: Any, scale: float | None, exact: bool, like: Tensor) -> Tensor:
+def nearest_matrix(
+    outputs: Any, inputs: Any, scale: float | None, exact: bool, like: Tensor
+) -> Tensor:
     """M[o, i] = [i = ⌊r o⌋], or ⌊r (o + 1/2)⌋ for the exact variant."""
     ratio = 1 / scale if scale is not None and scale > 0 else inputs / outputs
     o = positions(outputs, like).unsqueeze(1)
@@ -72,7 +76,8 @@ def resize_backward(
     align: bool,
     scales: Sequence[float] | None,
 ) -> Tensor:
-    """Mᵀ ḡ with the matrices of `mode`; sums over blocks where nearest resampling repeats by a whole factor."""
+    """Mᵀ ḡ with the matrices of `mode`; sums over blocks where nearest resampling repeats by a
+    whole factor."""
     inputs, axes = list(shape[2:]), len(size)
     whole = is_static(*inputs, *size) and all(o % i == 0 for o, i in zip(size, inputs, strict=True))
     if mode.startswith("nearest") and scales is None and whole:

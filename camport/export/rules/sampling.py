@@ -35,9 +35,16 @@ class Axis(NamedTuple):
 
 @lowers("grid_sampler_2d_backward.default", unless=lambda *args: args[3] == BICUBIC)
 def grid_sample_backward(
-    g: Tensor, x: Tensor, grid: Tensor, interpolation: int, padding: int, align: bool, mask: Sequence[bool]
+    g: Tensor,
+    x: Tensor,
+    grid: Tensor,
+    interpolation: int,
+    padding: int,
+    align: bool,
+    mask: Sequence[bool],
 ) -> Any:
-    """Gradients with respect to x [b,c,h,w] and the grid [b,H,W,2], whose last axis is (horizontal, vertical)."""
+    """Gradients with respect to x [b,c,h,w] and the grid [b,H,W,2],
+    whose last axis is (horizontal, vertical)."""
     (height, width), nearest = x.shape[2:], interpolation == NEAREST
     across = _axis(grid[..., 0], width, padding, align, nearest)
     down = _axis(grid[..., 1], height, padding, align, nearest)
@@ -59,18 +66,25 @@ def grid_sample_backward(
 
 
 def _corners(across: Axis, down: Axis, nearest: bool) -> Iterator[tuple[Tensor, Tensor, Any, Any]]:
-    """For each corner: its place in the flattened input, whether it is inside, and weight and slope along each axis."""
+    """For each corner: its place in the flattened input, whether it is inside,
+    and weight and slope along each axis."""
     ends = (0,) if nearest else (0, 1)
     for dy in ends:
         for dx in ends:
             column, row = across.low + dx, down.low + dy
             inside = _inside(column, across.length) * _inside(row, down.length)
             index = _held(row, down.length) * across.length + _held(column, across.length)
-            yield index.to(torch.int64), inside, _weight(across, dx, nearest), _weight(down, dy, nearest)
+            yield (
+                index.to(torch.int64),
+                inside,
+                _weight(across, dx, nearest),
+                _weight(down, dy, nearest),
+            )
 
 
 def _weight(axis: Axis, end: int, nearest: bool) -> tuple[Any, Any]:
-    """w and ∂w/∂u of one corner: 1 - t and -1 on the low side, t and 1 on the high side, t = u - ⌊u⌋."""
+    """w and ∂w/∂u of one corner: 1 - t and -1 on the low side, t and 1 on the high side,
+    t = u - ⌊u⌋."""
     if nearest:
         return 1.0, 0.0
     t = axis.place - axis.low
@@ -86,7 +100,8 @@ def _held(place: Tensor, length: Any) -> Tensor:
 
 
 def _axis(coordinate: Tensor, length: Any, padding: int, align: bool, nearest: bool) -> Axis:
-    """From coordinates in [-1, 1] to pixels: the ends are the centres of the outer pixels, or their outer edges."""
+    """From coordinates in [-1, 1] to pixels: the ends are the centres of the outer pixels,
+    or their outer edges."""
     if align:
         factor = (length - 1) / 2
         place = (coordinate + 1) * factor

@@ -11,7 +11,9 @@ from camport.export.rules.registry import lowers
 
 
 @lowers("slice_backward.default")
-def slice_backward(g: Tensor, sizes: Sequence[Any], dim: int, start: Any, end: Any, step: Any) -> Tensor:
+def slice_backward(
+    g: Tensor, sizes: Sequence[Any], dim: int, start: Any, end: Any, step: Any
+) -> Tensor:
     """Zeros around ḡ, and between its elements where the slice skips some."""
     dim %= len(sizes)
     size = sizes[dim]
@@ -41,7 +43,9 @@ def _pads(rank: int, dim: int, before: Any, after: Any) -> list[Any]:
 
 
 @lowers("value_selecting_reduction_backward.default")
-def selecting_reduction_backward(g: Tensor, dim: int, indices: Tensor, sizes: Sequence[Any], keepdim: bool) -> Tensor:
+def selecting_reduction_backward(
+    g: Tensor, dim: int, indices: Tensor, sizes: Sequence[Any], keepdim: bool
+) -> Tensor:
     """ḡ at the place that max, min, median or kthvalue took, zero elsewhere: ḡ · [i = index]."""
     if not sizes:
         return g
@@ -53,7 +57,9 @@ def selecting_reduction_backward(g: Tensor, dim: int, indices: Tensor, sizes: Se
 
 
 @lowers("embedding_dense_backward.default", unless=lambda *args: args[4])
-def embedding_backward(g: Tensor, indices: Tensor, rows: int, padding: int, by_frequency: bool) -> Tensor:
+def embedding_backward(
+    g: Tensor, indices: Tensor, rows: int, padding: int, by_frequency: bool
+) -> Tensor:
     """w̄[r] = Σ ḡ[t] over the tokens t with index r, as onehotᵀ ḡ."""
     flat = indices.reshape(-1, 1)
     taken = flat == torch.arange(rows, device=g.device)

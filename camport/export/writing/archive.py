@@ -1,4 +1,5 @@
-"""PyTorch's archives, made in memory: its writer ends the process where a write to the disk fails."""
+"""PyTorch's archives, made in memory: its writer ends the process where a write to the disk
+fails."""
 
 import io
 from collections.abc import Callable
@@ -10,7 +11,8 @@ ROOM = 1 << 20
 
 
 class _Memory(io.BytesIO):
-    """Bytes with room for what is coming: the writer, which is C++, ends the process as well where none is found.
+    """Bytes with room for what is coming: the writer, which is C++,
+    ends the process as well where none is found.
 
     Its `write` stays that of `io.BytesIO`, in which no signal is handled: an error raised there
     does the same.
@@ -23,7 +25,8 @@ class _Memory(io.BytesIO):
         super().seek(0)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Nothing: the writer goes forward, and `torch.export.save` back to the beginning when all is written."""
+        """Nothing: the writer goes forward, and `torch.export.save` back to the beginning when all
+        is written."""
         return self.tell()
 
 

@@ -1,4 +1,5 @@
-"""What the two formats of PyTorch's own share: ATen operators alone, and a check in a process without camport."""
+"""What the two formats of PyTorch's own share: ATen operators alone,
+and a check in a process without camport."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,19 +43,23 @@ class AtenFile:
         Raises:
             ExportError: naming them.
         """
-        called: set[Any] = {node.target for node in all_nodes(graph) if hasattr(node.target, "_schema")} - {LOOP}
+        called: set[Any] = {
+            node.target for node in all_nodes(graph) if hasattr(node.target, "_schema")
+        } - {LOOP}
         foreign = sorted(str(target) for target in called if target.namespace not in _OWN)
         if foreign:
             raise ExportError(
-                f"{', '.join(foreign)} is not PyTorch's own, so the file would not run by PyTorch alone; "
-                "replace the module"
+                f"{', '.join(foreign)} is not PyTorch's own, so the file would not run by PyTorch"
+                " alone; replace the module"
             )
 
     def remember(self, lowered: Captured) -> None:
         """Keeps the names of inputs and outputs, which the file's own engine does not know."""
         self._names = (lowered.inputs, lowered.outputs)
 
-    def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
+    def run(
+        self, path: Path, samples: Sequence[Mapping[str, Tensor]]
+    ) -> list[Mapping[str, Tensor]]:
         """In a fresh process."""
         return run_fresh(self.engine, path, samples, *self._names)
 

@@ -29,7 +29,11 @@ with open(answer, "wb") as pipe:
 
 
 def run_fresh(
-    loader: str, path: Path, samples: Sequence[Mapping[str, Tensor]], inputs: Sequence[str], outputs: Sequence[str]
+    loader: str,
+    path: Path,
+    samples: Sequence[Mapping[str, Tensor]],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> list[Mapping[str, Tensor]]:
     """The outputs of the file at `path` for each sample, computed where camport cannot be imported.
 
@@ -46,13 +50,26 @@ def run_fresh(
     given = io.BytesIO()
     torch.save([tuple(sample[name] for name in inputs) for sample in samples], given)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _CODE, loader, str(torch.get_num_threads()), str(path.resolve())],
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            _CODE,
+            loader,
+            str(torch.get_num_threads()),
+            str(path.resolve()),
+        ],
         input=given.getvalue(),
         capture_output=True,
         check=False,
     )
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        raise ExportError(f"the file was written but does not run in a fresh process: {said[-1][:300]}")
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [
+            f"exit status {done.returncode}"
+        ]
+        raise ExportError(
+            f"the file was written but does not run in a fresh process: {said[-1][:300]}"
+        )
     results = torch.load(io.BytesIO(done.stdout), weights_only=True)
     return [dict(zip(outputs, values, strict=True)) for values in results]

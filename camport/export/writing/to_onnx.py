@@ -23,7 +23,13 @@ from camport.export.onnx_file.preprocessing import wanted
 from camport.export.onnx_file.step import Draft, Options
 from camport.export.onnx_file.supported import check_supported, missing
 from camport.export.output_selection import check_outputs
-from camport.export.pipeline import Exportable, check_dynamic, check_precision, checked_target, export_program
+from camport.export.pipeline import (
+    Exportable,
+    check_dynamic,
+    check_precision,
+    checked_target,
+    export_program,
+)
 from camport.export.report import ExportReport
 from camport.export.rules import RULES
 from camport.export.traceable import Traceable
@@ -45,7 +51,8 @@ def to_onnx(
     one_image: bool = False,
     report: bool = False,
 ) -> ExportReport:
-    """Writes prediction, gradient and heatmap as one ONNX file and proves it equal to eager PyTorch.
+    """Writes prediction, gradient and heatmap as one ONNX file and proves it equal to eager
+    PyTorch.
 
     Weights of more than 1.9 GB go to FILE.onnx.data beside the file.
 
@@ -152,7 +159,9 @@ class Onnx:
         self.model = from_graph.to_model(lowered, example, axes, metadata, self.opset)
         return self.save(path)
 
-    def run(self, path: Path, samples: Sequence[Mapping[str, Tensor]]) -> list[Mapping[str, Tensor]]:
+    def run(
+        self, path: Path, samples: Sequence[Mapping[str, Tensor]]
+    ) -> list[Mapping[str, Tensor]]:
         """In one session of ONNX Runtime."""
         run = runner(path)
         return [run(inputs) for inputs in samples]

@@ -14,7 +14,13 @@ from camport.export.capture.capture import Captured, DynamicAxes
 from camport.export.file_format import Written
 from camport.export.graph import aten_histogram, sealed
 from camport.export.output_selection import check_outputs
-from camport.export.pipeline import Exportable, check_dynamic, check_precision, checked_target, export_program
+from camport.export.pipeline import (
+    Exportable,
+    check_dynamic,
+    check_precision,
+    checked_target,
+    export_program,
+)
 from camport.export.quiet import quiet
 from camport.export.report import ExportReport
 from camport.export.rewrite.scan import loops_to_scans
@@ -33,7 +39,8 @@ def to_pt2(
     precision: str = "float32",
     report: bool = False,
 ) -> ExportReport:
-    """Writes prediction, gradient and heatmap as one .pt2 file of ATen operators and proves it equal to eager PyTorch.
+    """Writes prediction, gradient and heatmap as one .pt2 file of ATen operators and proves it
+    equal to eager PyTorch.
 
     `torch.export.load(path).module()(images, target)` runs it, without camport, and returns a
     tuple; the names of its elements are the extra file `camport.outputs`, a JSON list, beside the
@@ -93,17 +100,23 @@ class Pt2(AtenFile):
         self.remember(lowered)
         loops_to_scans(lowered.graph)
         graph = sealed(lowered.graph)
-        shapes = tuple(dict.fromkeys(axes.get(name, {}), torch.export.Dim.DYNAMIC) for name in lowered.inputs)
+        shapes = tuple(
+            dict.fromkeys(axes.get(name, {}), torch.export.Dim.DYNAMIC) for name in lowered.inputs
+        )
         arguments = tuple(example[name] for name in lowered.inputs)
         extra = {**metadata, "camport.outputs": json.dumps(lowered.outputs)}
         with quiet():
             try:
                 program = torch.export.export(graph, arguments, dynamic_shapes=shapes, strict=False)
-                for node in program.graph.nodes:  # numbers of this process's graphs, different in each run
+                # numbers of this process's graphs, different in each run
+                for node in program.graph.nodes:
                     node.meta.pop("from_node", None)
-                program.example_inputs = None  # would be saved, and be the larger part of a small model's file
+                # would be saved, and be the larger part of a small model's file
+                program.example_inputs = None
                 size = sum(v.nbytes for v in program.state_dict.values())
-                write_archive(path, size, lambda stream: torch.export.save(program, stream, extra_files=extra))
+                write_archive(
+                    path, size, lambda stream: torch.export.save(program, stream, extra_files=extra)
+                )
             except (OSError, MemoryError):
                 raise
             except Exception as error:  # torch.export has no base class of its own

@@ -31,7 +31,8 @@ def to_torchscript(
     outputs: Sequence[str] | None = None,
     report: bool = False,
 ) -> ExportReport:
-    """Writes prediction, gradient and heatmap as one TorchScript file and proves it equal to eager PyTorch.
+    """Writes prediction, gradient and heatmap as one TorchScript file and proves it equal to eager
+    PyTorch.
 
     `torch.jit.load(path)(images, target)` runs it, without camport, in Python or C++, and returns a
     tuple; the names of its elements are the extra file `camport.outputs`, a JSON list, beside the
@@ -64,7 +65,14 @@ def to_torchscript(
 
     def export(dynamic: str) -> ExportReport:
         return export_program(
-            program, file, images, metadata, TorchScript(), dynamic=dynamic, outputs=outputs, report=report
+            program,
+            file,
+            images,
+            metadata,
+            TorchScript(),
+            dynamic=dynamic,
+            outputs=outputs,
+            report=report,
         )
 
     try:
@@ -108,7 +116,8 @@ class TorchScript(AtenFile):
                 if axes:
                     _check_batches(traced, arguments)
                 extra = {**metadata, "camport.outputs": json.dumps(lowered.outputs)}
-                with path.open("wb") as file:  # by a path it would end the process where a write fails
+                # by a path it would end the process where a write fails
+                with path.open("wb") as file:
                     torch.jit.save(traced, file, _extra_files=extra)
             except (OSError, MemoryError):
                 raise
@@ -121,12 +130,16 @@ class TorchScript(AtenFile):
 
 
 def _check_batches(traced: torch.jit.ScriptModule, arguments: tuple[Tensor, ...]) -> None:
-    """Runs other batches than the traced one: a baked-in size fails, or gives results of the traced length."""
+    """Runs other batches than the traced one: a baked-in size fails,
+    or gives results of the traced length."""
     whole = traced(*arguments)
     for batch in (1, 3):
         rows = torch.arange(batch) % len(arguments[0])
         results = traced(*(value[rows] for value in arguments))
         for result, expected in zip(results, whole, strict=True):
             expected = expected[rows]
-            if result.shape != expected.shape or (result - expected).norm() > 0.01 * expected.norm():
+            if (
+                result.shape != expected.shape
+                or (result - expected).norm() > 0.01 * expected.norm()
+            ):
                 raise ExportError("the batch is a number in the traced graph")

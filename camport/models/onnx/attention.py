@@ -1,20 +1,33 @@
 """The target layer of a transformer that is only known as a graph.
 
-The automatic choice knows modules called attention. A file has matrix products and a softmax instead, which give
-[b,heads,n,n] that look like maps. So the choice a person would make is read from the graph: the normalised tokens that
-enter the last attention, since behind it the patch tokens of a class-token head have no gradient.
+The automatic choice knows modules called attention. A file has matrix products and a softmax
+instead, which give [b,heads,n,n] that look like maps. So the choice a person would make is read
+from the graph: the normalised tokens that enter the last attention, since behind it the patch
+tokens of a class-token head have no gradient.
 """
 
 from camport.models.onnx.file import FileNode, OnnxFile
 
-_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Gather", "Slice", "Split", "Cast", "Flatten", "Identity")
+_MOVES = (
+    "Transpose",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Gather",
+    "Slice",
+    "Split",
+    "Cast",
+    "Flatten",
+    "Identity",
+)
 
 _NORMALISES = ("LayerNormalization", "RMSNormalization", "BatchNormalization", "Add", "Mul")
 """How a normalisation ends, as one operator or written out."""
 
 
 def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
-    """The name of the tokens [b,n,c] that enter the last attention; None where the network does not end on tokens."""
+    """The name of the tokens [b,n,c] that enter the last attention;
+    None where the network does not end on tokens."""
     maker = {name: i for i, node in enumerate(nodes) for name in node.outputs if name}
     last = _last_attention(nodes, maker)
     if last is None or any(node.op == "Conv" for node in nodes[last:]):
@@ -27,8 +40,13 @@ def token_layer(nodes: list[FileNode], file: OnnxFile) -> str | None:
         node = nodes[found]
         source = maker.get(node.inputs[0]) if node.inputs else None
         if node.op == "Add" and not projected:
-            # the bias of a projection; the sum of a written-out normalisation has no product right before it
-            product = [maker[n] for n in node.inputs if n in maker and nodes[maker[n]].op in ("MatMul", "Gemm")]
+            # the bias of a projection; the sum of a written-out normalisation has no product right
+            # before it
+            product = [
+                maker[n]
+                for n in node.inputs
+                if n in maker and nodes[maker[n]].op in ("MatMul", "Gemm")
+            ]
             if not product:
                 break
             source = max(product)
@@ -50,7 +68,8 @@ _SCALES = ("Mul", "Div", "Sqrt", "Pow", "Add", "Where", "Cast", "Clip", "Dropout
 
 
 def inside_attention(nodes: list[FileNode]) -> set[str]:
-    """Names of the values [b,heads,n,n] and [b,heads,n,c] within attention, which look like maps and are none."""
+    """Names of the values [b,heads,n,n] and [b,heads,n,c] within attention,
+    which look like maps and are none."""
     maker = {name: node for node in nodes for name in node.outputs if name}
     found: set[str] = set()
     for node in nodes:
@@ -61,7 +80,9 @@ def inside_attention(nodes: list[FileNode]) -> set[str]:
         found |= _back(node.inputs[1], maker, (*_MOVES, "Mul", "Div"))
         scores = _back(weights.inputs[0], maker, (*_MOVES, *_SCALES))
         found |= scores
-        products = (maker[name] for name in _sources(weights.inputs[0], scores, maker) if name in maker)
+        products = (
+            maker[name] for name in _sources(weights.inputs[0], scores, maker) if name in maker
+        )
         for product in products:
             if product.op == "MatMul":
                 found.add(product.outputs[0])

@@ -14,16 +14,20 @@ from camport.models.onnx.trial import trial
 
 
 def free_batch(model: OnnxModel, batch: int) -> bool:
-    """Takes the batch of a model for `batch` images from its inputs; False where that cannot be shown to be right.
+    """Takes the batch of a model for `batch` images from its inputs;
+    False where that cannot be shown to be right.
 
-    A Reshape to [N, ...] of a tensor [N, ...] keeps the first axis instead. Whether that was all is tried at other
+    A Reshape to [N, ...] of a tensor [N, ...] keeps the first axis instead.
+    Whether that was all is tried at other
     sizes: every output must follow. If not, the model stays as it was.
     """
     before: dict[str, Any] = {}
 
     def note(name: str, args: Any, output: Any) -> None:
         call = _node(model, name).call
-        shape = call.slots[1].value if call.operator.name == "Reshape" and len(call.slots) > 1 else None
+        shape = (
+            call.slots[1].value if call.operator.name == "Reshape" and len(call.slots) > 1 else None
+        )
         sizes = shape.values if shape is not None else []
         leads = isinstance(args[0], Tensor) and args[0].dim() and args[0].shape[0] == batch
         if leads and sizes and sizes[0] == batch and 0 not in sizes:

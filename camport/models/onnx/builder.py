@@ -1,4 +1,5 @@
-"""From a checked file to a model: constants folded, shapes kept symbolic, every other node a module."""
+"""From a checked file to a model: constants folded, shapes kept symbolic,
+every other node a module."""
 
 import re
 from collections.abc import Iterable
@@ -32,7 +33,8 @@ MOST = 1024
 
 
 class Builder:
-    """Goes through the nodes once, in order. Each value is a constant, numbers (`Small`), or a live tensor.
+    """Goes through the nodes once, in order. Each value is a constant, numbers (`Small`),
+    or a live tensor.
 
     Args:
         file: the checked file.
@@ -59,7 +61,11 @@ class Builder:
         stored = {name: self.constants[name] for name in outputs if name in self.constants}
         channels_last = channels_of(self.file).last
         plan = Plan(
-            self.file.path.name, tuple(self.file.inputs), outputs, _with_lifetimes(self.steps, outputs), channels_last
+            self.file.path.name,
+            tuple(self.file.inputs),
+            outputs,
+            _with_lifetimes(self.steps, outputs),
+            channels_last,
         )
         self.names.also_from(self.scopes)
         tokens = token_layer(used, self.file)
@@ -68,7 +74,9 @@ class Builder:
 
     def _add(self, node: FileNode) -> None:
         label = f"{self.file.path.name}: {node.label}"
-        operator = engine_operator(node.engine, label) if node.engine else find(node.op, self.file.opset)
+        operator = (
+            engine_operator(node.engine, label) if node.engine else find(node.op, self.file.opset)
+        )
         assert operator is not None  # checked when the file was read
         inputs = [self._source(name) if name else "" for name in node.inputs]
         while inputs and not inputs[-1]:
@@ -81,17 +89,36 @@ class Builder:
                 self.names.also(maker, [node.name, *node.outputs])
             return
         present = [name for name in inputs if name]
-        attributes = {k: Small.from_tensor(v) if isinstance(v, Tensor) else v for k, v in node.attributes.items()}
+        attributes = {
+            k: Small.from_tensor(v) if isinstance(v, Tensor) else v
+            for k, v in node.attributes.items()
+        }
         if all(name in self.constants for name in present):
-            self._fold(node, operator, inputs, node.attributes if node.op == "Constant" else attributes)
-        elif node.op == "Shape" and present[0] in self.symbolic and None not in self._sizes(present[0]):
+            self._fold(
+                node, operator, inputs, node.attributes if node.op == "Constant" else attributes
+            )
+        elif (
+            node.op == "Shape"
+            and present[0] in self.symbolic
+            and None not in self._sizes(present[0])
+        ):
             # how many sizes there are is known, whatever they are
             start, end = node.attributes.get("start", 0), node.attributes.get("end")
             self.constants.put(node.outputs[0], Small.of(list(self._sizes(present[0]))[start:end]))
         elif self._is_shape_arithmetic(node, present):
-            small = operator if node.op in SHAPES and present[0] not in self.symbolic else find_small(node.op)
+            small = (
+                operator
+                if node.op in SHAPES and present[0] not in self.symbolic
+                else find_small(node.op)
+            )
             assert small is not None
-            call = Call(small, node.label, attributes, tuple(self._number(n) for n in inputs), len(node.outputs))
+            call = Call(
+                small,
+                node.label,
+                attributes,
+                tuple(self._number(n) for n in inputs),
+                len(node.outputs),
+            )
             self._step(node, call, inputs, "")
             self.symbolic.update(filter(None, node.outputs))
         else:
@@ -109,13 +136,19 @@ class Builder:
         unknown = set(node.attributes) - set(operator.parameters)
         if unknown:
             raise ModelError(
-                f"{self.file.path.name}: {node.label} has the attribute {sorted(unknown)[0]!r}, which camport does not "
-                f"know at opset {self.file.opset}; export the model again without it"
+                f"{self.file.path.name}: {node.label} has the attribute {sorted(unknown)[0]!r},"
+                f" which camport does not know at opset {self.file.opset}; export the model again"
+                " without it"
             )
         if not operator.variadic and len(inputs) > len(operator.inputs):
-            raise ModelError(f"{self.file.path.name}: {node.label} has {len(inputs)} inputs; {node.op} takes fewer")
+            raise ModelError(
+                f"{self.file.path.name}: {node.label} has {len(inputs)} inputs; {node.op} takes"
+                " fewer"
+            )
 
-    def _fold(self, node: FileNode, operator: Operator, inputs: list[str], attributes: dict[str, Any]) -> None:
+    def _fold(
+        self, node: FileNode, operator: Operator, inputs: list[str], attributes: dict[str, Any]
+    ) -> None:
         arguments: list[Any] = []
         for i, name in enumerate(inputs):
             if not name:
@@ -127,8 +160,12 @@ class Builder:
         options = dict(attributes)
         if "outputs" in operator.parameters:
             options["outputs"] = len(node.outputs)
-        result = folded(operator.function, arguments, options, f"{self.file.path.name}: {node.label}")
-        for name, value in zip(node.outputs, result if isinstance(result, tuple) else (result,), strict=False):
+        result = folded(
+            operator.function, arguments, options, f"{self.file.path.name}: {node.label}"
+        )
+        for name, value in zip(
+            node.outputs, result if isinstance(result, tuple) else (result,), strict=False
+        ):
             if name:
                 self.constants.put(name, value)
 
@@ -137,7 +174,9 @@ class Builder:
             return True
         if node.engine:
             return False
-        if find_small(node.op) is None or not all(n in self.symbolic or self._is_small(n) for n in present):
+        if find_small(node.op) is None or not all(
+            n in self.symbolic or self._is_small(n) for n in present
+        ):
             return False
         # what is repeated by a size of the image is no shape but a tensor
         return node.op not in ("Expand", "Tile") or present[1] in self.constants
@@ -156,24 +195,31 @@ class Builder:
             return Slot("known", value=Small.from_tensor(self.constants[name]))
         return Slot("live")
 
-    def _tensor_node(self, node: FileNode, operator: Operator, inputs: list[str], attributes: dict[str, Any]) -> None:
+    def _tensor_node(
+        self, node: FileNode, operator: Operator, inputs: list[str], attributes: dict[str, Any]
+    ) -> None:
         slots, held = [], {}
         for i, name in enumerate(inputs):
             parameter = operator.input_name(i)
             if not name:
                 slots.append(Slot("absent"))
             elif name not in self.constants:
-                slots.append(Slot("live", wants_tensor=parameter not in operator.static | operator.scalar))
+                slots.append(
+                    Slot("live", wants_tensor=parameter not in operator.static | operator.scalar)
+                )
             elif self._wants_numbers(operator, i, self.constants[name]):
                 slots.append(Slot("known", value=Small.from_tensor(self.constants[name])))
             else:
                 statistics = node.op == "BatchNormalization" and parameter in ("mean", "var")
-                held[parameter] = self.constants[name].detach() if statistics else self.constants[name]
+                held[parameter] = (
+                    self.constants[name].detach() if statistics else self.constants[name]
+                )
                 slots.append(Slot("held", name=parameter))
         call = Call(operator, node.label, attributes, tuple(slots), len(node.outputs))
         live = [name for name in inputs if name and name not in self.constants]
         if not held and all(name in self.symbolic for name in live):
-            self._step(node, call, inputs, "")  # made of sizes alone: nothing to hook, and computed afresh each time
+            # made of sizes alone: nothing to hook, and computed afresh each time
+            self._step(node, call, inputs, "")
             return
         name = self.names.new(_wanted(node))
         facts = facts_of(node.op, held, attributes)
@@ -183,12 +229,16 @@ class Builder:
         own = [node.name, *node.outputs]
         self.names.also(name, own)
         self.scopes.also(name, (readable(n) for n in own if n))
-        self.scopes.also(name, enclosing(node.scope) + ([] if held else repeated(node.scope)), last=True)
+        self.scopes.also(
+            name, enclosing(node.scope) + ([] if held else repeated(node.scope)), last=True
+        )
         self._step(node, call, inputs, name)
 
     def _wants_numbers(self, operator: Operator, index: int, constant: Tensor) -> bool:
         parameter = operator.input_name(index)
-        return parameter in operator.static or (parameter in operator.scalar and constant.numel() == 1)
+        return parameter in operator.static or (
+            parameter in operator.scalar and constant.numel() == 1
+        )
 
     def _step(self, node: FileNode, call: Call, inputs: list[str], module: str) -> None:
         live = tuple(name for name in inputs if name and name not in self.constants)
@@ -196,7 +246,8 @@ class Builder:
 
 
 def _wanted(node: FileNode) -> str:
-    """A name a person can read: where it was in the original network, else the node's own, else the tensor's."""
+    """A name a person can read: where it was in the original network, else the node's own,
+    else the tensor's."""
     if node.scope:
         return f"{node.scope}.{node.op}"
     counted = re.fullmatch(r"[a-z]?[0-9]+(_[0-9]+)?", node.name)  # "n0_20", as rewriters name nodes
@@ -217,11 +268,14 @@ def _needed(file: OnnxFile) -> list[FileNode]:
 
 
 def _with_lifetimes(steps: Iterable[Step], outputs: tuple[str, ...]) -> tuple[Step, ...]:
-    """The steps with what each of them is the last to read, so that memory is given back on the way."""
+    """The steps with what each of them is the last to read,
+    so that memory is given back on the way."""
     alive, timed = set(outputs), []
     for step in reversed(list(steps)):
         written = [name for name in step.outputs if name and name not in alive]
-        done = tuple(dict.fromkeys([*(name for name in step.inputs if name not in alive), *written]))
+        done = tuple(
+            dict.fromkeys([*(name for name in step.inputs if name not in alive), *written])
+        )
         alive.update(step.inputs)
         timed.append(replace(step, done=done))
     return tuple(timed[::-1])

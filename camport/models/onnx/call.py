@@ -16,8 +16,8 @@ class Slot:
     """Where one input of a call comes from.
 
     Attributes:
-        kind: "live": the values computed before, in order; "held": a tensor of the model; "known": a `Small`;
-            "absent": left out.
+        kind: "live": the values computed before, in order; "held": a tensor of the model; "known":
+            a `Small`; "absent": left out.
         name: of a held tensor.
         value: of a known one.
         wants_tensor: whether a live `Small` has to be made a tensor.
@@ -49,7 +49,9 @@ class Call:
 
     __immutable__ = True  # shared by all doubles of a model
 
-    def __call__(self, live: Sequence[Any], held: Callable[[str], Tensor], device: torch.device) -> Any:
+    def __call__(
+        self, live: Sequence[Any], held: Callable[[str], Tensor], device: torch.device
+    ) -> Any:
         """Runs it; `held` gives the model's tensors by name."""
         values, arguments = iter(live), []
         for slot in self.slots:
@@ -62,7 +64,8 @@ class Call:
         return self.operator.function(*arguments, **self.attributes, **self._context(device))
 
     def _context(self, device: torch.device) -> Mapping[str, Any]:
-        """What some functions want to know besides: the number of outputs, where to put a new tensor."""
+        """What some functions want to know besides: the number of outputs,
+        where to put a new tensor."""
         context: dict[str, Any] = {}
         if "outputs" in self.operator.parameters:
             context["outputs"] = self.outputs

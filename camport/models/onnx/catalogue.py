@@ -1,6 +1,7 @@
 """The operators that camport imports, all families loaded, found by name and opset."""
 
-from camport.models.onnx import operators as operators  # each family registers itself as it is imported
+# each family registers itself as it is imported
+from camport.models.onnx import operators as operators
 from camport.models.onnx import symbolic as symbolic
 from camport.models.onnx.registry import SMALLS, TENSORS, Operator
 

@@ -1,4 +1,5 @@
-"""Where a file has the channels of its images, and how many: by what first reads them, else by the sizes."""
+"""Where a file has the channels of its images, and how many: by what first reads them,
+else by the sizes."""
 
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ from camport.models.onnx.file import FileNode, OnnxFile
 
 # fmt: off
 PASSING = frozenset([
-    "Identity", "Cast", "Add", "Sub", "Mul", "Div", "Clip", "QuantizeLinear", "DequantizeLinear", "Pad",
+    "Identity", "Cast", "Add", "Sub", "Mul", "Div", "Clip", "QuantizeLinear", "DequantizeLinear",
+    "Pad",
 ])
 # fmt: on
 """What may stand between the images and the first layer, and leaves their axes in place."""
@@ -38,7 +40,9 @@ def channels_of(file: OnnxFile) -> Channels:
     found = _from_nodes(file, port.name, port.sizes)
     if found is None:
         sides = port.sizes[1:3]
-        found = Channels(port.sizes[3] in (1, 3) and all(n is None or n >= FEWEST for n in sides), None)
+        found = Channels(
+            port.sizes[3] in (1, 3) and all(n is None or n >= FEWEST for n in sides), None
+        )
     count = port.sizes[3 if found.last else 1]
     return Channels(found.last, count or found.count)
 
@@ -73,7 +77,11 @@ def _says(
 ) -> Channels | None:
     if node.op == "Conv":
         weight = _weight(node.inputs[1], file, makers)
-        return None if weight is None else Channels(False, weight.shape[1] * node.attributes.get("group", 1))
+        return (
+            None
+            if weight is None
+            else Channels(False, weight.shape[1] * node.attributes.get("group", 1))
+        )
     if node.op == "BatchNormalization" and node.inputs[1] in file.constants:
         return Channels(False, file.constants[node.inputs[1]].numel())
     if node.op == "Reshape" and sizes[3] == 1 and len(node.inputs) > 1:
@@ -88,7 +96,13 @@ def _weight(name: str, file: OnnxFile, makers: dict[str, FileNode]) -> Tensor | 
     """A stored tensor, behind its dequantisation where it is quantised."""
     while name not in file.constants:
         node = makers.get(name)
-        if node is None or node.op not in ("DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Constant"):
+        if node is None or node.op not in (
+            "DequantizeLinear",
+            "QuantizeLinear",
+            "Identity",
+            "Cast",
+            "Constant",
+        ):
             return None
         if node.op == "Constant":
             value = node.attributes.get("value")

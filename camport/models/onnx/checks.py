@@ -1,4 +1,5 @@
-"""Whether a graph is sound and made of operators that are imported; each doubt is one clear ModelError."""
+"""Whether a graph is sound and made of operators that are imported;
+each doubt is one clear ModelError."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,7 +27,8 @@ def check_graph(proto: Any, where: str) -> Any:
     for graph in (proto.graph, *proto.functions):
         sort_nodes(graph)
     if any(not value.type.tensor_type.HasField("shape") for value in proto.graph.output):
-        # the checker wants shapes of the outputs, which many files leave out and every engine infers
+        # the checker wants shapes of the outputs,
+        # which many files leave out and every engine infers
         with suppress(Exception):
             proto = shape_inference.infer_shapes(proto)
     try:
@@ -41,9 +43,13 @@ def check_graph(proto: Any, where: str) -> Any:
         try:
             proto = inliner.inline_local_functions(proto)
         except Exception as error:
-            raise ModelError(f"{where}: its functions cannot be written out: {_first_line(error)}") from None
+            raise ModelError(
+                f"{where}: its functions cannot be written out: {_first_line(error)}"
+            ) from None
     try:
-        return shape_inference.infer_shapes(proto, check_type=True, strict_mode=False, data_prop=True)
+        return shape_inference.infer_shapes(
+            proto, check_type=True, strict_mode=False, data_prop=True
+        )
     except Exception as error:
         raise ModelError(f"{where}: types or shapes do not fit: {_first_line(error)}") from None
 
@@ -59,13 +65,16 @@ def unknown(node: Any, opset: int) -> str | None:
 
 
 def check_known(nodes: Iterable[Any], opset: int, path: Path) -> None:
-    """ModelError where operators are neither imported nor run by ONNX Runtime; each is named, and where it stands."""
+    """ModelError where operators are neither imported nor run by ONNX Runtime; each is named,
+    and where it stands."""
     missing: dict[str, list[str]] = {}
     nested = False
     for node in nodes:
         full = unknown(node, opset)
         if full is not None:
-            missing.setdefault(full, []).append(node.name or (node.output[0] if node.output else "unnamed"))
+            missing.setdefault(full, []).append(
+                node.name or (node.output[0] if node.output else "unnamed")
+            )
             nested = nested or any(a.HasField("g") or len(a.graphs) for a in node.attribute)
     if not missing or (not nested and can_run(path)):
         return
@@ -73,20 +82,28 @@ def check_known(nodes: Iterable[Any], opset: int, path: Path) -> None:
         f"{op} (node {names[0]!r}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
         for op, names in missing.items()
     )
-    why = "which hold graphs of their own" if nested else "and ONNX Runtime does not run the file either"
+    why = (
+        "which hold graphs of their own"
+        if nested
+        else "and ONNX Runtime does not run the file either"
+    )
     raise ModelError(
-        f"{path.name} uses operators that camport does not import: {listed}, {why}. Export the model again without them"
+        f"{path.name} uses operators that camport does not import: {listed}, {why}. Export the"
+        " model again without them"
     )
 
 
 def _check_depth(proto: Any, where: str) -> None:
-    """Functions that call each other in a circle, or double at every level, would be written out without end."""
+    """Functions that call each other in a circle, or double at every level,
+    would be written out without end."""
     bodies = {(f.domain, f.name): f for f in proto.functions}
     sizes: dict[tuple[str, str], int] = {}
 
     def size(key: tuple[str, str], depth: int) -> int:
         if depth > DEEPEST:
-            raise ModelError(f"{where}: function {key[1]!r} calls others without end, or deeper than {DEEPEST}")
+            raise ModelError(
+                f"{where}: function {key[1]!r} calls others without end, or deeper than {DEEPEST}"
+            )
         if key not in sizes:
             called = ((node.domain, node.op_type) for node in bodies[key].node)
             sizes[key] = sum(size(c, depth + 1) if c in bodies else 1 for c in called)
@@ -95,7 +112,9 @@ def _check_depth(proto: Any, where: str) -> None:
     called = ((node.domain, node.op_type) for node in proto.graph.node)
     total = sum(size(c, 1) if c in bodies else 1 for c in called)
     if total > 1_000_000:
-        raise ModelError(f"{where}: written out, its functions have {total} nodes; that is no network")
+        raise ModelError(
+            f"{where}: written out, its functions have {total} nodes; that is no network"
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,4 +1,5 @@
-"""The tensors of a file: equal ones held once, and what follows from constants alone computed once."""
+"""The tensors of a file: equal ones held once,
+and what follows from constants alone computed once."""
 
 import hashlib
 from typing import Any
@@ -10,7 +11,8 @@ from camport.errors import ModelError
 from camport.models.onnx.small import Small
 
 LARGEST = 2**26
-"""Elements of a constant that is computed at import; more is no network but an attack or a mistake."""
+"""Elements of a constant that is computed at import;
+more is no network but an attack or a mistake."""
 
 
 class Constants:
@@ -39,7 +41,8 @@ class Constants:
 
 
 def folded(function: Any, arguments: list[Any], options: dict[str, Any], label: str) -> Any:
-    """`function` of constants; computed only if a run without memory says that the result is small enough.
+    """`function` of constants; computed only if a run without memory says that the result is small
+    enough.
 
     Raises:
         ModelError: the node fails, or its result is too large.
@@ -50,10 +53,13 @@ def folded(function: Any, arguments: list[Any], options: dict[str, Any], label: 
                 with torch.device("meta"):
                     shadow = function(*(_meta(a) for a in arguments), **options)
             except (NotImplementedError, RuntimeError, TypeError):
-                shadow = None  # an operator that needs values, or one that fails below with a better message
+                # an operator that needs values, or one that fails below with a better message
+                shadow = None
             for part in shadow if isinstance(shadow, tuple) else (shadow,):
                 if isinstance(part, Tensor) and part.numel() > LARGEST:
-                    raise ModelError(f"{label} makes a constant of {tuple(part.shape)}: too large to be meant")
+                    raise ModelError(
+                        f"{label} makes a constant of {tuple(part.shape)}: too large to be meant"
+                    )
             return function(*arguments, **options)
     except ModelError:
         raise

@@ -1,4 +1,5 @@
-"""Nodes that are not imported: ONNX Runtime runs them, one at a time, and there is no gradient behind them."""
+"""Nodes that are not imported: ONNX Runtime runs them, one at a time,
+and there is no gradient behind them."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,10 @@ from camport.models.onnx.file import EngineNode
 from camport.models.onnx.registry import Operator
 from camport.models.onnx.small import Small
 
-GRADIENT_FREE = "eigencam, reciprocam, ablationcam, scorecam, GroupCAM(gradient_weights=False), rise and occlusion"
+GRADIENT_FREE = (
+    "eigencam, reciprocam, ablationcam, scorecam, GroupCAM(gradient_weights=False), rise and"
+    " occlusion"
+)
 
 
 def can_run(path: Path) -> bool:
@@ -29,7 +33,9 @@ def engine_operator(node: EngineNode, label: str) -> Operator:
 class _Run:
     """The function of an operator: `run(*inputs, outputs=n)`."""
 
-    not_exportable_because = "camport does not import its operator, so that it cannot be written into another file"
+    not_exportable_because = (
+        "camport does not import its operator, so that it cannot be written into another file"
+    )
 
     def __init__(self, node: EngineNode, label: str) -> None:
         self.node, self.label = node, label
@@ -49,14 +55,23 @@ class _Run:
 
     def compute(self, tensors: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
         """The outputs, on the device of the first input."""
-        present = {name: t for name, t in zip(self.node.inputs, tensors, strict=False) if t is not None}
+        present = {
+            name: t for name, t in zip(self.node.inputs, tensors, strict=False) if t is not None
+        }
         found = [t for t in present.values() if t.device.type == "meta"]
         if found:
             raise NotImplementedError(f"{self.label} cannot run on the meta device")
         device = next((t.device for t in present.values()), torch.device("cpu"))
         arrays = {name: t.detach().cpu().contiguous().numpy() for name, t in present.items()}
-        results = iter(self._engine({name: str(array.dtype) for name, array in arrays.items()}).run(None, arrays))
-        return tuple(torch.from_numpy(next(results)).to(device) if name else None for name in self.node.outputs)
+        results = iter(
+            self._engine({name: str(array.dtype) for name, array in arrays.items()}).run(
+                None, arrays
+            )
+        )
+        return tuple(
+            torch.from_numpy(next(results)).to(device) if name else None
+            for name in self.node.outputs
+        )
 
     def _engine(self, types: Mapping[str, str]) -> Any:
         key = tuple(types.items())
@@ -64,7 +79,10 @@ class _Run:
             if key not in self._sessions:
                 made = _session(self.node.model(types))
                 if made is None:
-                    raise ModelError(f"{self.label} is not imported, and ONNX Runtime does not take it for {types}")
+                    raise ModelError(
+                        f"{self.label} is not imported, and ONNX Runtime does not take it for"
+                        f" {types}"
+                    )
                 self._sessions[key] = made
         return self._sessions[key]
 
@@ -80,8 +98,8 @@ class _Apart(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> Any:
         raise MethodError(
-            f"{ctx.label} is not imported, so there is no gradient through it. Methods without gradients work: "
-            f"{GRADIENT_FREE}; so does a target layer behind it"
+            f"{ctx.label} is not imported, so there is no gradient through it. Methods without"
+            f" gradients work: {GRADIENT_FREE}; so does a target layer behind it"
         )
 
 

@@ -1,4 +1,5 @@
-"""Weights in a file beside the .onnx: only from its own folder, and only as many bytes as are there."""
+"""Weights in a file beside the .onnx: only from its own folder,
+and only as many bytes as are there."""
 
 import os
 from dataclasses import dataclass
@@ -21,17 +22,26 @@ class External:
 
     @classmethod
     def of(cls, tensor: Any, folder: Path, name: str) -> "External":
-        """What the tensor says; ModelError for a place outside of the folder or numbers that are none."""
+        """What the tensor says; ModelError for a place outside of the folder or numbers that are
+        none."""
         said = {entry.key: entry.value for entry in tensor.external_data}
         location = said.get("location", "")
         parts = PureWindowsPath(location).parts  # reads both kinds of slashes
-        if not location or location.startswith(("/", "\\")) or PureWindowsPath(location).drive or ".." in parts:
+        if (
+            not location
+            or location.startswith(("/", "\\"))
+            or PureWindowsPath(location).drive
+            or ".." in parts
+        ):
             raise ModelError(
-                f"{name} lies in {location!r}, outside of the model's folder; external data must lie beside the file"
+                f"{name} lies in {location!r}, outside of the model's folder; external data must"
+                " lie beside the file"
             )
         path = folder / location
         if not os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep):
-            raise ModelError(f"{name} lies in {location!r}, which leads out of the model's folder by a link")
+            raise ModelError(
+                f"{name} lies in {location!r}, which leads out of the model's folder by a link"
+            )
         try:
             offset = int(said.get("offset") or 0)
             length = int(said["length"]) if "length" in said else None
@@ -44,14 +54,20 @@ class External:
     def check(self, wanted: int) -> None:
         """ModelError unless the file is there and holds `wanted` bytes at the offset."""
         if not self.path.is_file():
-            raise ModelError(f"{self.name} lies in {self.path.name!r}, which is not beside the model; copy it there")
+            raise ModelError(
+                f"{self.name} lies in {self.path.name!r}, which is not beside the model; copy it"
+                " there"
+            )
         size = self.path.stat().st_size
         if self.length is not None and self.length != wanted:
-            raise ModelError(f"{self.name} needs {wanted} bytes, but its external data has a length of {self.length}")
+            raise ModelError(
+                f"{self.name} needs {wanted} bytes, but its external data has a length of"
+                f" {self.length}"
+            )
         if self.offset + wanted > size:
             raise ModelError(
-                f"{self.name} needs {wanted} bytes at {self.offset} of {self.path.name!r}, which has {size}; "
-                "it is truncated"
+                f"{self.name} needs {wanted} bytes at {self.offset} of {self.path.name!r}, which"
+                f" has {size}; it is truncated"
             )
 
     def read(self, wanted: int, dtype: Any) -> np.ndarray:

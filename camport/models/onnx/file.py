@@ -33,7 +33,9 @@ class EngineNode:
 
         node = NodeProto.FromString(self.stored)
         inputs = [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), None)
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), None
+            )
             for name, kind in types.items()
         ]
         outputs = [ValueInfoProto(name=name) for name in node.output if name]
@@ -67,7 +69,11 @@ class FileNode:
     @property
     def label(self) -> str:
         """How messages name it."""
-        return f"node {self.name!r} ({self.op})" if self.name else f"the {self.op} that makes {self.outputs[0]!r}"
+        return (
+            f"node {self.name!r} ({self.op})"
+            if self.name
+            else f"the {self.op} that makes {self.outputs[0]!r}"
+        )
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ MOST = 8
 def fixed(file: OnnxFile, given: Mapping[str, Any], image: str | None = None) -> OnnxFile:
     """The file with some inputs given, so that the images are what it still takes.
 
-    A value without the first axis, or with one row in it, holds for every image where that axis is the batch: a free
-    one, or of the size that the images' first axis has.
+    A value without the first axis, or with one row in it, holds for every image where that axis is
+    the batch: a free one, or of the size that the images' first axis has.
 
     Args:
         file: with several inputs.
-        given: values by input name: numbers, lists, arrays or tensors, converted to the input's type.
+        given: values by input name: numbers, lists, arrays or tensors,
+            converted to the input's type.
         image: name of the input that takes the images; None: the one that is not given.
 
     Raises:
@@ -36,14 +37,18 @@ def fixed(file: OnnxFile, given: Mapping[str, Any], image: str | None = None) ->
         if name not in names:
             raise UnknownNameError(f"input of {file.path.name}", name, names)
     if image in given:
-        raise InputError(f"{file.path.name}: {image!r} is the images' input, and a value is given for it")
+        raise InputError(
+            f"{file.path.name}: {image!r} is the images' input, and a value is given for it"
+        )
     left = [port for port in file.inputs if port.name not in given]
     if image is not None and len(left) > 1:
         raise InputError(several(file.path.name, left, 1, image))
     if not given:
         return file
     if not left:
-        raise InputError(f"{file.path.name}: values are given for all of its inputs; leave the images' out")
+        raise InputError(
+            f"{file.path.name}: values are given for all of its inputs; leave the images' out"
+        )
     constants, nodes = dict(file.constants), []
     for port in file.inputs:
         if port.name in given:
@@ -58,17 +63,24 @@ def fixed(file: OnnxFile, given: Mapping[str, Any], image: str | None = None) ->
 
 def several(name: str, ports: Sequence[Port], count: int, image: str | None = None) -> str:
     """That a file takes more than the images, and how to give the rest."""
-    images = image or next((p.name for p in ports if len(p.sizes) == 4), ports[0].name if ports else "")
+    images = image or next(
+        (p.name for p in ports if len(p.sizes) == 4), ports[0].name if ports else ""
+    )
     rest = [port for port in ports if port.name != images]
     if not rest:
         return f"{name} takes {len(ports)} inputs, {count} were given"
     few = all(_count(port) <= MOST for port in rest)
-    options = " ".join(f"--input {p.name}={','.join(['1'] * _count(p)) if few else 'FILE.npy'}" for p in rest)
-    python = ", ".join(f"{p.name!r}: {([1] * _count(p) if _count(p) > 1 else 1) if few else 'array'}" for p in rest)
+    options = " ".join(
+        f"--input {p.name}={','.join(['1'] * _count(p)) if few else 'FILE.npy'}" for p in rest
+    )
+    python = ", ".join(
+        f"{p.name!r}: {([1] * _count(p) if _count(p) > 1 else 1) if few else 'array'}" for p in rest
+    )
     shapes = " and ".join(f"{p.name} is {_shape(p)}" for p in rest)
     return (
-        f"{name} takes {len(ports)} inputs ({', '.join(p.name for p in ports)}), {count} were given. {shapes}: give a "
-        f"value once, e.g. {options}, in Python load_model(..., inputs={{{python}}})"
+        f"{name} takes {len(ports)} inputs ({', '.join(p.name for p in ports)}), {count} were"
+        f" given. {shapes}: give a value once, e.g. {options}, in Python load_model(...,"
+        f" inputs={{{python}}})"
     )
 
 
@@ -77,7 +89,11 @@ def _value(file: OnnxFile, port: Port, given: Any) -> Tensor:
     where = f"{file.path.name}: input {port.name!r} is {_shape(port)}"
     try:
         array = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
-        value = torch.from_numpy(np.ascontiguousarray(array)).reshape(array.shape).to(torch_dtype(port.type))
+        value = (
+            torch.from_numpy(np.ascontiguousarray(array))
+            .reshape(array.shape)
+            .to(torch_dtype(port.type))
+        )
     except (TypeError, ValueError):
         raise InputError(f"{where}, and {given!r} is no array of numbers") from None
     rank = len(port.sizes)
@@ -85,7 +101,9 @@ def _value(file: OnnxFile, port: Port, given: Any) -> Tensor:
         value = value[None]
     elif rank and value.numel() == _count(port) and (value.dim() <= 1 or value.numel() == 1):
         value = value.reshape([1, *(n or 1 for n in port.sizes[1:])])
-    if value.dim() != rank or any(n not in (None, m) for n, m in zip(port.sizes[1:], value.shape[1:], strict=True)):
+    if value.dim() != rank or any(
+        n not in (None, m) for n, m in zip(port.sizes[1:], value.shape[1:], strict=True)
+    ):
         raise InputError(f"{where}, and the value given has shape {list(array.shape)}")
     return value
 

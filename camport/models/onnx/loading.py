@@ -35,7 +35,8 @@ def load_onnx(
         path: an .onnx file of opset 7 or later, its external data beside it.
         weights: refused, since the file has its own.
         image: the name of the input that takes the images, where there are several.
-        inputs: values of the other inputs by name, e.g. {"im_scale": [1, 1]}; one row holds for every image.
+        inputs: values of the other inputs by name, e.g. {"im_scale": [1, 1]};
+            one row holds for every image.
 
     Raises:
         ModelError: no sound ONNX file, or operators that are not imported.
@@ -45,7 +46,9 @@ def load_onnx(
     """
     if weights is not None:
         raise InputError(f"an .onnx file has its own weights; leave {str(weights)!r} out")
-    with guarded(f"model {path} cannot be read", ModelError, remedy="it is damaged, export or copy it again"):
+    with guarded(
+        f"model {path} cannot be read", ModelError, remedy="it is damaged, export or copy it again"
+    ):
         return _loaded(Path(path), image, inputs)
 
 
@@ -60,13 +63,17 @@ def _loaded(path: Path, image: str | None, inputs: Mapping[str, Any] | None) -> 
     file, notes = fixed(in_real_numbers(file), inputs or {}, image), []
     if half := half_type(file):
         file = widened(file)
-        notes.append(f"{file.path.name} is in {half}; it is computed in float32, and files written of it are float32")
+        notes.append(
+            f"{file.path.name} is in {half}; it is computed in float32, and files written of it are"
+            " float32"
+        )
     model = _model(file).eval()
     task = pictures.yolo_task(file)
     stated = metadata.get("preprocess")
     labels = metadata.get("labels") or pictures.labels(file)
     if labels:
-        model.num_classes = len(labels)  # what a detector's columns are, those of key points and masks beside them
+        # what a detector's columns are, those of key points and masks beside them
+        model.num_classes = len(labels)
     return Loaded(
         model,
         stated or pictures.preprocess(file),
@@ -79,7 +86,8 @@ def _loaded(path: Path, image: str | None, inputs: Mapping[str, Any] | None) -> 
 
 
 def _model(file: OnnxFile) -> OnnxModel:
-    """The model, tried out; where the file names one batch size, any size if that can be shown to work."""
+    """The model, tried out; where the file names one batch size,
+    any size if that can be shown to work."""
     model = Builder(file).build()
     ranks: dict[str, int] = {}
 

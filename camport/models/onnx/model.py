@@ -67,8 +67,8 @@ class OnnxModel(nn.Module):
 
     Attributes:
         plan: how the nodes are run.
-        layer_aliases: other names of modules: the node's and the tensor's names in the file, and the names of the
-            modules from which it was exported.
+        layer_aliases: other names of modules: the node's and the tensor's names in the file,
+            and the names of the modules from which it was exported.
         stored: outputs that depend on nothing, and the buffers that hold them.
         target_layer: the layer to explain where the file's structure tells; None to have it chosen.
         num_classes: how many classes the file names; None where it names none.
@@ -124,8 +124,12 @@ class OnnxModel(nn.Module):
                 raise
             except (RuntimeError, ValueError, TypeError, IndexError) as error:
                 line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                raise ModelError(f"{plan.name}: {step.label} failed: {line}{self._size_hint(inputs)}") from error
-            for name, value in zip(step.outputs, result if isinstance(result, tuple) else (result,), strict=False):
+                raise ModelError(
+                    f"{plan.name}: {step.label} failed: {line}{self._size_hint(inputs)}"
+                ) from error
+            for name, value in zip(
+                step.outputs, result if isinstance(result, tuple) else (result,), strict=False
+            ):
                 if name:
                     values[name] = value
             for name in step.done:
@@ -140,15 +144,22 @@ class OnnxModel(nn.Module):
         return value.tensor(device) if isinstance(value, Small) else value
 
     def _size_hint(self, inputs: Sequence[Tensor]) -> str:
-        """That sizes may be the reason, where the file leaves them free and they are no multiples of 32."""
+        """That sizes may be the reason, where the file leaves them free and they are no multiples
+        of 32."""
         port, given = self.plan.inputs[0], inputs[0]
         sides = given.shape[2:]
-        if len(port.sizes) != 4 or given.dim() != 4 or None not in port.sizes[1:] or all(n % STEP == 0 for n in sides):
+        if (
+            len(port.sizes) != 4
+            or given.dim() != 4
+            or None not in port.sizes[1:]
+            or all(n % STEP == 0 for n in sides)
+        ):
             return ""
         height, width = (max(STEP, round(n / STEP) * STEP) for n in sides)
         return (
-            f". It leaves the images' sizes free, and {sides[0]}x{sides[1]} may be none that it takes; "
-            f"multiples of {STEP} mostly are: --preprocess '{{\"size\": [{height}, {width}]}}'"
+            f". It leaves the images' sizes free, and {sides[0]}x{sides[1]} may be none that it"
+            f' takes; multiples of {STEP} mostly are: --preprocess \'{{"size": [{height},'
+            f" {width}]}}'"
         )
 
     def _check(self, port: Port, given: Tensor) -> None:
@@ -158,14 +169,18 @@ class OnnxModel(nn.Module):
         shown = "x".join("?" if n is None else str(n) for n in (self.plan.batch, *sizes[1:]))
         shape = tuple(given.shape)
         if sizes and len(shape) != len(sizes):
-            raise InputError(f"{self.plan.name} takes {shown} as {port.name!r}; it was given {shape}")
+            raise InputError(
+                f"{self.plan.name} takes {shown} as {port.name!r}; it was given {shape}"
+            )
         for wanted, found in zip(sizes[1:], shape[1:], strict=False):
             if wanted is not None and found != wanted:
-                raise InputError(f"{self.plan.name} takes {shown} as {port.name!r}; it was given {shape}")
+                raise InputError(
+                    f"{self.plan.name} takes {shown} as {port.name!r}; it was given {shape}"
+                )
         if self.plan.batch is not None and shape and sizes[0] not in (None, shape[0]):
             raise InputError(
-                f"{self.plan.name} was exported for a batch of {sizes[0]} and its graph has that size built in; "
-                f"it was given {shape[0]}. Export it again with a dynamic batch"
+                f"{self.plan.name} was exported for a batch of {sizes[0]} and its graph has that"
+                f" size built in; it was given {shape[0]}. Export it again with a dynamic batch"
             )
 
     def _no_tensor(self, name: str) -> Tensor:

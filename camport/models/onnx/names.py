@@ -5,7 +5,13 @@ from collections.abc import Iterable
 
 from torch import nn
 
-_TAKEN = frozenset(dir(nn.Module())) | {"plan", "stored", "layer_aliases", "target_layer", "num_classes"}
+_TAKEN = frozenset(dir(nn.Module())) | {
+    "plan",
+    "stored",
+    "layer_aliases",
+    "target_layer",
+    "num_classes",
+}
 
 
 def readable(name: str) -> str:
@@ -15,7 +21,8 @@ def readable(name: str) -> str:
 
 
 class Names:
-    """Gives each node a name that no other has, and keeps under which other names it may be asked for."""
+    """Gives each node a name that no other has,
+    and keeps under which other names it may be asked for."""
 
     def __init__(self) -> None:
         self.used: set[str] = set()
@@ -32,7 +39,8 @@ class Names:
         return name
 
     def also(self, name: str, others: Iterable[str], *, last: bool = False) -> None:
-        """`others` mean `name` too, unless they mean something already; with `last` the newest meaning counts."""
+        """`others` mean `name` too, unless they mean something already;
+        with `last` the newest meaning counts."""
         for other in others:
             if other and (last or other not in self.aliases):
                 self.aliases[other] = name

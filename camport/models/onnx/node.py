@@ -17,7 +17,8 @@ class Node(nn.Module):
         facts: what PyTorch's layers tell about themselves: channels, kernel, stride.
 
     Attributes:
-        moves_features: it only moves features about, so that it is no layer to explain unless it is named.
+        moves_features: it only moves features about,
+            so that it is no layer to explain unless it is named.
     """
 
     moves_features = False
@@ -50,7 +51,11 @@ class Node(nn.Module):
         return getattr(self, name)
 
     def _device(self, live: Any) -> torch.device:
-        tensors = (v for v in (*live, *self._parameters.values(), *self._buffers.values()) if isinstance(v, Tensor))
+        tensors = (
+            v
+            for v in (*live, *self._parameters.values(), *self._buffers.values())
+            if isinstance(v, Tensor)
+        )
         return next(tensors).device
 
 

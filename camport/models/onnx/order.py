@@ -1,4 +1,5 @@
-"""Nodes in an order in which they can run. ONNX asks for one; engines sort themselves, and files rely on that."""
+"""Nodes in an order in which they can run. ONNX asks for one; engines sort themselves,
+and files rely on that."""
 
 import heapq
 from collections.abc import Iterator
@@ -6,7 +7,8 @@ from typing import Any
 
 
 def sort_nodes(graph: Any) -> None:
-    """Sorts a graph's or function's nodes in place, each behind what it reads and else as they stood.
+    """Sorts a graph's or function's nodes in place,
+    each behind what it reads and else as they stood.
 
     A graph whose nodes form a cycle stays as it is: the checker names that.
     """

@@ -1,4 +1,5 @@
-"""How a file wants its pictures, as its input's sizes and the metadata of YOLO packages' exports tell."""
+"""How a file wants its pictures, as its input's sizes and the metadata of YOLO packages' exports
+tell."""
 
 import ast
 from dataclasses import replace
@@ -13,8 +14,11 @@ BOXES = ("detect", "segment", "pose", "obb")
 
 
 def yolo_task(file: OnnxFile) -> str | None:
-    """The task that a YOLO package's export names; detect where it names none, None where no such package wrote it."""
-    return file.metadata.get("task", "detect") if {"stride", "names"} <= set(file.metadata) else None
+    """The task that a YOLO package's export names; detect where it names none,
+    None where no such package wrote it."""
+    return (
+        file.metadata.get("task", "detect") if {"stride", "names"} <= set(file.metadata) else None
+    )
 
 
 def labels(file: OnnxFile) -> tuple[str, ...]:
@@ -26,10 +30,12 @@ def labels(file: OnnxFile) -> tuple[str, ...]:
 
 
 def preprocess(file: OnnxFile) -> Preprocess:
-    """Pixels / 255 at the input's size, or at the one side that it names; as YOLO packages predict in files of theirs.
+    """Pixels / 255 at the input's size, or at the one side that it names;
+    as YOLO packages predict in files of theirs.
 
-    Their detectors letterbox: to the size that the file was exported for, and where it leaves sizes free only up to the
-    next multiple of its stride. Their classifiers take the middle of the picture.
+    Their detectors letterbox: to the size that the file was exported for, and where it leaves sizes
+    free only up to the next multiple of its stride.
+    Their classifiers take the middle of the picture.
     """
     port = file.inputs[0] if file.inputs else None
     if port is None or len(port.sizes) != 4:
@@ -37,7 +43,9 @@ def preprocess(file: OnnxFile) -> Preprocess:
     channels = channels_of(file)
     height, width = port.sizes[1:3] if channels.last else port.sizes[2:4]
     size = None if height is None or width is None else (height, width)
-    plain = Preprocess(scale=1 / 255 if port.type in (1, 10, 11, 16) else 1.0).with_channels(channels.count or 3)
+    plain = Preprocess(scale=1 / 255 if port.type in (1, 10, 11, 16) else 1.0).with_channels(
+        channels.count or 3
+    )
     task = yolo_task(file)
     stated = size if task is None else size or _image_size(file)
     if stated is None:

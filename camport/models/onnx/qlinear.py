@@ -1,8 +1,9 @@
 """Integer operators (QOperator format) written out: dequantise, compute, quantise.
 
-A quantised tensor q means the real numbers (q - zero point) · scale. Its name in the file stands for these here, so
-that a layer's maps are real numbers and not levels; what reads the levels themselves is given them. The gradient goes
-straight through the rounding, as it does through QuantizeLinear.
+A quantised tensor q means the real numbers (q - zero point) · scale. Its name in the file stands
+for these here, so that a layer's maps are real numbers and not levels; what reads the levels
+themselves is given them. The gradient goes straight through the rounding,
+as it does through QuantizeLinear.
 """
 
 from collections.abc import Sequence
@@ -60,8 +61,8 @@ CONCAT = "QLinearConcat"
 
 # fmt: off
 MOVING = frozenset([
-    "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Gather", "GatherND",
-    "GatherElements", "Expand", "Tile", "DepthToSpace", "SpaceToDepth",
+    "MaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split",
+    "Gather", "GatherND", "GatherElements", "Expand", "Tile", "DepthToSpace", "SpaceToDepth",
 ])
 # fmt: on
 """Operators that only move levels, so that they may move the real numbers instead."""
@@ -77,7 +78,8 @@ def is_integer_operator(node: Any) -> bool:
 
 
 def in_real_numbers(file: OnnxFile) -> OnnxFile:
-    """The file with its integer operators written out; the same file where it has none and no foreign nodes."""
+    """The file with its integer operators written out;
+    the same file where it has none and no foreign nodes."""
     integer = {*STANDARD, *CONTRIBUTED, CONCAT}
     if not any(node.engine or node.op in integer for node in file.nodes):
         return file
@@ -85,7 +87,8 @@ def in_real_numbers(file: OnnxFile) -> OnnxFile:
 
 
 class _Writer:
-    """Goes through the nodes once. `params` are the scale and zero point of each name that stands for real numbers."""
+    """Goes through the nodes once. `params` are the scale and zero point of each name that stands
+    for real numbers."""
 
     def __init__(self, file: OnnxFile) -> None:
         self.file = file
@@ -99,25 +102,35 @@ class _Writer:
         for node in self.file.nodes:
             form = None if node.engine else STANDARD.get(node.op) or CONTRIBUTED.get(node.op)
             if form is not None:
-                self._compute(node, form.op, *self._arguments(node, form), *_pair(node.inputs, form.scale))
+                self._compute(
+                    node, form.op, *self._arguments(node, form), *_pair(node.inputs, form.scale)
+                )
             elif node.op == CONCAT and not node.engine:
                 terms = [self._real(*node.inputs[i : i + 3]) for i in range(2, len(node.inputs), 3)]
                 self._compute(node, "Concat", terms, dict(node.attributes), *node.inputs[:2])
             elif node.op == "QuantizeLinear":
                 self._quantised(node, node.inputs[0], *_pair(node.inputs, 1), node.attributes)
-            elif node.op == "DequantizeLinear" and self.params.get(node.inputs[0]) == _pair(node.inputs, 1):
-                self.nodes.append(replace(node, op="Identity", inputs=node.inputs[:1], attributes={}))
+            elif node.op == "DequantizeLinear" and self.params.get(node.inputs[0]) == _pair(
+                node.inputs, 1
+            ):
+                self.nodes.append(
+                    replace(node, op="Identity", inputs=node.inputs[:1], attributes={})
+                )
             elif node.op in MOVING and node.inputs[0] in self.params:
                 self._moved(node)
             else:
-                taken = tuple(self._integers(n) if node.engine else self._as_stored(n) for n in node.inputs)
+                taken = tuple(
+                    self._integers(n) if node.engine else self._as_stored(n) for n in node.inputs
+                )
                 self.nodes.append(replace(node, inputs=taken))
         outputs = [self._as_stored(name) for name in self.file.outputs]
         return replace(self.file, nodes=self.nodes, outputs=outputs)
 
     def _arguments(self, node: FileNode, form: Form) -> tuple[list[str], dict[str, Any]]:
         """The operator's inputs as real numbers, and its attributes."""
-        attributes = {k: v for k, v in node.attributes.items() if k not in ("channels_last", "opset")}
+        attributes = {
+            k: v for k, v in node.attributes.items() if k not in ("channels_last", "opset")
+        }
         axes = (0, 0) if attributes.get("transB") else form.axes
         inputs = [node.inputs[i] for i in form.plain]
         for i, axis in zip(form.terms, axes, strict=False):
@@ -125,38 +138,63 @@ class _Writer:
         if form.bias is not None and form.bias < len(node.inputs) and node.inputs[form.bias]:
             scale = self._make("Mul", [node.inputs[t + 1] for t in form.terms])
             if attributes.get("alpha", 1) != 1:
-                inputs.append(self._make("DequantizeLinear", [node.inputs[form.bias], scale], axis=-1))
-                # the bias is in units of alpha · scales, and Gemm multiplies the product alone by alpha
+                inputs.append(
+                    self._make("DequantizeLinear", [node.inputs[form.bias], scale], axis=-1)
+                )
+                # the bias is in units of alpha · scales,
+                # and Gemm multiplies the product alone by alpha
                 attributes["beta"] = attributes["alpha"]
             else:
                 axis = 0 if node.op == "QLinearConv" else -1
-                inputs.append(self._make("DequantizeLinear", [node.inputs[form.bias], scale], axis=axis))
+                inputs.append(
+                    self._make("DequantizeLinear", [node.inputs[form.bias], scale], axis=axis)
+                )
         return inputs, attributes
 
     def _compute(
-        self, node: FileNode, op: str, inputs: Sequence[str], attributes: dict[str, Any], scale: str, zero: str
+        self,
+        node: FileNode,
+        op: str,
+        inputs: Sequence[str],
+        attributes: dict[str, Any],
+        scale: str,
+        zero: str,
     ) -> None:
         (output,) = node.outputs
         if not scale:  # a QGemm may put out real numbers
-            self.nodes.append(FileNode(op, node.name, tuple(inputs), (output,), attributes, node.scope))
+            self.nodes.append(
+                FileNode(op, node.name, tuple(inputs), (output,), attributes, node.scope)
+            )
             return
         exact = f"{output}:exact"
-        self.nodes.append(FileNode(op, f"{node.name or output}:{op}", tuple(inputs), (exact,), attributes, node.scope))
+        self.nodes.append(
+            FileNode(
+                op, f"{node.name or output}:{op}", tuple(inputs), (exact,), attributes, node.scope
+            )
+        )
         self._quantised(node, exact, scale, zero, {})
 
-    def _quantised(self, node: FileNode, exact: str, scale: str, zero: str, attributes: dict[str, Any]) -> None:
+    def _quantised(
+        self, node: FileNode, exact: str, scale: str, zero: str, attributes: dict[str, Any]
+    ) -> None:
         """Rounds `exact` to levels and back; the file's name stands for what comes back."""
         (output,) = node.outputs
         parameters = (exact, scale, zero) if zero else (exact, scale)
         self.levels[output] = f"{output}:levels"
-        self.nodes.append(FileNode("QuantizeLinear", "", parameters, (self.levels[output],), attributes))
+        self.nodes.append(
+            FileNode("QuantizeLinear", "", parameters, (self.levels[output],), attributes)
+        )
         back = (self.levels[output], *parameters[1:])
         axis = {k: v for k, v in attributes.items() if k in ("axis", "block_size")}
-        self.nodes.append(FileNode("DequantizeLinear", node.name, back, (output,), axis, node.scope))
+        self.nodes.append(
+            FileNode("DequantizeLinear", node.name, back, (output,), axis, node.scope)
+        )
         self.params[output] = (scale, zero)
 
     def _moved(self, node: FileNode) -> None:
-        self.nodes.append(replace(node, inputs=(node.inputs[0], *(self._as_stored(n) for n in node.inputs[1:]))))
+        self.nodes.append(
+            replace(node, inputs=(node.inputs[0], *(self._as_stored(n) for n in node.inputs[1:])))
+        )
         for output in filter(None, node.outputs):
             self.params[output] = self.params[node.inputs[0]]
 
@@ -164,7 +202,9 @@ class _Writer:
         """The real numbers that levels mean under this scale and zero point."""
         if self.params.get(name) == (scale, zero):
             return name
-        return self._make("DequantizeLinear", [self._as_stored(name), scale, *([zero] if zero else [])], axis=axis)
+        return self._make(
+            "DequantizeLinear", [self._as_stored(name), scale, *([zero] if zero else [])], axis=axis
+        )
 
     def _as_stored(self, name: str) -> str:
         """The levels behind a name that stands for real numbers; any other name itself."""
@@ -172,15 +212,20 @@ class _Writer:
             return name
         if name not in self.levels:
             scale, zero = self.params[name]
-            self.levels[name] = self._make("QuantizeLinear", [name, scale, *([zero] if zero else [])])
+            self.levels[name] = self._make(
+                "QuantizeLinear", [name, scale, *([zero] if zero else [])]
+            )
         return self.levels[name]
 
     def _integers(self, name: str) -> str:
-        """Levels in their integer type, which foreign nodes want; QuantizeLinear gives them as floats."""
+        """Levels in their integer type, which foreign nodes want;
+        QuantizeLinear gives them as floats."""
         if name not in self.params:
             return name
         zero = self.file.constants.get(self.params[name][1])
-        return self._make("Cast", [self._as_stored(name)], to=TYPES[torch.uint8 if zero is None else zero.dtype])
+        return self._make(
+            "Cast", [self._as_stored(name)], to=TYPES[torch.uint8 if zero is None else zero.dtype]
+        )
 
     def _make(self, op: str, inputs: Sequence[str], **attributes: int) -> str:
         """A node's output, the same for the same inputs."""

@@ -1,4 +1,5 @@
-"""From a file on disk to an `OnnxFile`, every doubt settled on the way; the only module that imports onnx."""
+"""From a file on disk to an `OnnxFile`, every doubt settled on the way;
+the only module that imports onnx."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,21 +15,25 @@ LARGEST = 2**31 - 1
 """Bytes that protobuf reads; larger models keep their weights in external data."""
 
 SMALL = 4096
-"""Tensors up to this many bytes stay in the graph while it is checked: they may be sizes that shapes depend on."""
+"""Tensors up to this many bytes stay in the graph while it is checked:
+they may be sizes that shapes depend on."""
 
 
 def read_file(path: Path) -> OnnxFile:
     """Reads and checks a file; nothing is allocated that the file does not hold.
 
     Raises:
-        ModelError: no such file, no ONNX, damaged, hostile, or with operators that nothing here runs.
+        ModelError: no such file, no ONNX, damaged, hostile,
+            or with operators that nothing here runs.
         MissingDependencyError: onnx is not installed.
     """
     proto = _parse(path)
     where, folder = path.name, path.parent
     graph = proto.graph
     if len(graph.sparse_initializer):
-        raise ModelError(f"{where} has sparse initialisers, which are not imported; save it with dense ones")
+        raise ModelError(
+            f"{where} has sparse initialisers, which are not imported; save it with dense ones"
+        )
     for tensor in _tensors(graph):
         check_tensor(tensor, folder, where)
     stored = {tensor.name: tensor for tensor in graph.initializer}
@@ -38,7 +43,11 @@ def read_file(path: Path) -> OnnxFile:
     check_known(graph.node, opset, path)
     versions = {entry.domain: entry.version for entry in proto.opset_import}
     nodes = [
-        _node(node, folder, where) if (name := unknown(node, opset)) is None else _engine_node(node, name, versions)
+        (
+            _node(node, folder, where)
+            if (name := unknown(node, opset)) is None
+            else _engine_node(node, name, versions)
+        )
         for node in graph.node
     ]
     given = [value for value in graph.input if value.name not in stored]
@@ -58,13 +67,23 @@ def _parse(path: Path) -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise MissingDependencyError('reading an .onnx file needs: pip install "camport[torch]"') from error
+        raise MissingDependencyError(
+            'reading an .onnx file needs: pip install "camport[torch]"'
+        ) from error
     if not path.is_file():
-        what = "is a directory" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        what = (
+            "is a directory"
+            if path.is_dir()
+            else "is no regular file"
+            if path.exists()
+            else "does not exist"
+        )
         raise ModelError(f"model {path} {what}; name an .onnx file")
     size = path.stat().st_size
     if size > LARGEST:
-        raise ModelError(f"model {path} has {size} bytes; above 2 GB the weights must be saved as external data")
+        raise ModelError(
+            f"model {path} has {size} bytes; above 2 GB the weights must be saved as external data"
+        )
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(path.read_bytes())
@@ -81,7 +100,9 @@ def _opset(proto: Any, where: str) -> int:
     for imported in proto.opset_import:
         if imported.domain in ("", "ai.onnx"):
             if imported.version < 7:
-                raise ModelError(f"{where} is of opset {imported.version}; 7 and later are imported, convert it")
+                raise ModelError(
+                    f"{where} is of opset {imported.version}; 7 and later are imported, convert it"
+                )
             return int(imported.version)
     raise ModelError(f"{where} names no version of ONNX's standard operators")
 
@@ -96,7 +117,8 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _set_aside(proto: Any) -> Any:
-    """The model with large initialisers as inputs, so that checking copies little and fits protobuf's limit."""
+    """The model with large initialisers as inputs,
+    so that checking copies little and fits protobuf's limit."""
     from onnx import helper
 
     graph = proto.graph
@@ -106,7 +128,9 @@ def _set_aside(proto: Any) -> Any:
         if len(tensor.raw_data) <= SMALL and tensor.data_location != 1:
             kept.append(tensor)
         elif tensor.name not in present:
-            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+            graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            )
     del graph.initializer[:]
     graph.initializer.extend(kept)
     return proto
@@ -121,11 +145,16 @@ def _node(node: Any, folder: Path, where: str) -> FileNode:
             attributes[attribute.name] = read_tensor(attribute.t, folder, where)
             continue
         if attribute.type not in (1, 2, 3, 6, 7, 8):  # numbers, text and lists of them
-            raise ModelError(f"{where}: attribute {attribute.name!r} of node {node.name!r} is of a kind not imported")
+            raise ModelError(
+                f"{where}: attribute {attribute.name!r} of node {node.name!r} is of a kind not"
+                " imported"
+            )
         value = helper.get_attribute_value(attribute)
         value = value.decode(errors="replace") if isinstance(value, bytes) else value
         attributes[attribute.name] = value if isinstance(value, (int, float, str)) else list(value)
-    return FileNode(node.op_type, node.name, tuple(node.input), tuple(node.output), attributes, scope_of(node))
+    return FileNode(
+        node.op_type, node.name, tuple(node.input), tuple(node.output), attributes, scope_of(node)
+    )
 
 
 def _engine_node(node: Any, name: str, versions: dict[str, int]) -> FileNode:
@@ -138,7 +167,9 @@ def _sizes(value: Any) -> tuple[int | None, ...] | None:
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return None
-    return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in kind.shape.dim)
+    return tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in kind.shape.dim
+    )
 
 
 def _shapes(graph: Any) -> dict[str, tuple[int | None, ...]]:

@@ -1,7 +1,9 @@
-"""Which operators camport imports: pure functions by ONNX name and by the opset from which they hold.
+"""Which operators camport imports: pure functions by ONNX name and by the opset from which they
+hold.
 
-An operator's function takes the ONNX inputs by position and the attributes by name. Many attributes became inputs at
-some opset (axes, pads, scales): such a parameter takes either, so one function serves all opsets.
+An operator's function takes the ONNX inputs by position and the attributes by name. Many attributes
+became inputs at some opset (axes, pads, scales): such a parameter takes either,
+so one function serves all opsets.
 """
 
 import inspect
@@ -21,7 +23,8 @@ class Operator:
         name: as in ONNX's standard domain.
         since: first opset of this meaning.
         function: from tensors and attributes to a tensor, or to a tuple of them.
-        static: parameters whose constants are handed over as `Small`, since the function needs numbers.
+        static: parameters whose constants are handed over as `Small`,
+            since the function needs numbers.
         scalar: likewise, where the constant has one element; larger ones are tensors.
     """
 
@@ -71,7 +74,8 @@ def operator(
 
 
 def small_operator(*names: str) -> Callable[[Function], Function]:
-    """Registers a function of `Small` values as the ONNX operators `names`, for the arithmetic of shapes."""
+    """Registers a function of `Small` values as the ONNX operators `names`,
+    for the arithmetic of shapes."""
 
     def register(function: Function) -> Function:
         for name in names:

@@ -1,4 +1,5 @@
-"""Resampling as a matrix an axis: whatever the coordinates and the filter, each output is a sum of inputs."""
+"""Resampling as a matrix an axis: whatever the coordinates and the filter,
+each output is a sum of inputs."""
 
 from typing import Any
 
@@ -8,7 +9,9 @@ from torch import Tensor
 from camport.errors import ModelError
 
 
-def source_coordinates(n_out: Any, n_in: Any, scale: float, mode: str, device: torch.device) -> Tensor:
+def source_coordinates(
+    n_out: Any, n_in: Any, scale: float, mode: str, device: torch.device
+) -> Tensor:
     """Where on the input axis each place of the output axis lies, in float64."""
     place = torch.arange(n_out, dtype=torch.float64, device=device)
     if mode == "asymmetric":
@@ -42,7 +45,13 @@ def nearest_places(x: Tensor, rounding: str, n_in: Any) -> Tensor:
 
 
 def filter_matrix(
-    x: Tensor, n_in: Any, scale: float, mode: str, cubic: float, antialias: bool, exclude_outside: bool
+    x: Tensor,
+    n_in: Any,
+    scale: float,
+    mode: str,
+    cubic: float,
+    antialias: bool,
+    exclude_outside: bool,
 ) -> Tensor:
     """[out, in]: the weight of each input place in each output place, in float64.
 
@@ -69,4 +78,6 @@ def _filter(distance: Tensor, mode: str, a: float) -> Tensor:
         return (1 - distance).clamp(min=0)
     near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros_like(distance)))
+    return torch.where(
+        distance <= 1, near, torch.where(distance < 2, far, torch.zeros_like(distance))
+    )

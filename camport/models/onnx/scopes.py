@@ -1,4 +1,5 @@
-"""Which module of the original network a node came from: both of PyTorch's exporters write it down."""
+"""Which module of the original network a node came from:
+both of PyTorch's exporters write it down."""
 
 import ast
 import re
@@ -16,13 +17,16 @@ def scope_of(node: Any) -> str:
             except (ValueError, SyntaxError, MemoryError, RecursionError):
                 return ""
             # the last entry is the operation itself
-            names = [s for s in scopes[:-1] if isinstance(s, str)] if isinstance(scopes, list) else []
+            names = (
+                [s for s in scopes[:-1] if isinstance(s, str)] if isinstance(scopes, list) else []
+            )
             return names[-1] if names else ""
     return _from_path(node.name)
 
 
 def _from_path(name: str) -> str:
-    """ "/layer4/layer4.2/conv3/Conv" as "layer4.2.conv3": a part that repeats the one before replaces it."""
+    """ "/layer4/layer4.2/conv3/Conv" as "layer4.2.conv3":
+    a part that repeats the one before replaces it."""
     if not name.startswith("/"):
         return ""
     kept: list[str] = []
@@ -40,7 +44,8 @@ def enclosing(scope: str) -> list[str]:
 
 
 def repeated(scope: str) -> list[str]:
-    """The module behind "layer4.2.relu_2", as the older exporter names the third run of layer4.2.relu.
+    """The module behind "layer4.2.relu_2", as the older exporter names the third run of
+    layer4.2.relu.
 
     Only for modules without weights, which are used over and over; "conv_2" is a module of its own.
     """

@@ -1,7 +1,8 @@
 """Tensors of few numbers that Python knows: sizes, axes, indices, scales.
 
-Why not torch tensors: a size read back from a tensor is a number that a tracer cannot see, so the batch would be baked
-into the graph. Here the elements stay Python numbers or the tracer's symbols, from `Shape` to `Reshape`.
+Why not torch tensors: a size read back from a tensor is a number that a tracer cannot see, so the
+batch would be baked into the graph. Here the elements stay Python numbers or the tracer's symbols,
+from `Shape` to `Reshape`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +28,8 @@ class Small:
 
     @classmethod
     def of(cls, values: Any, dtype: torch.dtype = torch.int64) -> "Small":
-        """A number or a flat sequence of numbers; numpy must not look into symbols, so they are set one by one."""
+        """A number or a flat sequence of numbers; numpy must not look into symbols,
+        so they are set one by one."""
         if isinstance(values, np.ndarray):
             return cls(values.astype(object), dtype)
         if isinstance(values, (list, tuple, torch.Size)):
@@ -61,7 +63,8 @@ class Small:
 
 
 Ints = Small | Tensor | Sequence[int]
-"""Integers that an operator needs as numbers: an attribute (list), a constant or symbolic input, or a live tensor."""
+"""Integers that an operator needs as numbers: an attribute (list), a constant or symbolic input,
+or a live tensor."""
 
 
 def ints(value: Ints) -> list[Any]:
@@ -77,7 +80,8 @@ def optional_ints(value: Ints | None) -> list[Any] | None:
 
 
 def number(value: Any, default: Any = None) -> Any:
-    """One Python number out of an attribute or a one-element input; `default` where nothing was given."""
+    """One Python number out of an attribute or a one-element input;
+    `default` where nothing was given."""
     if value is None:
         return default
     if isinstance(value, Small):

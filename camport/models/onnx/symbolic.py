@@ -12,7 +12,9 @@ from camport.models.onnx.small import Ints, Small, ints, optional_ints, product
 from camport.models.onnx.types import torch_dtype
 
 
-def _elementwise(function: Callable[..., Any], *inputs: Small, dtype: torch.dtype | None = None) -> Small:
+def _elementwise(
+    function: Callable[..., Any], *inputs: Small, dtype: torch.dtype | None = None
+) -> Small:
     arrays = np.broadcast_arrays(*(i.array for i in inputs))
     result = np.empty(arrays[0].shape, dtype=object)
     flat = result.reshape(-1)
@@ -25,7 +27,9 @@ def _divide(a: Any, b: Any) -> Any:
     if isinstance(a, (float, torch.SymFloat)):
         return a / b
     # towards zero; sizes are not negative, and of symbols nothing may be asked
-    return -(-a // b) if isinstance(a, int) and isinstance(b, int) and (a < 0) != (b < 0) else a // b
+    return (
+        -(-a // b) if isinstance(a, int) and isinstance(b, int) and (a < 0) != (b < 0) else a // b
+    )
 
 
 def _round(value: Any) -> Any:
@@ -71,7 +75,8 @@ class _Elementwise:
 
     def __call__(self, *inputs: Small, fmod: int = 0) -> Small:
         if self.name in _COMPARE:
-            # a comparison of symbols is decided at once: sizes differ from -1, 0 and 1 whatever they are
+            # a comparison of symbols is decided at once: sizes differ from -1,
+            # 0 and 1 whatever they are
             return _elementwise(lambda *v: bool(_COMPARE[self.name](*v)), *inputs, dtype=torch.bool)
         return _elementwise((_BINARY | _UNARY)[self.name], *inputs)
 
@@ -113,17 +118,25 @@ def shape(x: Small, *, start: int = 0, end: int | None = None) -> Small:
 def gather(data: Small, indices: Small, *, axis: int = 0) -> Small:
     """The elements at `indices`."""
     taken = np.take(data.array, indices.array.astype(np.int64), axis)
-    return Small(taken, data.dtype) if isinstance(taken, np.ndarray) else Small.of(taken, data.dtype)
+    return (
+        Small(taken, data.dtype) if isinstance(taken, np.ndarray) else Small.of(taken, data.dtype)
+    )
 
 
 @small_operator("Slice")
-def slice_(x: Small, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None) -> Small:
+def slice_(
+    x: Small, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None
+) -> Small:
     """A range along each of some axes."""
     first, last = ints(starts), ints(ends)
-    where_, step = optional_ints(axes) or range(len(first)), optional_ints(steps) or [1] * len(first)
+    where_, step = (
+        optional_ints(axes) or range(len(first)),
+        optional_ints(steps) or [1] * len(first),
+    )
     cuts: list[Any] = [slice(None) for _ in range(x.array.ndim)]
     for start, end, axis, by in zip(first, last, where_, step, strict=True):
-        # numpy reads an end of -1 as the last element; in ONNX, backwards, what lies before the first is very negative
+        # numpy reads an end of -1 as the last element; in ONNX, backwards,
+        # what lies before the first is very negative
         cuts[axis] = slice(start, None if by < 0 and end < -x.array.shape[axis] else end, by)
     return Small(x.array[tuple(cuts)], x.dtype)
 
@@ -136,7 +149,12 @@ def concat(*parts: Small, axis: int = 0) -> Small:
 
 @small_operator("Split")
 def split(
-    x: Small, split: Ints | None = None, *, axis: int = 0, num_outputs: int | None = None, outputs: int = 1
+    x: Small,
+    split: Ints | None = None,
+    *,
+    axis: int = 0,
+    num_outputs: int | None = None,
+    outputs: int = 1,
 ) -> tuple[Small, ...]:
     """Cuts an axis into parts."""
     sizes = optional_ints(split)
@@ -187,14 +205,18 @@ def tile(x: Small, repeats: Ints) -> Small:
 
 
 @small_operator("ReduceProd")
-def reduce_product(x: Small, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Small:
+def reduce_product(
+    x: Small, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Small:
     """The product of all elements."""
     result = Small.of(product(x.values), x.dtype)
     return Small(result.array.reshape((1,) * x.array.ndim), x.dtype) if keepdims else result
 
 
 @small_operator("ReduceSum")
-def reduce_sum(x: Small, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Small:
+def reduce_sum(
+    x: Small, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Small:
     """The sum of all elements."""
     result = Small.of(sum(x.values), x.dtype)
     return Small(result.array.reshape((1,) * x.array.ndim), x.dtype) if keepdims else result

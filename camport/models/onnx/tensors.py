@@ -1,4 +1,5 @@
-"""Tensors of a file: checked against what is really there before anything is allocated, then read."""
+"""Tensors of a file: checked against what is really there before anything is allocated,
+then read."""
 
 import math
 from pathlib import Path
@@ -13,7 +14,13 @@ from camport.models.onnx.external import External
 from camport.models.onnx.types import torch_dtype
 
 # where a tensor without raw bytes keeps its numbers, by ONNX type number
-_FIELDS = {1: "float_data", 7: "int64_data", 11: "double_data", 12: "uint64_data", 13: "uint64_data"}
+_FIELDS = {
+    1: "float_data",
+    7: "int64_data",
+    11: "double_data",
+    12: "uint64_data",
+    13: "uint64_data",
+}
 _BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 _NUMPY: dict[int, Any] = {
     1: np.float32,
@@ -54,11 +61,15 @@ def check_tensor(tensor: Any, folder: Path, where: str) -> None:
     if tensor.HasField("raw_data"):
         found, unit, wanted_units = len(tensor.raw_data), "bytes", wanted
     else:
-        found, unit, wanted_units = len(getattr(tensor, _FIELDS.get(kind, "int32_data"))), "numbers", count
+        found, unit, wanted_units = (
+            len(getattr(tensor, _FIELDS.get(kind, "int32_data"))),
+            "numbers",
+            count,
+        )
     if found != wanted_units:
         raise ModelError(
-            f"{name} claims sizes {list(tensor.dims)}, {wanted_units} {unit}, but the file stores {found}; "
-            "it is damaged"
+            f"{name} claims sizes {list(tensor.dims)}, {wanted_units} {unit}, but the file stores"
+            f" {found}; it is damaged"
         )
 
 
@@ -69,7 +80,9 @@ def read_tensor(tensor: Any, folder: Path, where: str) -> Tensor:
         external = External.of(tensor, folder, f"{where}: tensor {tensor.name!r}")
         array = external.read(math.prod(dims) * _BYTES[kind], _NUMPY[kind])
     elif tensor.HasField("raw_data"):
-        array = np.frombuffer(tensor.raw_data, dtype=np.dtype(_NUMPY[kind]).newbyteorder("<")).copy()
+        array = np.frombuffer(
+            tensor.raw_data, dtype=np.dtype(_NUMPY[kind]).newbyteorder("<")
+        ).copy()
     elif kind in (10, 16):
         array = np.array(tensor.int32_data, dtype=np.uint16).view(_NUMPY[kind])
     else:

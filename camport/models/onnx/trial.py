@@ -20,9 +20,11 @@ LARGEST = 2**31
 def trial(
     model: OnnxModel, batch: int | None = None, note: Callable[[str, Any, Any], None] | None = None
 ) -> list[tuple[int, ...]] | None:
-    """The sizes of the outputs for `batch` images; None where the file leaves sizes free or values decide them.
+    """The sizes of the outputs for `batch` images;
+    None where the file leaves sizes free or values decide them.
 
-    Without `batch` each input has the first size that the file gives it, or 1. `note` is told of each node that ran:
+    Without `batch` each input has the first size that the file gives it, or 1. `note` is told of
+    each node that ran:
     its name, what it was given and what it put out.
 
     Raises:
@@ -33,7 +35,11 @@ def trial(
         if None in port.sizes[1:]:
             return None
         dtype = torch_dtype(port.type)
-        sizes = [batch or port.sizes[0] or 1, *(n for n in port.sizes[1:] if n is not None)] if port.sizes else []
+        sizes = (
+            [batch or port.sizes[0] or 1, *(n for n in port.sizes[1:] if n is not None)]
+            if port.sizes
+            else []
+        )
         if model.plan.channels_last and len(sizes) == 4:
             sizes = [sizes[0], sizes[3], sizes[1], sizes[2]]
         inputs.append(torch.empty(sizes, dtype=dtype, device="meta"))
@@ -45,8 +51,8 @@ def trial(
         for tensor in tree_leaves(ran.output):
             if isinstance(tensor, Tensor) and tensor.numel() > LARGEST:
                 raise ModelError(
-                    f"{model.plan.name}: {ran.name} ({type(ran.module).__name__}) makes a tensor of "
-                    f"{tuple(tensor.shape)}, too large to be meant"
+                    f"{model.plan.name}: {ran.name} ({type(ran.module).__name__}) makes a tensor of"
+                    f" {tuple(tensor.shape)}, too large to be meant"
                 )
 
     try:

@@ -4,7 +4,8 @@ import torch
 
 from camport.errors import ModelError
 
-# numbers of onnx.TensorProto.DataType, which the format fixes for ever; so onnx need not be imported here
+# numbers of onnx.TensorProto.DataType, which the format fixes for ever;
+# so onnx need not be imported here
 _DTYPES: dict[int, torch.dtype] = {
     1: torch.float32,
     2: torch.uint8,
@@ -24,7 +25,10 @@ _DTYPES: dict[int, torch.dtype] = {
 
 
 def torch_dtype(number: int) -> torch.dtype:
-    """The torch type of an ONNX type number; ModelError for what networks of numbers do not hold."""
+    """The torch type of an ONNX type number; ModelError for what networks of numbers do not
+    hold."""
     if number not in _DTYPES:
-        raise ModelError(f"tensor type {number} of ONNX is not imported; floats, integers and booleans are")
+        raise ModelError(
+            f"tensor type {number} of ONNX is not imported; floats, integers and booleans are"
+        )
     return _DTYPES[number]

@@ -1,4 +1,5 @@
-"""Half precision to float32: the same numbers, held and computed in a type that every method and file can use."""
+"""Half precision to float32: the same numbers,
+held and computed in a type that every method and file can use."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,9 @@ NAMING = ("to", "dtype", "output_dtype", "precision", "stash_type", "softmax_pre
 def half_type(file: OnnxFile) -> str | None:
     """The half precision that a file holds or computes in; None where it has none."""
     stored = {t.dtype for t in file.constants.values()}
-    stored.update(v.dtype for node in file.nodes for v in node.attributes.values() if isinstance(v, Tensor))
+    stored.update(
+        v.dtype for node in file.nodes for v in node.attributes.values() if isinstance(v, Tensor)
+    )
     named = {port.type for port in file.inputs}
     named.update(node.attributes[k] for node in file.nodes for k in NAMING if _names_half(node, k))
     for number, word in HALF.items():
@@ -31,7 +34,8 @@ def half_type(file: OnnxFile) -> str | None:
 def widened(file: OnnxFile) -> OnnxFile:
     """The file in float32: its tensors, its inputs, and what its nodes cast to or make.
 
-    Half precision rounds after each node; what comes out differs from the file's own numbers by that rounding.
+    Half precision rounds after each node; what comes out differs from the file's own numbers by
+    that rounding.
     """
     return replace(
         file,
@@ -42,7 +46,9 @@ def widened(file: OnnxFile) -> OnnxFile:
 
 
 def _node(node: FileNode) -> FileNode:
-    attributes = {k: FLOAT if _names_half(node, k) else _float(v) for k, v in node.attributes.items()}
+    attributes = {
+        k: FLOAT if _names_half(node, k) else _float(v) for k, v in node.attributes.items()
+    }
     return replace(node, attributes=attributes)
 
 

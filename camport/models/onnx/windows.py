@@ -45,8 +45,8 @@ def window(
 ) -> Window:
     """The window over axes of `size`, `auto_pad` resolved.
 
-    ONNX gives pads as all beginnings, then all ends. SAME_UPPER and SAME_LOWER pad so that the output has
-    ceil(size / stride) elements; an odd one more lies at the end or at the beginning.
+    ONNX gives pads as all beginnings, then all ends. SAME_UPPER and SAME_LOWER pad so that the
+    output has ceil(size / stride) elements; an odd one more lies at the end or at the beginning.
     """
     axes = len(kernel)
     stride, dilation = tuple(strides or (1,) * axes), tuple(dilations or (1,) * axes)

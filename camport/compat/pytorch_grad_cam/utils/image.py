@@ -18,7 +18,9 @@ COLORMAPS = {2: "jet", 14: "inferno", 16: "viridis", 20: "turbo"}
 
 
 def preprocess_image(
-    img: Float[np.ndarray, "H W 3"], mean: Sequence[float] = (0.5, 0.5, 0.5), std: Sequence[float] = (0.5, 0.5, 0.5)
+    img: Float[np.ndarray, "H W 3"],
+    mean: Sequence[float] = (0.5, 0.5, 0.5),
+    std: Sequence[float] = (0.5, 0.5, 0.5),
 ) -> "Tensor":
     """An image in [0,1], or uint8, as a float32 tensor [1,3,H,W]: (image - mean) / std."""
     import torch
@@ -29,7 +31,8 @@ def preprocess_image(
 
 
 def deprocess_image(img: np.ndarray) -> np.ndarray:
-    """A signed picture as uint8: its mean at mid-grey, ten standard deviations from black to white."""
+    """A signed picture as uint8: its mean at mid-grey,
+    ten standard deviations from black to white."""
     spread = (img - img.mean()) / (img.std() + 1e-5) * 0.1 + 0.5
     return (np.clip(spread, 0, 1) * 255).astype(np.uint8)
 
@@ -48,7 +51,8 @@ def show_cam_on_image(
     Args:
         img: in [0,1].
         mask: in [0,1], of the image's size.
-        use_rgb: whether the image's channels are red, green, blue; blue, green, red otherwise, as OpenCV reads files.
+        use_rgb: whether the image's channels are red, green, blue; blue, green, red otherwise,
+            as OpenCV reads files.
         colormap: one of camport's names, or OpenCV's number of it.
         image_weight: of the image, beside that of the colours.
 
@@ -58,15 +62,18 @@ def show_cam_on_image(
     """
     if img.max() > 1 or not 0 <= image_weight <= 1:
         raise InputError(
-            f"img reaches {img.max():g} and image_weight is {image_weight}; give the image as floats in [0,1], "
-            "img / 255, and a weight from 0 to 1"
+            f"img reaches {img.max():g} and image_weight is {image_weight}; give the image as"
+            " floats in [0,1], img / 255, and a weight from 0 to 1"
         )
     if isinstance(colormap, int) and colormap not in COLORMAPS:
         known = ", ".join(f"{number} ({name})" for number, name in COLORMAPS.items())
         raise InputError(
-            f"colormap is OpenCV's number {colormap}; there is {known}, or a name of camport.view.COLORMAPS"
+            f"colormap is OpenCV's number {colormap}; there is {known}, or a name of"
+            " camport.view.COLORMAPS"
         )
-    colours = apply_colormap(mask, COLORMAPS[colormap] if isinstance(colormap, int) else colormap) / np.float32(255)
+    colours = apply_colormap(
+        mask, COLORMAPS[colormap] if isinstance(colormap, int) else colormap
+    ) / np.float32(255)
     shown = (1 - image_weight) * (colours if use_rgb else colours[..., ::-1]) + image_weight * img
     return (255 * (shown / shown.max())).astype(np.uint8)
 
@@ -85,4 +92,9 @@ def scale_cam_image(
     scaled = (maps - low) / np.where(high > low, high - low, 1)
     if target_size is None:
         return scaled
-    return np.stack([np.asarray(Image.fromarray(m).resize(target_size, Image.Resampling.BILINEAR)) for m in scaled])
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(m).resize(target_size, Image.Resampling.BILINEAR))
+            for m in scaled
+        ]
+    )

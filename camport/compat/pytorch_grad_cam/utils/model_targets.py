@@ -1,4 +1,5 @@
-"""What is explained of an image, as callables of what the model says of it: [k] of a classifier, [k,h,w] of pixels."""
+"""What is explained of an image, as callables of what the model says of it: [k] of a classifier,
+[k,h,w] of pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,9 +103,11 @@ class SemanticSegmentationTarget:
 
 
 class FasterRCNNBoxScoreTarget:
-    """For each box that is asked about: IoU plus score of the detection of its class that overlaps it most.
+    """For each box that is asked about: IoU plus score of the detection of its class that overlaps
+    it most.
 
-    0 where the detection with the largest overlap is of another class, or overlaps by no more than the threshold.
+    0 where the detection with the largest overlap is of another class,
+    or overlaps by no more than the threshold.
 
     Args:
         labels: classes of the boxes.
@@ -112,7 +115,9 @@ class FasterRCNNBoxScoreTarget:
         iou_threshold: overlap that is needed.
     """
 
-    def __init__(self, labels: Sequence[Any], bounding_boxes: Any, iou_threshold: float = 0.5) -> None:
+    def __init__(
+        self, labels: Sequence[Any], bounding_boxes: Any, iou_threshold: float = 0.5
+    ) -> None:
         self.labels, self.bounding_boxes, self.iou_threshold = labels, bounding_boxes, iou_threshold
 
     def __call__(self, model_outputs: dict[str, Tensor]) -> Tensor:
@@ -121,7 +126,9 @@ class FasterRCNNBoxScoreTarget:
         if not len(boxes):
             return scores.sum()
         found = scores.sum() * 0
-        for box, label in zip(torch.as_tensor(np.asarray(self.bounding_boxes)).to(boxes), self.labels, strict=True):
+        for box, label in zip(
+            torch.as_tensor(np.asarray(self.bounding_boxes)).to(boxes), self.labels, strict=True
+        ):
             iou = _overlap(box, boxes)
             best = iou.argmax()
             if iou[best] > self.iou_threshold and model_outputs["labels"][best] == label:
@@ -130,7 +137,8 @@ class FasterRCNNBoxScoreTarget:
 
 
 class FinerWeightedTarget:
-    """A class against others: the mean of z_c - alpha z_d over classes d, weighted by their probabilities.
+    """A class against others: the mean of z_c - alpha z_d over classes d,
+    weighted by their probabilities.
 
     Zhang et al. 2025, arXiv 2501.11309.
 
@@ -140,8 +148,14 @@ class FinerWeightedTarget:
         alpha: how much of the others is taken off.
     """
 
-    def __init__(self, main_category: int, comparison_categories: Sequence[int], alpha: float) -> None:
-        self.main_category, self.comparison_categories, self.alpha = main_category, [*comparison_categories], alpha
+    def __init__(
+        self, main_category: int, comparison_categories: Sequence[int], alpha: float
+    ) -> None:
+        self.main_category, self.comparison_categories, self.alpha = (
+            main_category,
+            [*comparison_categories],
+            alpha,
+        )
 
     def __call__(self, model_output: Tensor) -> Tensor:
         """[] of [k], [b] of [b,k]."""
@@ -153,6 +167,10 @@ class FinerWeightedTarget:
 
 def _overlap(box: Tensor, boxes: Tensor) -> Tensor:
     """Intersection over union of a box [4] with boxes [m,4]."""
-    shared = (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])).clamp_min(0).prod(1)
+    shared = (
+        (torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2]))
+        .clamp_min(0)
+        .prod(1)
+    )
     areas = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1)
     return shared / (areas - shared)

@@ -1,4 +1,5 @@
-"""How a transformer's tokens lie on the image; camport reads it from the model, so that these may be left out."""
+"""How a transformer's tokens lie on the image; camport reads it from the model,
+so that these may be left out."""
 
 from torch import Tensor
 

@@ -1,4 +1,5 @@
-"""Activation functions; torch's own function where one is the same, so that its derivative is the one of training."""
+"""Activation functions; torch's own function where one is the same,
+so that its derivative is the one of training."""
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,9 @@ def celu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
 
 
 @operator("Selu")
-def selu(x: Tensor, *, alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805) -> Tensor:
+def selu(
+    x: Tensor, *, alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805
+) -> Tensor:
     """gamma times ELU."""
     if abs(alpha - 1.6732632) < 1e-5 and abs(gamma - 1.0507009) < 1e-5:
         return F.selu(x)

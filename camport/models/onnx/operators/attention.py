@@ -24,7 +24,8 @@ def attention(
     softcap: float = 0.0,
     softmax_precision: int = 0,
 ) -> Tensor:
-    """softmax(scale · q kᵀ + mask) v, for [b,heads,n,d] or for [b,n,heads·d] with the number of heads given."""
+    """softmax(scale · q kᵀ + mask) v, for [b,heads,n,d] or for [b,n,heads·d] with the number of
+    heads given."""
     if softcap:
         raise ModelError("Attention with a softcap is not imported")
     flat = q.dim() == 3
@@ -35,12 +36,16 @@ def attention(
     if k.shape[1] != q.shape[1]:  # several queries share a key
         share = q.shape[1] // k.shape[1]
         k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
-    scores = torch.matmul(q, k.transpose(-1, -2)) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    scores = torch.matmul(q, k.transpose(-1, -2)) * (
+        1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    )
     if is_causal:
         ones = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device)
         scores = scores.masked_fill(ones.triu(1), -torch.inf)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        scores = (
+            scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+        )
     y = torch.matmul(scores.softmax(-1), v)
     return y.transpose(1, 2).flatten(2) if flat else y
 

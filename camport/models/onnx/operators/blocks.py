@@ -7,7 +7,8 @@ from camport.models.onnx.registry import operator
 
 @operator("DepthToSpace")
 def depth_to_space(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
-    """[b, r·r·c, h, w] as [b, c, h·r, w·r]; DCR has the block as the outer channels, CRD as the inner ones."""
+    """[b, r·r·c, h, w] as [b, c, h·r, w·r]; DCR has the block as the outer channels,
+    CRD as the inner ones."""
     b, channels, h, w = x.shape
     r, c = blocksize, channels // (blocksize * blocksize)
     if mode == "CRD":

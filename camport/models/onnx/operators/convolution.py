@@ -33,7 +33,9 @@ def conv(
     padding = frame.before
     if not frame.even:
         x, padding = F.pad(x, frame.pads), (0,) * len(kernel)
-    return _function(_CONV, len(kernel))(x, weight, bias, frame.stride, padding, frame.dilation, group)
+    return _function(_CONV, len(kernel))(
+        x, weight, bias, frame.stride, padding, frame.dilation, group
+    )
 
 
 @operator("ConvTranspose")
@@ -59,7 +61,9 @@ def conv_transpose(
     before, after = frame.before, frame.after
     full = [
         s * (n - 1) + e + d * (k - 1) + 1
-        for n, s, e, d, k in zip(x.shape[2:], frame.stride, extra, frame.dilation, kernel, strict=True)
+        for n, s, e, d, k in zip(
+            x.shape[2:], frame.stride, extra, frame.dilation, kernel, strict=True
+        )
     ]
     wanted = list(output_shape)[-axes:] if output_shape else None
     if wanted is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
@@ -70,7 +74,9 @@ def conv_transpose(
         # the specification: with SAME_UPPER the odd one lies at the end, else at the beginning
         before, after = (halves, rests) if auto_pad == "SAME_UPPER" else (rests, halves)
     function = _function(_TRANSPOSED, axes)
-    if before == after and all(e < max(s, d) for e, s, d in zip(extra, frame.stride, frame.dilation, strict=True)):
+    if before == after and all(
+        e < max(s, d) for e, s, d in zip(extra, frame.stride, frame.dilation, strict=True)
+    ):
         return function(x, weight, bias, frame.stride, before, extra, group, frame.dilation)
     y = function(x, weight, bias, frame.stride, 0, 0, group, frame.dilation)
     for axis in range(axes):

@@ -60,7 +60,9 @@ def one_hot(indices: Tensor, depth: Any, values: Tensor, *, axis: int = -1) -> T
     axis = axis % rank
     index = torch.remainder(indices.long(), size).unsqueeze(axis)
     inside = ((indices >= -size) & (indices < size)).unsqueeze(axis)
-    places = torch.arange(size, device=indices.device).reshape([-1 if i == axis else 1 for i in range(rank)])
+    places = torch.arange(size, device=indices.device).reshape(
+        [-1 if i == axis else 1 for i in range(rank)]
+    )
     return torch.where((index == places) & inside, values[1], values[0])
 
 

@@ -129,7 +129,8 @@ _UNARY = {
 
 
 class _Unary:
-    """A function of one tensor under one parameter name: torch's own have no signature that Python can read."""
+    """A function of one tensor under one parameter name:
+    torch's own have no signature that Python can read."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -22,7 +22,11 @@ def gather(data: Tensor, indices: Tensor | Small, *, axis: int = 0) -> Tensor:
     index = indices.tensor(data.device) if isinstance(indices, Small) else indices
     index = from_end(index, data.shape[axis])
     taken = data.index_select(axis, index.reshape(-1))
-    return taken if index.dim() == 1 else taken.reshape(*data.shape[:axis], *index.shape, *data.shape[axis + 1 :])
+    return (
+        taken
+        if index.dim() == 1
+        else taken.reshape(*data.shape[:axis], *index.shape, *data.shape[axis + 1 :])
+    )
 
 
 @operator("GatherElements")
@@ -53,10 +57,13 @@ def from_end(index: Tensor, size: Any) -> Tensor:
 
 
 def index_tuple(data: Tensor, indices: Tensor, batch_dims: int = 0) -> tuple[Tensor, ...]:
-    """`indices` [..., k] as k index tensors for `data`, those of `batch_dims` leading axes before them."""
+    """`indices` [..., k] as k index tensors for `data`,
+    those of `batch_dims` leading axes before them."""
     outer = indices.dim() - 1
     batches = [
-        torch.arange(data.shape[i], device=data.device).reshape([-1 if j == i else 1 for j in range(outer)])
+        torch.arange(data.shape[i], device=data.device).reshape(
+            [-1 if j == i else 1 for j in range(outer)]
+        )
         for i in range(batch_dims)
     ]
     parts = indices.unbind(-1)

@@ -54,16 +54,25 @@ def rms_normalization(
 
 
 @operator("InstanceNormalization")
-def instance_normalization(x: Tensor, weight: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
+def instance_normalization(
+    x: Tensor, weight: Tensor, bias: Tensor, *, epsilon: float = 1e-5
+) -> Tensor:
     """Each channel of each image normalised over space: groups of one channel."""
     return F.group_norm(x, weight.shape[0], weight, bias, epsilon)
 
 
 @operator("GroupNormalization", since=21)
 def group_normalization(
-    x: Tensor, weight: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
 ) -> Tensor:
-    """Groups of channels normalised over space; the form of opset 18 is deprecated and refused by onnx itself."""
+    """Groups of channels normalised over space;
+    the form of opset 18 is deprecated and refused by onnx itself."""
     return F.group_norm(x, num_groups, weight, bias, epsilon)
 
 

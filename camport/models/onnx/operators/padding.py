@@ -23,7 +23,8 @@ def pad(
     mode: str = "constant",
     value: float = 0.0,
 ) -> Tensor:
-    """x with a border of a constant, of its mirror image, of its edge or of its other end; negative pads crop."""
+    """x with a border of a constant, of its mirror image, of its edge or of its other end;
+    negative pads crop."""
     amounts = ints(pads)
     where = optional_ints(axes)
     where = list(range(x.dim())) if where is None else [a % x.dim() for a in where]
@@ -39,7 +40,9 @@ def pad(
         raise ModelError(f"Pad in mode {mode!r} is not imported")
     spatial = not any(before[:2] + after[:2]) and min(before + after) >= 0
     if spatial and 3 <= x.dim() <= 5 and mode != "wrap":
-        flat = [n for pair in zip(reversed(before[2:]), reversed(after[2:]), strict=True) for n in pair]
+        flat = [
+            n for pair in zip(reversed(before[2:]), reversed(after[2:]), strict=True) for n in pair
+        ]
         return F.pad(x, flat, mode=_TORCH_MODES[mode])
     for axis in range(x.dim()):
         if before[axis] or after[axis]:

@@ -33,7 +33,9 @@ def max_pool(
     if not _torch_pads(frame):
         x, padding = F.pad(x, frame.pads, value=-torch.inf), (0,) * len(padding)
     function = _function(_MAX, frame)
-    return function(x, frame.kernel, frame.stride, padding, frame.dilation, ceil_mode=bool(ceil_mode))
+    return function(
+        x, frame.kernel, frame.stride, padding, frame.dilation, ceil_mode=bool(ceil_mode)
+    )
 
 
 @operator("AveragePool")
@@ -48,11 +50,14 @@ def average_pool(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> Tensor:
-    """The mean of each window, over its elements inside the image or, with `count_include_pad`, over all."""
+    """The mean of each window, over its elements inside the image or, with `count_include_pad`,
+    over all."""
     frame = window(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad)
     if all(d == 1 for d in frame.dilation) and _torch_pads(frame):
         function = _function(_AVERAGE, frame)
-        return function(x, frame.kernel, frame.stride, frame.before, bool(ceil_mode), bool(count_include_pad))
+        return function(
+            x, frame.kernel, frame.stride, frame.before, bool(ceil_mode), bool(count_include_pad)
+        )
     inside = torch.ones_like(x[:1, :1])
     weights = _padded(inside, frame, 1.0 if count_include_pad else 0.0, ceil_mode)
     return _sum_pool(_padded(x, frame, 0.0, ceil_mode), frame) / _sum_pool(weights, frame)
@@ -95,17 +100,21 @@ def _function(table: dict[int, Any], frame: Window) -> Any:
 
 
 def _torch_pads(frame: Window) -> bool:
-    """Whether torch's pooling takes these paddings: the same on both sides, and at most half the kernel."""
+    """Whether torch's pooling takes these paddings: the same on both sides,
+    and at most half the kernel."""
     return frame.even and all(2 * p <= k for p, k in zip(frame.before, frame.kernel, strict=True))
 
 
 def _padded(x: Tensor, frame: Window, value: float, ceil_mode: int) -> Tensor:
-    """x with `value` around it; behind that, zeros up to the end of the last window that starts inside."""
+    """x with `value` around it; behind that, zeros up to the end of the last window that starts
+    inside."""
     padded = F.pad(x, frame.pads, value=value)
     if not ceil_mode:
         return padded
     rest = []
-    for axis, (k, s, d) in reversed(list(enumerate(zip(frame.kernel, frame.stride, frame.dilation, strict=True)))):
+    for axis, (k, s, d) in reversed(
+        list(enumerate(zip(frame.kernel, frame.stride, frame.dilation, strict=True)))
+    ):
         size, reach = padded.shape[2 + axis], d * (k - 1) + 1
         count = -(-(size - reach) // s) + 1
         if (count - 1) * s >= x.shape[2 + axis] + frame.before[axis]:

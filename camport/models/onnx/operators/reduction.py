@@ -38,7 +38,12 @@ class _Reduce:
         self.name = name
 
     def __call__(
-        self, x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+        self,
+        x: Tensor,
+        axes: Ints | None = None,
+        *,
+        keepdims: int = 1,
+        noop_with_empty_axes: int = 0,
     ) -> Tensor:
         chosen = optional_ints(axes)
         if not chosen and noop_with_empty_axes:

@@ -42,14 +42,24 @@ def resize(
         wanted = [int(n * ratio + 0.5) for n in have]
     else:
         factors = [w / n for w, n in zip(wanted, have, strict=True)]
-    plan = {a: (n, w, f) for a, n, w, f in zip(where, have, wanted, factors, strict=True) if not _same(n, w, f)}
+    plan = {
+        a: (n, w, f)
+        for a, n, w, f in zip(where, have, wanted, factors, strict=True)
+        if not _same(n, w, f)
+    }
     if not plan:
         return x
     kind = (mode, coordinate_transformation_mode, nearest_mode if mode == "nearest" else "")
-    torch_mode = None if antialias or exclude_outside else _torch_mode(kind, plan, x.dim(), cubic_coeff_a)
+    torch_mode = (
+        None if antialias or exclude_outside else _torch_mode(kind, plan, x.dim(), cubic_coeff_a)
+    )
     if torch_mode:
         size = [plan[a][1] if a in plan else x.shape[a] for a in range(2, x.dim())]
-        corners = None if torch_mode.startswith("nearest") else coordinate_transformation_mode == "align_corners"
+        corners = (
+            None
+            if torch_mode.startswith("nearest")
+            else coordinate_transformation_mode == "align_corners"
+        )
         return F.interpolate(x, size=size, mode=torch_mode, align_corners=corners)
     for axis, (n, w, factor) in plan.items():
         places = source_coordinates(w, n, factor, coordinate_transformation_mode, x.device)
@@ -58,18 +68,30 @@ def resize(
             rounding = simple if nearest_mode == "simple" else nearest_mode
             x = x.index_select(axis, nearest_places(places, rounding, n))
         else:
-            matrix = filter_matrix(places, n, factor, mode, cubic_coeff_a, bool(antialias), bool(exclude_outside))
+            matrix = filter_matrix(
+                places, n, factor, mode, cubic_coeff_a, bool(antialias), bool(exclude_outside)
+            )
             x = torch.matmul(x.movedim(axis, -1), matrix.to(x.dtype).t()).movedim(-1, axis)
     return x
 
 
 @operator("Upsample", "Resize", static=("scales",))
 def upsample(x: Tensor, scales: Any, *, mode: str = "nearest") -> Tensor:
-    """Before opset 11: coordinates are output place over scale, rounded down for nearest, but up where it shrinks."""
-    return resize(x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="simple")
+    """Before opset 11: coordinates are output place over scale, rounded down for nearest,
+    but up where it shrinks."""
+    return resize(
+        x,
+        None,
+        scales,
+        mode=mode,
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="simple",
+    )
 
 
-def _torch_mode(kind: tuple[str, str, str], plan: dict[int, Any], rank: int, cubic: float) -> str | None:
+def _torch_mode(
+    kind: tuple[str, str, str], plan: dict[int, Any], rank: int, cubic: float
+) -> str | None:
     """torch's name for this interpolation, None where it has none that is the same."""
     mode, coordinates, rounding = kind
     if not 3 <= rank <= 5 or min(plan) < 2:
@@ -85,12 +107,19 @@ def _torch_mode(kind: tuple[str, str, str], plan: dict[int, Any], rank: int, cub
 
 
 def _floors(coordinates: str, rounding: str, plan: dict[int, Any]) -> bool:
-    """Whether the nearest place is ⌊place / scale⌋: by definition, or because every factor is a whole number."""
+    """Whether the nearest place is ⌊place / scale⌋: by definition,
+    or because every factor is a whole number."""
     factors = [f for _, _, f in plan.values()]
-    if coordinates == "asymmetric" and (rounding == "floor" or (rounding == "simple" and min(factors) >= 1)):
+    if coordinates == "asymmetric" and (
+        rounding == "floor" or (rounding == "simple" and min(factors) >= 1)
+    ):
         return True
     whole = all(isinstance(f, (int, float)) and f >= 1 and f == int(f) for f in factors)
-    return whole and coordinates in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round")
+    return (
+        whole
+        and coordinates in ("half_pixel", "pytorch_half_pixel")
+        and rounding.startswith("round")
+    )
 
 
 def _half_pixel(coordinates: str, plan: dict[int, Any]) -> bool:
@@ -106,7 +135,9 @@ def _exact(n: Any, w: Any, factor: Any) -> bool:
 
 
 def _same(n: Any, w: Any, factor: Any) -> bool:
-    return (isinstance(factor, (int, float)) and factor == 1) or (isinstance(n, int) and isinstance(w, int) and n == w)
+    return (isinstance(factor, (int, float)) and factor == 1) or (
+        isinstance(n, int) and isinstance(w, int) and n == w
+    )
 
 
 def _scaled(n: Any, factor: float) -> Any:
@@ -120,5 +151,7 @@ def _numbers(scales: Any) -> list[Any]:
     if isinstance(scales, Small):
         return scales.values
     if isinstance(scales, Tensor):
-        raise ModelError("the scales of a Resize are computed from the image's values, which is not imported")
+        raise ModelError(
+            "the scales of a Resize are computed from the image's values, which is not imported"
+        )
     return list(scales or ())

@@ -11,10 +11,15 @@ _REDUCE = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 @operator("ScatterND")
-def scatter_nd(data: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = "none") -> Tensor:
-    """`data` with slices replaced, or added to, at index tuples that lie along the last axis of `indices`."""
+def scatter_nd(
+    data: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = "none"
+) -> Tensor:
+    """`data` with slices replaced, or added to,
+    at index tuples that lie along the last axis of `indices`."""
     if reduction not in ("none", "add"):
-        raise ModelError(f"ScatterND with reduction {reduction!r} is not imported; 'none' and 'add' are")
+        raise ModelError(
+            f"ScatterND with reduction {reduction!r} is not imported; 'none' and 'add' are"
+        )
     return data.index_put(index_tuple(data, indices), updates, accumulate=reduction == "add")
 
 
@@ -22,7 +27,8 @@ def scatter_nd(data: Tensor, indices: Tensor, updates: Tensor, *, reduction: str
 def scatter_elements(
     data: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none"
 ) -> Tensor:
-    """`data` with elements replaced, or reduced with others, whose place along one axis is given."""
+    """`data` with elements replaced, or reduced with others,
+    whose place along one axis is given."""
     index = from_end(indices, data.shape[axis])
     if reduction == "none":
         return torch.scatter(data, axis, index, updates)

@@ -72,7 +72,8 @@ def squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
     chosen = optional_ints(axes)
     if chosen is None:
         chosen = [i for i, n in enumerate(x.shape) if _is(n, 1)]
-    for axis in sorted((a % x.dim() for a in chosen), reverse=True):  # one by one, as the exporter knows it
+    # one by one, as the exporter knows it
+    for axis in sorted((a % x.dim() for a in chosen), reverse=True):
         x = x.squeeze(axis)
     return x
 
@@ -95,7 +96,12 @@ def concat(*parts: Tensor, axis: int = 1) -> Tensor:
 
 @operator("Split", static=("split",))
 def split(
-    x: Tensor, split: Ints | None = None, *, axis: int = 0, num_outputs: int | None = None, outputs: int = 1
+    x: Tensor,
+    split: Ints | None = None,
+    *,
+    axis: int = 0,
+    num_outputs: int | None = None,
+    outputs: int = 1,
 ) -> tuple[Tensor, ...]:
     """Cuts an axis into parts of given or equal sizes; of equal ones the last may be smaller."""
     sizes = optional_ints(split)
@@ -107,7 +113,9 @@ def split(
 
 
 @operator("Slice", static=("starts", "ends", "axes", "steps"))
-def slice_(x: Tensor, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None) -> Tensor:
+def slice_(
+    x: Tensor, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None
+) -> Tensor:
     """A range along each of some axes, backwards for a negative step."""
     first, last = ints(starts), ints(ends)
     where = optional_ints(axes) or list(range(len(first)))

@@ -8,7 +8,9 @@ from camport.models.onnx.small import Ints, Small, number
 
 
 @operator("TopK", static=("k",))
-def top_k(x: Tensor, k: Ints | int, *, axis: int = -1, largest: int = 1, sorted: int = 1) -> tuple[Tensor, Tensor]:
+def top_k(
+    x: Tensor, k: Ints | int, *, axis: int = -1, largest: int = 1, sorted: int = 1
+) -> tuple[Tensor, Tensor]:
     """The k largest or smallest elements along an axis, and their indices."""
     count = k[0] if isinstance(k, list) else number(k)
     values, indices = torch.topk(x, count, axis, bool(largest), True)
@@ -16,8 +18,11 @@ def top_k(x: Tensor, k: Ints | int, *, axis: int = -1, largest: int = 1, sorted:
 
 
 @operator("CumSum", static=("axis",))
-def cumulative_sum(x: Tensor, axis: Small | Tensor, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
-    """Running sums along an axis, from the end for `reverse`, without the element itself for `exclusive`."""
+def cumulative_sum(
+    x: Tensor, axis: Small | Tensor, *, exclusive: int = 0, reverse: int = 0
+) -> Tensor:
+    """Running sums along an axis, from the end for `reverse`,
+    without the element itself for `exclusive`."""
     dim = number(axis)
     x = x.flip(dim) if reverse else x
     y = x.cumsum(dim, dtype=x.dtype)
