@@ -40,7 +40,6 @@ from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import class_index, open_image
 from camport.runtime.image_file import check_image
-from camport.targets.options import refuse
 from camport.targets.task import ASKED, described
 from camport.view import check_writable, colormap_table
 
@@ -199,7 +198,7 @@ def _explain(
 
     kind = described(task).shown
     if kind == "boxes" and not sweep:
-        named, given = told(target, given)
+        named, given = told(task, target, given)
         boxes.explain(
             *(
                 path,
@@ -216,12 +215,11 @@ def _explain(
         )
         return
     if kind in ASKED and not sweep and not views:
-        named, given = told(target, given)
+        named, given = told(task, target, given)
         tasks.explain(
             *(task, path, images, pictures, loaded, bind, named, given, colormap, alpha, progress),
         )
         return
-    refuse(task, given)
     if several:
         side_by_side.explain(
             *(path, images, pictures, loaded, bind(), every, target, colormap, alpha, progress),

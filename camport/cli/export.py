@@ -48,6 +48,16 @@ def export(
     output: Output,
     weights: Weights = None,
     method: Method = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS",
+            help=(
+                "What is asked while tracing, as in `camport explain`; the file takes any. For"
+                " tasks that have to be asked something."
+            ),
+        ),
+    ] = None,
     layer: Layer = None,
     adapter: Adapter = None,
     labels: Labels = None,
@@ -171,7 +181,10 @@ def export(
             else [tracing.with_channels(picture, spec.channels) for picture in shown]
         )
         pixels, placements = zip(*(spec.apply(picture) for picture in shown), strict=True)
-        asked_about = tracing.asked(bound.adapter.name, given["box"] or [], shown, placements)
+        asked_about = tracing.asked(
+            *(bound.adapter.name, bound.adapter.fields, target or [], given),
+            *(loaded.labels or None, shown, placements),
+        )
         with _stages(explain, graphs):
             made = getattr(formats, FORMATS[path.suffix.lower()])(
                 bound,

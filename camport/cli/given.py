@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from camport.errors import InputError
-from camport.targets.options import OPTIONS, Option, arguments
+from camport.targets.options import OPTIONS, Option, arguments, check
 
 if TYPE_CHECKING:
     from camport.core.adapter import Adapter
@@ -85,11 +85,13 @@ def single(texts: Sequence[str] | None) -> str | None:
     return texts[0] if texts else None
 
 
-def told(texts: Sequence[str] | None, given: Given) -> tuple[str | None, Given]:
+def told(
+    task: str, texts: Sequence[str] | None, given: Given, of: str = "--adapter"
+) -> tuple[str | None, Given]:
     """The class, word or answer of `--target`, and what was given with what NAME=VALUE adds to it.
 
     Raises:
-        InputError: two of a thing that a task takes once.
+        InputError: two of a thing that a task takes once, or what is another task's.
     """
     once = {
         option.name: option for option in OPTIONS if option.name in given and not option.adapter
@@ -106,4 +108,5 @@ def told(texts: Sequence[str] | None, given: Given) -> tuple[str | None, Given]:
             found[name] = value
         else:
             raise InputError(f"--target {text}: {name} is given twice")
+    check(task, found, of)
     return single(rest), found

@@ -16,7 +16,7 @@ from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import Result, class_index, load, open_image
 from camport.runtime.image_file import check_image
-from camport.targets.options import refuse_of_file
+from camport.targets.options import check
 from camport.targets.task import ASKED, described, task_of
 from camport.view import check_writable, colormap_table
 
@@ -51,18 +51,18 @@ def run(
                 " among them"
             )
         task, _ = task_of(explainer.metadata)
+        check(task or "classification", given, "files of")
         kind = described(task).shown
         if kind == "boxes":
-            label, given = told(target, given)
+            label, given = told(task, target, given, "files of")
             asked = given["box"], given["confidence"]
             boxes.run(explainer, path, images, pictures, label, *asked, colormap, alpha)
             return
         if kind in ASKED:
-            label, given = told(target, given)
+            label, given = told(task, target, given, "files of")
             edge_tasks.run(explainer, path, images, pictures, label, given, colormap, alpha)
             return
         label = None if explainer.fields else single(target)
-        refuse_of_file(task, given, file)
         if explainer.fields:
             fields.run(explainer, path, images, pictures, target or [], colormap, alpha)
             return

@@ -17,7 +17,7 @@ from camport.cli.given import Given
 from camport.cli.printing import say
 from camport.cli.shown import at_layers, bounded, scaled
 from camport.runtime import Placement
-from camport.targets.asking import check_given, of_model
+from camport.targets.asking import check_given, of_model, written
 from camport.targets.task import described
 from camport.view import Box, Cell, grid, overlay, pictured, save_image, word_grid
 from camport.view.save import ARRAYS
@@ -60,7 +60,7 @@ def explain(
             asked, what = of_model(task, given, target, loaded.labels or None, regions)
             scale = picture.width / opened[0].width
             cells, text, found = _one(
-                bound, shown, picture, pixels, placement, asked, loaded, colormap, alpha, progress
+                bound, task, picture, pixels, placement, asked, loaded, colormap, alpha, progress
             )
             rows.append(
                 [Cell(picture, what, [scaled(mark, scale) for mark in _marks(given)]), cells]
@@ -110,7 +110,7 @@ def _words(
 
 def _one(
     bound: Bound,
-    shown: str,
+    task: str,
     picture: Image,
     pixels: np.ndarray,
     placement: Placement,
@@ -125,8 +125,11 @@ def _one(
     explanation = bound(torch.from_numpy(pixels)[None], asked, progress=progress)
     heatmap = pictured(placement.to_image(explanation.heatmap[0].numpy()), explanation.family)
     score = float(explanation.score[0])
-    if shown == "words":
+    if described(task).shown == "words":
         text = f"{asked}, log p {score:.2f}"
+    elif described(task).written:
+        answer = written(bound.adapter.options(), explanation.target[0].tolist())
+        text = f"{answer}, log p {score:.2f}"
     else:
         index = int(explanation.target[0])
         name = loaded.labels[index] if index < len(loaded.labels) else f"class {index}"

@@ -17,17 +17,12 @@ _EMPTY = 'the question is empty; ask one, e.g. --question "how many sevens?"'
 
 
 def check_given(task: str, given: Mapping[str, Any]) -> None:
-    """InputError for what was given and the task does not take, or takes and was not given."""
-    question, box = given.get("question"), given.get("box")
-    if question is None and task == "vqa":
+    """InputError for a question that was not given, and for several regions."""
+    shown, box = described(task).shown, given.get("box") or []
+    if shown == "answer" and given.get("question") is None:
         raise InputError(_EMPTY)
-    if question is not None and task != "vqa":
-        raise InputError(f"--question is for --adapter vqa, and the task is {task}")
-    if box and (task != "segmentation" or len(box) > 1):
-        raise InputError(
-            f"--box {' '.join(box)}: one region is for --adapter segmentation, and the task is"
-            f" {task}"
-        )
+    if shown == "region" and len(box) > 1:
+        raise InputError(f"--box {' '.join(box)}: give one region")
 
 
 def of_model(
@@ -37,6 +32,9 @@ def of_model(
     shown = described(task).shown
     if shown == "words":
         return target, ""
+    if described(task).written:
+        word = {} if target is None else {"word": target}
+        return {"question": given["question"], **word}, str(given["question"])
     index = -1 if target is None else class_index(target, labels)
     if shown == "answer":
         return (given["question"], index), str(given["question"])
@@ -84,16 +82,19 @@ def of_file(
         ModelError: a graph without fixed lengths.
     """
     task, options = task_of(explainer.metadata)
-    for name, of in (("caption", "captioning"), ("question", "vqa")):
-        if given.get(name) is not None and task != of:
-            raise InputError(
-                f"--{name} is for files of {of}, and this one is of {task or 'classification'}"
-            )
     shown = described(task).shown
     if shown == "words":
         return _caption(explainer, options, given.get("caption"), target)
     if shown == "answer":
-        return _question(explainer, options, given.get("question"), target)
+        question = given.get("question")
+        asked = _question(explainer, options, question)
+        if described(task).written:
+            of_answer = options.get("answers") or {}
+            answer, what = _caption(explainer, of_answer, given.get("caption"), target)
+            return {**asked, **answer}, f"{question} {what}"
+        answers = tuple(options.get("answers") or ())
+        index = -1 if target is None else class_index(target, answers or explainer.labels)
+        return {**asked, "answer": np.array([index])}, str(question)
     return _region(explainer.labels, size, target, given.get("box"), regions)
 
 
@@ -111,10 +112,27 @@ def each_word(
     return [texts[place - first] for place in places], rows
 
 
+def written(options: Mapping[str, Any], tokens: Sequence[int]) -> str:
+    """What was explained of an answer that the model wrote; tokens below 0 were not.
+
+    Args:
+        options: of the adapter, by name.
+        tokens: of the answer.
+    """
+    words = (options.get("answers") or {}).get("vocabulary") or []
+    own = [token for token in tokens if token >= 0]
+    if not own or max(own) >= len(words):
+        return f"token{'s' * (len(own) != 1)} {' '.join(map(str, own))}"
+    return " ".join(words[token] for token in own)
+
+
 def answered(
     explainer: Any, inputs: Mapping[str, np.ndarray], result: Mapping[str, np.ndarray]
 ) -> str:
-    """The answer that was explained: the one asked about, or the model's own."""
+    """The answer that was explained: the one asked about, or the model's own;
+    "" of one that is written, which was given."""
+    if "answer" not in inputs:
+        return ""
     answers = task_of(explainer.metadata)[1].get("answers") or explainer.labels or ()
     index = int(inputs["answer"][0])
     if index < 0 and "outputs" in result:
@@ -128,7 +146,8 @@ def _caption(
     words = options.get("vocabulary") or []
     if not caption:
         raise InputError(
-            'the file explains words of a caption; give it, e.g. --caption "a seven above a two"'
+            "the file explains words of a caption or an answer; give it,"
+            ' e.g. --caption "a seven above a two"'
         )
     if not words:
         raise InputError(
@@ -155,9 +174,9 @@ def _caption(
 
 
 def _question(
-    explainer: Any, options: Mapping[str, Any], question: str | None, target: str | None
-) -> tuple[dict[str, Any], str]:
-    words, answers = options.get("vocabulary") or [], options.get("answers") or []
+    explainer: Any, options: Mapping[str, Any], question: str | None
+) -> dict[str, np.ndarray]:
+    words = options.get("vocabulary") or []
     asked = (question or "").lower().replace("?", " ").split()
     if not asked:
         raise InputError(_EMPTY)
@@ -172,8 +191,7 @@ def _question(
             f"the question {question!r} has {len(tokens)} words; the file reads {length}"
         )
     tokens += [int(options.get("pad") or 0)] * (length - len(tokens))
-    answer = -1 if target is None else class_index(target, tuple(answers) or explainer.labels)
-    return {"question": np.array([tokens]), "answer": np.array([answer])}, str(question)
+    return {"question": np.array([tokens])}
 
 
 def _region(

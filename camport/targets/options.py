@@ -23,6 +23,7 @@ class Option:
         most: its largest.
         adapter: the name of the adapter's argument that it sets;
             "" where it is a part of the target.
+        tasks: that it is for; none: the command itself refuses it where it does not fit.
     """
 
     flag: str
@@ -33,6 +34,7 @@ class Option:
     least: float | None = None
     most: float | None = None
     adapter: str = ""
+    tasks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -60,6 +62,7 @@ OPTIONS = (
         " times.",
         "L,T,R,B",
         list[str],
+        tasks=("detection", "segmentation"),
     ),
     Option(
         "--confidence",
@@ -67,6 +70,7 @@ OPTIONS = (
         "Detection: explain those found with this confidence; 0.25.",
         *("P", float, 0, 1),
         adapter="threshold",
+        tasks=("detection",),
     ),
     Option(
         "--iou",
@@ -74,6 +78,7 @@ OPTIONS = (
         "Detection: of two of a class that overlap by more, the less confident one goes; 0.45.",
         *("IOU", float, 0, 1),
         adapter="iou",
+        tasks=("detection",),
     ),
     Option(
         "--most",
@@ -81,6 +86,7 @@ OPTIONS = (
         "Detection: so many of an image at most, the best ones; 10.",
         *("N", int, 1),
         adapter="most",
+        tasks=("detection",),
     ),
     Option(
         "--format",
@@ -88,6 +94,7 @@ OPTIONS = (
         "Detection: what the outputs are, where their shape leaves it open.",
         "NAME",
         adapter="format",
+        tasks=("detection",),
     ),
     Option(
         "--scores",
@@ -96,63 +103,53 @@ OPTIONS = (
         " left out.",
         "NAME",
         adapter="output",
+        tasks=("classification",),
     ),
     Option(
         "--caption",
         ("run",),
-        "Captioning: the caption whose words are explained.",
+        "Captioning: the caption whose words are explained; of vqa-words the answer.",
         "TEXT",
+        tasks=("captioning", "vqa-words"),
     ),
     Option(
         "--question",
         ("explain", "run"),
         'Question answering: e.g. "how many sevens?".',
         "TEXT",
+        tasks=("vqa", "vqa-words"),
     ),
 )
 """In the order in which they are listed."""
+
+
+def check(task: str, given: Mapping[str, Any], of: str = "--adapter") -> None:
+    """InputError for options that were given and are another task's.
+
+    Args:
+        task: the adapter's name.
+        given: the values by the options' names.
+        of: what has the task: `--adapter`, or "files of".
+    """
+    this = "the task is" if of.startswith("--") else "this one is of"
+    for option in OPTIONS:
+        value = given.get(option.name)
+        if option.tasks and task not in option.tasks and value not in (None, []):
+            tasks = " or ".join(option.tasks)
+            shown = " ".join(value) if isinstance(value, list) else value
+            raise InputError(f"{option.flag} {shown} is for {of} {tasks}, and {this} {task}")
 
 
 def arguments(task: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The adapter's arguments that were given; none: it is made as it is.
 
     Raises:
-        InputError: an option, and another task.
+        InputError: an option of another task.
         UnknownNameError: no such format.
     """
-    scores = given.get("scores")
-    if scores is not None:
-        if task != "classification":
-            raise InputError(
-                f"--scores {scores} is for --adapter classification, and the task is {task}"
-            )
-        return {"output": scores}
-    said = {option: given.get(option.name) for option in OPTIONS if option.adapter}
-    said = {option: value for option, value in said.items() if value is not None}
-    if said and task != "detection":
-        flags = " and ".join(option.flag for option in said)
-        raise InputError(f"{flags}: for --adapter detection, and the task is {task}")
+    check(task, given)
     form = given.get("format")
     if form is not None and form not in FORMATS:
         raise UnknownNameError("format", form, FORMATS)
-    return {option.adapter: value for option, value in said.items()}
-
-
-def refuse(task: str, given: Mapping[str, Any]) -> None:
-    """InputError for parts of a target that a task with one map a picture does not take."""
-    if given.get("question") is not None:
-        raise InputError(f"--question is for --adapter vqa, and the task is {task}")
-    if given.get("box") or given.get("confidence") is not None:
-        raise InputError(
-            f"--box and --confidence are for --adapter detection, and the task is {task}"
-        )
-
-
-def refuse_of_file(task: str, given: Mapping[str, Any], file: Any) -> None:
-    """The same for a file."""
-    if given.get("caption") is not None or given.get("question") is not None:
-        raise InputError(
-            f"--caption and --question are for files of captioning and vqa, and this is of {task}"
-        )
-    if given.get("box") or given.get("confidence") is not None:
-        raise InputError(f"--box and --confidence are for detectors, and {file} takes no boxes")
+    said = {option.adapter: given.get(option.name) for option in OPTIONS if option.adapter}
+    return {name: value for name, value in said.items() if value is not None}

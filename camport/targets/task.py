@@ -22,6 +22,7 @@ class Task:
         whole: from an image's (height, width) the target that all of it is,
             where a model finds nothing; None: none.
         alike: whether the images themselves are a target: what they are compared with.
+        written: of an answer: the model writes it word by word.
         traced: how many boxes a file may be traced with: "each", one a picture; "one",
             for all of them; "none".
         evaluated: how `camport.evaluation.open_data` opens examples for it.
@@ -31,6 +32,7 @@ class Task:
     example: Mapping[str, Any] | None = None
     whole: Callable[[int, int], dict[str, Any]] | None = None
     alike: bool = False
+    written: bool = False
     traced: str = "none"
     evaluated: Mapping[str, bool] = field(default_factory=dict)
 
@@ -51,7 +53,7 @@ TASKS: dict[str, Task] = {
     ),
     "similarity": Task(alike=True),
     "vqa": Task("answer", example=_ASKED),
-    "vqa-words": Task(example=_ASKED),
+    "vqa-words": Task("answer", example=_ASKED, written=True),
 }
 """By the adapter's name."""
 

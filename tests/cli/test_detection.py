@@ -73,7 +73,7 @@ def test_numbers_of_a_named_box(camport, street, tmp_path):
         ),
         (
             ("--adapter", "classification", "--box", "1,2,3,4"),
-            "--box and --confidence are for --adapter detection",
+            "--box 1,2,3,4 is for --adapter detection or segmentation",
         ),
     ],
 )

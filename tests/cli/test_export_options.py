@@ -1,7 +1,9 @@
 """What `camport export` is traced with and asked about,
 and the thresholds that a detector's file holds."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ from PIL import Image
 import camport as library
 from camport import export
 from camport.adapters import DetectionAdapter
+from camport.core import registry
+from camport.demo.answerer import ANSWERS
 from camport.runtime import Preprocess, load, open_image
+from camport.targets import Field
 from tests.cli.quiet import make
 
 pytestmark = pytest.mark.filterwarnings("ignore::camport.errors.CamportWarning")
@@ -159,15 +164,66 @@ def test_boxes_are_the_pictures_own(camport, photos, traced) -> None:
     assert len(traced["target"]["box"]) == 4
 
 
+def test_what_is_asked_of_the_pictures(camport, photos, traced, monkeypatch) -> None:
+    """Classes, answers and words by `--target`; of a task with fields each picture's own values."""
+    shown = ("--images", photos[0], "--images", photos[1], "-o", "x.onnx")
+
+    def asked(name: str, *target: str) -> Any:
+        done = camport("export", "-m", f"demo:{name}", *shown, *target)
+        assert done.status == 0, done.err
+        return traced["target"]
+
+    assert asked("digits", "--target", "3") == 3
+    assert asked("segmenter", "--target", "two")["class"] == 3
+    assert asked("answerer", "--target", "yes")["answer"] == ANSWERS.index("yes")
+    assert asked("captioner", "--target", "seven") == "seven"
+    found = asked("detector", "--target", "seven", "--target", "box=10,10,40,30")
+    assert found["class_ids"].tolist() == [7, 7]
+    assert found["boxes"].shape == (2, 4)
+    done = camport("export", "-m", "demo:detector", *shown, "--target", "seven")
+    assert "--target seven: name the box too, e.g. --box 10,10,60,60" in done.err
+
+
+class Pointed(library.Adapter):
+    """What an output has at a point, which has to be given."""
+
+    name, title = "pointed", "A value at a point"
+    fields = (Field("place", "point"), Field("channel", "class"))
+
+    def check(self, outputs, target):
+        pass
+
+    def score(self, outputs, target):
+        x, y = target["place"].long().unbind(1)
+        return outputs[torch.arange(len(x)), target["channel"], y, x]
+
+
+def test_fields_without_a_default_are_asked_of_each_picture(
+    camport, photos, traced, monkeypatch
+) -> None:
+    found = registry.registered()
+    owned = replace(found.classes["adapter"]["function"], cls=Pointed)
+    monkeypatch.setitem(found.classes["adapter"], "pointed", owned)
+    place = ("--target", "place=10,8", "--target", "channel=2")
+    files = ("--images", photos[0], "--images", photos[1], "-o", "x.onnx")
+    size = ("--preprocess", '{"size": [32, 32], "fit": "stretch"}')
+    done = camport(
+        "export", "-m", "tests.cli.quiet:make", "--adapter", "pointed", *size, *files, *place
+    )
+    assert done.status == 0, done.err
+    np.testing.assert_allclose(traced["target"]["place"], [[4, 4], [4, 4]], atol=1e-3)
+    assert traced["target"]["channel"].tolist() == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("match", "options"),
     [
         (
-            "--confidence and --most: for --adapter detection",
+            "--confidence 0.1 is for --adapter detection",
             ("-m", "demo:digits", "--confidence", 0.1, "--most", 3),
         ),
         (
-            "--box is for --adapter detection and segmentation",
+            "--box 1,2,3,4 is for --adapter detection or segmentation",
             ("-m", "demo:digits", "--box", "1,2,3,4"),
         ),
         (

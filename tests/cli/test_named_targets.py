@@ -32,15 +32,19 @@ def test_the_maps_are_equal(camport, tmp_path, name, flags, texts):
 
 
 def test_what_is_named_and_what_is_a_class():
-    label, given = told(["two", "box=1,2,3,4", "question=why = what?"], NONE | {"box": ["5,6,7,8"]})
+    label, given = told("vqa", ["two", "question=why = what?"], NONE)
     assert label == "two"
-    assert given == NONE | {"box": ["5,6,7,8", "1,2,3,4"], "question": "why = what?"}
-    assert told(["a=b"], NONE) == ("a=b", NONE)
-    assert told(["confidence=0.5"], NONE) == ("confidence=0.5", NONE)
+    assert given == NONE | {"question": "why = what?"}
+    _, given = told("detection", ["box=1,2,3,4"], NONE | {"box": ["5,6,7,8"]})
+    assert given == NONE | {"box": ["5,6,7,8", "1,2,3,4"]}
+    assert told("vqa", ["a=b"], NONE) == ("a=b", NONE)
+    assert told("vqa", ["confidence=0.5"], NONE) == ("confidence=0.5", NONE)
 
 
 def test_two_of_one_are_refused():
     with pytest.raises(InputError, match="--target question=b: question is given twice"):
-        told(["question=b"], NONE | {"question": "a"})
+        told("vqa", ["question=b"], NONE | {"question": "a"})
     with pytest.raises(InputError, match="--target a b: this task takes one"):
-        told(["a", "b"], NONE)
+        told("vqa", ["a", "b"], NONE)
+    with pytest.raises(InputError, match="--question b is for --adapter vqa or vqa-words, and the"):
+        told("detection", ["question=b"], NONE)

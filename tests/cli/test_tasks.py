@@ -101,12 +101,12 @@ def test_the_file_draws_what_pytorch_draws(camport, file, name, arguments, asked
             ("--target", "nine"),
         ),
         (
-            r"--question is for --adapter vqa, and the task is captioning",
+            r"--question why\? is for --adapter vqa or vqa-words, and the task is captioning",
             "captioner",
             ("--question", "why?"),
         ),
         (
-            r"--box 0,0,9,9: one region is for --adapter segmentation",
+            r"--box 0,0,9,9 is for --adapter detection or segmentation, and the task is captioning",
             "captioner",
             ("--box", "0,0,9,9"),
         ),
@@ -145,7 +145,7 @@ def test_what_explain_refuses(refused, match, name, arguments):
     ("match", "name", "arguments"),
     [
         *rare(
-            (r"the file explains words of a caption; give it", "captioner", ()),
+            (r"the file explains words of a caption or an answer; give it", "captioner", ()),
             (
                 r"the caption has the word 'cat', which the model does not know",
                 "captioner",
@@ -154,7 +154,7 @@ def test_what_explain_refuses(refused, match, name, arguments):
             (r"has \d+ words; the file reads \d+", "captioner", ("--caption", "a " * 40)),
             (r"has no word 'nine'", "captioner", ("--caption", "a four", "--target", "nine")),
             (
-                r"--question is for files of vqa, and this one is of captioning",
+                r"--question why\? is for files of vqa or vqa-words, and this one is of captioning",
                 "captioner",
                 ("--question", "why?"),
             ),

@@ -27,7 +27,8 @@ class WrittenAnswerAdapter(Adapter):
     an answer that is left out is the one the model writes.
 
     Args:
-        vocabulary: the questions' words by token.
+        vocabulary: the questions' words by token; left out, those that the model names
+            (`question_words`), if it does; likewise its `question_length`.
         answers: how the answer is written and scored: its vocabulary, prompt, end, length,
             contrast.
         question_length: tokens of a question, padded;
@@ -54,8 +55,9 @@ class WrittenAnswerAdapter(Adapter):
         self, model: nn.Module, target: Any, images: Float[Tensor, "b c H W"]
     ) -> dict[str, Tensor]:
         """As `prepare`; an answer that is left out is the one that the model writes."""
-        parts, question = self._question(target, images)
-        own = self.answers.settled(model, None)
+        whole = self.settled(model, None)
+        parts, question = whole._question(target, images)
+        own = whole.answers
         if "tokens" not in parts:
             parts["tokens"] = own.written(
                 model,
@@ -122,8 +124,14 @@ class WrittenAnswerAdapter(Adapter):
         return {"question": question, **self.answers.sample(outputs, batch, generator)}
 
     def settled(self, model: nn.Module, outputs: Any) -> WrittenAnswerAdapter:
-        """With the model's own start and end tokens."""
-        return replace(self, answers=self.answers.settled(model, outputs))
+        """With the model's own start and end tokens, and its words and length of a question where
+        it names them (`question_words`, `question_length`)."""
+        return replace(
+            self,
+            answers=self.answers.settled(model, outputs),
+            vocabulary=self.vocabulary or tuple(getattr(model, "question_words", ())),
+            question_length=self.question_length or getattr(model, "question_length", None),
+        )
 
     def _question(self, target: Any, images: Tensor) -> tuple[dict[str, Any], Tensor]:
         parts = parts_from(target, ("question", "tokens", "span", "word", "nth", "against"))
