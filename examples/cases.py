@@ -1,5 +1,4 @@
-"""What the experiments look at: held-out digit scenes, a class in each, and where it is.
-No script by itself."""
+"""What the experiments look at: held-out digit scenes, a class in each, and where it is. No script by itself."""
 
 from dataclasses import dataclass
 
@@ -14,8 +13,7 @@ from camport.view import Box, Cell
 
 @dataclass(frozen=True)
 class Cases:
-    """n classes in scenes: images [n,3,H,W] as the network wants them, targets [n],
-    their boxes as regions [n,H,W]."""
+    """n classes in scenes: images [n,3,H,W] as the network wants them, targets [n], their boxes as regions [n,H,W]."""
 
     loaded: Loaded
     scenes: tuple[Scene, ...]
@@ -34,8 +32,7 @@ class Cases:
 
 
 def cases(network: str, count: int, least: int = 1) -> Cases:
-    """The first `count` classes of held-out scenes that are seen at least `least` times in their
-    scene."""
+    """The first `count` classes of held-out scenes that are seen at least `least` times in their scene."""
     loaded, found, seed = load_model(network), [], 0
     while len(found) < count:
         scene = make_scene(seed, split="held-out", size=loaded.preprocess.size[0])
@@ -44,16 +41,8 @@ def cases(network: str, count: int, least: int = 1) -> Cases:
         seed += 1
     scenes, targets = zip(*found[:count], strict=True)
     pictures = [Image.fromarray(scene.image) for scene in scenes]
-    images = torch.stack(
-        [torch.from_numpy(loaded.preprocess.apply(picture)[0]) for picture in pictures]
-    )
-    made = Cases(
-        loaded,
-        scenes,
-        images,
-        torch.tensor(targets),
-        torch.zeros(count, *images.shape[2:], dtype=torch.bool),
-    )
+    images = torch.stack([torch.from_numpy(loaded.preprocess.apply(picture)[0]) for picture in pictures])
+    made = Cases(loaded, scenes, images, torch.tensor(targets), torch.zeros(count, *images.shape[2:], dtype=torch.bool))
     for i, region in enumerate(made.regions):
         for x0, y0, x1, y1 in made.boxes(i):
             region[y0:y1, x0:x1] = True

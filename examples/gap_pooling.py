@@ -1,5 +1,4 @@
-"""Class activation maps of two networks, with max-pooling and without: python
-examples/gap_pooling.py FIGURE.jpg
+"""Class activation maps of two networks, with max-pooling and without: python examples/gap_pooling.py FIGURE.jpg
 
 Both end in global average pooling and one linear layer, where Grad-CAM is the positive part of CAM.
 """
@@ -19,20 +18,17 @@ def main(figure, count=60):
     numbers, columns = {}, []
     for name in ("gap-pool", "gap-full"):
         seen = cases(f"demo:{name}", int(count))
-        found = camport.explain(
-            seen.loaded.model, seen.images, "gradcam", seen.targets, layer="features"
-        )
+        found = camport.explain(seen.loaded.model, seen.images, "gradcam", seen.targets, layer="features")
         hot = (found.heatmap > 0.5).float().mean((1, 2))
         energy = EnergyInRegion()(found.heatmap, seen.regions)
         numbers[name] = found.raw.shape[1], float(hot.mean()), float(energy.mean())
         print(
-            f"{name}: maps of {found.raw.shape[1]} rows, above half on {hot.mean():.1%} of it,"
-            f" energy in the boxes {energy.mean():.3f}"
+            "{}: maps of {} rows, above half on {:.1%} of the image, energy in the boxes {:.3f}".format(
+                name, *numbers[name]
+            )
         )
         maps = [overlay(seen.scenes[i].image, found.heatmap[i].numpy(), alpha=0.6) for i in SHOWN]
-        columns.append(
-            [Cell(m, f"above half on {hot[i]:.1%}") for m, i in zip(maps, SHOWN, strict=True)]
-        )
+        columns.append([Cell(m, f"above half on {hot[i]:.1%}") for m, i in zip(maps, SHOWN, strict=True)])
     print(f"chance {float(seen.regions.float().mean()):.3f}")
     rows = list(zip([seen.cell(i) for i in SHOWN], *columns, strict=True))
     heads = ["scene", "with max-pooling, 16 x 16", "without, 64 x 64"]

@@ -1,5 +1,4 @@
-"""Vanilla, deconvnet and guided backpropagation on a cat:
-python examples/gradients_side_by_side.py FIGURE.jpg
+"""Vanilla, deconvnet and guided backpropagation on a cat: python examples/gradients_side_by_side.py FIGURE.jpg
 
 Each for two classes; the cosine of the two gradients says how much a method knows of the class.
 """
@@ -27,10 +26,7 @@ def main(figure):
         bound = camport.bind(loaded.model, method)
         found = [bound(images, target).figures["gradient"] for target in CLASSES]
         numbers[method] = float(cosine_similarity(found[0].flatten(), found[1].flatten(), dim=0))
-        print(
-            f"{camport.methods()[method].title}: cosine of the two classes' gradients"
-            f" {numbers[method]:.3f}"
-        )
+        print(f"{camport.methods()[method].title}: cosine of the two classes' gradients {numbers[method]:.3f}")
         for row, gradient in zip(rows, found, strict=True):
             row.append(gradient_picture(gradient[0].numpy(), "colour"))
     heads = ["seen by the network", *(camport.methods()[method].title for method in METHODS)]

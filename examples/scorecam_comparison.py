@@ -26,13 +26,9 @@ def main(figure, count=20):
     for method in METHODS:
         bound = camport.bind(seen.loaded.model, method, layer="layer3")
         case = Case.of(bound, seen.images, seen.targets, seen.regions)
-        numbers[method] = {
-            name: float(metric.measure(case).mean()) for name, metric in METRICS.items()
-        }
+        numbers[method] = {name: float(metric.measure(case).mean()) for name, metric in METRICS.items()}
         print(method, ", ".join(f"{name} {value:.3f}" for name, value in numbers[method].items()))
-        columns.append(
-            [overlay(seen.scenes[i].image, case.heatmap[i].numpy(), alpha=0.6) for i in SHOWN]
-        )
+        columns.append([overlay(seen.scenes[i].image, case.heatmap[i].numpy(), alpha=0.6) for i in SHOWN])
     heads = ["scene", *(camport.methods()[method].title for method in METHODS)]
     save_image(figure, grid(list(zip(*columns, strict=True)), columns=heads, cell=160), quality=85)
     return numbers

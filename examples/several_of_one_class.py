@@ -1,5 +1,4 @@
-"""Two digits of one class, by Grad-CAM and Grad-CAM++:
-python examples/several_of_one_class.py FIGURE.jpg
+"""Two digits of one class, by Grad-CAM and Grad-CAM++: python examples/several_of_one_class.py FIGURE.jpg
 
 A digit is found when the map reaches half of its maximum in the digit's box.
 """
@@ -23,32 +22,19 @@ def main(figure, count=60):
     numbers, columns = {}, [[seen.cell(i) for i in SHOWN]]
     for layer in LAYERS:
         for method, title in METHODS.items():
-            heatmap = camport.explain(
-                seen.loaded.model, seen.images, method, seen.targets, layer=layer
-            ).heatmap
+            heatmap = camport.explain(seen.loaded.model, seen.images, method, seen.targets, layer=layer).heatmap
             boxes = [seen.boxes(i) for i in range(len(heatmap))]
             weakest = torch.stack(
-                [
-                    min(m[y0:y1, x0:x1].max() for x0, y0, x1, y1 in part)
-                    for m, part in zip(heatmap, boxes, strict=True)
-                ]
+                [min(m[y0:y1, x0:x1].max() for x0, y0, x1, y1 in part) for m, part in zip(heatmap, boxes, strict=True)]
             )
             energy = EnergyInRegion()(heatmap, seen.regions).mean()
-            numbers[method, layer] = (
-                float((weakest > 0.5).float().mean()),
-                float(weakest.mean()),
-                float(energy),
-            )
+            numbers[method, layer] = float((weakest > 0.5).float().mean()), float(weakest.mean()), float(energy)
             print(
                 f"{title} at {layer}:",
-                "all found in {:.0%}, weakest peak {:.2f}, energy {:.3f}".format(
-                    *numbers[method, layer]
-                ),
+                "all found in {:.0%}, weakest peak {:.2f}, energy {:.3f}".format(*numbers[method, layer]),
             )
             maps = [overlay(seen.scenes[i].image, heatmap[i].numpy(), alpha=0.6) for i in SHOWN]
-            columns.append(
-                [Cell(m, f"weaker peak {weakest[i]:.2f}") for m, i in zip(maps, SHOWN, strict=True)]
-            )
+            columns.append([Cell(m, f"weaker peak {weakest[i]:.2f}") for m, i in zip(maps, SHOWN, strict=True)])
     heads = ["scene", *(f"{title}, {layer}" for layer in LAYERS for title in METHODS.values())]
     save_image(figure, grid(list(zip(*columns, strict=True)), columns=heads, cell=160), quality=80)
     return numbers

@@ -1,5 +1,4 @@
-"""LayerCAM and Grad-CAM at every depth of a network:
-python examples/shallow_layers.py FIGURE.jpg"""
+"""LayerCAM and Grad-CAM at every depth of a network: python examples/shallow_layers.py FIGURE.jpg"""
 
 import sys
 
@@ -20,26 +19,18 @@ def main(figure, count=60):
     for method, title in METHODS.items():
         row = [seen.cell(SHOWN)]
         for layer in LAYERS:
-            heatmap = camport.explain(
-                seen.loaded.model, seen.images, method, seen.targets, layer=layer
-            ).heatmap
+            heatmap = camport.explain(seen.loaded.model, seen.images, method, seen.targets, layer=layer).heatmap
             scores = [
-                float(metric(heatmap, seen.regions).mean())
-                for metric in (PointingGame(margin=4), EnergyInRegion())
+                float(metric(heatmap, seen.regions).mean()) for metric in (PointingGame(margin=4), EnergyInRegion())
             ]
             numbers[method, layer] = scores
-            print(
-                f"{title} at {layer}: pointing game {scores[0]:.2f}, energy in the boxes"
-                f" {scores[1]:.3f}"
-            )
+            print(f"{title} at {layer}: pointing game {scores[0]:.2f}, energy in the boxes {scores[1]:.3f}")
             picture = overlay(seen.scenes[SHOWN].image, heatmap[SHOWN].numpy(), alpha=0.6)
             row.append(Cell(picture, f"points right in {scores[0]:.0%}"))
         rows.append(row)
     print(f"chance {float(seen.regions.float().mean()):.3f}")
     heads = ["scene", "stem, 64 x 64", "layer1, 64 x 64", "layer2, 32 x 32", "layer3, 16 x 16"]
-    save_image(
-        figure, grid(rows, columns=heads, row_labels=list(METHODS.values()), cell=160), quality=80
-    )
+    save_image(figure, grid(rows, columns=heads, row_labels=list(METHODS.values()), cell=160), quality=80)
     return numbers
 
 

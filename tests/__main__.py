@@ -42,7 +42,11 @@ def main() -> int:
     print(f"== failed: {', '.join(failed)}" if failed else "== all checks passed")
     if "--all" in sys.argv:
         wants = {"tests/web": driver.missing(), "tests/edge": tools.missing()}
-        undone += [f"{place}, for want of {', '.join(lacking)}" for place, lacking in wants.items() if lacking]
+        undone += [
+            f"{place}, for want of {', '.join(lacking)}"
+            for place, lacking in wants.items()
+            if lacking
+        ]
     if undone:
         print(f"== not done: {', '.join(undone)}; the lines above say why")
     return 1 if failed else 0

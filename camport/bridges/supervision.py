@@ -23,8 +23,7 @@ def detections(
     labels: Sequence[str] | None = None,
     mask_above: float | None = None,
 ) -> Any:
-    """`supervision.Detections` of one image: boxes, classes, confidence,
-    and `data["heatmap"]` [k,H,W] in [0,1].
+    """`supervision.Detections` of one image, with `data["heatmap"]` [k,H,W] in [0,1].
 
     Args:
         found: an explanation of the detection adapter,
@@ -45,18 +44,15 @@ def detections(
     else:
         told = {name: value.detach().cpu().numpy() for name, value in found.figures.items()}
         if "boxes" not in told or "confidence" not in told:
-            raise InputError(
-                f"the explanation by {found.method} has no boxes; explain with adapter='detection'"
-            )
+            what = f"the explanation by {found.method} has no boxes"
+            raise InputError(f"{what}; explain with adapter='detection'")
         rows = told["image"] == image if "image" in told else np.ones(len(told["boxes"]), bool)
-        boxes, classes, confidence = (
-            told[name][rows] for name in ("boxes", "class_ids", "confidence")
-        )
+        names = ("boxes", "class_ids", "confidence")
+        boxes, classes, confidence = (told[name][rows] for name in names)
         heat = found.heatmap.detach().cpu().numpy()[rows]
     if len(heat) != len(boxes):
-        raise InputError(
-            f"{len(heat)} maps for {len(boxes)} detections; give maps [k,H,W], one a detection"
-        )
+        what = f"{len(heat)} maps for {len(boxes)} detections"
+        raise InputError(f"{what}; give maps [k,H,W], one a detection")
     data: dict[str, Any] = {"heatmap": heat}
     if labels is not None:
         data["class_name"] = np.array([labels[c] for c in classes])

@@ -49,8 +49,11 @@ def camport(
 DEBUG = "CAMPORT_DEBUG"
 """Environment variable: where it is set and not 0, errors come with their traceback."""
 
-USAGE: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__base__ is Exception)
-"""What every error of usage is: typer.TyperException, or the click.ClickException of a typer that stands on click."""
+USAGE: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__base__ is Exception
+)
+"""What every error of usage is: typer.TyperException,
+or the click.ClickException of a typer that stands on click."""
 
 INTERNAL = 70
 """Exit status of an error that nobody foresaw: EX_SOFTWARE of sysexits.h."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL.Image import Image
 
-from camport.cli.figure import family_of
-from camport.cli.printing import say
+from camport.cli.figure import family_of, named_class
+from camport.cli.given import told
+from camport.cli.printing import say, tell
 from camport.cli.shown import at_layers, bounded
 from camport.errors import InputError
 from camport.runtime import Explainer, Placement, class_index
@@ -21,41 +22,25 @@ from camport.view.found import Found, found_grid, said
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from camport.cli.work import Work
     from camport.core.bound import Bound
     from camport.core.explanation import Explanation
-    from camport.models import Loaded
 
 
-def explain(
-    path: Path,
-    images: Sequence[Path],
-    pictures: Iterable[Image],
-    loaded: Loaded,
-    bound: Bound,
-    target: str | None,
-    box: list[str] | None,
-    colormap: str,
-    alpha: float,
-    progress: Callable[[int, int], None],
-) -> None:
+def explain(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[Image]) -> None:
     """Everything found in each picture, or what is found in the boxes that were named."""
-    import torch
-
-    label = None if target is None else class_index(target, loaded.labels or None)
+    target, given = told(work.task, work.targets, work.given)
+    (bound,), labels = work.bound, work.loaded.labels
     drawn, found, numbers = [], [], []
     for picture in pictures:
-        pixels, placement = loaded.preprocess.apply(picture)
-        asked = None
-        if box:
-            asked = {
-                "boxes": torch.from_numpy(parsed(box, picture, placement)),
-                "class_ids": -1 if label is None else label,
-            }
+        pixels, placement = work.loaded.preprocess.apply(picture)
+        explanation = every_box(
+            work, bound, work.batch(pixels), target, given["box"], picture, placement
+        )
         picture, placement = bounded(picture, placement)
         drawn.append(picture)
-        explanation = bound(torch.from_numpy(pixels)[None], asked, progress=progress)
-        if label is not None and asked is None:
-            explanation = _of_class(explanation, label, target, loaded.labels)
         found.append(shown(explanation, placement))
         numbers.append(
             {
@@ -65,17 +50,56 @@ def explain(
         )
     where = at_layers(bound.layers)
     title = f"{bound.explainer.title}: why is it there?{where}"
-    write(path, drawn, found, numbers, title, loaded.labels, colormap, alpha)
-    _tell(images, found, loaded.labels, path)
+    write(path, drawn, found, numbers, title, labels, work.colormap, work.alpha)
+    _tell(images, found, labels, path, method=bound.explainer.name, layers=bound.layers)
+
+
+def every_box(
+    work: Work,
+    bound: Bound,
+    images: Tensor,
+    target: str | None,
+    box: Sequence[str] | None,
+    picture: Image,
+    placement: Placement,
+) -> Explanation:
+    """The explanation of all that is found, of one class or of all, or of the boxes that were
+    named."""
+    import torch
+
+    labels = work.loaded.labels
+    label = None if target is None else class_index(target, labels or None)
+    asked = None
+    if box:
+        asked = {
+            "boxes": torch.from_numpy(parsed(box, picture, placement)),
+            "class_ids": -1 if label is None else label,
+        }
+    explanation = bound(images, asked, progress=work.progress)
+    if label is not None and asked is None:
+        return _of_class(explanation, label, target, labels)
+    return explanation
 
 
 def _tell(
-    images: Sequence[Path], found: Sequence[Found], labels: Sequence[str] | None, path: Path
+    images: Sequence[Path],
+    found: Sequence[Found],
+    labels: Sequence[str] | None,
+    path: Path,
+    **facts: Any,
 ) -> None:
     """Prints what was found in each picture, and the file that was written."""
     for image, one in zip(images, found, strict=True):
         listed = ", ".join(said(one, i, labels) for i in range(len(one.boxes)))
-        say(f"{image}: {listed}")
+        each = [
+            {
+                "box": one.boxes[i].tolist(),
+                **named_class(int(one.classes[i]), labels),
+                "confidence": float(one.confidence[i]),
+            }
+            for i in range(len(one.boxes))
+        ]
+        tell(image, listed, path, **facts, found=each)
     say(f"wrote {path}")
 
 
@@ -130,7 +154,7 @@ def run(
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {explainer.path.name}"
     write(path, drawn, shown, numbers, title, explainer.labels, colormap, alpha)
-    _tell(images, shown, explainer.labels, path)
+    _tell(images, shown, explainer.labels, path, file=str(explainer.path))
 
 
 def for_rows(explainer: Explainer, pixels: np.ndarray, rows: int) -> np.ndarray:

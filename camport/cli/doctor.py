@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 
-from camport.cli.listings import Json, say_json
-from camport.cli.printing import say
+from camport.cli.listings import Json
+from camport.cli.printing import say, say_json
 from camport.errors import CamportError
 
 OPTIONAL = ("torch", "cpu", "demo", "xrai", "metrics", "evaluate", "bench")

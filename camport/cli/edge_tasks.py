@@ -12,7 +12,7 @@ from PIL.Image import Image
 from camport.cli.boxes import for_rows, parsed
 from camport.cli.figure import family_of
 from camport.cli.given import Given
-from camport.cli.printing import say
+from camport.cli.printing import say, tell
 from camport.cli.shown import bounded
 from camport.runtime import Explainer
 from camport.targets.asking import answered, each_word, of_file
@@ -63,8 +63,10 @@ def run(
                 ]
             )
         numbers.append(dict(result))
-        scores = ", ".join(f"{score:.2f}" for score in result.score) if "score" in result else ""
-        say(f"{image}: {what}" + (f", score {scores}" if scores else ""))
+        scores = result.score.tolist() if "score" in result else []
+        text = ", ".join(f"{score:.2f}" for score in scores)
+        text = what + (f", score {text}" if scores else "")
+        tell(image, text, path, file=str(explainer.path), explained=what, score=scores)
     if path.suffix.lower() in ARRAYS:
         save_numbers(path, numbers)
     elif figures:

@@ -1,5 +1,6 @@
 """`camport evaluate`: which method to trust on a model."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
 from camport.cli.listings import table as print_table
-from camport.cli.loading import load
+from camport.cli.loading import load, place
 from camport.cli.options import (
     Adapter,
     Chunk,
@@ -21,9 +22,9 @@ from camport.cli.options import (
     Trust,
     Weights,
 )
-from camport.cli.printing import say
+from camport.cli.printing import results_as_json, say, say_result
 from camport.cli.working import counting
-from camport.errors import InputError, MissingDependencyError, silenced
+from camport.errors import MissingDependencyError, silenced
 from camport.files import check_folder
 from camport.targets.task import described
 
@@ -87,8 +88,13 @@ def evaluate(
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
     chunk: Chunk = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as a line of JSON, and nothing else.")
+    ] = False,
 ) -> None:
     """Measure methods by metrics on a model and images; started again, it goes on where it was."""
+    if as_json:
+        results_as_json()
     check_folder(output)
     keep_inputs(
         [output / name for name in (RECORD, *WRITTEN)],
@@ -99,18 +105,13 @@ def evaluate(
         _need(package)
     keep_freed_memory()
     loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
-    import torch
-
     import camport
     from camport.evaluation import Evaluated, open_data
     from camport.evaluation import evaluate as run
     from camport.evaluation.report import verdict, write_report
     from camport.evaluation.store import Store
 
-    try:
-        network = loaded.model.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device}: {error}") from None
+    network = place(loaded, device).model
     task = adapter or loaded.adapter
     where: Any = layer or loaded.layer
     subject = Evaluated(
@@ -141,6 +142,8 @@ def evaluate(
     found.write(output)
     with Store(output, {}) as store, silenced(Warning):  # matplotlib's, of glyphs and layouts
         write_report(output, f"{model} on {data}", found, store, examples, loaded.preprocess)
+    cells = [{**asdict(cell), "rank": found.ranks.get(cell.method)} for cell in found.cells]
+    say_result({"cells": cells, "refused": found.refusals, "output": str(output)})
     _print(found)
     say(*verdict(found).splitlines())
     for name in WRITTEN:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +11,19 @@ from PIL.Image import Image
 from camport.cli import boxes, fields, figure, folders, layers, side_by_side, tasks
 from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
-from camport.cli.given import DECLARED, Given, adapter_of, declared, single, told
+from camport.cli.given import DECLARED, Given, adapter_of, declared, single
 from camport.cli.loading import load as load
+from camport.cli.loading import place
 from camport.cli.method_options import ALL, AdapterOptions, Options, adapter_with, methods_of
 from camport.cli.options import (
     Adapter,
     Alpha,
     Chunk,
     Colormap,
+    Device,
     Images,
     Inputs,
+    JsonLines,
     Labels,
     Layer,
     Methods,
@@ -34,8 +36,9 @@ from camport.cli.options import (
     Views,
     Weights,
 )
-from camport.cli.printing import say
+from camport.cli.printing import results_as_json, say, tell
 from camport.cli.shown import at_layers, bounded
+from camport.cli.work import Work
 from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import class_index, open_image
@@ -46,11 +49,7 @@ from camport.view import check_writable, colormap_table
 if TYPE_CHECKING:
     import numpy as np
 
-    from camport.core.adapter import Adapter as Task
-    from camport.core.bound import Bound
-    from camport.core.explainer import Explainer
     from camport.core.explanation import Explanation
-    from camport.models import Loaded
 
 
 @declared
@@ -75,15 +74,16 @@ def explain(
     trust_checkpoint: Trust = False,
     inputs: Inputs = None,
     chunk: Chunk = None,
+    device: Device = "cpu",
+    as_json: JsonLines = False,
 ) -> None:
     """Explain what a model sees in images, in PyTorch."""
+    if as_json:
+        results_as_json()
     one_each, images = folders.one_each(output, images), folders.files(images)
-    several = (
-        len(method or []) > 1
-        or ALL in (method or [])
-        or output.suffix.lower() == side_by_side.REPORT
-    )
-    asked = {
+    every = ALL in (method or [])
+    several = every or len(method or []) > 1 or output.suffix.lower() == side_by_side.REPORT
+    settings = {
         "model": model,
         "weights": weights,
         "method": method,
@@ -101,7 +101,7 @@ def explain(
         **given,
     }
     if one_each:
-        jobs = folders.jobs(output, images, asked)
+        jobs = folders.jobs(output, images, settings)
     elif several:
         side_by_side.check_format(output)
         jobs = [(check_writable(output, side_by_side.FORMATS), images)]
@@ -130,141 +130,98 @@ def explain(
         check_image(image)
     methods = methods_of(method, option)
     if one_each:
-        folders.begin(output, asked)
+        folders.begin(output, settings)
     named = f"by {', '.join(dict.fromkeys(method))} " if method else ""
     count = sum(len(group) for _, group in jobs)
     what = f"{count} image{'s' * (count != 1)} {named}with {model}"
     with working(f"explaining {what}{' at many layers' * sweep}") as progress:
         loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
-        import camport
-
+        loaded = place(loaded, device)
         task = adapter or loaded.adapter
-        asking, kind = adapter_with(adapter_of(task, given), adapter_option), described(task).shown
-        if several and (kind == "boxes" or kind in ASKED):
-            raise InputError(
-                f"several methods and reports are for classes, and the task is {task}: give one"
-                " --method"
-            )
-
-        @cache  # whatever the number of files, a model is copied and its layer chosen once
-        def bound() -> list[Bound]:
-            where = None if sweep else layer or loaded.layer
-            return [camport.bind(loaded.model, one, where, asking, chunk=chunk) for one in methods]
-
-        for path, images in jobs:
+        work = Work(
+            model=model,
+            loaded=loaded,
+            task=task,
+            asking=adapter_with(adapter_of(task, given), adapter_option),
+            methods=methods,
+            every=every,
+            layer=layer,
+            targets=target or [],
+            given=given,
+            views=views,
+            sweep=sweep,
+            chunk=chunk,
+            device=device,
+            colormap=colormap,
+            alpha=alpha,
+            progress=progress,
+        )
+        for path, group in jobs:
+            write = side_by_side.explain if several else _writer(work)
             # one at a time: a picture may have 89 million pixels
-            pictures = map(open_image, images)
-            _explain(
-                *(
-                    path,
-                    images,
-                    pictures,
-                    loaded,
-                    bound,
-                    task,
-                    several,
-                    ALL in (method or []),
-                    target,
-                    layer,
-                ),
-                *(methods[0], asking, colormap, alpha, views, sweep, given, chunk, model, progress),
-            )
+            write(work, path, group, map(open_image, group))
 
 
-def _explain(
-    path: Path,
-    images: Sequence[Path],
-    pictures: Iterable[Image],
-    loaded: Loaded,
-    bind: Callable[[], list[Bound]],
-    task: str,
-    several: bool,
-    every: bool,
-    target: list[str] | None,
-    layer: list[str] | None,
-    method: str | Explainer | None,
-    asking: str | Task,
-    colormap: str,
-    alpha: float,
-    views: Sequence[str],
-    sweep: bool,
-    given: Given,
-    chunk: int | None,
-    model: str,
-    progress: Callable[[int, int], None],
-) -> None:
-    """One file of one or several images."""
-    import torch
+def _writer(work: Work) -> Callable[[Work, Path, Sequence[Path], Iterable[Image]], None]:
+    """What draws one method for the task."""
+    if work.sweep:
+        return _sweep
+    kind = described(work.task).shown
+    if kind == "boxes":
+        return boxes.explain
+    if work.views:
+        return _classes
+    if kind in ASKED:
+        return tasks.explain
+    return fields.explain if work.bound[0].adapter.fields else _classes
 
-    kind = described(task).shown
-    if kind == "boxes" and not sweep:
-        named, given = told(task, target, given)
-        boxes.explain(
-            *(
-                path,
-                images,
-                pictures,
-                loaded,
-                bind()[0],
-                named,
-                given["box"],
-                colormap,
-                alpha,
-                progress,
-            ),
-        )
-        return
-    if kind in ASKED and not sweep and not views:
-        named, given = told(task, target, given)
-        tasks.explain(
-            *(task, path, images, pictures, loaded, bind, named, given, colormap, alpha, progress),
-        )
-        return
-    if several:
-        side_by_side.explain(
-            *(path, images, pictures, loaded, bind(), every, target, colormap, alpha, progress),
-        )
-        return
-    (bound,) = bind()
-    figure.check_method(views, type(bound.explainer))
-    if bound.adapter.fields and not sweep and not views:
-        texts = target or []
-        fields.explain(path, images, pictures, loaded, bound, texts, colormap, alpha, progress)
-        return
-    label = single(target)
-    index = None if label is None else class_index(label, loaded.labels or None)
-    drawn, numbers, legends = [], [], []
+
+def _sweep(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[Image]) -> None:
+    """One image at many layers."""
+    (picture,), labels = pictures, work.loaded.labels
+    pixels, placement = work.loaded.preprocess.apply(picture)
+    picture, placement = bounded(picture, placement)
+    label = single(work.targets)
+    index = None if label is None else class_index(label, labels or None)
+    found = layers.at_layers(work, work.batch(pixels), index)
+    last, names = list(found.values())[-1], list(found)
+    text = figure.legend(last.target, last.score, labels)
+    method = work.bound[0].explainer
+    title = f"{method.title} of {work.model}: {text}"
+    layers.write(path, picture, placement, found, title, work.colormap, work.alpha, method.family)
+    told = f"{text}, {len(found)} layers from {names[0]} to {names[-1]}"
+    facts = {**figure.named_class(last.target, labels), "score": last.score}
+    tell(images[0], told, path, method=method.name, layers=names, **facts)
+    say(f"wrote {path}")
+
+
+def _classes(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[Image]) -> None:
+    """A map an image, with the views that were asked for."""
+    (bound,), labels = work.bound, work.loaded.labels
+    figure.check_method(work.views, type(bound.explainer))
+    label = single(work.targets)
+    index = None if label is None else class_index(label, labels or None)
+    shown, placements, numbers, legends, facts = [], [], [], [], []
     for picture in pictures:
-        pixels, placement = loaded.preprocess.apply(picture)
-        drawn.append(bounded(picture, placement))
-        if sweep:
-            found = layers.at_layers(
-                loaded, pixels[None], method, index, layer, asking, progress, chunk
-            )
-            continue
-        e = bound(torch.from_numpy(pixels)[None], index, progress=progress)
+        pixels, placement = work.loaded.preprocess.apply(picture)
+        picture, placement = bounded(picture, placement)
+        shown.append(picture)
+        placements.append(placement)
+        e = bound(work.batch(pixels), index, progress=work.progress)
         numbers.append(figure.kept({**e.numbers(), **_signed(e)}, path))
-        explained = int(e.target[0]) if e.target.dim() == 1 else None
-        legends.append(figure.legend(explained, float(e.score[0]), loaded.labels))
-    title, family = f"{bound.explainer.title} of {model}", bound.explainer.family
-    if sweep:
-        last = list(found.values())[-1]
-        text = figure.legend(last.target, last.score, loaded.labels)
-        layers.write(path, *drawn[0], found, f"{title}: {text}", colormap, alpha, family)
-        say(
-            f"{images[0]}: {text}, {len(found)} layers from {next(iter(found))} to"
-            f" {list(found)[-1]}"
-        )
-        say(f"wrote {path}")
-        return
+        explained, score = int(e.target[0]) if e.target.dim() == 1 else None, float(e.score[0])
+        legends.append(figure.legend(explained, score, labels))
+        facts.append({**figure.named_class(explained, labels), "score": score})
     where = at_layers(bound.layers)
-    title = f"Feature maps of {model}" if "grid" in views else title
-    shown, placements = [d[0] for d in drawn], [d[1] for d in drawn]
+    title = f"{bound.explainer.title} of {work.model}"
+    title = f"Feature maps of {work.model}" if "grid" in work.views else title
     figure.write(
-        path, shown, placements, numbers, title + where, legends, colormap, alpha, views, family
+        *(path, shown, placements, numbers, title + where, legends, work.colormap, work.alpha),
+        *(work.views, bound.explainer.family),
     )
-    for image, text in zip(images, legends, strict=True):
-        say(f"{image}: {text}" + (f", layer {', '.join(bound.layers)}" if bound.layers else ""))
+    for image, text, one in zip(images, legends, facts, strict=True):
+        told = text + (f", layer {', '.join(bound.layers)}" if bound.layers else "")
+        tell(image, told, path, method=bound.explainer.name, layers=bound.layers, **one)
     say(f"wrote {path}")
 
 

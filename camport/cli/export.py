@@ -1,6 +1,7 @@
 """`camport export`: model, gradient and heatmap as one file."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from camport.cli.options import (
     Trust,
     Weights,
 )
-from camport.cli.printing import say
+from camport.cli.printing import results_as_json, say, say_result
 from camport.cli.working import working
 from camport.errors import InputError, OutputError
 from camport.files import check_folder, place_of
@@ -122,12 +123,17 @@ def export(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write the graph after each pass there, as text."),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as a line of JSON, and nothing else.")
+    ] = False,
 ) -> None:
     """Export a model with its explainer as one graph of standard operators,
     proven equal to PyTorch.
 
     The suffix of the output picks the format: .onnx, .pt2 (torch.export) or .pt (TorchScript).
     """
+    if as_json:
+        results_as_json()
     path = check_writable(output, FORMATS)
     if graphs is not None:
         check_folder(graphs)
@@ -194,6 +200,8 @@ def export(
                 report=report,
                 **options,
             )
+    if as_json:
+        say_result({**json.loads(made.to_json()), "output": str(path)})
     say(*str(made).splitlines())
     say(f"wrote {path}" + (f" and {place_of(path)}.report.json" if report else ""))
 

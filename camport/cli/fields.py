@@ -14,7 +14,7 @@ from PIL.Image import Image
 from camport.cli.boxes import parsed
 from camport.cli.edge_tasks import save_numbers
 from camport.cli.figure import family_of
-from camport.cli.printing import say
+from camport.cli.printing import say, tell
 from camport.cli.shown import at_layers, bounded, scaled
 from camport.errors import InputError
 from camport.runtime import Explainer, Placement, class_index
@@ -24,8 +24,7 @@ from camport.view import Box, Cell, grid, overlay, pictured, save_image
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
-    from camport.core.bound import Bound
-    from camport.models import Loaded
+    from camport.cli.work import Work
 
 
 @dataclass(frozen=True)
@@ -79,22 +78,12 @@ def asked(
     return Asked(values, marks, ", ".join(texts))
 
 
-def explain(
-    path: Path,
-    images: Sequence[Path],
-    pictures: Iterable[Image],
-    loaded: Loaded,
-    bound: Bound,
-    texts: Sequence[str],
-    colormap: str,
-    alpha: float,
-    progress: Callable[[int, int], None],
-) -> None:
+def explain(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[Image]) -> None:
     """Explains each picture in PyTorch and writes one figure, or the numbers."""
-    import torch
+    (bound,), loaded, texts = work.bound, work.loaded, work.targets
 
     def answer(pixels: np.ndarray, what: Asked) -> Answer:
-        explanation = bound(torch.from_numpy(pixels)[None], dict(what.values), progress=progress)
+        explanation = bound(work.batch(pixels), dict(what.values), progress=work.progress)
         return explanation.numbers(), float(explanation.score[0])
 
     def prepared(picture: Image) -> tuple[np.ndarray, Placement, Asked]:
@@ -113,8 +102,9 @@ def explain(
         answer,
         lambda: bound.explainer.title + at_layers(bound.layers),
         bound.explainer.family,
-        colormap,
-        alpha,
+        work.colormap,
+        work.alpha,
+        method=bound.explainer.name,
     )
 
 
@@ -142,7 +132,9 @@ def run(
         )
 
     name, family = explainer.path.name, family_of(explainer)
-    _write(path, images, pictures, prepared, answer, lambda: name, family, colormap, alpha)
+    _write(
+        path, images, pictures, prepared, answer, lambda: name, family, colormap, alpha, file=name
+    )
 
 
 def _write(
@@ -155,10 +147,11 @@ def _write(
     family: str | None,
     colormap: str,
     alpha: float,
+    **facts: Any,
 ) -> None:
     rows: list[list[Cell]] = []
     numbers: list[Mapping[str, np.ndarray]] = []
-    said: list[str] = []
+    said: list[tuple[str, dict[str, Any]]] = []
     for original in pictures:
         pixels, placement, what = prepared(original)
         found, score = answer(pixels, what)
@@ -175,11 +168,11 @@ def _write(
             ]
         )
         numbers.append(found)
-        said.append(text)
+        said.append((text, {**facts, "asked": what.text, "score": score}))
     if path.suffix.lower() in ARRAYS:
         save_numbers(path, numbers)
     else:
         save_image(path, grid(rows, title=title(), colorbar=colormap))
-    for image, text in zip(images, said, strict=True):
-        say(f"{image}: {text}")
+    for image, (text, one) in zip(images, said, strict=True):
+        tell(image, text, path, **one)
     say(f"wrote {path}")

@@ -163,6 +163,12 @@ def family_of(explainer: Explainer) -> str | None:
     return method.get("family") if isinstance(method, dict) else None
 
 
+def named_class(target: int | None, labels: Sequence[str] | None) -> dict[str, Any]:
+    """A class by number and label, as far as they are known, for JSON."""
+    known = target is not None and labels and 0 <= target < len(labels)
+    return {"target": target, "label": labels[target] if known else None}  # type: ignore[index]
+
+
 def legend(target: int | None, score: float | None, labels: Sequence[str] | None) -> str:
     """What was asked and its score, as far as they are known, e.g. "seven (7), score 8.31"."""
     said = [] if score is None else [f"score {score:.2f}"]

@@ -11,10 +11,10 @@ import typer
 from camport.cli import tracing
 from camport.cli.export import _size
 from camport.cli.given import DECLARED, Given, adapter_of, declared
-from camport.cli.listings import Json, say_json, table
+from camport.cli.listings import Json, table
 from camport.cli.loading import load
 from camport.cli.options import Adapter, Inputs, Model, Preprocessing, Trust, Weights
-from camport.cli.printing import say
+from camport.cli.printing import say, say_json
 from camport.errors import InputError
 from camport.targets.task import described
 

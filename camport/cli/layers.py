@@ -1,6 +1,5 @@
 """`camport explain --sweep`: one image at many layers."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,9 @@ from camport.view import layer_grid, pictured, save_arrays, save_image
 from camport.view.save import ARRAYS
 
 if TYPE_CHECKING:
-    from camport.core.adapter import Adapter
-    from camport.core.explainer import Explainer
-    from camport.models import Loaded
+    from torch import Tensor
+
+    from camport.cli.work import Work
 
 
 @dataclass(frozen=True)
@@ -38,31 +37,20 @@ class AtLayer:
     score: float
 
 
-def at_layers(
-    loaded: "Loaded",
-    pixels: np.ndarray,
-    method: "str | Explainer | None",
-    target: int | None,
-    layers: Sequence[str] | None,
-    adapter: "str | Adapter",
-    progress: Callable[[int, int], None],
-    chunk: int | None = None,
-) -> dict[str, AtLayer]:
+def at_layers(work: "Work", images: "Tensor", target: int | None) -> dict[str, AtLayer]:
     """One image [1,3,H,W] explained at every layer, or at those named, by the layer's name."""
-    import torch
-
     import camport
 
     found = {}
     # one a layer; the picture says what is flat
     with silenced(FlatMapWarning), silenced(GuardWarning):
-        images = torch.from_numpy(pixels)
-        options: dict[str, Any] = {"progress": progress, "chunk": chunk}
+        options: dict[str, Any] = {"progress": work.progress, "chunk": work.chunk}
+        method = work.methods[0] or "gradcam"
         for name, e in camport.sweep(
-            loaded.model, images, method or "gradcam", target, layers, adapter, **options
+            work.loaded.model, images, method, target, work.layer, work.asking, **options
         ):
             found[name] = AtLayer(
-                e.heatmap[0].numpy(),
+                e.heatmap[0].numpy(force=True),
                 " x ".join(map(str, (e.activations or [e.raw])[0].shape[1:])),
                 not bool(e.heatmap.any()),
                 int(e.target[0]) if e.target.dim() == 1 else None,

@@ -1,7 +1,5 @@
 """`camport methods | adapters | metrics | plugins`."""
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from camport.cli.printing import printable, say
+from camport.cli.printing import printable, say, say_json
 
 if TYPE_CHECKING:
     from camport.core.describe import Description
@@ -157,19 +155,6 @@ def plugins(as_json: Json = False) -> None:
         for p in registry.plugins()
     ]
     table(("plugin", "distribution", "state", "adds"), rows, cut="adds")
-
-
-def say_json(value: Any) -> None:
-    """Prints one line of JSON; what has no end is null, which JSON has instead of infinity."""
-    say(json.dumps(_finite(value), default=str, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], cut: str = "") -> None:

@@ -65,6 +65,27 @@ def load(
     return loaded
 
 
+def place(loaded: "Loaded", device: str) -> "Loaded":
+    """The model on a device.
+
+    Raises:
+        InputError: no such device here.
+    """
+    import dataclasses
+
+    import torch
+
+    try:
+        return dataclasses.replace(loaded, model=loaded.model.to(torch.device(device)))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        there = ["cpu", *(["cuda"] * torch.cuda.is_available())]
+        there += ["mps"] * torch.backends.mps.is_available()
+        raise InputError(
+            f"--device {device}: {reason}; here there is: {', '.join(there)}"
+        ) from None
+
+
 def _values(inputs: Sequence[str]) -> dict[str, np.ndarray]:
     """NAME=VALUES: numbers with commas between them, or an array in a .npy file."""
     found = {}

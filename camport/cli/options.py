@@ -101,6 +101,12 @@ Chunk = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where PyTorch computes: cpu, cuda, cuda:1, mps.")]
+JsonLines = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print a line of JSON for each image, in place of everything else."
+    ),
+]
 Trust = Annotated[
     bool,
     typer.Option(

@@ -4,6 +4,8 @@ Names, labels and errors come out of files that others made. Control characters 
 the cursor, set the title or hide text, so they are printed escaped.
 """
 
+import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -41,6 +43,37 @@ def say(*lines: object, err: bool = False) -> None:
         print(printable(line), file=sys.stderr if err else sys.stdout, flush=True)
 
 
+def tell(image: object, text: str, output: object, **facts: Any) -> None:
+    """Says what was explained of an image: a line of text, or with --json a line of JSON."""
+    if not say_result({"image": str(image), **facts, "output": str(output)}):
+        say(f"{image}: {text}")
+
+
+def say_result(value: Any) -> bool:
+    """With --json prints a line of it; whether it did."""
+    if not (isinstance(sys.stdout, Output) and sys.stdout.json):
+        return False
+    hushed, sys.stdout.hushed = sys.stdout.hushed, False
+    try:
+        say_json(value)
+    finally:
+        sys.stdout.hushed = hushed
+    return True
+
+
+def say_json(value: Any) -> None:
+    """Prints one line of JSON; what has no end is null, which JSON has instead of infinity."""
+    say(json.dumps(_finite(value), default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class Output:
     """A standard stream as the command line writes to it, its own text, rich's and typer's alike.
 
@@ -53,7 +86,7 @@ class Output:
     """
 
     def __init__(self, stream: TextIO | None, silent: bool = False) -> None:
-        self.hushed = False
+        self.hushed = self.json = False
         self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115 - as long as stdout
         self._silent = silent
 
@@ -102,6 +135,13 @@ def hush() -> None:
     """Standard output shows nothing until `outputs` ends; errors and warnings are still said."""
     if isinstance(sys.stdout, Output):
         sys.stdout.hushed = True
+
+
+def results_as_json() -> None:
+    """Standard output holds a line of JSON for each image and nothing else."""
+    hush()
+    if isinstance(sys.stdout, Output):
+        sys.stdout.json = True
 
 
 def hushed() -> bool:

@@ -9,8 +9,8 @@ import typer
 from camport.cli import boxes, edge_tasks, fields, figure
 from camport.cli.apart import keep_inputs
 from camport.cli.given import DECLARED, Given, declared, single, told
-from camport.cli.options import Alpha, Colormap, Images, Output, Target
-from camport.cli.printing import say
+from camport.cli.options import Alpha, Colormap, Images, JsonLines, Output, Target
+from camport.cli.printing import results_as_json, say, tell
 from camport.cli.shown import bounded
 from camport.cli.working import working
 from camport.errors import InputError
@@ -34,8 +34,11 @@ def run(
     colormap: Colormap = "turbo",
     alpha: Alpha = 0.6,
     given: Given = DECLARED,
+    as_json: JsonLines = False,
 ) -> None:
     """Explain images with an exported file, with onnxruntime alone."""
+    if as_json:
+        results_as_json()
     path = check_writable(output)
     keep_inputs([path], [file, *images])
     colormap_table(colormap)
@@ -51,7 +54,7 @@ def run(
                 " among them"
             )
         task, _ = task_of(explainer.metadata)
-        check(task or "classification", given, "files of")
+        check(task, given, "files of")
         kind = described(task).shown
         if kind == "boxes":
             label, given = told(task, target, given, "files of")
@@ -67,22 +70,22 @@ def run(
             fields.run(explainer, path, images, pictures, target or [], colormap, alpha)
             return
         index = -1 if label is None else class_index(label, explainer.labels)
-        drawn, numbers, legends = [], [], []
+        drawn, numbers, legends, facts = [], [], [], []
         for picture in pictures:
             pixels, placement = explainer.preprocess.apply(picture)
             drawn.append(bounded(picture, placement))
             result = explainer(pixels[None], target=index)
             numbers.append(figure.kept(dict(result), path))
-            legends.append(
-                figure.legend(_explained(result, index), _score(result), explainer.labels)
-            )
+            explained, score = _explained(result, index), _score(result)
+            legends.append(figure.legend(explained, score, explainer.labels))
+            facts.append({**figure.named_class(explained, explainer.labels), "score": score})
     method = explainer.metadata.get("method")
     title = f"{method.get('name') if isinstance(method, dict) else method} in {file.name}"
     family = figure.family_of(explainer)
     shown, placements = [d[0] for d in drawn], [d[1] for d in drawn]
     figure.write(path, shown, placements, numbers, title, legends, colormap, alpha, family=family)
-    for image, text in zip(images, legends, strict=True):
-        say(f"{image}: {text}")
+    for image, text, one in zip(images, legends, facts, strict=True):
+        tell(image, text, path, file=str(file), **one)
     say(f"wrote {path}")
 
 

@@ -3,22 +3,23 @@ a row for each class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
-from camport.cli.figure import legend
-from camport.cli.printing import say
-from camport.cli.shown import bounded
+from camport.cli.figure import legend, named_class
+from camport.cli.printing import say, tell
+from camport.cli.rows import Row, rows
+from camport.cli.shown import bounded, scaled
 from camport.errors import LayerError, MethodError, OutputError
-from camport.runtime import class_index
 from camport.view import Map, Shown, map_grid, pictured, save_image, save_report
 
 if TYPE_CHECKING:
+    from camport.cli.work import Work
     from camport.core.bound import Bound
-    from camport.models import Loaded
+    from camport.core.explanation import Explanation
 
 REPORT = ".html"
 FORMATS = (REPORT, ".png", ".jpg", ".jpeg")
@@ -32,60 +33,69 @@ def check_format(path: Path) -> None:
         )
 
 
-def explain(
-    path: Path,
-    images: Sequence[Path],
-    pictures: Iterable[Image],
-    loaded: Loaded,
-    bound: Sequence[Bound],
-    every: bool,
-    targets: Sequence[str] | None,
-    colormap: str,
-    alpha: float,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Explains each image by each method for each class, and writes the picture or the report.
+def explain(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[Image]) -> None:
+    """Explains each image by each method for each thing that is asked of it, and writes the picture
+    or the report.
 
-    Args:
-        every: the methods are all there are: those that do not fit the model are left out,
-            with the reason.
+    Where the methods are all there are, those that do not fit the model are left out, with the
+    reason.
     """
-    import torch
-
-    classes: list[int | None] = [class_index(text, loaded.labels or None) for text in targets or []]
-    classes = classes or [None]
     found: list[Shown] = []
-    done, total = 0, len(images) * len(bound) * len(classes)
     left_out: dict[str, str] = {}
-    for image, picture in zip(images, pictures, strict=True):
-        pixels, placement = loaded.preprocess.apply(picture)
+    for place, (image, picture) in enumerate(zip(images, pictures, strict=True)):
+        pixels, placement = work.loaded.preprocess.apply(picture)
+        first = _fitting(work, left_out)
+        asked = rows(work, first, picture, pixels, placement)
         shown, placement = bounded(picture, placement)
         maps = []
-        for index in classes:
-            for one in bound:
+        total = len(images) * len(asked) * len(work.bound)
+        done = place * len(asked) * len(work.bound)
+        for row in asked:
+            marks = [scaled(mark, shown.width / picture.width) for mark in row.marks]
+            for one in work.bound:
                 done += 1
-                progress(done, total)
+                work.progress(done, total)
                 if one.explainer.name in left_out:
                     continue
                 try:
-                    e = one(torch.from_numpy(pixels)[None], index)
+                    e = one(work.batch(pixels), row.target)
                 except (MethodError, LayerError) as error:
-                    if not every:
+                    if not work.every:
                         raise
                     left_out[one.explainer.name] = str(error)
                     continue
-                chosen = int(e.target[0]) if e.target.dim() == 1 else None
-                text = legend(chosen, float(e.score[0]), loaded.labels)
-                heat = pictured(placement.to_image(e.heatmap[0].cpu().numpy()), e.family)
-                maps.append(Map(heat, type(one.explainer).title, text.rpartition(", ")[0], text))
-                say(f"{image}: {one.explainer.name}, {text}")
+                name, facts = _named(work, row, e)
+                text = ", ".join(part for part in (name, f"score {float(e.score[0]):.2f}") if part)
+                heat = pictured(placement.to_image(e.heatmap[0].numpy(force=True)), e.family)
+                maps.append(Map(heat, type(one.explainer).title, name, text, marks))
+                told = f"{one.explainer.name}, {text}"
+                tell(image, told, path, method=one.explainer.name, layers=one.layers, **facts)
         found.append(Shown(shown, maps, image.name))
     for name, why in left_out.items():
         say(f"camport: note: {name} is left out: {why}", err=True)
     if path.suffix.lower() == REPORT:
         save_report(
-            path, found, title=f"{len(images)} image{'s' * (len(images) != 1)}", colormap=colormap
+            path,
+            found,
+            title=f"{len(images)} image{'s' * (len(images) != 1)}",
+            colormap=work.colormap,
         )
     else:
-        save_image(path, map_grid(found, colormap=colormap, alpha=alpha))
+        save_image(path, map_grid(found, colormap=work.colormap, alpha=work.alpha))
     say(f"wrote {path}")
+
+
+def _fitting(work: Work, left_out: Mapping[str, str]) -> Bound:
+    """The first method that is not left out: it finds what nobody named."""
+    return next((one for one in work.bound if one.explainer.name not in left_out), work.bound[0])
+
+
+def _named(work: Work, row: Row, explanation: Explanation) -> tuple[str, dict[str, Any]]:
+    """What was explained, in words and as facts; a class that nobody named is told by the
+    explanation."""
+    score = float(explanation.score[0])
+    if row.text:
+        return row.text, {"asked": row.text, "score": score}
+    index = int(explanation.target[0]) if explanation.target.dim() == 1 else None
+    known = named_class(index, work.loaded.labels)
+    return legend(index, None, work.loaded.labels), {**known, "score": score}

@@ -127,10 +127,11 @@ def check(task: str, given: Mapping[str, Any], of: str = "--adapter") -> None:
     """InputError for options that were given and are another task's.
 
     Args:
-        task: the adapter's name.
+        task: the adapter's name; "" of a file that does not say, classification.
         given: the values by the options' names.
         of: what has the task: `--adapter`, or "files of".
     """
+    task = task or "classification"
     this = "the task is" if of.startswith("--") else "this one is of"
     for option in OPTIONS:
         value = given.get(option.name)

@@ -21,6 +21,7 @@ from PIL import Image
 
 from camport.errors import InputError
 from camport.files import write_text
+from camport.view.boxes import Box, draw_boxes
 from camport.view.colormaps import apply_colormap, colormap_table
 from camport.view.grid import Cell, grid
 from camport.view.overlay import overlay
@@ -39,12 +40,14 @@ class Map:
         method: the column it stands in.
         target: the row it stands in, e.g. the class that was asked about.
         caption: under it, e.g. the score.
+        marks: boxes drawn on it, in the image's pixels.
     """
 
     heatmap: np.ndarray
     method: str = ""
     target: str = ""
     caption: str = ""
+    marks: Sequence[Box] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def map_grid(
                     row.append(Cell())
                     continue
                 drawn = overlay(shown.image, found.heatmap, colormap=colormap, alpha=alpha)
-                row.append(Cell(drawn, found.caption))
+                row.append(Cell(drawn, found.caption, found.marks))
             rows.append(row)
             labels.append(", ".join(part for part in (shown.title, target) if part))
     columns = ["image", *methods]
@@ -198,9 +201,11 @@ def _figure(found: Map, size: tuple[int, ...], colormap: str) -> str:
     what = escape(
         ", ".join(part for part in (found.method, found.target, found.caption) if part) or "map"
     )
-    coloured = _embedded(Image.fromarray(apply_colormap(heat, colormap)))
+    coloured = Image.fromarray(apply_colormap(heat, colormap))
+    draw_boxes(coloured, found.marks)
     return (
-        f'<figure><button class="view" type="button" aria-label="{what}"><img src="{coloured}"'
+        f'<figure><button class="view" type="button" aria-label="{what}">'
+        f'<img src="{_embedded(coloured)}"'
         f' alt="{what}"></button><figcaption>{escape(found.caption)}</figcaption></figure>'
     )
 

@@ -1,8 +1,7 @@
 """Depth: which pixels a network reads to say how far a region is.
 
-A complete camport plugin that adds a task, for networks that return a map of depths or disparities
-[b,h,w] or [b,1,h,w] (MiDaS, 1907.01341; Depth Anything, 2401.10891).
-The score is the mean over a region R of the picture:
+A complete camport plugin that adds a task, for networks that return a map of depths or disparities [b,h,w] or
+[b,1,h,w] (MiDaS, 1907.01341; Depth Anything, 2401.10891). The score is the mean over a region R of the picture:
 
     y^c = 1/|R| sum_ij R_ij D_ij
 """
@@ -15,13 +14,10 @@ from camport.errors import ModelError
 
 
 class DepthAdapter(camport.Adapter):
-    """Explains the mean depth of a box, xyxy in pixels of the network;
-    of the whole image where none is given."""
+    """Explains the mean depth of a box, xyxy in pixels of the network; of the whole image where none is given."""
 
     name, title = "depth", "How far a region is, by a depth network"
-    fields = (
-        camport.Field("region", "box", "the whole picture if left out", default=(0, 0, 0, 0)),
-    )
+    fields = (camport.Field("region", "box", "the whole picture if left out", default=(0, 0, 0, 0)),)
 
     def call(self, model, images):
         """The depths [b,H,W] at the images' size, whatever the network's own."""
@@ -32,9 +28,7 @@ class DepthAdapter(camport.Adapter):
             or depths.dim() not in (3, 4)
             or (depths.dim() == 4 and depths.shape[1] != 1)
         ):
-            raise ModelError(
-                "the depth adapter reads one tensor [b,h,w] or [b,1,h,w], a map of depths"
-            )
+            raise ModelError("the depth adapter reads one tensor [b,h,w] or [b,1,h,w], a map of depths")
         depths = depths if depths.dim() == 4 else depths[:, None]
         return F.interpolate(depths, images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 

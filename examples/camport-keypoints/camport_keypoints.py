@@ -1,8 +1,7 @@
 """Keypoints: which pixels a pose network reads to place one joint.
 
-A complete camport plugin that adds an adapter, for networks that return a map of confidences
-[b,k,h,w], one for each of k keypoints (stacked hourglass, 1603.06937; HRNet, 1902.09212). The
-keypoint lies where its map is highest:
+A complete camport plugin that adds an adapter, for networks that return a map of confidences [b,k,h,w], one for each of
+k keypoints (stacked hourglass, 1603.06937; HRNet, 1902.09212). The keypoint lies where its map is highest:
 
     y^c = max_ij H_cij
 """
@@ -14,37 +13,22 @@ from camport.errors import InputError, ModelError
 
 
 class KeypointAdapter(camport.Adapter):
-    """Explains one keypoint: its number, int64 [b] for one an image,
-    or None for the surest of each image."""
+    """Explains one keypoint: its number, int64 [b] for one an image, or None for the surest of each image."""
 
     name, title = "keypoints", "One keypoint of a pose network"
-    # with this name it is an input of the exported file,
-    # and `--target keypoint=9` of the command line
-    fields = (
-        camport.Field("keypoint", "integer", "0 and up, -1 the surest", default=-1, least=-1),
-    )
+    # with this name it is an input of the exported file, and `--target keypoint=9` of the command line
+    fields = (camport.Field("keypoint", "integer", "0 and up, -1 the surest", default=-1, least=-1),)
 
     def check(self, outputs, target):
-        """Refuses outputs that are no maps, and unknown keypoints. Never traced:
-        it may look at values."""
+        """Refuses outputs that are no maps, and unknown keypoints. Never traced: it may look at values."""
         if not isinstance(outputs, torch.Tensor) or outputs.dim() != 4:
-            raise ModelError(
-                "the keypoint adapter reads one tensor [b,k,h,w], a map of confidences for each"
-                " keypoint"
-            )
+            raise ModelError("the keypoint adapter reads one tensor [b,k,h,w], a map of confidences for each keypoint")
         if int(target["keypoint"].max()) >= outputs.shape[1]:
-            raise InputError(
-                f"keypoint {int(target['keypoint'].max())} of {outputs.shape[1]} (0 and up)"
-            )
+            raise InputError(f"keypoint {int(target['keypoint'].max())} of {outputs.shape[1]} (0 and up)")
 
     def resolve(self, outputs, target):
-        """-1 becomes the keypoint with the highest peak. Traced for export:
-        tensors alone decide."""
-        return {
-            "keypoint": torch.where(
-                target["keypoint"] < 0, _peaks(outputs).argmax(1), target["keypoint"]
-            )
-        }
+        """-1 becomes the keypoint with the highest peak. Traced for export: tensors alone decide."""
+        return {"keypoint": torch.where(target["keypoint"] < 0, _peaks(outputs).argmax(1), target["keypoint"])}
 
     def score(self, outputs, target):
         """y^c [b]; a one-hot product, whose gradient exports as a product."""

@@ -18,8 +18,7 @@ class Sharpness(camport.Metric):
     range = (0.0, 4.0)  # each pixel has four neighbours
 
     def __call__(self, heatmap, region=None):
-        """The sum of differences between neighbours over the sum of values, [b];
-        0 for a flat map."""
+        """The sum of differences between neighbours over the sum of values, [b]; 0 for a flat map."""
         down = (heatmap[:, 1:] - heatmap[:, :-1]).abs().sum((1, 2))
         across = (heatmap[:, :, 1:] - heatmap[:, :, :-1]).abs().sum((1, 2))
         total = heatmap.sum((1, 2))

@@ -1,7 +1,9 @@
 """`camport explain` by several methods, for several classes, of folders;
 options of methods and adapters."""
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from camport.models import load_model
 from camport.plugins import RISE
 from camport.runtime import open_image
 from tests.cli.conftest import listing
+from tests.marks import rare
+from tests.pages import ROOT
 
 TWO = ["--method", "gradcam", "--method", "cam"]
 
@@ -213,20 +217,38 @@ def test_refused(refused, photo, match, arguments):
     refused(match, "explain", photo, "-m", "demo:gap-pool", *arguments)
 
 
-def test_several_methods_are_for_classes(refused, photo):
-    refused(
-        "several methods and reports are for classes, and the task is detection",
-        "explain",
-        photo,
-        "-m",
-        "demo:detector",
-        "--method",
-        "odam",
-        "--method",
-        "gradcam",
-        "-o",
-        "x.png",
-    )
+SCENE = ROOT / "camport/demo/samples/four-seven.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "rows"),
+    [
+        ("detector", (), ["four", "seven"]),
+        ("detector", ("--target", "seven"), ["seven"]),
+        ("captioner", ("--target", "seven"), ["seven"]),
+        *rare(("captioner", (), ["a", "four", "left", "of", "a", "seven"])),
+        ("answerer", ("--question", "how many sevens?"), ["how many sevens?"]),
+        ("segmenter", ("--target", "box=95,48,127,95"), [""]),
+    ],
+)
+def test_several_methods_of_any_task(camport, name, arguments, rows):
+    """Each row is what one method alone explains, and each map is that method's own."""
+    methods = ("--method", "layercam", "--method", "hirescam")
+    model = ("-m", f"demo:{name}", *arguments)
+    done = camport("explain", SCENE, *model, *methods, "--json", "-o", "both.png")
+    assert done.status == 0, done.err
+    said = [json.loads(line) for line in done.out.splitlines()]
+    assert [one["method"] for one in said] == ["layercam", "hirescam"] * len(rows)
+    for i, text in enumerate(rows):
+        asked = [one.get("asked", "") or one["label"] for one in said[2 * i : 2 * i + 2]]
+        assert all(text in one for one in asked), asked
+    done = camport("explain", SCENE, *model, "--method", "hirescam", "-o", "one.npz")
+    alone = np.atleast_1d(np.load("one.npz")["score"])
+    assert [one["score"] for one in said[1::2]] == pytest.approx(list(alone), abs=1e-3)
+    assert camport("explain", SCENE, *model, *methods, "-o", "both.html").status == 0
+    assert Path("both.html").read_text().count("<figure>") == 2 * len(rows)
+    with Image.open("both.png") as drawn:
+        assert drawn.size[1] > 200 * len(rows)
 
 
 def test_two_images_of_one_name(refused, folder, tmp_path):

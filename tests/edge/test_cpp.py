@@ -20,10 +20,13 @@ PAGE = "examples/edge/README.md"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with ONNX Runtime, the file, a scene that is not square, and the program, as the page makes them."""
+    """A folder with ONNX Runtime, the file, a scene that is not square, and the program,
+    as the page makes them."""
     place = tmp_path_factory.mktemp("cpp")
     shutil.copytree(
-        ROOT / "examples" / "edge", place / "examples" / "edge", ignore=shutil.ignore_patterns("node_modules")
+        ROOT / "examples" / "edge",
+        place / "examples" / "edge",
+        ignore=shutil.ignore_patterns("node_modules"),
     )
     lay(place / "onnxruntime")
     export, build = blocks(PAGE, "sh")[1].splitlines()[:2]
@@ -37,14 +40,18 @@ def place(tmp_path_factory):
 
 
 def run(place, *arguments):
-    return subprocess.run([place / "explain", *arguments], capture_output=True, text=True, cwd=place)
+    return subprocess.run(
+        [place / "explain", *arguments], capture_output=True, text=True, cwd=place
+    )
 
 
 @pytest.mark.parametrize("asked", [["7"], ["4"], ["-1"], []])
 def test_the_map_is_pythons(place, asked):
     done = run(place, "digits.onnx", "scene.ppm", "map.npy", *asked)
     assert done.returncode == 0, done.stderr
-    session = onnxruntime.InferenceSession(place / "digits.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        place / "digits.onnx", providers=["CPUExecutionProvider"]
+    )
     target = int(asked[0]) if asked else -1
     with Image.open(place / "scene.ppm") as scene:
         feeds = {"images": np.asarray(scene)[None], "target": np.array([target])}
@@ -77,7 +84,11 @@ def test_comments_in_the_picture(place):
         (["none.onnx", "scene.ppm", "none.npy"], 1, "none.onnx"),
         (["digits.onnx", "digits.onnx", "none.npy"], 1, "digits.onnx is no binary PPM of 8 bits"),
         (["digits.onnx", "short.ppm", "none.npy"], 1, "short.ppm ends before its last pixel"),
-        (["digits.onnx", "scene.ppm", "none.npy", "10"], 1, "class 10 is not from -1, the top one, to 9"),
+        (
+            ["digits.onnx", "scene.ppm", "none.npy", "10"],
+            1,
+            "class 10 is not from -1, the top one, to 9",
+        ),
         (["digits.onnx", "scene.ppm", "none.npy", "seven"], 1, "class seven is not from -1"),
         (["digits.onnx", "scene.ppm", "no/none.npy"], 1, "no/none.npy could not be written"),
     ],

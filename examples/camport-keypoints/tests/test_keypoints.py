@@ -9,22 +9,12 @@ from camport.testing import check_adapter
 def network():
     """Three maps at half the images' size, all of them positive."""
     torch.manual_seed(0)
-    layers = (
-        nn.Conv2d(3, 6, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(6, 3, 3, padding=1),
-        nn.Sigmoid(),
-    )
+    layers = nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(6, 3, 3, padding=1), nn.Sigmoid()
     return nn.Sequential(*layers).eval()
 
 
 def test_conforms():
-    check_adapter(
-        KeypointAdapter,
-        model=network(),
-        images=torch.rand(3, 3, 16, 16),
-        nonsense=["elbow", 0.5, -2],
-    )
+    check_adapter(KeypointAdapter, model=network(), images=torch.rand(3, 3, 16, 16), nonsense=["elbow", 0.5, -2])
 
 
 def test_the_map_lies_where_the_joint_was_found():

@@ -11,9 +11,7 @@ def test_conforms():
 
 
 def test_the_formula():
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
-    )
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     images = torch.randn(1, 3, 8, 8)
     explanation = camport.explain(model.eval(), images, MaxCAM(), 1, "1")
     # behind the ReLU: A >= 0, and the gradient of channel k is w_k / (h w) everywhere
