@@ -27,18 +27,17 @@ def bind(
     """Binds a method to a model.
 
     Args:
-        model: any nn.Module, left exactly as found; or the path of an .onnx file,
-            whose nodes are rebuilt as PyTorch operations.
-            It is always explained in evaluation mode.
-        method: a name from `camport.methods()`, an Explainer class,
-            or an instance with its options; None is the adapter's (gradcam, for detection odam).
+        model: any nn.Module, left exactly as found; or the path of an .onnx file, whose nodes are
+            rebuilt as PyTorch operations. It is always explained in evaluation mode.
+        method: a name from `camport.methods()`, an Explainer class, or an instance with its
+            options; None is the adapter's (gradcam, for detection odam).
         layer: dotted module name, a module of the model, a list of these (fused), or None:
             chosen at the first call and reported. `name@0` is the first run of a module that runs
             several times. In an .onnx file, a node or a tensor.
-        adapter: a name from `camport.adapters()`, an Adapter class,
-            or an instance with its options.
-        options: `chunk`, `preprocess`, `labels` of `camport.core.bind.bind`;
-            `image` and `inputs` of `load_onnx`.
+        adapter: a name from `camport.adapters()`, an Adapter class, or an instance with its
+            options.
+        options: `chunk`, `preprocess`, `labels` of `camport.core.bind.bind`; `image` and `inputs`
+            of `load_onnx`.
 
     Raises:
         InputError: `model` is neither of the two.

@@ -120,10 +120,10 @@ def compare(
         model: as for `camport.bind`, as are `layer`, `adapter` and `options`.
         images: [b,c,H,W].
         methods: names, classes or instances; an instance brings its options.
-        targets: each is a target of `camport.explain`: a class, its name in `labels`,
-            one for each image, ...; None explains the model's own choice alone.
-        pictures: what is drawn on, one for each image and of its size;
-            None draws the images themselves.
+        targets: each is a target of `camport.explain`: a class, its name in `labels`, one for each
+            image, ...; None explains the model's own choice alone.
+        pictures: what is drawn on, one for each image and of its size; None draws the images
+            themselves.
         titles: of the images.
         labels: the classes' names.
 

@@ -21,8 +21,8 @@ LONGEST = 2000
 class CamportError(Exception):
     """Root of all errors raised on purpose; the message names the value at fault and the remedy.
 
-    It is one line of at most `LONGEST` characters, whatever the value's own text is:
-    an array's has many.
+    It is one line of at most `LONGEST` characters, whatever the value's own text is: an array's has
+    many.
     """
 
     def __init__(self, *args: object) -> None:

@@ -54,8 +54,8 @@ def check_writable(path: str | os.PathLike[str], suffixes: Collection[str] | Non
         The path, as a Path.
 
     Raises:
-        OutputError: unknown suffix, a missing or unwritable directory,
-            or something else than a file in its place.
+        OutputError: unknown suffix, a missing or unwritable directory, or something else than a
+            file in its place.
     """
     file = Path(path)
     try:

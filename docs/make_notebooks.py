@@ -1,8 +1,8 @@
 """Writes docs/notebooks/*.ipynb, executed: `python docs/make_notebooks.py [NAME ...]`;
 needs nbclient and ipykernel.
 
-A notebook's text stands here, cells separated by lines of dashes;
-those that begin with # and a blank are prose.
+A notebook's text stands here, cells separated by lines of dashes; those that begin with # and a
+blank are prose.
 """
 
 import base64

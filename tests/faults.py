@@ -3,8 +3,8 @@ for every n.
 
 An operation is a folder that is made, a file that is opened to write, bytes that reach it, a sync,
 a rename, a second name, a statement of SQLite. After each fault everything below the folder is as
-it was before or as it would be without the fault, without drafts,
-and what was raised is one CamportError.
+it was before or as it would be without the fault, without drafts, and what was raised is one
+CamportError.
 """
 
 import builtins

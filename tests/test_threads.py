@@ -110,8 +110,8 @@ def undecorated(monkeypatch):
     """beartype, which is in tests alone, records all warnings of the process while it decorates a
     function.
 
-    It does so wherever a module of camport is imported for the first time,
-    which may be in a thread.
+    It does so wherever a module of camport is imported for the first time, which may be in a
+    thread.
     """
     for name, found in list(sys.modules.items()):
         if name.startswith("beartype.") and "catch_warnings" in vars(found):

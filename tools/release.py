@@ -4,9 +4,9 @@ which a person does.
 1. The tree is committed, and the version in pyproject.toml has a dated section in CHANGELOG.md.
 2. sdist and wheel are built from a fresh checkout of HEAD, the wheel out of the sdist.
 3. `twine check --strict` reads what the index will show.
-4. The wheel is installed into an environment of its own:
-   without extras `camport --help` and `import camport` have to work, and with `[torch,cpu,demo]`
-   the demo, unless `--bare` leaves that out.
+4. The wheel is installed into an environment of its own: without extras `camport --help` and
+   `import camport` have to work, and with `[torch,cpu,demo]` the demo, unless `--bare` leaves that
+   out.
 
 Needs the extra `release` and the package index.
 """

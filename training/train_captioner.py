@@ -6,11 +6,9 @@ One looks at the image anew for every word, the plain one is told once what is t
 one to three digits. The classifier `digits` is the encoder and has to be there.
 
 Where the first has to look is taught, as in "Attention Correctness in Neural Image Captioning" (Liu
-et al. 2016, arXiv
-1605.09553): for a digit's word at that digit's box. Left alone it takes short cuts ("an" says
-    already that an eight
-follows, one of two sevens will do for both), and a map that shows a short cut cannot be told from a
-map that is wrong.
+et al. 2016, arXiv 1605.09553): for a digit's word at that digit's box. Left alone it takes short
+cuts ("an" says already that an eight follows, one of two sevens will do for both), and a map that
+shows a short cut cannot be told from a map that is wrong.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Trains the demo's classifiers on digit scenes and writes their weights and held-out scores.
 
-    python training/train_classifiers.py [--only digits]
-    python training/train_classifiers.py --only digits --shuffled shuffled.safetensors
+    python training/train_classifiers.py [--only digits] python training/train_classifiers.py --only
+    digits --shuffled shuffled.safetensors
 
 Nothing is downloaded and no scene is stored: scenes come from seeds. The figures in `scores.json`
 are those of the files as written, in half precision, loaded again through
@@ -110,8 +110,8 @@ def take_over(network: nn.Module, trained: nn.Module) -> None:
     """Gives each convolution, normalisation and linear layer of `network` the weights of its
     counterpart.
 
-    Counterparts are the first of their kind in each, the second, and so on,
-    as long as their shapes agree.
+    Counterparts are the first of their kind in each, the second, and so on, as long as their shapes
+    agree.
     """
     for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear):
         ours, theirs = (

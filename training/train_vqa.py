@@ -3,9 +3,9 @@
     python training/train_vqa.py
 
 Questions: how many digits or sevens there are, is there a seven, which digit is leftmost,
-    rightmost, topmost. The
-classifier `digits` is the encoder and has to be there. Where to look for the digit that is leftmost
-is taught, as in the captioner's training: from answers alone it was not learned.
+rightmost, topmost. The classifier `digits` is the encoder and has to be there. Where to look for
+the digit that is leftmost is taught, as in the captioner's training: from answers alone it was not
+learned.
 """
 
 from collections import Counter, defaultdict

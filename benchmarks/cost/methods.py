@@ -6,8 +6,8 @@ python -m benchmarks methods -o benchmarks/METHODS.md
 ```
 
 One thread, process CPU time. Everything in a line takes turns with the bare pass, round by round,
-so that what else the machine does hits all alike;
-the median over the rounds of each ratio is shown.
+so that what else the machine does hits all alike; the median over the rounds of each ratio is
+shown.
 """
 
 import argparse

@@ -26,8 +26,8 @@ class Measured:
         form: how its outputs are read.
         layers: where it is explained.
         largest: the largest value of the map before it is scaled.
-        gradient: relative error of the score's derivative along a direction,
-            against central differences in float64.
+        gradient: relative error of the score's derivative along a direction, against central
+            differences in float64.
         geometry: how far the centre of a cell of the map comes to lie from where the cell is,
             in pixels.
     """

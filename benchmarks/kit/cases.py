@@ -29,8 +29,8 @@ class Case:
         layer: dotted module name, None where the choice is left to camport.
         size: height and width of the image.
         families: of the methods that are timed, in PyTorch and exported; none: Grad-CAM alone.
-            Masked images are shown to the demo's small network only:
-            thousands of them take minutes on any other.
+            Masked images are shown to the demo's small network only: thousands of them take minutes
+            on any other.
         others: whether other libraries are timed too.
     """
 

@@ -2,8 +2,8 @@
 `python -m benchmarks foreign --site FOLDER -o benchmarks/FOREIGN.md`.
 
 The files are those of packages in the index (`foreign_list.py`); packages that are not in FOLDER
-yet are installed there, without what they depend on. Nothing of theirs is run:
-the files alone are read.
+yet are installed there, without what they depend on. Nothing of theirs is run: the files alone are
+read.
 """
 
 import argparse

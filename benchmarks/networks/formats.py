@@ -1,7 +1,7 @@
 """Networks in PyTorch's own two formats: `python -m benchmarks formats -o benchmarks/FORMATS.md`.
 
-Grad-CAM at the last layer, each export in a process of its own;
-the file is compared with PyTorch in another.
+Grad-CAM at the last layer, each export in a process of its own; the file is compared with PyTorch
+in another.
 """
 
 import argparse

@@ -68,8 +68,8 @@ def bare_file(network: Network, folder: Path) -> Path:
     """The same weights by plain torch.onnx.export,
     opset and dynamic batch as the explained file has.
 
-    By PyTorch's older exporter where the newer one refuses the model,
-    as it does the Swin of transformers.
+    By PyTorch's older exporter where the newer one refuses the model, as it does the Swin of
+    transformers.
     """
     file = folder / f"{_stem(network)}.onnx"
     if not file.exists():

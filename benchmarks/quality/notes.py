@@ -1,7 +1,7 @@
 """How alike a method's maps of two classes of one scene are, and those of one class in two scenes.
 
-`python -m benchmarks quality_notes` prints the table of QUALITY.md's notes,
-which `quality.py` puts there.
+`python -m benchmarks quality_notes` prints the table of QUALITY.md's notes, which `quality.py` puts
+there.
 """
 
 import argparse

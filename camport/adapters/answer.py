@@ -18,8 +18,8 @@ class Answer:
     Attributes:
         outputs: the model's own.
         images: how many images were asked about.
-        logits: those behind the probabilities among the outputs that are explained;
-            None where none were looked for.
+        logits: those behind the probabilities among the outputs that are explained; None where none
+            were looked for.
         reading: how an adapter that is not settled yet reads the outputs.
         refused: why it cannot read them.
     """

@@ -38,17 +38,19 @@ class FunctionAdapter(Adapter):
     images: a function of outputs [t,b,k] has to give [b] as well.
 
     ```python
-    adapter = FunctionAdapter(lambda z, weights: (z * weights).sum(1), examples=(("weights", (1.0,
-    0.0, 0.0)),)) camport.bind(model, "gradcam", adapter=adapter)(images, {"weights":
-        torch.tensor([0.5, 0.5, 0.0])})
+    adapter = FunctionAdapter(
+        lambda z, weights: (z * weights).sum(1), examples=(("weights", (1.0, 0.0, 0.0)),)
+    )
+    bound = camport.bind(model, "gradcam", adapter=adapter)
+    bound(images, {"weights": torch.tensor([0.5, 0.5, 0.0])})
     ```
 
     Args:
-        function: differentiable in the outputs, without branches on values;
-            a row of its result is about that image.
-        examples: for every further tensor its name and an example for one image,
-            as numbers in (nested) tuples. The names are the graph inputs of an exported file; the
-            examples are what is explained without a target.
+        function: differentiable in the outputs, without branches on values; a row of its result is
+            about that image.
+        examples: for every further tensor its name and an example for one image, as numbers in
+            (nested) tuples. The names are the graph inputs of an exported file; the examples are
+            what is explained without a target.
     """
 
     name: ClassVar[str] = "function"

@@ -65,9 +65,9 @@ class Origin:
         maker: the name of torch's function that made it; empty where none was seen.
         link: what it is of `logits`; None where it is no function of logits.
         logits: in its own layout.
-        made: of what it is a function that none of `LINKS` and `OVER` is, of that alone:
-            an average of probabilities, percent, the product of several; of a link,
-            what its logits are of others.
+        made: of what it is a function that none of `LINKS` and `OVER` is, of that alone: an average
+            of probabilities, percent, the product of several; of a link, what its logits are of
+            others.
         ranked: its columns are in the order of their values, or it holds the places of such.
     """
 

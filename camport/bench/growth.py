@@ -102,8 +102,8 @@ def growth(plan: Plan, methods: Sequence[str]) -> list[Series]:
 
     Args:
         plan: its networks, device, threads and seconds, those of a series.
-        methods: as in `camport.bench.plan.Entry`, beside the bare pass.
-            Those that do not fit a network are left out there.
+        methods: as in `camport.bench.plan.Entry`, beside the bare pass. Those that do not fit a
+            network are left out there.
     """
     torch.set_num_threads(plan.threads)
     found: list[Series] = []

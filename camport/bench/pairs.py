@@ -75,8 +75,8 @@ class Pairs:
         """Makes the two runs, which have not run yet.
 
         Raises:
-            CamportError: the method does not fit the network, or cannot be exported,
-                or a library cannot do it.
+            CamportError: the method does not fit the network, or cannot be exported, or a library
+                cannot do it.
         """
         if entry.engine == "exported":
             return self._exported(entry)

@@ -1,8 +1,8 @@
 """Runs that are kept, and whether an entry became slower than in the last one on the same machine.
 
 A run is pytest-benchmark's JSON, in the folder and under the name that pytest-benchmark's own
-storage would have, so that `pytest-benchmark compare` reads it too.
-A file appears whole or not at all.
+storage would have, so that `pytest-benchmark compare` reads it too. A file appears whole or not at
+all.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ def detections(
     """`supervision.Detections` of one image, with `data["heatmap"]` [k,H,W] in [0,1].
 
     Args:
-        found: an explanation of the detection adapter,
-            or `camport.runtime.detections` of a file's run.
+        found: an explanation of the detection adapter, or `camport.runtime.detections` of a file's
+            run.
         maps: of the latter, the heatmaps [k,H,W].
         image: which image of an explanation of several.
         labels: class names, put into `data["class_name"]`.

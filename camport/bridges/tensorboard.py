@@ -21,8 +21,8 @@ def add_explanation(
     """Overlays of all images as `tag`, their scores as `tag/score/0`, ...
 
     Args:
-        writer: `torch.utils.tensorboard.SummaryWriter`,
-            or what has its `add_images` and `add_scalar`.
+        writer: `torch.utils.tensorboard.SummaryWriter`, or what has its `add_images` and
+            `add_scalar`.
         tag: the name in TensorBoard.
         explanation: of images of one size.
         images: as `Explanation.overlay` takes them; the explained images where left out.

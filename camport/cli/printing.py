@@ -26,8 +26,8 @@ JOINERS = "\u200c\u200d"
 def printable(text: object) -> str:
     """`text` on one line, each control character as its escape: "\\x1b[2J".
 
-    The bytes of a file name that are no UTF-8, which Python keeps as surrogates,
-    are shown as bytes.
+    The bytes of a file name that are no UTF-8, which Python keeps as surrogates, are shown as
+    bytes.
     """
     return "".join(map(_shown, str(text)))
 

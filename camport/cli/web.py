@@ -51,13 +51,12 @@ def web(
     """Write a static page that runs exported files in a browser: images, the camera,
     a class or a box.
 
-    The folder holds all that the page needs, onnxruntime-web too: it asks no
-    other address, and pictures stay in the browser. Any web server shows it:
-    python -m http.server -d DIR. Browsers open the camera on localhost and over
-    https alone.
+    The folder holds all that the page needs, onnxruntime-web too: it asks no other address, and
+    pictures stay in the browser. Any web server shows it: python -m http.server -d DIR. Browsers
+    open the camera on localhost and over https alone.
 
-    A file is asked about a class, or about a box where it finds boxes itself
-    (camport export --one-image --nms); of another the page says what it takes.
+    A file is asked about a class, or about a box where it finds boxes itself (camport export
+    --one-image --nms); of another the page says what it takes.
     """
     from camport.web import from_folder, from_npm, write_site
     from camport.web.site import check_site, scenes

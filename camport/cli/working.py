@@ -1,7 +1,7 @@
 """Tells a person that something takes a while.
 
-Without a terminal it is said on stdout: stderr is kept for the one line of an error,
-which scripts read.
+Without a terminal it is said on stdout: stderr is kept for the one line of an error, which scripts
+read.
 """
 
 import time

@@ -32,17 +32,17 @@ def bind(
 
     Args:
         model: any nn.Module; left exactly as found. It is always explained in evaluation mode.
-        method: a name from `camport.methods()`, an Explainer class,
-            or an instance with its options; None is the adapter's (gradcam, for detection odam).
-        layer: dotted module name, a module of the model, a list of these (fused), or None:
-            chosen at the first call and reported.
-            `name@0` is the first run of a module that runs several times.
-        adapter: a name from `camport.adapters()`, an Adapter class,
-            or an instance with its options.
-        chunk: images in one pass of methods that run many variants of an image. None:
-            as many as their size gives, never the free memory, on which results would depend: on a
-            CPU 6 of 3x224x224, 32 of 3x64x64. Where even they do not fit the chunk is halved,
-            with a MemoryWarning.
+        method: a name from `camport.methods()`, an Explainer class, or an instance with its
+            options; None is the adapter's (gradcam, for detection odam).
+        layer: dotted module name, a module of the model, a list of these (fused), or None: chosen
+            at the first call and reported. `name@0` is the first run of a module that runs several
+            times.
+        adapter: a name from `camport.adapters()`, an Adapter class, or an instance with its
+            options.
+        chunk: images in one pass of methods that run many variants of an image. None: as many as
+            their size gives, never the free memory, on which results would depend: on a CPU 6 of
+            3x224x224, 32 of 3x64x64. Where even they do not fit the chunk is halved, with a
+            MemoryWarning.
         preprocess: how the model wants its pictures, for the metadata of an exported file:
             the fields of `camport.runtime.Preprocess`, e.g. {"size": [224, 224], "mean": [...],
             "std": [...]}.

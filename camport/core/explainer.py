@@ -28,8 +28,8 @@ class Explainer(Checked, ABC):
         name: the registry name, e.g. "gradcam".
         title: the method's name as its paper spells it.
         paper: arXiv number or DOI, "-" where there is none.
-        family: "activation" (maps at a layer), "input-gradient", "perturbation",
-            or "attention" (of transformers).
+        family: "activation" (maps at a layer), "input-gradient", "perturbation", or "attention" (of
+            transformers).
         needs_gradients: `saliency` reads `probe.gradients` or `probe.input_gradient`.
         needs_layer: `saliency` reads activations at target layers; without it no layer is chosen.
         exportable: `saliency` can be captured as one graph.

@@ -36,8 +36,8 @@ class Explanation:
         gradients: likewise, d score / d activations.
         method: registry name of the method.
         layers: names of the target layers, chosen or given.
-        family: of the method, see `Explainer`;
-            pictures of "input-gradient" saturate at the 99th percentile.
+        family: of the method, see `Explainer`; pictures of "input-gradient" saturate at the 99th
+            percentile.
         figures: what the method reports beside its map, such as a completeness gap.
     """
 
@@ -74,9 +74,9 @@ class Explanation:
         """The heatmap over each image, as PIL images.
 
         Args:
-            images: [b,c,H,W] tensor, or a list of PIL images or arrays;
-                the explained images where left out. Tensor values outside [0,1] (normalised input)
-                are stretched to it image by image.
+            images: [b,c,H,W] tensor, or a list of PIL images or arrays; the explained images where
+                left out. Tensor values outside [0,1] (normalised input) are stretched to it image
+                by image.
             alpha: weight of the colours where the map is hottest.
             colormap: one of `camport.view.colormaps`.
         """

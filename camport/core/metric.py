@@ -51,8 +51,8 @@ class Metric(Checked, ABC):
 
     def __call__(self, *maps: Any, **named: Any) -> Float[Tensor, " b"]:
         """The figure of each heatmap: `metric(heatmap, region)` with heatmaps [b,H,W] and regions
-        bool [b,H,W], True where the explained thing is,
-        or `metric(heatmap)` where no region is needed.
+        bool [b,H,W], True where the explained thing is, or `metric(heatmap)` where no region is
+        needed.
 
         Raises:
             InputError: the metric asks more than maps and regions.

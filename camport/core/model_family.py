@@ -29,8 +29,8 @@ class ModelFamily(ABC):
         Args:
             name: what follows the colon.
             weights: a file of weights to load instead of published ones.
-            pretrained: whether published weights are loaded where `weights` is None;
-                else random ones.
+            pretrained: whether published weights are loaded where `weights` is None; else random
+                ones.
             trust_checkpoint: whether a file that may run code of its own may be loaded.
 
         Raises:

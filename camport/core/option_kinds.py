@@ -22,8 +22,8 @@ class Checked:
         """A bare instance.
 
         Raises:
-            InputError: an option of a wrong kind, a number that is NaN,
-                or a text that is none of those declared.
+            InputError: an option of a wrong kind, a number that is NaN, or a text that is none of
+                those declared.
         """
         fields: Any = getattr(cls, "__dataclass_fields__", None)
         if (args or options) and fields is not None:

@@ -24,8 +24,7 @@ class Program(Protocol):
         self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Runs with `state` in place of the model's tensors. The result's names and order are those
-        of the graph:
-        outputs, outputs_1, ..., score, heatmap, feature_maps, ..., gradients, ...
+        of the graph: outputs, outputs_1, ..., score, heatmap, feature_maps, ..., gradients, ...
         """
         ...
 

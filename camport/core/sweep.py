@@ -41,10 +41,10 @@ def sweep(
     Args:
         model: as for `camport.bind`, as are `method`, `adapter` and `options`.
         images: [b,c,H,W], as for `camport.explain`, as is `target`.
-        layers: names; or patterns such as "layer?.*",
-            in which * stands for any characters and ? for one; None is every layer whose output is
-            a map over the image. Of modules that put out one and the same tensor the outermost is
-            named, and pooling, dropout and the like are left out.
+        layers: names; or patterns such as "layer?.*", in which * stands for any characters and ?
+            for one; None is every layer whose output is a map over the image. Of modules that put
+            out one and the same tensor the outermost is named, and pooling, dropout and the like
+            are left out.
         progress: called with (layers done, layers in all).
 
     Yields:

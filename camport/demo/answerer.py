@@ -19,8 +19,8 @@ STEEPEST = 8.0
 
 class Answerer(nn.Module):
     """A question conditions the maps (FiLM, Perez et al. 2017, arXiv 1709.07871); a sum over them
-    counts, and an attention, whose energies the question makes rise in a direction,
-    picks the one that is leftmost.
+    counts, and an attention, whose energies the question makes rise in a direction, picks the one
+    that is leftmost.
 
     Attributes:
         question_words, question_length: the words by token, and how many a question has, padded.

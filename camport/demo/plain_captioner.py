@@ -2,8 +2,8 @@
 and an LSTM.
 
 "Show and Tell" (Vinyals et al. 2015, arXiv 1411.4555) in small: what is seen is told to the LSTM
-before the first word, and nothing in it says which place a word is about.
-Called as the captioner with attention.
+before the first word, and nothing in it says which place a word is about. Called as the captioner
+with attention.
 """
 
 import torch

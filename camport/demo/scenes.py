@@ -87,8 +87,8 @@ class Scene:
     Attributes:
         image: uint8 [H, W, 3], RGB.
         digits: the digits from left to right (by the centre of their boxes).
-        caption: "a seven", "a seven above a two", "a four,
-            a seven and an eight from left to right".
+        caption: "a seven", "a seven above a two", "a four, a seven and an eight from left to
+            right".
         questions: pairs of a question and its answer, such as ("how many threes?", "2").
     """
 

@@ -23,8 +23,8 @@ def from_coco(
 ) -> list[Example]:
     """Every class of each image with all of its objects; for a detector, every object.
 
-    The class is asked about by its name, which the model's labels have to hold.
-    Crowds are left out.
+    The class is asked about by its name, which the model's labels have to hold. Crowds are left
+    out.
 
     Raises:
         InputError: a file that is no COCO file, or images that are not there.

@@ -24,8 +24,8 @@ class Example:
         picture: opens it; uint8 RGB.
         target: a class, by index or label, a detector's `{"boxes": ..., "class_ids": ...}` in
             pixels of the picture, or None for what the model says by itself.
-        boxes: [n,4] left, top, right, bottom in pixels of the picture:
-            where the explained thing is; None: not known.
+        boxes: [n,4] left, top, right, bottom in pixels of the picture: where the explained thing
+            is; None: not known.
         mask: bool [h,w] of the picture, in place of `boxes`.
     """
 

@@ -13,8 +13,8 @@ REFERENCES = {"random": "Random map", "centre": "Centre blob"}
 def reference_map(name: str, example: str, size: tuple[int, int]) -> np.ndarray:
     """The map of one of REFERENCES for an example, float32 [H,W] in [0,1], the same at every call.
 
-    random: independent uniform pixels. centre: a Gaussian in the middle,
-        its deviation a quarter of each side.
+    random: independent uniform pixels. centre: a Gaussian in the middle, its deviation a quarter of
+        each side.
     """
     if name == "random":
         return np.random.default_rng(zlib.crc32(example.encode())).random(size, dtype=np.float32)

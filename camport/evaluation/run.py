@@ -89,8 +89,8 @@ def evaluate(
         metrics: likewise.
         examples: from `camport.evaluation.open_data` or made by hand.
         folder: where the record is.
-        batch: examples at a time; it is part of what figures depend on,
-            since sums are rounded differently.
+        batch: examples at a time; it is part of what figures depend on, since sums are rounded
+            differently.
         references: measure a random map and a blob in the centre as well.
         progress: called with the number of done and of all steps, and the method at work.
 

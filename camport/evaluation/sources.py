@@ -99,8 +99,8 @@ def from_dataset(
         dataset: has a length and items: pairs of an image and a class index or label, or mappings.
         image: name of the image in a mapping.
         label: name of the class in a mapping.
-        convert: makes an `Example` of an item, where it holds boxes or masks.
-            It is called for every item at once.
+        convert: makes an `Example` of an item, where it holds boxes or masks. It is called for
+            every item at once.
 
     Raises:
         InputError: an item of another form.

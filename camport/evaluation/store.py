@@ -58,8 +58,8 @@ class Store:
 
     Args:
         folder: made if it does not exist; its parent has to be there.
-        settings: what the figures depend on beside method, metric and example.
-            A record of other settings is refused.
+        settings: what the figures depend on beside method, metric and example. A record of other
+            settings is refused.
 
     Raises:
         InputError: the folder holds an evaluation of other settings.

@@ -16,8 +16,8 @@ from camport.export.traceable import Traceable
 @dataclass(frozen=True)
 class Written:
     """What a format wrote: how often each operator occurs, ONNX's operator set, and what `finish`
-    measured or changed:
-    `dynamic` are the free axes where they are no longer those that were traced.
+    measured or changed: `dynamic` are the free axes where they are no longer those that were
+    traced.
     """
 
     operators: Mapping[str, int]

@@ -28,8 +28,8 @@ class Completeness(Metric):
     Cost: one forward pass.
 
     Args:
-        baseline: x': a value, one a channel, "blurred" or "mean";
-            the one that the method begins at.
+        baseline: x': a value, one a channel, "blurred" or "mean"; the one that the method begins
+            at.
     """
 
     name: ClassVar[str] = "completeness"

@@ -59,8 +59,8 @@ def evaluate(
         progress: called after each batch with the number of images done.
 
     Raises:
-        InputError: there is no image, targets and regions do not match the images,
-            or a metric needs a region and there is none.
+        InputError: there is no image, targets and regions do not match the images, or a metric
+            needs a region and there is none.
         CamportError: whatever the bound method raises.
     """
     metrics = every_metric({"region"}) if metrics is None else metrics
@@ -102,8 +102,8 @@ def every_metric(given: Collection[str] | None = None) -> dict[str, Metric]:
     """An instance of each registered metric, by name.
 
     Args:
-        given: what there is to measure with, of `camport.core.metric.NEEDS`;
-            metrics that need more are left out.
+        given: what there is to measure with, of `camport.core.metric.NEEDS`; metrics that need more
+            are left out.
     """
     classes = registered().classes["metric"]
     return {

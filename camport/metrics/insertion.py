@@ -19,8 +19,8 @@ class Insertion(Causal):
     r"""Insertion: how fast the probability comes as pixels come into a blurred image,
     the heatmap's largest first.
 
-    .. math:: \int_0^1 p^c(x \text{ at the first } tHW \text{ pixels}, \tilde{x} \text{
-    elsewhere})\, dt
+    .. math:: \int_0^1 p^c(x \text{ at the first } tHW \text{ pixels},
+              \tilde{x} \text{ elsewhere})\, dt
 
     by the trapezoid rule. Petsiuk et al. 2018 (RISE), arXiv 1806.07421, algorithm 1. Equal values
     come in reading order.

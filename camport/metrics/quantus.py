@@ -3,8 +3,8 @@
 ```python
 from camport.metrics.quantus import explain_func
 
-quantus.MaxSensitivity()(model, x, y, explain_func=explain_func, explain_func_kwargs={"method":
-"layercam"})
+quantus.MaxSensitivity()(model, x, y, explain_func=explain_func,
+    explain_func_kwargs={"method": "layercam"})
 ```
 """
 
@@ -25,9 +25,9 @@ def explain_func(model: nn.Module, inputs: Any, targets: Any, **options: Any) ->
         model: any nn.Module; left as found.
         inputs: [b,c,H,W], an array or a tensor.
         targets: [b] classes, likewise.
-        **options: of `camport.bind`: method, layer, adapter, chunk; and `of`,
-            "heatmap" in [0,1] or "raw", the method's own map laid on the image. What else Quantus
-            hands over (`device` and the like) is left aside.
+        **options: of `camport.bind`: method, layer, adapter, chunk; and `of`, "heatmap" in [0,1] or
+            "raw", the method's own map laid on the image. What else Quantus hands over (`device`
+            and the like) is left aside.
     """
     like = next((p for p in model.parameters()), torch.zeros(()))
     images = torch.as_tensor(np.asarray(inputs) if not isinstance(inputs, torch.Tensor) else inputs)

@@ -19,8 +19,8 @@ class ROAD(Metric):
     r"""ROAD: what the probability loses by the most relevant pixels,
     against what by the least relevant ones.
 
-    .. math:: \frac{1}{2n} \sum_{i=1}^{n} \big(p^c(x \text{ without the } s_i \text{ least
-    relevant})
+    .. math:: \frac{1}{2n} \sum_{i=1}^{n} \big(p^c(x \text{ without the } s_i
+              \text{ least relevant})
               - p^c(x \text{ without the } s_i \text{ most relevant})\big)
 
     Pixels are taken away by noisy linear imputation: each becomes the weighted mean of its

@@ -106,8 +106,8 @@ def compare_models(
     """How alike the maps of two models are for one target: label randomisation,
     where `other` learned shuffled labels.
 
-    Adebayo et al. 2018, arXiv 1810.03292, section 4. Each is [b],
-    1 where the map says nothing of what was learned.
+    Adebayo et al. 2018, arXiv 1810.03292, section 4. Each is [b], 1 where the map says nothing of
+    what was learned.
 
     Args:
         bound: a method bound to a model that learned the true labels.

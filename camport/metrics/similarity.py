@@ -35,8 +35,8 @@ def ssim(a: Float[Tensor, "b H W"], b: Float[Tensor, "b H W"]) -> Float[Tensor, 
 def hog(a: Float[Tensor, "b H W"], b: Float[Tensor, "b H W"]) -> Float[Tensor, " b"]:
     """Pearson's correlation of histograms of oriented gradients, in [-1,1]; of a flat map 0.
 
-    Adebayo et al. 2018, arXiv 1810.03292, section 3: cells of 16 pixels,
-    or what goes three times into the image.
+    Adebayo et al. 2018, arXiv 1810.03292, section 3: cells of 16 pixels, or what goes three times
+    into the image.
     """
     describe = _skimage("feature").hog
     cell = max(1, min(16, min(a.shape[1:]) // 3))

@@ -19,8 +19,8 @@ class Loaded:
         adapter: the name of its task's adapter.
         guessed: nothing tells how the model wants its pictures, and `preprocess` is a guess:
             pixels / 255.
-        notes: what a user has to know of how the model was read, a sentence each;
-            the command line prints them.
+        notes: what a user has to know of how the model was read, a sentence each; the command line
+            prints them.
     """
 
     model: nn.Module

@@ -42,13 +42,13 @@ def load_model(
 
     Args:
         spec: one of the forms in `specs()`.
-        weights: a .safetensors or state-dict file; "none" for random weights;
-            None for the published ones, which are downloaded.
+        weights: a .safetensors or state-dict file; "none" for random weights; None for the
+            published ones, which are downloaded.
         trust_checkpoint: load a checkpoint that holds Python objects, as YOLO packages write them.
             It may run any code.
         image: of an .onnx file with several inputs, the name of the one that takes the images.
-        inputs: values of its other inputs by name, e.g. {"im_scale": [1, 1]};
-            one row holds for every image.
+        inputs: values of its other inputs by name, e.g. {"im_scale": [1, 1]}; one row holds for
+            every image.
 
     Raises:
         InputError: no form of SPEC, or inputs of what is no .onnx file.

@@ -70,8 +70,8 @@ def _random(models: Any, name: str, **options: Any) -> Any:
 def _preprocess(transforms: Any) -> Preprocess:
     """The published evaluation transforms: shorter side, centre crop, ImageNet's mean and std.
 
-    Those of segmentation networks do not crop;
-    the whole picture is letterboxed into a square of that side.
+    Those of segmentation networks do not crop; the whole picture is letterboxed into a square of
+    that side.
     """
     resize = transforms.resize_size[0]
     if not hasattr(transforms, "crop_size"):

@@ -36,8 +36,8 @@ def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded
 
     Raises:
         MissingDependencyError: the package is not installed.
-        InputError: a checkpoint with Python objects,
-            or a description of a network from elsewhere than the package, that nobody vouched for.
+        InputError: a checkpoint with Python objects, or a description of a network from elsewhere
+            than the package, that nobody vouched for.
         ModelError: no such file, or the package cannot load it.
     """
     if importlib.util.find_spec(package) is None:
@@ -83,8 +83,8 @@ def _square(model: nn.Module, package: str, trained: bool) -> Preprocess:
     """The shorter side brought to the trained size and the centre cut out,
     as these packages predict classes.
 
-    yolov5 normalises by ImageNet's statistics;
-    the other package as the checkpoint's own transforms say.
+    yolov5 normalises by ImageNet's statistics; the other package as the checkpoint's own transforms
+    say.
     """
     mean, std = (
         (IMAGENET_MEAN, IMAGENET_STD) if package == "yolov5" else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -29,17 +29,16 @@ class AttentionRollout(Explainer):
     fused or not; a model without, or with windows or pyramids, is refused. Where a head pools by
     attention, that is left out.
 
-    Deviation: a model without a class token has no row to read,
-        and the mean over all rows takes its place.
+    Deviation: a model without a class token has no row to read, and the mean over all rows takes
+        its place.
 
     Map: [b,h,w] of the patches, >= 0, at most 1.
     Cost: `1` forward pass.
 
     Args:
         heads: "mean"; or the "max" or "min" over heads, whose rows are then scaled to sum to 1.
-        read: the row that is the map: of the "class" token,
-            the first one or a single one behind the patches, or the "mean" of all; None is the
-            class token where there is one.
+        read: the row that is the map: of the "class" token, the first one or a single one behind
+            the patches, or the "mean" of all; None is the class token where there is one.
     """
 
     name: ClassVar[str] = "attention_rollout"

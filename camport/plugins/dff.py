@@ -30,10 +30,9 @@ class DFF(Explainer):
     Collins, Achanta and Süsstrunk 2018, arXiv 1806.10206, eq. 1.
 
     Deviations: the paper factorises many images at once to find what they share; here each image is
-        factorised for
-    itself, so that its map does not depend on its batch. Negative activations, which have no
-    non-negative factors, count as 0, and a GuardWarning says how many. Concepts are numbered by
-    their share of the activations.
+    factorised for itself, so that its map does not depend on its batch. Negative activations, which
+    have no non-negative factors, count as 0, and a GuardWarning says how many. Concepts are
+    numbered by their share of the activations.
 
     The factors are found by coordinate descent from a start that is read off the activations (the
     places that are least alike), so nothing is random. Of all concepts the maps are `concepts`.

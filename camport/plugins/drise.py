@@ -25,14 +25,12 @@ class DRISE(Explainer):
     over the candidates n of the masked image; L, P the box and the class probabilities of the
     detection that is explained, :math:`O_n` the objectness. Petsiuk et al. 2021, CVPR, arXiv
     2006.03204, section 3. Masks are those of `rise`, here 5000 with 16 x 16 cells. The detector is
-        seen from outside: no layer, no gradient. All detections of an
-    image share the masked images. Of a classifier, which has no boxes,
-    s is the class's probability.
+    seen from outside: no layer, no gradient. All detections of an image share the masked images. Of
+    a classifier, which has no boxes, s is the class's probability.
 
     Deviations: the paper leaves the sum undivided, which a heatmap does not show. Detectors without
-        objectness are
-    scored with their largest class confidence in its place,
-    since the cosine alone does not notice a lost object.
+    objectness are scored with their largest class confidence in its place, since the cosine alone
+    does not notice a lost object.
 
     Map: [b,H,W] of the images, >= 0.
     Cost: `1 + N` forward passes, one a mask.

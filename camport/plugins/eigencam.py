@@ -29,8 +29,8 @@ class EigenCAM(Explainer):
     Cost: `1` forward pass.
 
     Args:
-        centre: subtract each channel's mean first,
-            as the grad-cam library does and the paper does not.
+        centre: subtract each channel's mean first, as the grad-cam library does and the paper does
+            not.
         fusion: how maps of several layers are combined.
     """
 

@@ -23,8 +23,7 @@ class EigenGradCAM(Explainer):
     As in the grad-cam library, after Muhammad and Yeasin 2020, arXiv 2008.00299.
 
     Deviation: as Eigen-CAM's; the sign is that of the mean of G A over channels, so that evidence
-        for the class is
-    positive.
+    for the class is positive.
 
     Map: [b,h,w] of the layer, signed.
     Cost: `1` forward pass, and the backward pass behind the layer.

@@ -29,8 +29,8 @@ class FEM(Explainer):
 
     Args:
         k: how many standard deviations above its mean a channel is strong.
-        preset: "paper", or "grad-cam": :math:`\sum_k m_k A_k`,
-            with m_k the share of the strong places.
+        preset: "paper", or "grad-cam": :math:`\sum_k m_k A_k`, with m_k the share of the strong
+            places.
         fusion: how maps of several layers are combined.
     """
 

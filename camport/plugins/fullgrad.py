@@ -28,13 +28,12 @@ class FullGrad(Explainer):
     with a^l what layer l puts out, b^l its bias, and s the scaling of each map to [0,1]. Srinivas
     and Fleuret 2019, arXiv 1905.00780, eq. 3 and 6. The layers are the convolutions, transposed
     ones too, and the batch, group, instance and layer norms that put out maps, in every run. The
-    bias of a batch norm is beta - mean gamma / sqrt(var + eps),
-    of norms that measure each image it is beta.
+    bias of a batch norm is beta - mean gamma / sqrt(var + eps), of norms that measure each image it
+    is beta.
 
     Deviations: linear layers, what puts out tokens, and convolutions called as functions have no
-        map. The sum of all
-    terms is the score where the network is piecewise linear;
-    behind norms that measure each image it is not.
+    map. The sum of all terms is the score where the network is piecewise linear; behind norms that
+    measure each image it is not.
 
     Preset "official", the authors' program, scales all channels of a layer together and upsamples
     with aligned corners.

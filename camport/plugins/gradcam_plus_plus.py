@@ -23,13 +23,11 @@ class GradCAMPlusPlus(Explainer):
     with G = dy/dA. Chattopadhyay et al. 2018, arXiv 1710.11063, eq. 5 and 19.
 
     Deviation: the fraction is reduced by G^2, to 1 / (2 + sum(A) G), and 0 where G or the
-        denominator is 0; small
-    gradients then neither vanish nor drown in an epsilon.
+    denominator is 0; small gradients then neither vanish nor drown in an epsilon.
 
     Presets for figures that were made elsewhere: "grad-cam" adds 1e-6 to the denominator of the
     unreduced fraction, in which gradients below 1e-3 drown. "torchcam" (0.5.0 and before) divides a
-    copy and keeps what it wanted to divide:
-    alpha is G^2.
+    copy and keeps what it wanted to divide: alpha is G^2.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1` forward pass, and the backward pass behind the layer.

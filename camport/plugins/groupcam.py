@@ -29,13 +29,13 @@ class GroupCAM(Explainer):
     and phi_theta setting to 0 what is not above the theta-th percentile of the map. Zhang et al.
     2021, arXiv 2103.13859, eq. 2 to 7.
 
-    With one group and theta = 0 this is Grad-CAM scaled to [0,1],
-    where the group speaks for the target at all.
+    With one group and theta = 0 this is Grad-CAM scaled to [0,1], where the group speaks for the
+    target at all.
 
     Deviations: groups are consecutive channels, and where their number does not divide the
-        channels', sizes differ by
-    one. A map that is flat is the mask 0 and weighs nothing; the authors' code divides 0 by 0
-    there. The kernel of the blur is cut down to images smaller than itself.
+    channels', sizes differ by one. A map that is flat is the mask 0 and weighs nothing; the
+    authors' code divides 0 by 0 there. The kernel of the blur is cut down to images smaller than
+    itself.
 
     Preset "official" is the newest of the authors' three programs: no de-noising; masks are scaled
     after upsampling; negative weights are dropped, and the sum is of upsampled masks that are not
@@ -45,8 +45,8 @@ class GroupCAM(Explainer):
     what the paper's section 5 augments images by (`camport.training`).
 
     Map: [b,h,w] of the layer, >= 0.
-    Cost: `2 + G` forward passes, one a group and one of the blurred image,
-        and the backward pass behind the layer.
+    Cost: `2 + G` forward passes, one a group and one of the blurred image, and the backward pass
+        behind the layer.
 
     Args:
         groups: G; fewer where there are fewer channels.

@@ -26,8 +26,8 @@ class GuidedBackprop(Explainer):
     ReluRuleWarning where the network has none.
 
     `Explanation.figures["gradient"]` [b,c,H,W] is the signed image R^0;
-    `camport.view.gradient_picture` draws it in colour, in grey,
-    and its positive and negative parts.
+    `camport.view.gradient_picture` draws it in colour, in grey, and its positive and negative
+    parts.
 
     Map: [b,H,W] of the images, >= 0.
     Cost: `1` forward pass and its backward pass.

@@ -26,9 +26,8 @@ class IntegratedGradients(Explainer):
     Sundararajan et al. 2017, arXiv 1703.01365, eq. 1.
 
     Complete: the map sums up to y(x) - y(x'). `Explanation.figures` has that "difference" [b], and
-        in
-    "completeness_gap" [b] how much of it the map misses: where that is not small, take more steps.
-    "gradient" [b,c,H,W] is the map before channels are summed;
+    in "completeness_gap" [b] how much of it the map misses: where that is not small, take more
+    steps. "gradient" [b,c,H,W] is the map before channels are summed;
     `camport.view.gradient_picture` draws it.
 
     Map: [b,H,W] of the images, signed.
@@ -36,9 +35,8 @@ class IntegratedGradients(Explainer):
 
     Args:
         steps: points on the way.
-        rule: where they lie and what they weigh: "gausslegendre"; "riemann",
-            the paper's sum at the right ends (eq. 3); "middle", the middles; "trapezoid",
-            with both ends.
+        rule: where they lie and what they weigh: "gausslegendre"; "riemann", the paper's sum at the
+            right ends (eq. 3); "middle", the middles; "trapezoid", with both ends.
         baseline: x', as the model takes its images: a value of all pixels, 0 being black,
             or the mean colour where images are normalised; a value a channel; a tensor [c,H,W];
             "blurred", each image's Gaussian blur, or "mean", its mean colour.

@@ -31,16 +31,15 @@ class KPCACAM(Explainer):
     arXiv 2410.00267, section III.
 
     Deviation: u is found by squaring the matrix and has the sign of the mean activation, as
-        Eigen-CAM's. The sigmoid
-    kernel has negative eigenvalues too; a multiple of the identity lifts them, so that the largest
-    one is found and not the largest in magnitude.
+    Eigen-CAM's. The sigmoid kernel has negative eigenvalues too; a multiple of the identity lifts
+    them, so that the largest one is found and not the largest in magnitude.
 
     Map: [b,h,w] of the layer, signed, and sums to 0 over the places.
     Cost: `1` forward pass.
 
     Args:
-        kernel: "sigmoid" tanh(gamma x.y + 1), "rbf" exp(-gamma |x - y|^2),
-            "poly" (gamma x.y + 1)^3, "linear" x.y.
+        kernel: "sigmoid" tanh(gamma x.y + 1), "rbf" exp(-gamma |x - y|^2), "poly" (gamma x.y +
+            1)^3, "linear" x.y.
         gamma: the kernel's width; None is 1 / channels.
         fusion: how maps of several layers are combined.
     """

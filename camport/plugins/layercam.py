@@ -24,8 +24,7 @@ class LayerCAM(Explainer):
     elementwise maximum. Jiang et al. 2021, IEEE TIP, doi 10.1109/TIP.2021.3089943, eq. 6, 7 and 9.
 
     Deviation: the paper scales the shallow layers; the deepest one of the list is divided by its
-        maximum only, so that
-    all are of one range.
+    maximum only, so that all are of one range.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1` forward pass, and the backward pass behind the layer.

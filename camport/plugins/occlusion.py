@@ -24,9 +24,8 @@ class Occlusion(Explainer):
     (in words). The model is seen from outside: no layer, no gradient.
 
     Deviation: the paper shows the score at each patch's place; the mean over the patches covering a
-        pixel is what
-    brings patches of any stride to the image's resolution. Patches begin at every stride until the
-    image is covered, the last ones cut off at its edge.
+    pixel is what brings patches of any stride to the image's resolution. Patches begin at every
+    stride until the image is covered, the last ones cut off at its edge.
 
     Map: [b,H,W] of the images, signed.
     Cost: `1 + patches` forward passes.
@@ -34,10 +33,10 @@ class Occlusion(Explainer):
     Args:
         patch: height and width of the patch in pixels; None is a seventh of the image's.
         stride: down and to the right in pixels; None is half of the patch.
-        fill: what covers the image, as the model takes its images: a value of all pixels,
-            0 being black, or the mean colour (the paper's grey) where images are normalised; a
-            value a channel; a tensor [c,H,W]; "blurred", each image's Gaussian blur, or "mean",
-            its mean colour.
+        fill: what covers the image, as the model takes its images: a value of all pixels, 0 being
+            black, or the mean colour (the paper's grey) where images are normalised; a value a
+            channel; a tensor [c,H,W]; "blurred", each image's Gaussian blur, or "mean", its mean
+            colour.
     """
 
     name: ClassVar[str] = "occlusion"

@@ -32,15 +32,15 @@ class ODAM(Explainer):
 
     Channels' mean gradients, as Grad-CAM's, cannot tell one object from another of the same class:
     the places where Y depends on A are what tells them apart. The width of the Gaussian is in cells
-    of the layer; the code that the authors published smooths nothing,
-    which is `sigma=0` and HiResCAM's map.
+    of the layer; the code that the authors published smooths nothing, which is `sigma=0` and
+    HiResCAM's map.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1` forward pass, and the backward pass behind the layer.
 
     Args:
-        sigma: standard deviation of the Gaussian in cells, cut off at three of them;
-            0 leaves gradients as they are.
+        sigma: standard deviation of the Gaussian in cells, cut off at three of them; 0 leaves
+            gradients as they are.
         fusion: how maps of several layers (the levels of a pyramid) are combined.
     """
 
@@ -70,8 +70,8 @@ class ODAM(Explainer):
         outside the map gradients are 0.
 
         In PyTorch by matrices, whose row i holds the Gaussian around i: up to three times as fast
-        as convolving each channel. In a file by convolutions,
-        which engines do three to five times as fast as matrices.
+        as convolving each channel. In a file by convolutions, which engines do three to five times
+        as fast as matrices.
         """
         if not self.sigma:
             return g

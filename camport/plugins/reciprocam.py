@@ -22,8 +22,8 @@ class ReciproCAM(Explainer):
     around it. Byun and Lee 2022, arXiv 2209.14074, section 3.
 
     Deviation: both of the authors' programs take the softmax of the outputs; here y^c is the
-        adapter's score, the logit
-    where nothing else is said. `ClassificationAdapter(score_as="probability")` gives their map.
+    adapter's score, the logit where nothing else is said.
+    `ClassificationAdapter(score_as="probability")` gives their map.
 
     Map: [b,h,w] of the layer, signed where the score is.
     Cost: `2` forward passes, and `h * w` behind the layer, one a place.

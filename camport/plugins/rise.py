@@ -27,20 +27,18 @@ class RISE(Explainer):
 
     Petsiuk et al. 2018, arXiv 1806.07421, eq. 6. A mask is a grid of s x s cells, each 1 with
     probability p, upsampled bilinearly to (s+1) x (s+1) cells of H/s x W/s pixels and cut out at a
-    random place. The model is seen from outside:
-    no layer, no gradient. Masks are made from the seed as they are needed, and never held together.
+    random place. The model is seen from outside: no layer, no gradient. Masks are made from the
+    seed as they are needed, and never held together.
 
     `Explanation.figures["monte_carlo_error"]` [b] is the map's standard error over its norm: how
     far another seed's map is from the one of infinitely many masks.
 
     Deviation: cells are H/s pixels rounded up; the paper's are rounded down, which leaves a part of
-        the image without
-    a mask where s does not divide H.
+    the image without a mask where s does not divide H.
 
     Presets: "paper" takes 4000 masks (the paper's number for VGG-16; it has 8000 for ResNet-50), s
-        = 7 and p = 0.5;
-    "official", the authors' program, 6000, s = 8 and p = 0.1, and mirrors the grid at its edges
-    instead of repeating its last value.
+    = 7 and p = 0.5; "official", the authors' program, 6000, s = 8 and p = 0.1, and mirrors the grid
+    at its edges instead of repeating its last value.
 
     Map: [b,H,W] of the images, >= 0.
     Cost: `1 + N` forward passes, one a mask.

@@ -29,10 +29,10 @@ class ScoreCAM(Explainer):
     The paper's equations leave open what its text and the implementations decide differently:
 
     - "paper": as above.
-    - "official", the authors' code: constant channels are skipped,
-      the sum is of upsampled channels.
-    - "grad-cam": w is the softmax over channels of the score y^c (a logit),
-      masks are upsampled with aligned corners.
+    - "official", the authors' code: constant channels are skipped, the sum is of upsampled
+      channels.
+    - "grad-cam": w is the softmax over channels of the score y^c (a logit), masks are upsampled
+      with aligned corners.
     - "torchcam": w is the softmax over channels of y^c, masks are scaled before they are upsampled.
 
     Deviation: the baseline f(X_b) of eq. 6 is left out, as in the authors' code.

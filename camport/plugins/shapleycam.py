@@ -24,8 +24,8 @@ class ShapleyCAM(Explainer):
     2501.06261, the closed form of its section on ShapleyCAM.
 
     Where the model is piecewise linear behind the layer, as with a logit behind pooling, H is 0 and
-    this is Grad-CAM; the paper scores by more than the logit,
-    for which see `score_as="rest"` of the classification adapter.
+    this is Grad-CAM; the paper scores by more than the logit, for which see `score_as="rest"` of
+    the classification adapter.
 
     Map: [b,h,w] of the layer, >= 0.
     Cost: `1` forward pass, the backward pass behind the layer, and the derivative of that.

@@ -31,10 +31,9 @@ class SmoothGrad(Explainer):
     `camport.view.gradient_picture` draws it.
 
     Forms: "mean" as above; "squared", the mean of the squared gradient (SmoothGrad-Squared, Hooker
-        et al. 2019, arXiv
-    1806.10758); "variance", the gradient's variance (VarGrad, Adebayo et al. 2018, arXiv
-        1810.03307). Noise is relative
-    to each image's own range, and the same for all images of a batch.
+    et al. 2019, arXiv 1806.10758); "variance", the gradient's variance (VarGrad, Adebayo et al.
+    2018, arXiv 1810.03307). Noise is relative to each image's own range, and the same for all
+    images of a batch.
 
     Presets: "paper" takes 50 noisy images and the mean; "official", the authors' program,
         25 and the square.

@@ -30,9 +30,8 @@ class SmoothGradCAMPlusPlus(Explainer):
     with G = dy/dA and A of the clean image. Omeiza et al. 2019, arXiv 1908.01224, section 3.2.
 
     Deviations: D^2 stands in the numerator, as in Grad-CAM++, where the paper prints D^1; alpha is
-        0 where the
-    denominator is; gradients are divided by their largest value before they are raised to powers,
-    so that small ones do not vanish.
+    0 where the denominator is; gradients are divided by their largest value before they are raised
+    to powers, so that small ones do not vanish.
 
     Preset "torchcam": n = 4, noise of standard deviation 0.3 whatever the image's range, the
     gradient of the last noisy image in place of D^1, sum_ab A D^3 in place of the product, 1e-8
@@ -43,8 +42,8 @@ class SmoothGradCAMPlusPlus(Explainer):
 
     Args:
         samples: n; None is the preset's, 25 or 4.
-        noise: standard deviation as a share of the image's range,
-            of "torchcam" in the images' own unit; None is the preset's, 0.15 or 0.3.
+        noise: standard deviation as a share of the image's range, of "torchcam" in the images' own
+            unit; None is the preset's, 0.15 or 0.3.
         seed: chooses the noise, which is the same for all images of a batch.
         preset: "paper", or "torchcam".
         fusion: how maps of several layers are combined.

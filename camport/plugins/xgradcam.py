@@ -31,9 +31,8 @@ class XGradCAM(Explainer):
     Fu et al. 2020, arXiv 2008.02312, eq. 8.
 
     Deviation: a channel whose activations cancel (sum near 0, as behind SiLU or a layer
-        normalisation) has no
-    defined weight; it gets 0 and a GuardWarning says on what share of channels.
-    Channels that are 0 have weight 0.
+    normalisation) has no defined weight; it gets 0 and a GuardWarning says on what share of
+    channels. Channels that are 0 have weight 0.
 
     Presets for figures that were made elsewhere: "grad-cam" and "torchcam" divide by the sum plus
     1e-7 or 1e-8, whatever it is.

@@ -37,16 +37,15 @@ class XRAI(Explainer):
 
     Map: [b,H,W] of the images, signed.
     Cost: `1 + 2 * steps` forward passes, and a backward pass a step, half of them with one
-        baseline; segmentation
-    beside.
+    baseline; segmentation beside.
 
     Args:
         steps: points on each way from black and white, both ends among them.
-        baseline: where the gradients' way begins: None is the mean of two ways,
-            from black and from white; else one way from a value of all pixels, a value a channel, a
-            tensor [c,H,W], or each image's blur ("blurred") or mean colour ("mean").
-        algorithm: "full"; or "fast", which ranks segments once,
-            by their mean over all of their pixels.
+        baseline: where the gradients' way begins: None is the mean of two ways, from black and from
+            white; else one way from a value of all pixels, a value a channel, a tensor [c,H,W], or
+            each image's blur ("blurred") or mean colour ("mean").
+        algorithm: "full"; or "fast", which ranks segments once, by their mean over all of their
+            pixels.
     """
 
     name: ClassVar[str] = "xrai"

@@ -2,8 +2,8 @@
 each output back once.
 
 Given plain arrays, the engine copies a device's outputs into its own host memory and from there
-into numpy's, and an image that is explained for ten classes travels ten times.
-On the CPU nothing is copied at all.
+into numpy's, and an image that is explained for ten classes travels ten times. On the CPU nothing
+is copied at all.
 """
 
 from collections.abc import Mapping, Sequence

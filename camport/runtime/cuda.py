@@ -1,7 +1,7 @@
 """Whether a CUDA device can be used, asked of the driver itself.
 
-onnxruntime-gpu offers CUDA on every machine, and only fails, with a page of errors,
-while a session is made.
+onnxruntime-gpu offers CUDA on every machine, and only fails, with a page of errors, while a session
+is made.
 """
 
 import ctypes

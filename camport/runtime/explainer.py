@@ -37,11 +37,11 @@ def load(
         threads: threads within one operator; None leaves the choice to onnxruntime.
 
     Raises:
-        ModelError: the file is missing, corrupt, truncated or no explainer,
-            or no named provider works.
+        ModelError: the file is missing, corrupt, truncated or no explainer, or no named provider
+            works.
         UnknownNameError: an unknown provider.
-        MissingDependencyError: onnxruntime, or a build of it with a named provider,
-            is not installed.
+        MissingDependencyError: onnxruntime, or a build of it with a named provider, is not
+            installed.
         InputError: an empty provider list, or threads below 1.
     """
     return Explainer(Path(path), open_session(path, providers, threads))
@@ -58,10 +58,9 @@ class Explainer:
         inputs: the graph's inputs, each with name, dtype and shape.
         outputs: the graph's outputs, likewise.
         labels: class names by index, or None.
-        preprocess: how the network wants its images;
-            `preprocess.apply` makes of a picture what the file takes. Without such metadata:
-            stretched to the graph's static height and width (or the image's own size where they are
-            dynamic) and scaled to [0,1], not normalised.
+        preprocess: how the network wants its images; `preprocess.apply` makes of a picture what the
+            file takes. Without such metadata: stretched to the graph's static height and width (or
+            the image's own size where they are dynamic) and scaled to [0,1], not normalised.
         providers: the execution providers in use, in order.
         fields: what its target may say, of an adapter that declares it.
         one_image: whether it takes a single image, with any number of targets.
@@ -104,21 +103,20 @@ class Explainer:
         """Runs the graph once.
 
         Args:
-            images: float [b,3,H,W], as `preprocess` makes them; float64 is cast.
-                A file that prepares its images itself (`preprocess.in_graph`) takes pictures as
-                they are, uint8 [b,h,w,3] of any size.
-            target: class to explain: an int for all images, one an image,
-                names where the graph carries labels; -1 or None is the model's own choice.
-            only: names of the outputs that are wanted, e.g. ["heatmap"]; None: all.
-                The others do not leave the device.
-            inputs: the graph's further inputs by name: `boxes` [b,4] and `class_ids` [b],
-                `tokens` [b,t] and `span` [b,2], ...
-                A value without the batch axis holds for every image.
+            images: float [b,3,H,W], as `preprocess` makes them; float64 is cast. A file that
+                prepares its images itself (`preprocess.in_graph`) takes pictures as they are, uint8
+                [b,h,w,3] of any size.
+            target: class to explain: an int for all images, one an image, names where the graph
+                carries labels; -1 or None is the model's own choice.
+            only: names of the outputs that are wanted, e.g. ["heatmap"]; None: all. The others do
+                not leave the device.
+            inputs: the graph's further inputs by name: `boxes` [b,4] and `class_ids` [b], `tokens`
+                [b,t] and `span` [b,2], ... A value without the batch axis holds for every image.
 
         Raises:
             InputError: an input that is missing or of the wrong dtype, rank, size, count or range,
-                or not finite; `only` empty or a text;
-                a region where the model predicts the class nowhere.
+                or not finite; `only` empty or a text; a region where the model predicts the class
+                nowhere.
             UnknownNameError: an input or output the graph does not have, or an unknown class name.
             ModelError: the engine failed, or its score or heatmap is not finite.
         """

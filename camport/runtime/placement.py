@@ -24,8 +24,8 @@ class Placement:
         image: size of the user's image.
         network: size of the network's input.
         resized: size the whole image has in the network's frame.
-        origin: where the image's top left corner is in the network's frame;
-            negative where it is cropped.
+        origin: where the image's top left corner is in the network's frame; negative where it is
+            cropped.
     """
 
     image: tuple[int, int]

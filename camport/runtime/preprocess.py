@@ -40,21 +40,21 @@ class Preprocess:
 
     Args:
         size: (height, width) of the network's input; None keeps each image's own size.
-        fit: "stretch" resizes both sides; "crop" brings the shorter side to `resize`,
-            then cuts the centre out; "letterbox" resizes by min(height ratio, width ratio) and pads
-            evenly, an odd row or column below or at the right, as YOLO packages do.
+        fit: "stretch" resizes both sides; "crop" brings the shorter side to `resize`, then cuts the
+            centre out; "letterbox" resizes by min(height ratio, width ratio) and pads evenly, an
+            odd row or column below or at the right, as YOLO packages do.
         resize: length of the shorter side before a crop; None: the larger of the two in `size`.
         interpolation: "bilinear" or "bicubic", antialiased (Pillow's).
         scale: factor on 8-bit pixel values.
-        mean: subtracted from each channel: R, G, B, or one grey,
-            or one value a channel of an array.
+        mean: subtracted from each channel: R, G, B, or one grey, or one value a channel of an
+            array.
         std: divides each channel.
         pad: grey of a letterbox's padding, 0 to 255.
-        stride: a letterbox is padded no further than to the next multiple of this,
-            at most to `size`: a rectangle with little padding, of another size for each shape of
-            picture. None pads to `size`.
-        in_graph: whether the graph does all this itself. What is left to do is nothing:
-            it takes the pictures' pixels.
+        stride: a letterbox is padded no further than to the next multiple of this, at most to
+            `size`: a rectangle with little padding, of another size for each shape of picture. None
+            pads to `size`.
+        in_graph: whether the graph does all this itself. What is left to do is nothing: it takes
+            the pictures' pixels.
         side: (height, None) or (None, width), where the network has one side fixed and the other
             free: the image is resized to that side and keeps its shape. For no `size`.
 
@@ -229,19 +229,19 @@ class Preprocess:
         """The graph's input of one picture, and where the picture lies in the network's frame.
 
         That is float32 [c,H,W]; stack the arrays of several pictures to images [b,c,H,W]. Where the
-        graph does the preprocessing, it is the picture itself, uint8 [h,w,c]:
-        pictures of one size may share a batch.
+        graph does the preprocessing, it is the picture itself, uint8 [h,w,c]: pictures of one size
+        may share a batch.
 
         Args:
-            image: a picture, or an array [c,H,W];
-                of a picture that `open_image` made of an array file, the array. An array of bytes
-                whose last axis is the network's channels and whose first is not is a picture's,
-                uint8 [h,w,c], in the order of Pillow and of cv2; its colours are R, G, B, those of
-                cv2 B, G, R and so turned by the caller: `array[..., ::-1]`.
+            image: a picture, or an array [c,H,W]; of a picture that `open_image` made of an array
+                file, the array. An array of bytes whose last axis is the network's channels and
+                whose first is not is a picture's, uint8 [h,w,c], in the order of Pillow and of cv2;
+                its colours are R, G, B, those of cv2 B, G, R and so turned by the caller:
+                `array[..., ::-1]`.
 
         Raises:
-            InputError: neither picture nor array, an array of other channels,
-                or a picture for a network that takes neither 1 nor 3.
+            InputError: neither picture nor array, an array of other channels, or a picture for a
+                network that takes neither 1 nor 3.
         """
         if not isinstance(image, np.ndarray | Image.Image):
             raise InputError(

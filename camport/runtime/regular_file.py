@@ -30,8 +30,8 @@ def check_regular(
         limit: the most bytes it may have.
 
     Raises:
-        CamportError: of `kind`; there is nothing, a directory, a pipe, socket or device,
-            or a larger file.
+        CamportError: of `kind`; there is nothing, a directory, a pipe, socket or device, or a
+            larger file.
     """
     file = Path(path)
     try:

@@ -45,8 +45,8 @@ def open_session(
         threads: threads within one operator; None leaves the choice to the engine.
 
     Raises:
-        ModelError: the file is missing, a directory, empty, corrupt, truncated,
-            or not one the engine can run.
+        ModelError: the file is missing, a directory, empty, corrupt, truncated, or not one the
+            engine can run.
         MissingDependencyError, UnknownNameError, InputError: see
         `camport.runtime.providers.choose`.
     """

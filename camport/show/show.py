@@ -75,8 +75,8 @@ class Figures:
         asked: how many maps there are.
         difference: largest difference of a heatmap's pixel between PyTorch and the exported file.
         same_picture: largest difference of an 8-bit value between the pictures drawn from the two.
-        milliseconds: median time of one image by name: bare and explained,
-            in PyTorch and by the file.
+        milliseconds: median time of one image by name: bare and explained, in PyTorch and by the
+            file.
         report: of the export.
         photographs: largest difference of a photograph's heatmap between PyTorch and its exported
             file; why there are none where the extra `demo` is not installed.

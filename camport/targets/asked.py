@@ -23,8 +23,8 @@ class Asked:
     Attributes:
         kind: one of `KINDS`.
         least: of an index; below 0 there is a choice of the model's own.
-        count: of an index: how many there are; of a span: how many tokens;
-            None where nothing tells.
+        count: of an index: how many there are; of a span: how many tokens; None where nothing
+            tells.
         of: of an index: what they are, in the plural.
         padding: of a padded row, the index that says nothing.
         size: of a box: (height, width) of the image that it lies in.

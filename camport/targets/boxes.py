@@ -67,7 +67,7 @@ def detections(
     ```python
     found = detections(result, explainer.metadata["adapter"], images.shape[2:])
     maps = explainer(images.repeat(len(found.boxes), 0), boxes=found.boxes,
-    class_ids=found.class_ids).heatmap
+                     class_ids=found.class_ids).heatmap
     ```
 
     Args:

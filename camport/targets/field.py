@@ -157,8 +157,8 @@ def arrays(fields: Sequence[Field], given: Any, count: int) -> dict[str, NDArray
         count: rows.
 
     Raises:
-        InputError: a value that does not fit, one that has to be given and is not,
-            or no such field.
+        InputError: a value that does not fit, one that has to be given and is not, or no such
+            field.
     """
     named = (
         dict(given)

@@ -21,8 +21,8 @@ class Option:
         kind: of the value; list of texts, several times.
         least: its smallest value.
         most: its largest.
-        adapter: the name of the adapter's argument that it sets;
-            "" where it is a part of the target.
+        adapter: the name of the adapter's argument that it sets; "" where it is a part of the
+            target.
         tasks: that it is for; none: the command itself refuses it where it does not fit.
     """
 

@@ -19,12 +19,12 @@ class Task:
             "words", one for each word of a text; "answer", one for a text's answer; "region",
             one for the part of a picture.
         example: a target to run the model with, for adapters without one of their own.
-        whole: from an image's (height, width) the target that all of it is,
-            where a model finds nothing; None: none.
+        whole: from an image's (height, width) the target that all of it is, where a model finds
+            nothing; None: none.
         alike: whether the images themselves are a target: what they are compared with.
         written: of an answer: the model writes it word by word.
-        traced: how many boxes a file may be traced with: "each", one a picture; "one",
-            for all of them; "none".
+        traced: how many boxes a file may be traced with: "each", one a picture; "one", for all of
+            them; "none".
         evaluated: how `camport.evaluation.open_data` opens examples for it.
     """
 

@@ -43,8 +43,8 @@ def check_adapter(
         cls: the class, or an instance to check it with other options than its defaults.
         model: a network whose outputs it reads; one of the kit's small ones where left out.
         images: [b,c,H,W] for it, three or more.
-        target: for these images, as a user gives it;
-            what the adapter itself samples where left out.
+        target: for these images, as a user gives it; what the adapter itself samples where left
+            out.
         nonsense: further targets that `prepare` has to refuse.
         export: also write an ONNX file of a Grad-CAM with it and compare that with eager PyTorch;
             takes seconds.

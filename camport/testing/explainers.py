@@ -64,8 +64,8 @@ def check_explainer(
 
     Args:
         cls: the class, or an instance to check it with other options than its defaults.
-        model: a network to check on instead, in evaluation mode;
-            float64 gives the strictest comparison.
+        model: a network to check on instead, in evaluation mode; float64 gives the strictest
+            comparison.
         images: [b,c,H,W] for it, three or more; random 64x64 ones where left out.
         target: for these images, as the adapter takes it; left out, one is drawn from the adapter.
         layer: its target layer; chosen where left out.

@@ -1,10 +1,10 @@
 """Colours of maps: 256-entry tables, the field's well-known ones,
 as a 4 kB file beside this module.
 
-Every other colormap of matplotlib's goes by its name where matplotlib is installed.
-turbo, viridis, inferno and jet run from cold to hot; coolwarm diverges from a neutral middle and is
-for signed maps. The tables are matplotlib's; tests/view/test_colormaps.py compares them and, run as
-a script, writes the file.
+Every other colormap of matplotlib's goes by its name where matplotlib is installed. turbo, viridis,
+inferno and jet run from cold to hot; coolwarm diverges from a neutral middle and is for signed
+maps. The tables are matplotlib's; tests/view/test_colormaps.py compares them and, run as a script,
+writes the file.
 """
 
 from functools import cache
@@ -72,8 +72,7 @@ def apply_colormap(heatmap: np.ndarray, name: str = "turbo") -> np.ndarray:
 
 def signed_to_unit(raw: np.ndarray) -> np.ndarray:
     """A signed map [H,W] as float32 in [0,1] with 0 at 0.5, for the diverging colormap;
-    all 0.5 where it is
-    0.
+    all 0.5 where it is 0.
 
     Raises:
         InputError: values that are not finite.

@@ -74,12 +74,10 @@ def pictured(heatmap: np.ndarray, family: str | None, *, percentile: float = 99)
 
     A gradient of pixels has a few extreme ones, which leave the rest without contrast: what is
     beyond the `percentile`-th percentile of its positive values saturates, as in Smilkov et al.
-    2017 (arXiv 1706.03825), section
-    3.1. A map that had a sign before it was brought to [0,1], as integrated gradients have,
-        is far from 0 nearly
-    everywhere: it is cold up to its median, which is where most pixels say nothing, and hot where
-        they speak for the
-    target. The map's numbers stay as they are wherever they are given.
+    2017 (arXiv 1706.03825), section 3.1. A map that had a sign before it was brought to [0,1], as
+    integrated gradients have, is far from 0 nearly everywhere: it is cold up to its median, which
+    is where most pixels say nothing, and hot where they speak for the target. The map's numbers
+    stay as they are wherever they are given.
 
     Args:
         heatmap: in [0,1].

@@ -56,8 +56,8 @@ def grid(
         cell: the longer side of a cell in pixels, instead of the rule above.
 
     Raises:
-        InputError: no picture at all, more heads or labels than columns or rows,
-            or something that is no picture.
+        InputError: no picture at all, more heads or labels than columns or rows, or something that
+            is no picture.
         UnknownNameError: no such colormap.
     """
     cells = [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in rows]

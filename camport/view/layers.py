@@ -34,8 +34,8 @@ def layer_grid(
         image: as `overlay` takes it.
         maps: heatmaps [H,W] in [0,1] of the image's size, by the layer's name.
         captions: more about a layer, e.g. the size of its maps, by its name.
-        columns: of the figure; None makes it about as wide as high,
-            but not fewer than all in a row of six.
+        columns: of the figure; None makes it about as wide as high, but not fewer than all in a row
+            of six.
         title: over the figure.
         colormap: one of COLORMAPS.
         alpha: weight of the colours where a map is hottest.

@@ -27,12 +27,12 @@ def overlay(
 
     Args:
         image: PIL, uint8 [H,W,3], or float [H,W,3] or [3,H,W] in [0,1].
-        heatmap: [H,W] in [0,1], of the image's size. For a diverging colormap,
-            heat is the distance from 0.5.
+        heatmap: [H,W] in [0,1], of the image's size. For a diverging colormap, heat is the distance
+            from 0.5.
         alpha: weight of the colours where the map is hottest, 0 to 1.
         colormap: one of COLORMAPS.
-        fade: how much of its own colour the image loses, 0 (none) to 1 (all). None: 0.6,
-            or all of it under the paler colours of a diverging colormap.
+        fade: how much of its own colour the image loses, 0 (none) to 1 (all). None: 0.6, or all of
+            it under the paler colours of a diverging colormap.
         uniform: the same weight everywhere, as older figures have it.
 
     Raises:

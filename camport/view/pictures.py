@@ -13,8 +13,8 @@ def to_pixels(image: ImageLike) -> np.ndarray:
     [3,H,W] or [H,W] in [0,1].
 
     Raises:
-        InputError: another rank, dtype or range;
-            floats outside [0,1] are mostly normalised network input.
+        InputError: another rank, dtype or range; floats outside [0,1] are mostly normalised network
+            input.
     """
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))

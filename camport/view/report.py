@@ -1,8 +1,8 @@
 """Maps of images, methods and targets: a picture; and a report,
 one HTML file with a slider between image and map.
 
-The file holds its pictures, its style and its script, and asks no address:
-it can be sent and opened anywhere.
+The file holds its pictures, its style and its script, and asks no address: it can be sent and
+opened anywhere.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Shown:
 
     Args:
         image: as `overlay` takes it.
-        maps: in any number; each method is a column and each target a row,
-            in the order in which they first come.
+        maps: in any number; each method is a column and each target a row, in the order in which
+            they first come.
         title: over the image.
     """
 
@@ -82,8 +82,8 @@ def save_report(
         colormap: as `overlay` has it.
 
     Raises:
-        InputError: no image, an image without maps, two maps of one method and target,
-            or of another size than the image.
+        InputError: no image, an image without maps, two maps of one method and target, or of
+            another size than the image.
         OutputError: the file cannot be written; nothing half-written is left.
     """
     colormap_table(colormap)

@@ -54,12 +54,11 @@ class Pyramid(nn.Module):
     """No module takes the levels together: a loop in `forward` does. Rows [b,n,4+k].
 
     Attributes:
-        kind: "decoupled" has a branch for boxes and one for classes;
-            "coupled" one convolution for both; "distances" a distribution of each side's distance,
-            a level at a time; "split" the same behind one convolution; "last" branches whose
-            channels come last; "shuffled" classes in a map of twice the size; "scaled" levels times
-            a number; "pooled" a fourth level that a function pools;
-            "shared" one head for all levels.
+        kind: "decoupled" has a branch for boxes and one for classes; "coupled" one convolution for
+            both; "distances" a distribution of each side's distance, a level at a time; "split" the
+            same behind one convolution; "last" branches whose channels come last; "shuffled"
+            classes in a map of twice the size; "scaled" levels times a number; "pooled" a fourth
+            level that a function pools; "shared" one head for all levels.
     """
 
     def __init__(self, kind: str) -> None:

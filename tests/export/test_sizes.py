@@ -1,8 +1,8 @@
 """Every method's graph at heights and widths that it was not traced with:
 no size becomes a number on the way.
 
-The graph is replayed, since what a size became is seen in it;
-writing a file would add nothing but time.
+The graph is replayed, since what a size became is seen in it; writing a file would add nothing but
+time.
 """
 
 import pytest

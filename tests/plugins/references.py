@@ -1,8 +1,8 @@
 """Each method once more: slow, in float64, by loops, straight from its paper.
 `@reference(name)` ties it to the method.
 
-A reference gets the model cut in two (`features`, `head`), one image and one class,
-and calls nothing of camport.
+A reference gets the model cut in two (`features`, `head`), one image and one class, and calls
+nothing of camport.
 """
 
 import math

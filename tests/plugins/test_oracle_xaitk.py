@@ -70,8 +70,8 @@ def detections(model, images):
     """[b,n,4+1+k]: boxes whose last pixel is inside them, as the library counts; objectness,
     or what stands for it.
 
-    Boxes are clipped to the image, as detectors report them;
-    one that lies outside as a whole stays.
+    Boxes are clipped to the image, as detectors report them; one that lies outside as a whole
+    stays.
     """
     with torch.no_grad():
         table = model(images)[0]

@@ -1,8 +1,8 @@
 """Chromium without a window, driven by the WebDriver protocol in plain HTTP,
 on a site served from this machine.
 
-https://www.w3.org/TR/webdriver2/: a command is a request to chromedriver,
-its arguments and its answer are JSON.
+https://www.w3.org/TR/webdriver2/: a command is a request to chromedriver, its arguments and its
+answer are JSON.
 """
 
 import base64

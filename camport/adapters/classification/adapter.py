@@ -77,17 +77,18 @@ class ClassificationAdapter(Adapter):
             "rest": z_c + log softmax(z)_c (ReST, 2501.06261).
             "binary": one logit z [b] or [b,1]; +z for target 1, -z for target 0.
             "contrast": z_c minus `strength` times the mean logit of other classes (Finer-CAM,
-            2501.11309). "weighted_sum": sum_k w_k z_k; the target is the weights, float [k] or
-                [b,k], the graph input `weights`.
+            2501.11309).
+            "weighted_sum": sum_k w_k z_k; the target is the weights, float [k] or [b,k], the graph
+            input `weights`.
             "regression": sign * o_c of the outputs o [b], [b,1] or [b,k], whatever they end in.
         against: classes to contrast with; None is the runner-up of each image, or the `nearest`.
-        nearest: contrast with so many classes whose logits are nearest to the target's;
-            at most all others.
+        nearest: contrast with so many classes whose logits are nearest to the target's; at most all
+            others.
         strength: of the contrast.
         sign: +1 explains what raises a regression's value, -1 what lowers it.
         patch_grid: (h, w) of the tokens of a transformer whose grid cannot be read from the model.
-        output: which of several outputs holds the classes: a key, a field,
-            an .onnx file's name of it, or its number.
+        output: which of several outputs holds the classes: a key, a field, an .onnx file's name of
+            it, or its number.
         reading: how outputs are read; told at the first call.
     """
 

@@ -57,9 +57,9 @@ class DetectionAdapter(Adapter):
     of the candidate that was explained. A match below an IoU of a half is warned of.
 
     Args:
-        score_as: what y^c is. "class": the class logit. "objectness":
-            the logit of there being an object. "confidence": the logarithm of the confidence, class
-            and objectness together. "left", "top", "right", "bottom": a side of the box in pixels.
+        score_as: what y^c is. "class": the class logit. "objectness": the logit of there being an
+            object. "confidence": the logarithm of the confidence, class and objectness together.
+            "left", "top", "right", "bottom": a side of the box in pixels.
             "class_sum": the class's confidence summed over all candidates,
             which is no explanation of any one of them.
         format: one of `camport.adapters.detection.formats.FORMATS`, where outputs do not tell it.
@@ -67,9 +67,9 @@ class DetectionAdapter(Adapter):
         threshold: confidence below which a candidate is no detection.
         iou: overlap above which the weaker of two detections of a class is suppressed.
         most: detections explained where none is named.
-        similarity: what methods that mask the image ask for: "match",
-            the largest IoU x confidence over the masked image's candidates, or D-RISE's, which
-            multiplies IoU, cosine of the class probabilities, and objectness.
+        similarity: what methods that mask the image ask for: "match", the largest IoU x confidence
+            over the masked image's candidates, or D-RISE's, which multiplies IoU, cosine of the
+            class probabilities, and objectness.
         form: how outputs are read; recognised at the first call.
     """
 

@@ -21,8 +21,8 @@ def within(boxes: Float[Tensor, "*n 4"], frame: Float[Tensor, "*m 4"]) -> Float[
     """Boxes clipped to the image, as detectors report them; `frame` is (width, height, width,
     height).
 
-    A box that lies outside as a whole stays as it is:
-    clipped it would be empty and overlap nothing.
+    A box that lies outside as a whole stays as it is: clipped it would be empty and overlap
+    nothing.
     """
     inside = torch.minimum(boxes.relu(), frame)
     return torch.where((area(inside) > 0)[..., None], inside, boxes)

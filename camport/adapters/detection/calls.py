@@ -47,8 +47,8 @@ torch.utils._pytree.register_pytree_node(
 def inner_model(model: nn.Module) -> nn.Module:
     """The network inside predictors and other wrappers; the model itself where it is none.
 
-    A wrapper holds a network as `model` and has one of WRAPPERS;
-    a network's own `model` is a sequence of layers.
+    A wrapper holds a network as `model` and has one of WRAPPERS; a network's own `model` is a
+    sequence of layers.
 
     Raises:
         ModelError: the wrapper holds a network that is no torch module (an exported file).

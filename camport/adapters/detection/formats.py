@@ -32,18 +32,18 @@ class Form:
 
     Attributes:
         format: a name in FORMATS.
-        classes: how many columns are classes; None: all behind the box.
-            Those behind (mask coefficients, key points) are not read.
-        angle: the column with the angle of rotated boxes,
-            which are read as the upright boxes around them; of the form "end2end" the boxes are
-            centre and size then. None: boxes are upright.
+        classes: how many columns are classes; None: all behind the box. Those behind (mask
+            coefficients, key points) are not read.
+        angle: the column with the angle of rotated boxes, which are read as the upright boxes
+            around them; of the form "end2end" the boxes are centre and size then. None: boxes are
+            upright.
         softmax: probabilities of the form "detr" are a softmax, and the last class is "no object".
         relative: boxes of the forms "rows" and "end2end" are centre and size in [0,1] of the image.
         background: the class of the form "candidates" that means "no object".
         asked: candidates are the boxes that were asked about, in their order: a second stage's.
         queries: how many tokens a transformer of the form "detr" asks with; 0 for the other forms.
-        rival: the form that the outputs may have as well, which nothing decides;
-            None where there is none.
+        rival: the form that the outputs may have as well, which nothing decides; None where there
+            is none.
         beside: which of the logits beside a table of the form "yolov8" (`logits_beside`) it is made
             of; None: of none.
     """
@@ -115,8 +115,8 @@ def logits_beside(outputs: Any, k: int, n: int) -> list[Tensor]:
     """Class logits [b,k,n] that stand beside a table: in dictionaries as `scores`,
     or in the head's raw maps.
 
-    A head with two branches gives those of both,
-    and which of them its table is made of the values tell.
+    A head with two branches gives those of both, and which of them its table is made of the values
+    tell.
     """
     found = []
     for node in parts(outputs):

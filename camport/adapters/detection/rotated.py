@@ -28,8 +28,8 @@ def angle_column(found: Tensor, format: str, classes: int | None) -> int | None:
     Args:
         found: the table of one image, [b,columns,n] in the form "yolov8", else [b,n,columns].
         format: its form.
-        classes: how many classes the model names; None where it names none,
-            and then no angle can be told.
+        classes: how many classes the model names; None where it names none, and then no angle can
+            be told.
     """
     rows = found.transpose(1, 2) if format == "yolov8" else found
     if format == "end2end":

@@ -15,13 +15,13 @@ FORMS = 'None, {"boxes": [b,4], "class_ids": [b]} or {"index": [b]}'
 def prepared(target: Any, images: Float[Tensor, "b c H W"]) -> dict[str, Tensor]:
     """Boxes [r,4], classes [r] and, where candidates are named by number, their indices [r].
 
-    r is the number of images, or any number of questions about one image.
-    None asks about each image's best
+    r is the number of images, or any number of questions about one image. None asks about each
+    image's best
     detection: a box of no area and any class.
 
     Raises:
-        InputError: neither of the forms, a number of rows that does not fit,
-            a box outside the image or of no area.
+        InputError: neither of the forms, a number of rows that does not fit, a box outside the
+            image or of no area.
     """
     b, device = images.shape[0], images.device
     if target is None:

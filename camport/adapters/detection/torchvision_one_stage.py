@@ -51,8 +51,8 @@ def call(
 
 def has_background(model: nn.Module) -> bool:
     """Whether probabilities are a softmax over classes, the first of which is "no object": SSD,
-    told by its anchors' widths and heights, which are relative to the image;
-    the others are trained on each class for itself.
+    told by its anchors' widths and heights, which are relative to the image; the others are trained
+    on each class for itself.
     """
     return hasattr(getattr(model, "anchor_generator", None), "_wh_pairs")
 

@@ -69,8 +69,7 @@ def pooled(maps: Sequence[Tensor], boxes: Tensor, size: tuple[int, int], pool: A
     """What RoIAlign cuts out of the level that fits each box's size, [b*n,c,s,s].
 
     Its sampling points stand on a grid, so each of them is a row of an interpolation matrix times a
-    column of another:
-    products, which have a gradient in every engine.
+    column of another: products, which have a gradient in every engine.
     """
     out, samples = pool.output_size, pool.sampling_ratio
     scales = [2.0 ** round(math.log2(m.shape[-1] / size[1])) for m in maps]

@@ -47,11 +47,11 @@ class SegmentationAdapter(Adapter):
     `.logits`; of several the one that is called like an output, not like an auxiliary one, and a
     DoubtWarning names the others. Logits coarser than the mask are stretched to it.
 
-    `target` is None, a class (int or int64 [b]), or a dictionary of "class" and one of
-        "mask": float or bool [H,W] or [b,H,W], at the size of the images;
-        "box": (x0, y0, x1, y1), or [b,4], in their pixels; "pixel": (x, y), or [b,2].
-    Without a region it is where the model predicts the class; without a class (-1) the one that
-    covers most of the region, or of the image but for the background.
+    `target` is None, a class (int or int64 [b]), or a dictionary of "class" and one of "mask":
+    float or bool [H,W] or [b,H,W], at the size of the images; "box": (x0, y0, x1, y1), or [b,4], in
+    their pixels; "pixel": (x, y), or [b,2]. Without a region it is where the model predicts the
+    class; without a class (-1) the one that covers most of the region, or of the image but for the
+    background.
 
     A model of one channel, z [b,1,h,w], has two classes: 1, predicted where z > 0, with the score
     z, and 0 with -z. Of probabilities p, all in [0,1], 1 is predicted where p > 1/2, and the scores
@@ -59,8 +59,8 @@ class SegmentationAdapter(Adapter):
 
     Args:
         background: the class that is not chosen by itself; None where there is no such class.
-        probabilities: whether the model of one channel gives probabilities;
-            None looks at what it gives first.
+        probabilities: whether the model of one channel gives probabilities; None looks at what it
+            gives first.
         seen: what is to be said of the outputs; told at the first call.
     """
 

@@ -16,8 +16,8 @@ IMAGE = re.compile(r"(^|_)(images?|imgs?|pixels?|pictures?|photos?|visuals?|visi
 def with_text(model: nn.Module, images: Tensor, text: Tensor) -> Any:
     """The model called on images [b,c,H,W] and text [b,t]: `model(images, text)`.
 
-    By keyword where the text can be given by keyword alone,
-    and the text first where both arguments' names say so.
+    By keyword where the text can be given by keyword alone, and the text first where both
+    arguments' names say so.
     """
     parameters = list(inspect.signature(model.forward).parameters.values())
     named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]

@@ -43,16 +43,16 @@ class CaptioningAdapter(Adapter):
     The model is called once, as `model(images, tokens)` or by transformers' names, and gives for
     every token logits of the one that follows, [b,t,v]; further rows before them (GIT's image
     tokens) are left out. Of several outputs `logits` is read; else the one with a column for each
-    word, or that is called like scores; and a DoubtWarning names the others.
-    Probabilities of words are read as such.
+    word, or that is called like scores; and a DoubtWarning names the others. Probabilities of words
+    are read as such.
 
     `target` is None (the whole caption that the model writes, the likeliest token each time), a
     word in that caption, a span of it (start, end), or a dictionary of
         "tokens": int64 [t] or [b,t], a caption with its start token;
         "span": (start, end) or [b,2], tokens[start:end] are explained; (-1, -1) is the whole
         caption; "word": a word in it, where the adapter has a vocabulary, and "nth": which, where
-        it comes several times; "against": in a contrast,
-        the word or token that might have stood there.
+        it comes several times; "against": in a contrast, the word or token that might have stood
+        there.
 
     Args:
         vocabulary: the tokens as texts; left out, those that the model names (`caption_words`),

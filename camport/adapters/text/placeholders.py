@@ -1,8 +1,8 @@
 """Models that read an image as tokens among the words (LLaVA):
 the image put where its placeholders stand.
 
-transformers' own forward pass lists the images of a batch one by one,
-so its graph would be of one batch size alone.
+transformers' own forward pass lists the images of a batch one by one, so its graph would be of one
+batch size alone.
 """
 
 from typing import Any

@@ -20,8 +20,8 @@ PARTS = ("decoder", "text_config", "text")
 def speak(model: nn.Module, images: Tensor, tokens: Int[Tensor, "b t"]) -> Any:
     """Teacher-forced: what the model says after each of `tokens`.
 
-    Models of transformers are called by the names of their arguments,
-    all others with images and tokens.
+    Models of transformers are called by the names of their arguments, all others with images and
+    tokens.
     """
     takes = inspect.signature(model.forward).parameters
     if "pixel_values" not in takes:

@@ -43,9 +43,9 @@ class VqaAdapter(Adapter):
         "against": in a contrast, the answer that might have been given; left out, the runner-up.
 
     Args:
-        vocabulary: the questions' words by token; texts are split at blanks,
-            without question marks. Left out, those that the model names (`question_words`), if it
-            does; likewise its `answers` and `question_length`.
+        vocabulary: the questions' words by token; texts are split at blanks, without question
+            marks. Left out, those that the model names (`question_words`), if it does; likewise its
+            `answers` and `question_length`.
         answers: the answers by class.
         length: tokens of a question, padded; None leaves them as given (8 in an exported file).
         pad: the token that pads.

@@ -23,16 +23,16 @@ class WrittenAnswerAdapter(Adapter):
 
     The model is BLIP's for questions, or any called as `model(images, question, tokens)`. `target`
     is a question, a pair (question, tokens), or a dictionary of "question" as for `VqaAdapter`, and
-    "tokens", "span", "word", "against" as for `CaptioningAdapter`;
-    an answer that is left out is the one the model writes.
+    "tokens", "span", "word", "against" as for `CaptioningAdapter`; an answer that is left out is
+    the one the model writes.
 
     Args:
         vocabulary: the questions' words by token; left out, those that the model names
             (`question_words`), if it does; likewise its `question_length`.
         answers: how the answer is written and scored: its vocabulary, prompt, end, length,
             contrast.
-        question_length: tokens of a question, padded;
-            None leaves them as given (8 in an exported file).
+        question_length: tokens of a question, padded; None leaves them as given (8 in an exported
+            file).
         pad: the token that pads questions.
     """
 

@@ -193,8 +193,8 @@ def explain_words(
             `tokenizer.convert_ids_to_tokens(tokens)`.
 
     Raises:
-        InputError: more than one image, no or not enough texts for the tokens,
-            or a caption without words.
+        InputError: more than one image, no or not enough texts for the tokens, or a caption without
+            words.
     """
     images = image[None] if image.dim() == 3 else image
     if images.dim() != 4 or images.shape[0] != 1:

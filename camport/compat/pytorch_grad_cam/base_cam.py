@@ -39,10 +39,10 @@ class BaseCAM(Entered):
 
     Args:
         model: a classifier, or anything that `targets` can read.
-        target_layers: modules of the model, or their dotted names;
-            maps of several are each scaled, then averaged.
-        reshape_transform: how a transformer's tokens lie on the image;
-            None reads it from the model.
+        target_layers: modules of the model, or their dotted names; maps of several are each scaled,
+            then averaged.
+        reshape_transform: how a transformer's tokens lie on the image; None reads it from the
+            model.
         options: of camport's method, e.g. `preset="grad-cam"` for the maps that grad-cam itself
             makes.
 

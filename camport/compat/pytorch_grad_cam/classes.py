@@ -107,8 +107,8 @@ class RandomWeights(Explainer):
     .. math:: L = \mathrm{ReLU}\Big(\sum_k u_k A_k\Big), \quad u_k \sim U(-1, 1)
 
     Args:
-        seed: chooses the weights, which are the image's by its place in the batch;
-            the process's random state stays.
+        seed: chooses the weights, which are the image's by its place in the batch; the process's
+            random state stays.
     """
 
     name: ClassVar[str] = "random_weights"

@@ -23,8 +23,8 @@ class EigenSmoothed(Explainer):
 
     .. math:: L = X v_1, \quad X_{pk} = (w_k \odot A_k)_p
 
-    with v_1 the first right singular vector of X, less the mean over places;
-    signed as Eigen-Grad-CAM's.
+    with v_1 the first right singular vector of X, less the mean over places; signed as
+    Eigen-Grad-CAM's.
 
     Args:
         method: one that weighs the channels of a layer.

@@ -21,17 +21,17 @@ class Extractor:
     """A method of camport's at layers of a model, called as torchcam's after the model was run.
 
     The model's own forward pass is only listened to for its images; camport runs the model once
-    more for each layer, in evaluation mode. The hook goes with the `with` block,
-    or by `remove_hooks`.
+    more for each layer, in evaluation mode. The hook goes with the `with` block, or by
+    `remove_hooks`.
 
     Args:
         model: a classifier.
-        target_layer: a module of the model, its dotted name, or a list of these;
-            None is chosen at the first call.
+        target_layer: a module of the model, its dotted name, or a list of these; None is chosen at
+            the first call.
         input_shape: not needed.
         enable_hooks: whether forward passes are listened to.
-        reshape_transform: how a transformer's tokens lie on the image;
-            None reads it from the model.
+        reshape_transform: how a transformer's tokens lie on the image; None reads it from the
+            model.
         batch_size: how many variants of an image are run at once, of methods that make many.
         options: of camport's method, e.g. `preset="torchcam"` for the maps that torchcam itself
             makes.
@@ -90,12 +90,12 @@ class Extractor:
             class_idx: the class, or one an image.
             scores: what the model said; not needed.
             normalized: from 0 to 1; the method's own numbers otherwise.
-            targets: in place of a class a callable of what the model says of one image,
-                or one an image.
+            targets: in place of a class a callable of what the model says of one image, or one an
+                image.
 
         Raises:
-            InputError: the model was not run since the extractor was made,
-                or a class that it does not have.
+            InputError: the model was not run since the extractor was made, or a class that it does
+                not have.
         """
         if self._images is None:
             raise InputError(

@@ -3,8 +3,8 @@ as a model reaches it by ways Python hides.
 
 A module that is found by a global variable, say, is not replaced in a double. Run, it would be in
 the user's mode, out of reach of hooks, and write into the user's statistics. PyTorch has one hook
-that sees every module; it is registered while a double is called,
-and looks at the modules of this thread alone.
+that sees every module; it is registered while a double is called, and looks at the modules of this
+thread alone.
 """
 
 import threading

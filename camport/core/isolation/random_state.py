@@ -38,9 +38,8 @@ def random_state_kept(device: torch.device, model: nn.Module | None = None) -> I
 
     Args:
         device: of the images.
-        model: what runs in here, if it is a model alone:
-            one that is known to draw nothing is run without a watch,
-            which costs some microseconds an operator.
+        model: what runs in here, if it is a model alone: one that is known to draw nothing is run
+            without a watch, which costs some microseconds an operator.
     """
     outer: PrivateGenerators | None = getattr(_here, "mode", None)
     if outer is not None:

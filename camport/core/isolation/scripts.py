@@ -19,8 +19,8 @@ def double_of_script(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode of a script that writes into its tensors as it runs;
     any other itself.
 
-    A copy costs memory, and PyTorch optimises it anew. A frozen script has no mode:
-    it is in evaluation mode for good.
+    A copy costs memory, and PyTorch optimises it anew. A frozen script has no mode: it is in
+    evaluation mode for good.
     """
     if any(
         getattr(part, "training", False) for part in module.modules()

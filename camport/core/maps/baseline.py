@@ -17,8 +17,8 @@ Baseline = float | tuple[float, ...] | Tensor | Drawn
 """A value of all pixels, a value a channel, a tensor that broadcasts to [b,c,H,W],
 or a word of `Drawn`.
 
-Values are as the model takes its images: 0 is black,
-or the mean colour where images are normalised.
+Values are as the model takes its images: 0 is black, or the mean colour where images are
+normalised.
 """
 
 KERNEL, SIGMA = 51, 50.0

@@ -1,8 +1,8 @@
 """One step over many codes, a chunk at a time, so that memory is bounded whatever their number.
 
 A code is what tells one variant of the images from another: a channel's map, a random grid, a
-noise's number. The loop is exchangeable: eagerly it is Python's,
-while a graph is traced it becomes a loop in the graph.
+noise's number. The loop is exchangeable: eagerly it is Python's, while a graph is traced it becomes
+a loop in the graph.
 """
 
 import warnings

@@ -2,8 +2,8 @@
 followed through functions.
 
 A function that moves values about (flip, permute, crop, pad, view) is applied to the coordinates
-themselves; one that computes (a convolution, a normalisation) leaves them,
-resampled where it has another stride.
+themselves; one that computes (a convolution, a normalisation) leaves them, resampled where it has
+another stride.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Places:
     NaN where no image is.
 
     Attributes:
-        rows: along the image's height, of as many axes as the tensor,
-            1 long where they do not depend on it.
+        rows: along the image's height, of as many axes as the tensor, 1 long where they do not
+            depend on it.
         columns: the same along its width.
     """
 

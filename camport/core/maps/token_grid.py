@@ -64,13 +64,13 @@ class Grid:
     """How a layer's output lies on the image.
 
     Attributes:
-        layout: where the channels are; "tokens" is [b, prefix + h*w + suffix, c],
-            "signal" the same with channels first.
+        layout: where the channels are; "tokens" is [b, prefix + h*w + suffix, c], "signal" the same
+            with channels first.
         prefix: leading tokens that lie nowhere on the image (class, distillation, register tokens).
         size: (h, w) of the tokens; None for the maps, whose shape says it.
         suffix: trailing tokens that lie nowhere on the image (what a detector asks with).
-        turn: of a layer behind a flip, a quarter turn or a transposition of the image,
-            what undoes it.
+        turn: of a layer behind a flip, a quarter turn or a transposition of the image, what undoes
+            it.
     """
 
     layout: Layout

@@ -30,8 +30,8 @@ class Layout:
     """Calls a model, many images with channels last where that helps,
     and never again where it cannot take them so.
 
-    A model that calls `view` on its features takes none but contiguous ones;
-    it is run again on those.
+    A model that calls `view` on its features takes none but contiguous ones; it is run again on
+    those.
     """
 
     def __init__(self, adapter: Adapter, double: nn.Module) -> None:

@@ -99,8 +99,8 @@ def _reference(model: nn.Module) -> Tensor | None:
     """The parameter whose type and device the images need: the first kernel of a convolution,
     else the first weight.
 
-    The first parameter says less: a scale, a class token,
-    a norm may be float32 in a model of half precision.
+    The first parameter says less: a scale, a class token, a norm may be float32 in a model of half
+    precision.
     """
     first: dict[bool, Tensor] = {}
     for parameter in model.parameters():

@@ -1,7 +1,7 @@
 """Of what each tensor of a forward pass is made: the dataflow graph of modules and functions alike.
 
-Modules alone do not tell: a level of a pyramid may be scaled,
-pooled or turned by a function between two of them.
+Modules alone do not tell: a level of a pyramid may be scaled, pooled or turned by a function
+between two of them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Value:
 
     Attributes:
         shape: its sizes.
-        op: name of the function or kind of the module that made it;
-            empty for what was there before.
+        op: name of the function or kind of the module that made it; empty for what was there
+            before.
         sources: numbers of the tensors that it is made of.
         weights: it is a softmax of what each token of a row has to do with each.
     """
@@ -45,8 +45,8 @@ class Dataflow(TorchFunctionMode):
     """While active, numbers the tensors that functions take and give, and keeps none of them alive.
 
     Attributes:
-        values: by number, in the order in which they were met.
-            A tensor that is written into stays one value.
+        values: by number, in the order in which they were met. A tensor that is written into stays
+            one value.
         image: number of the images; None until they are given.
         outputs: numbers of the tensors that the model said.
         attentions: how many self-attentions have been computed.

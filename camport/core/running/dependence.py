@@ -49,12 +49,12 @@ class Observed:
         tensors: of each run.
         start: the node at which the image comes in; None where nothing was recorded.
         nodes: of each run's tensor as the run ended.
-        leaves: of the runs whose tensor was made without gradients,
-            the node at which they set in again.
+        leaves: of the runs whose tensor was made without gradients, the node at which they set in
+            again.
         entries: the leaves, that of the image first.
         samples: values of each tensor, by name and call.
-        doubtful: the runs to which a path leads from the image,
-            and whose tensors did not move with it.
+        doubtful: the runs to which a path leads from the image, and whose tensors did not move with
+            it.
         maps: outputs that are explained and are maps over the image, with d score / d output.
     """
 
@@ -140,8 +140,8 @@ def _carried(tensor: Tensor, image: Tensor) -> bool:
     """Whether a tensor depends on the image: by a gradient that small factors on the way do not
     bring to zero.
 
-    Zeros all over tell nothing: activations that are dead on this picture,
-    or too small for their type, are maps yet.
+    Zeros all over tell nothing: activations that are dead on this picture, or too small for their
+    type, are maps yet.
     """
     if not tensor.requires_grad:
         return False

@@ -2,8 +2,8 @@
 so that what it says of one depends on those beside it.
 
 Batch statistics in evaluation mode, a mean or an order over the batch, and attention along its axis
-do. Such a model is run on one image at a time. Gradients are wrong otherwise as well:
-other images' scores depend on this one.
+do. Such a model is run on one image at a time. Gradients are wrong otherwise as well: other images'
+scores depend on this one.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Mixing:
         """Whether the model mixes, from the scores y [b] of b > 1 images in one batch;
         two passes on one image.
 
-        The first image has none before it, the last none behind it,
-        and of their ranks only one is the lowest.
+        The first image has none before it, the last none behind it, and of their ranks only one is
+        the lowest.
         """
         if self.found is None and not self.alone:
             self._look(score, images, y)

@@ -2,8 +2,8 @@
 
 Hooks on modules see no probabilities, since fused kernels never form them, and timm, torchvision
 and transformers each name theirs otherwise. Here every call of an attention function is intercepted
-while the mode is active, in this thread alone,
-and computed as two products and a softmax between them.
+while the mode is active, in this thread alone, and computed as two products and a softmax between
+them.
 """
 
 import inspect
@@ -27,8 +27,8 @@ _MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 class AttentionMode(TorchFunctionMode):
     """While active, `keep` is given the probabilities of every attention.
 
-    These are `scaled_dot_product_attention`, `nn.MultiheadAttention`,
-    and a softmax over the last of four axes.
+    These are `scaled_dot_product_attention`, `nn.MultiheadAttention`, and a softmax over the last
+    of four axes.
     """
 
     def __init__(self, keep: Keep) -> None:

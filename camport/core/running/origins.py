@@ -21,8 +21,8 @@ class Origins:
         moved: of others.
         unknown: of some that could not be followed.
         by: names of the functions that moved them.
-        asked: those that were moved are what an attention asks with,
-            and its values may be of other places.
+        asked: those that were moved are what an attention asks with, and its values may be of other
+            places.
         spectral: of frequencies, which lie nowhere.
     """
 

@@ -1,7 +1,7 @@
 """Which places of the image a layer's output has, followed through the functions of a forward pass.
 
-Costs little until a function moves places about;
-ordinary networks have none before their target layer.
+Costs little until a function moves places about; ordinary networks have none before their target
+layer.
 """
 
 from __future__ import annotations

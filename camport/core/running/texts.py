@@ -1,8 +1,8 @@
 """Tokens that see the image and do not lie on it: a text's, a detector's queries,
 and both in one row with the image's.
 
-All of them change with the image and lead to the score;
-what they are is told by where they come from.
+All of them change with the image and lead to the score; what they are is told by where they come
+from.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ APPENDED = 2
 def mark_texts(runs: Sequence[Run], nodes: Sequence[Node | None]) -> None:
     """Marks the runs whose tokens lie nowhere on the image (`Run.lies`).
 
-    - Those behind an attention among as many tokens that do not move: a text, or queries,
-      that an attention lets look at the image.
-      An image's own tokens are made of the image before any of them attends.
-    - Those behind an attention among fewer tokens,
-      where no maps or tokens of their number come from elsewhere: an image's tokens, joined with a
-      text's. The stages of a network have ever fewer.
+    - Those behind an attention among as many tokens that do not move: a text, or queries, that an
+      attention lets look at the image. An image's own tokens are made of the image before any of
+      them attends.
+    - Those behind an attention among fewer tokens, where no maps or tokens of their number come
+      from elsewhere: an image's tokens, joined with a text's. The stages of a network have ever
+      fewer.
 
     Args:
         runs: of one forward pass on one image; they know what moves.

@@ -17,8 +17,8 @@ def free_batch(model: OnnxModel, batch: int) -> bool:
     """Takes the batch of a model for `batch` images from its inputs;
     False where that cannot be shown to be right.
 
-    A Reshape to [N, ...] of a tensor [N, ...] keeps the first axis instead.
-    Whether that was all is tried at other
+    A Reshape to [N, ...] of a tensor [N, ...] keeps the first axis instead. Whether that was all is
+    tried at other
     sizes: every output must follow. If not, the model stays as it was.
     """
     before: dict[str, Any] = {}

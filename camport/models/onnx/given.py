@@ -24,8 +24,8 @@ def fixed(file: OnnxFile, given: Mapping[str, Any], image: str | None = None) ->
 
     Args:
         file: with several inputs.
-        given: values by input name: numbers, lists, arrays or tensors,
-            converted to the input's type.
+        given: values by input name: numbers, lists, arrays or tensors, converted to the input's
+            type.
         image: name of the input that takes the images; None: the one that is not given.
 
     Raises:

@@ -35,8 +35,8 @@ def load_onnx(
         path: an .onnx file of opset 7 or later, its external data beside it.
         weights: refused, since the file has its own.
         image: the name of the input that takes the images, where there are several.
-        inputs: values of the other inputs by name, e.g. {"im_scale": [1, 1]};
-            one row holds for every image.
+        inputs: values of the other inputs by name, e.g. {"im_scale": [1, 1]}; one row holds for
+            every image.
 
     Raises:
         ModelError: no sound ONNX file, or operators that are not imported.

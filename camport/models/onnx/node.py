@@ -17,8 +17,8 @@ class Node(nn.Module):
         facts: what PyTorch's layers tell about themselves: channels, kernel, stride.
 
     Attributes:
-        moves_features: it only moves features about,
-            so that it is no layer to explain unless it is named.
+        moves_features: it only moves features about, so that it is no layer to explain unless it is
+            named.
     """
 
     moves_features = False

@@ -34,8 +34,8 @@ def preprocess(file: OnnxFile) -> Preprocess:
     as YOLO packages predict in files of theirs.
 
     Their detectors letterbox: to the size that the file was exported for, and where it leaves sizes
-    free only up to the next multiple of its stride.
-    Their classifiers take the middle of the picture.
+    free only up to the next multiple of its stride. Their classifiers take the middle of the
+    picture.
     """
     port = file.inputs[0] if file.inputs else None
     if port is None or len(port.sizes) != 4:

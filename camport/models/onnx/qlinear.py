@@ -2,8 +2,8 @@
 
 A quantised tensor q means the real numbers (q - zero point) · scale. Its name in the file stands
 for these here, so that a layer's maps are real numbers and not levels; what reads the levels
-themselves is given them. The gradient goes straight through the rounding,
-as it does through QuantizeLinear.
+themselves is given them. The gradient goes straight through the rounding, as it does through
+QuantizeLinear.
 """
 
 from collections.abc import Sequence

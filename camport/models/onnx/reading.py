@@ -23,8 +23,8 @@ def read_file(path: Path) -> OnnxFile:
     """Reads and checks a file; nothing is allocated that the file does not hold.
 
     Raises:
-        ModelError: no such file, no ONNX, damaged, hostile,
-            or with operators that nothing here runs.
+        ModelError: no such file, no ONNX, damaged, hostile, or with operators that nothing here
+            runs.
         MissingDependencyError: onnx is not installed.
     """
     proto = _parse(path)

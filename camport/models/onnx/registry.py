@@ -2,8 +2,8 @@
 hold.
 
 An operator's function takes the ONNX inputs by position and the attributes by name. Many attributes
-became inputs at some opset (axes, pads, scales): such a parameter takes either,
-so one function serves all opsets.
+became inputs at some opset (axes, pads, scales): such a parameter takes either, so one function
+serves all opsets.
 """
 
 import inspect
@@ -23,8 +23,8 @@ class Operator:
         name: as in ONNX's standard domain.
         since: first opset of this meaning.
         function: from tensors and attributes to a tensor, or to a tuple of them.
-        static: parameters whose constants are handed over as `Small`,
-            since the function needs numbers.
+        static: parameters whose constants are handed over as `Small`, since the function needs
+            numbers.
         scalar: likewise, where the constant has one element; larger ones are tensors.
     """
 

@@ -24,8 +24,7 @@ def trial(
     None where the file leaves sizes free or values decide them.
 
     Without `batch` each input has the first size that the file gives it, or 1. `note` is told of
-    each node that ran:
-    its name, what it was given and what it put out.
+    each node that ran: its name, what it was given and what it put out.
 
     Raises:
         ModelError: a node does not fit its inputs, or makes a tensor beyond all measure.

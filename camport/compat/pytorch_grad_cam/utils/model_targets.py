@@ -106,8 +106,8 @@ class FasterRCNNBoxScoreTarget:
     """For each box that is asked about: IoU plus score of the detection of its class that overlaps
     it most.
 
-    0 where the detection with the largest overlap is of another class,
-    or overlaps by no more than the threshold.
+    0 where the detection with the largest overlap is of another class, or overlaps by no more than
+    the threshold.
 
     Args:
         labels: classes of the boxes.

@@ -1,8 +1,8 @@
 """Quantisation, computed in floating point.
 
 Rounding has no derivative. Where a network was quantised, its gradient is taken as if rounding were
-the identity inside the range (straight through), as quantisation-aware training does;
-a saturated value passes no gradient.
+the identity inside the range (straight through), as quantisation-aware training does; a saturated
+value passes no gradient.
 """
 
 import torch
