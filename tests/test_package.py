@@ -50,3 +50,21 @@ def test_versions_agree():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"version: {PROJECT['version']}\n" in citation
     assert f"repository-code: {PROJECT['urls']['Source']}\n" in citation
+
+
+def test_the_lowest_versions_are_the_floors():
+    lines = [
+        line
+        for line in (ROOT / "lowest.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    ]
+    lowest = dict(line.split("==") for line in lines)
+    extras = PROJECT["optional-dependencies"]
+    asked = [
+        *PROJECT["dependencies"],
+        *(one for name in ("torch", "cpu", "demo", "evaluate", "oracles") for one in extras[name]),
+    ]
+    floors = dict(one.split(">=") for one in asked if ">=" in one)
+    assert len(floors) > 15
+    for name, floor in floors.items():
+        assert re.sub(r"(\.0)+$", "", lowest[name]) == re.sub(r"(\.0)+$", "", floor), name

@@ -78,19 +78,18 @@ class Store:
         except (OSError, sqlite3.Error) as error:
             self._undo(begun, new)
             raise OutputError(f"{folder} cannot hold an evaluation: {error}") from None
-        known = dict(self._rows("select name, value from settings"))
         given = {name: json.dumps(value, sort_keys=True) for name, value in settings.items()}
-        for name, value in given.items():
-            if known.get(name, value) != value:
-                self.close()
-                raise InputError(
-                    f"{folder} holds an evaluation with {name} {_short(known[name])}, and this one"
-                    f" has {_short(value)}; name another folder, or remove it"
-                )
         try:
+            known = dict(self._rows("select name, value from settings"))
+            for name, value in given.items():
+                if known.get(name, value) != value:
+                    raise InputError(
+                        f"{folder} holds an evaluation with {name} {_short(known[name])},"
+                        f" and this one has {_short(value)}; name another folder, or remove it"
+                    )
             with self._whole():
                 self._db.executemany("insert or replace into settings values (?, ?)", given.items())
-        except OutputError:
+        except (InputError, OutputError):
             self._undo(begun, new)
             raise
 

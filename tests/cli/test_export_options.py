@@ -240,7 +240,7 @@ def test_fields_without_a_default_are_asked_of_each_picture(
         ),
         ("none.png does not exist", ("-m", "demo:detector", "--images", "none.png")),
         (
-            "'--most': Input should be greater than or equal to 1",
+            "'--most': (Input should be greater than or equal to 1|0 is not in the range x>=1)",
             ("-m", "demo:detector", "--most", 0),
         ),
     ],

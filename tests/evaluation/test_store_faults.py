@@ -3,6 +3,7 @@ and the evaluation goes on from there."""
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,30 @@ def test_each_statement_fails_once(tmp_path: Path) -> None:
     assert told.faults["sql"] > 15
     record(folder)
     assert figures(folder) == {0: 0.0, 1: 1.0, 2: 2.0, 3: 10.0, 4: 11.0, 5: 12.0}
+
+
+def test_a_record_whose_settings_cannot_be_read_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, closed = sqlite3.connect, []
+
+    class Unread(sqlite3.Connection):
+        def execute(self, *arguments: Any) -> sqlite3.Cursor:
+            if arguments[0].startswith("select"):
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(*arguments)
+
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    folder = tmp_path / "record"
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *a, **o: connect(*a, factory=Unread, **o))
+        with pytest.raises(OutputError, match="cannot be read: disk I/O error"):
+            record(folder)
+    assert len(closed) == 1
+    assert not folder.exists()  # nothing of a record that was begun in vain
 
 
 @pytest.mark.parametrize("pages", range(1, 24, 3))

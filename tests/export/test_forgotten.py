@@ -97,7 +97,11 @@ def test_what_another_thread_traces_meanwhile_stays():
         thread.start()
         thread.join()
     enabled, other = traced
-    assert enabled
+    if torch.__version__ >= (
+        2,
+        11,
+    ):  # before, the setting is the process's, and others compute again what was cached
+        assert enabled
     assert environment[0].tracked_fakes == []
     left = _sources() - sources
     assert other.forward.__code__.co_filename in left

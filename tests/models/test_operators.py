@@ -1,6 +1,7 @@
 """Every imported operator against ONNX Runtime, in the forms that its opsets have."""
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from tests.models.files import Const, check_node, ints, real
@@ -380,6 +381,11 @@ QUANTIZATION = [
     ],
 )
 def test_operator(tmp_path, op, inputs, opset, options):
+    engine = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+    if engine < (1, 24) and (opset > 22 or "noop_with_empty_axes" in options):
+        pytest.skip(
+            "the reference is ONNX Runtime, which has these operators, and these options, right since 1.24"
+        )
     check_node(tmp_path, op, inputs, opset, **options)
 
 

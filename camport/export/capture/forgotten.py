@@ -22,7 +22,8 @@ def forgotten() -> Iterator[None]:
     """
     sources: list[str] = []
     environments: list[ShapeEnv] = []
-    # this setting is the thread's; a trace seldom calls an operator twice with the same shapes
+    # this setting is the thread's, before PyTorch 2.11 the process's; a trace seldom calls an
+    # operator twice with the same shapes
     with (
         without_fake_cache(),
         _noted(graph_sources(), "cache", lambda arguments, source: sources.append(source)),

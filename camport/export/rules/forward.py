@@ -15,6 +15,12 @@ UNROLLED = 256
 """A running product is written out term by term for axes up to this length."""
 
 
+@lowers("mul.Scalar")
+def times(x: Tensor, number: int | float | complex) -> Tensor:
+    """x · number, which torch.onnx of PyTorch 2.9 has for tensors alone."""
+    return x * number
+
+
 @lowers("var.correction")
 def variance(
     x: Tensor, dim: Sequence[int] | None = None, *, correction: Any = None, keepdim: bool = False
