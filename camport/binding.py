@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -16,9 +17,12 @@ from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation
 from camport.core.running.layers import Layers
 
+if TYPE_CHECKING:
+    from camport.models.loaded import Loaded
+
 
 def bind(
-    model: nn.Module | str | os.PathLike[str],
+    model: nn.Module | Loaded | str | os.PathLike[str],
     method: str | type[Explainer] | Explainer | None = None,
     layer: Layers | None = None,
     adapter: str | type[Adapter] | Adapter = "classification",
@@ -27,8 +31,10 @@ def bind(
     """Binds a method to a model.
 
     Args:
-        model: any nn.Module, left exactly as found; or the path of an .onnx file, whose nodes are
-            rebuilt as PyTorch operations. It is always explained in evaluation mode.
+        model: any nn.Module, left exactly as found; what `camport.models.load_model` gives, with
+            its preprocessing, labels, layer and adapter, which exported files carry; or the path of
+            an .onnx file, whose nodes are rebuilt as PyTorch operations. It is always explained in
+            evaluation mode.
         method: a name from `camport.methods()`, an Explainer class, or an instance with its
             options; None is the adapter's (gradcam, for detection odam).
         layer: dotted module name, a module of the model, a list of these (fused), or None:
@@ -40,7 +46,7 @@ def bind(
             of `load_onnx`.
 
     Raises:
-        InputError: `model` is neither of the two.
+        InputError: `model` is none of these.
         ModelError: the .onnx file cannot be read or has an operator that is not known.
         UnknownNameError: no such method or adapter; the nearest names are offered.
         LayerError: no such layer.
@@ -51,15 +57,25 @@ def bind(
         loaded = load_onnx(
             os.fspath(model), image=options.pop("image", None), inputs=options.pop("inputs", None)
         )
-        own = {"preprocess": dataclasses.asdict(loaded.preprocess), "labels": loaded.labels or None}
-        return core.bind(
-            loaded.model,
-            method,
-            loaded.layer if layer is None else layer,
-            adapter,
-            **{**own, **options},
-        )
-    return core.bind(model, method, layer, adapter, **options)
+        return _bound(loaded, method, layer, adapter, options)
+    # asked without an import: what was never loaded is no `Loaded`
+    models = sys.modules.get("camport.models.loaded")
+    if models is not None and isinstance(model, models.Loaded):
+        adapter = model.adapter if adapter == "classification" else adapter
+        return _bound(model, method, layer, adapter, options)
+    return core.bind(cast(nn.Module, model), method, layer, adapter, **options)
+
+
+def _bound(
+    loaded: Loaded, method: Any, layer: Layers | None, adapter: Any, options: dict[str, Any]
+) -> Bound:
+    """The method bound to a model that was loaded, with what is known of it."""
+    stated = dataclasses.asdict(loaded.preprocess)
+    if loaded.guessed:  # a file that says nothing of mean and std is run with a warning
+        stated = {"size": stated["size"]}
+    own = {"preprocess": stated, "labels": loaded.labels or None}
+    where = loaded.layer if layer is None else layer
+    return core.bind(loaded.model, method, where, adapter, **{**own, **options})
 
 
 def explain(

@@ -33,7 +33,7 @@ ROOMS = {
     "files": ({"errors"}, set()),
     "view": ({"errors", "files"}, STANDARD),
     "targets": ({"errors"}, {"numpy"}),
-    "runtime": ({"errors", "targets"}, STANDARD),
+    "runtime": ({"errors", "targets", "view"}, STANDARD),
     "core.maps": ({"errors"}, TORCH | {"numpy"}),
     "core.isolation": ({"core.maps", "errors"}, TORCH | {"numpy"}),
     "core.running": ({"core.isolation", "core.maps", "errors"}, TORCH),

@@ -176,7 +176,7 @@ def export(
             method,
             layer or loaded.layer,
             adapter_of(adapter or loaded.adapter, given),
-            preprocess=dataclasses.asdict(spec),
+            preprocess={"size": spec.size} if loaded.guessed else dataclasses.asdict(spec),
             labels=loaded.labels or None,
             chunk=chunk,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ def bind(
     adapter: str | type[Adapter] | Adapter = "classification",
     *,
     chunk: int | None = None,
-    preprocess: Mapping[str, Any] | None = None,
+    preprocess: Any = None,
     labels: Sequence[str] | None = None,
 ) -> Bound:
     """Binds a method to a model.
@@ -44,8 +45,8 @@ def bind(
             3x224x224, 32 of 3x64x64. Where even they do not fit the chunk is halved, with a
             MemoryWarning.
         preprocess: how the model wants its pictures, for the metadata of an exported file:
-            the fields of `camport.runtime.Preprocess`, e.g. {"size": [224, 224], "mean": [...],
-            "std": [...]}.
+            a `camport.runtime.Preprocess` or its fields, e.g. {"size": [224, 224], "mean": [...],
+            "std": [...]}. A file that does not say takes pixels / 255, with a DoubtWarning.
         labels: the classes' names, for the same.
 
     Raises:
@@ -69,9 +70,15 @@ def bind(
         layer,
         bound_adapter,
         chunk,
-        preprocess,
+        _as_mapping(preprocess),
         labels,
     )
+
+
+def _as_mapping(preprocess: Any) -> Mapping[str, Any] | None:
+    """As the metadata has it, of a `camport.runtime.Preprocess` too."""
+    own = dataclasses.is_dataclass(preprocess) and not isinstance(preprocess, type)
+    return dataclasses.asdict(preprocess) if own else preprocess
 
 
 def _instance(given: Any, kind: type[Kind], what: str, find: Callable[[str], type[Kind]]) -> Kind:

@@ -258,6 +258,7 @@ class Bound:
             figures={**self.adapter.figures(probe.target), **probe.figures},
             images=probe.images,
             family=self.explainer.family,
+            labels=self.labels,
         )
         return explanation, probe
 

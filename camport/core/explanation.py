@@ -39,6 +39,8 @@ class Explanation:
         family: of the method, see `Explainer`; pictures of "input-gradient" saturate at the 99th
             percentile.
         figures: what the method reports beside its map, such as a completeness gap.
+        images: that were explained; None where they were not kept.
+        labels: names of the classes, of a model that was bound with them.
     """
 
     heatmap: Float[Tensor, "b H W"]
@@ -53,6 +55,7 @@ class Explanation:
     figures: dict[str, Any] = field(default_factory=dict)
     images: Tensor | None = field(default=None, repr=False)
     family: str = ""
+    labels: Sequence[str] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         layers = f" at {', '.join(self.layers)}" if self.layers else ""
@@ -118,11 +121,15 @@ class Explanation:
             if isinstance(self.target, Tensor) and self.target.dim() == 1
             else []
         )
-        texts = [f"target {target}, " for target in targets] or [""] * len(self.score)
+        texts = [f"{self._named(target)}, " for target in targets] or [""] * len(self.score)
         return [
             f"{text}score {score:.4g}"
             for text, score in zip(texts, self.score.tolist(), strict=True)
         ]
+
+    def _named(self, target: int) -> str:
+        known = self.labels and 0 <= target < len(self.labels)
+        return f"{self.labels[target]} ({target})" if known else f"target {target}"  # type: ignore[index]
 
     def save(self, path: str | Path, images: Any = None, **options: Any) -> Path:
         """Writes the overlays as one picture (.png, .jpg),

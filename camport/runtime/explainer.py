@@ -10,6 +10,7 @@ import numpy as np
 from camport.errors import InputError, ModelError, UnknownNameError, guarded
 from camport.runtime.binding import BoundValue, Device, place, run_bound
 from camport.runtime.feeds import build_feeds
+from camport.runtime.guessed import GuessedPreprocess
 from camport.runtime.metadata import parse_metadata
 from camport.runtime.ports import Port
 from camport.runtime.preprocess import Preprocess
@@ -89,6 +90,8 @@ class Explainer:
             )
         self.fields: tuple[Field, ...] = self.metadata.get("target") or ()
         self.labels: tuple[str, ...] | None = self.metadata.get("labels")
+        method = self.metadata.get("method")
+        self._family = method.get("family") if isinstance(method, dict) else None
         stated: Preprocess = self.metadata.get("preprocess") or self._default_preprocess()
         self.preprocess = _for_channels(stated, self.inputs)
 
@@ -191,7 +194,7 @@ class Explainer:
             if name not in names:
                 raise UnknownNameError("output", name, names)
         try:
-            result = Result(run_bound(self._session, self.device, placed, wanted))
+            result = Result(run_bound(self._session, self.device, placed, wanted), self._family)
         except Exception as error:
             raise ModelError(f"{self.path} failed to run: {short(error)}") from None
         check_result(result, feeds, self.path.name)
@@ -220,8 +223,8 @@ class Explainer:
         shape = next((port.shape for port in self.inputs if len(port.shape) == 4), ())
         match shape:
             case (_, _, int(height), int(width)):
-                return Preprocess(size=(height, width))
-        return Preprocess()
+                return GuessedPreprocess(size=(height, width))
+        return GuessedPreprocess()
 
 
 def _for_channels(stated: Preprocess, inputs: Sequence[Port]) -> Preprocess:

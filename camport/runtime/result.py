@@ -1,10 +1,19 @@
 """What a run of a graph gives: its outputs by name."""
 
-from collections.abc import Iterator, Mapping
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from camport.errors import InputError, ModelError, UnknownNameError
+from camport.runtime.placement import Placement
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class UnknownOutputError(UnknownNameError, KeyError, AttributeError):  # type: ignore[misc]  # both have a name
@@ -22,8 +31,70 @@ class Result(Mapping[str, np.ndarray]):
     `feature_maps_1`, ... for further layers. Other graphs may have other names.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, arrays: Mapping[str, np.ndarray], family: str | None = None) -> None:
         self._arrays = dict(arrays)
+        self._family = family
+
+    def overlay(
+        self,
+        pictures: Any,
+        placements: Placement | Sequence[Placement],
+        *,
+        alpha: float = 0.5,
+        colormap: str = "turbo",
+    ) -> list[Image]:
+        """The heatmap of each row over its picture, as PIL images, at the pictures' own size.
+
+        Args:
+            pictures: one for each row, or one for all of them: PIL images or arrays.
+            placements: of the pictures, the second that `preprocess.apply` gives.
+            alpha: weight of the colours where the map is hottest.
+            colormap: one of `camport.view.colormaps`.
+
+        Raises:
+            InputError: no heatmap among the outputs, or other numbers of pictures and placements
+                than rows.
+        """
+        from camport.view import overlay, pictured
+
+        if "heatmap" not in self:
+            raise InputError(f"no heatmap to draw among the outputs {', '.join(self)}")
+        maps, rows = self["heatmap"], len(self["heatmap"])
+        drawn = list(pictures) if isinstance(pictures, list | tuple) else [pictures] * rows
+        places = [placements] * rows if isinstance(placements, Placement) else list(placements)
+        if (len(drawn), len(places)) != (rows, rows):
+            raise InputError(
+                f"{len(drawn)} pictures and {len(places)} placements for {rows} heatmaps; give one"
+                " of each for each, or one for all"
+            )
+        return [
+            overlay(
+                picture,
+                pictured(place.to_image(heatmap), self._family),
+                alpha=alpha,
+                colormap=colormap,
+            )
+            for picture, place, heatmap in zip(drawn, places, maps, strict=True)
+        ]
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        pictures: Any,
+        placements: Placement | Sequence[Placement],
+        **options: Any,
+    ) -> Path:
+        """Writes the overlays as one picture (.png, .jpg); arguments as `overlay`'s.
+
+        Raises:
+            InputError: as `overlay`.
+            OutputError: a place where nothing can be written.
+        """
+        from camport.view import check_writable, grid, save_image
+
+        path = check_writable(path, (".png", ".jpg", ".jpeg"))
+        drawn = self.overlay(pictures, placements, **options)
+        return save_image(path, drawn[0] if len(drawn) == 1 else grid([drawn]))
 
     def __getitem__(self, name: str) -> np.ndarray:
         try:

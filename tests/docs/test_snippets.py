@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from camport import models
 from camport.cli import main
 from camport.demo.photographs import photograph
 from tests.pages import ROOT, blocks, commands
@@ -73,6 +74,8 @@ def test_readme(monkeypatch):
 
     fresh: Callable = torchvision.models.resnet50
     monkeypatch.setattr(torchvision.models, "resnet50", lambda weights: fresh())
+    load = models.load_model
+    monkeypatch.setattr(models, "load_model", lambda spec: load(spec, "none"))
     names = run("README.md", images=torch.rand(2, 3, 224, 224))
     assert size("cat.png")[0] > 400
     assert size("heatmap.png") == (224, 224)

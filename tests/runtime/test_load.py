@@ -12,6 +12,7 @@ import pytest
 
 from camport.errors import InputError, MissingDependencyError, ModelError, UnknownNameError
 from camport.runtime import Preprocess, load
+from camport.runtime.guessed import GuessedPreprocess
 
 
 def test_reads_metadata(write) -> None:
@@ -39,9 +40,9 @@ def test_preprocess_metadata_and_its_defaults(write) -> None:
     base = {"camport.version": "1"}
     given = Preprocess(size=(8, 8), fit="crop", resize=10, mean=(0.5, 0.5, 0.5))
     assert load(write(metadata=base | {"camport.preprocess": given.to_json()})).preprocess == given
-    assert load(write(metadata=base)).preprocess == Preprocess(size=None)
+    assert load(write(metadata=base)).preprocess == GuessedPreprocess(size=None)
     fixed = write(metadata=base, shapes={"images": ["b", 3, 6, 10]})
-    assert load(fixed).preprocess == Preprocess(size=(6, 10), fit="stretch")
+    assert load(fixed).preprocess == GuessedPreprocess(size=(6, 10), fit="stretch")
 
 
 def test_labels_as_an_object_count_from_zero(write) -> None:
