@@ -2,7 +2,6 @@
 run by test_packages.py in an environment that has them."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -180,16 +179,34 @@ def test_fiftyone():
     assert fo.Heatmap.from_dict(second.to_dict())["method"] == "gradcam"  # as its database keeps it
 
 
-def test_ultralytics(tmp_path):
+def test_ultralytics(tmp_path, monkeypatch):
+    """A training, by the package's own trainer, of four pictures with a bright square each."""
     import ultralytics
+    from PIL import Image
 
     from camport.bridges.ultralytics import explain_every
 
-    yolo = ultralytics.YOLO("yolov8n.yaml")
-    yolo.add_callback("on_fit_epoch_end", explain_every(torch.rand(1, 3, 160, 160)))
-    trainer = SimpleNamespace(
-        epoch=0, save_dir=tmp_path, ema=SimpleNamespace(ema=yolo.model), model=None
+    monkeypatch.chdir(tmp_path)
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    for i in range(4):
+        pixels = np.random.default_rng(i).integers(0, 90, (64, 64, 3), dtype=np.uint8)
+        pixels[16:40, 8 + 4 * i : 32 + 4 * i] = 240
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+        centre = (20 + 4 * i) / 64
+        (tmp_path / "labels" / f"{i}.txt").write_text(f"0 {centre} 0.4375 0.375 0.375\n")
+    (tmp_path / "data.yaml").write_text(
+        f"path: {tmp_path}\ntrain: images\nval: images\nnames: {{0: square}}\n"
     )
-    for call in yolo.callbacks["on_fit_epoch_end"]:  # as its trainer calls them
-        call(trainer)
-    assert [p.name for p in (tmp_path / "explanations").iterdir()] == ["epoch-0000.png"]
+    yolo = ultralytics.YOLO("yolov8n.yaml")
+    yolo.add_callback("on_fit_epoch_end", explain_every(torch.rand(1, 3, 160, 160), 2))
+    quiet = {"plots": False, "amp": False, "workers": 0, "device": "cpu", "verbose": False}
+    yolo.train(
+        data="data.yaml", epochs=3, imgsz=64, batch=2, project=str(tmp_path / "runs"), **quiet
+    )
+    explained = yolo.trainer.save_dir / "explanations"
+    assert sorted(p.name for p in explained.iterdir()) == ["epoch-0000.png", "epoch-0002.png"]
+    assert yolo.trainer.epoch == 2  # to its end, whatever the callback did between
+    weights = [p for p in yolo.trainer.model.parameters() if p.requires_grad]
+    assert weights
+    assert all(bool(p.isfinite().all()) for p in weights)
