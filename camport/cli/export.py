@@ -15,6 +15,7 @@ from camport.cli import tracing
 from camport.cli.apart import keep_inputs
 from camport.cli.given import DECLARED, Given, adapter_of, declared
 from camport.cli.loading import load
+from camport.cli.method_options import AdapterOptions, Options, adapter_with, method_of
 from camport.cli.options import (
     Adapter,
     Chunk,
@@ -49,6 +50,7 @@ def export(
     output: Output,
     weights: Weights = None,
     method: Method = None,
+    option: Options = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,6 +63,7 @@ def export(
     ] = None,
     layer: Layer = None,
     adapter: Adapter = None,
+    adapter_option: AdapterOptions = None,
     labels: Labels = None,
     preprocess: Preprocessing = None,
     size: Annotated[
@@ -154,6 +157,7 @@ def export(
     }
     options: dict[str, Any] = _options(path, asked)
     options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]
+    explainer = method_of(method, option)
     with working(f"exporting {f'{method} of ' if method else ''}{model}"):
         shown = tracing.pictures(images or [])
         loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
@@ -173,9 +177,9 @@ def export(
             options["calibration"] = torch.from_numpy(read)
         bound = camport.bind(
             loaded.model,
-            method,
+            explainer,
             layer or loaded.layer,
-            adapter_of(adapter or loaded.adapter, given),
+            adapter_with(adapter_of(adapter or loaded.adapter, given), adapter_option),
             preprocess={"size": spec.size} if loaded.guessed else dataclasses.asdict(spec),
             labels=loaded.labels or None,
             chunk=chunk,

@@ -72,6 +72,18 @@ def methods_of(
     return [_changed(one, values) for one in found]
 
 
+def method_of(text: str | None, options: Sequence[str] | None) -> str | Explainer | None:
+    """The one method that was named, with its options; None where none was.
+
+    Raises:
+        InputError: `all`, or as `methods_of`.
+        UnknownNameError: no such method.
+    """
+    if text == ALL:
+        raise InputError("--method all: one file holds one method; name it (camport methods)")
+    return methods_of(None if text is None else [text], options)[0]
+
+
 def adapter_with(adapter: str | Adapter, options: Sequence[str] | None) -> str | Adapter:
     """The task's adapter with options.
 

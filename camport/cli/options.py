@@ -32,7 +32,10 @@ Weights = Annotated[
 Method = Annotated[
     str | None,
     typer.Option(
-        help=f"How to explain; `camport methods` lists them. The task's if left out: {PREFERRED}."
+        help=(
+            "How to explain; `camport methods` lists them, options as in 'rise(samples=64)'."
+            f" The task's if left out: {PREFERRED}."
+        )
     ),
 ]
 Methods = Annotated[

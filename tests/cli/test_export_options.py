@@ -1,6 +1,7 @@
 """What `camport export` is traced with and asked about,
 and the thresholds that a detector's file holds."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,26 @@ def test_what_is_asked_of_the_pictures(camport, photos, traced, monkeypatch) -> 
     assert "--target seven: name the box too, e.g. --box 10,10,60,60" in done.err
 
 
+@pytest.mark.parametrize(
+    "method",
+    [("layercam(gamma=3.0)",), ("layercam", "--option", "gamma=3.0")],
+    ids=["text", "option"],
+)
+def test_options_of_the_method_and_the_adapter(camport, traced, method) -> None:
+    """As in `camport explain`; the file's metadata hold them."""
+    done = camport(
+        *("export", "-m", "demo:digits", "--method", *method),
+        *("--adapter-option", "score_as=probability", "-o", "x.onnx"),
+    )
+    assert done.status == 0, done.err
+    bound = traced["bound"]
+    assert (bound.explainer.name, bound.explainer.gamma) == ("layercam", 3.0)
+    assert bound.adapter.score_as == "probability"
+    held = bound.metadata(traced["images"])
+    assert json.loads(held["camport.method"])["options"] == {"gamma": 3.0, "preset": "paper"}
+    assert json.loads(held["camport.adapter"])["options"]["score_as"] == "probability"
+
+
 class Pointed(library.Adapter):
     """What an output has at a point, which has to be given."""
 
@@ -237,6 +258,14 @@ def test_fields_without_a_default_are_asked_of_each_picture(
         (
             "box 300,1,310,9 lies outside the picture",
             ("-m", "demo:detector", "--box", "300,1,310,9"),
+        ),
+        (
+            "--method all: one file holds one method; name it",
+            ("-m", "demo:digits", "--method", "all"),
+        ),
+        (
+            "--option gama: layercam has no such option; there is: gamma, preset",
+            ("-m", "demo:digits", "--method", "layercam", "--option", "gama=3"),
         ),
         ("none.png does not exist", ("-m", "demo:detector", "--images", "none.png")),
         (
