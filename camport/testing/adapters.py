@@ -19,7 +19,6 @@ from camport.testing.scored import (
     Target,
     check_inputs,
     check_rows,
-    made,
     scored_on_a_network,
 )
 from camport.testing.values import check_texts, check_values
@@ -67,7 +66,7 @@ def check_adapter(
         )
         check_texts(judge, given, ("name", "title"))
     with judge.judging("options"):
-        adapter = cls if isinstance(cls, Adapter) else made(judge, given)
+        adapter = cls if isinstance(cls, Adapter) else judge.made(given, Adapter)  # type: ignore[type-abstract]
         check_values(judge, adapter)
     with judge.judging("inputs"):
         check_inputs(judge, adapter)

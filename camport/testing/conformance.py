@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from camport.errors import CamportError, MissingDependencyError
+
+Kind = TypeVar("Kind")
 
 
 class ConformanceError(CamportError, AssertionError):
@@ -35,6 +37,18 @@ class Judge:
         """The rule is broken unless `kept`."""
         if not kept:
             self.fail(what if isinstance(what, str) else what())
+
+    def made(self, cls: type, kind: type[Kind]) -> Kind:
+        """The plugin with its defaults; fails where it has an option without one."""
+        try:
+            made = cls()
+        except TypeError as error:
+            self.fail(
+                f"{cls.__name__}() failed: {error}; give every option a default, or pass an"
+                " instance to the kit"
+            )
+        assert isinstance(made, kind)
+        return made
 
     @contextmanager
     def judging(self, rule: str) -> Iterator[None]:

@@ -81,7 +81,7 @@ def check_explainer(
     with judge.judging("traits"):
         _traits(judge, given)
     with judge.judging("options"):
-        explainer = cls if isinstance(cls, Explainer) else _made(judge, given)
+        explainer = cls if isinstance(cls, Explainer) else judge.made(given, Explainer)  # type: ignore[type-abstract]
         check_values(judge, explainer)
     with judge.judging("fits a network"), torch.enable_grad():
         scores = adapter if isinstance(adapter, Adapter) else registered_adapter(adapter)()
@@ -118,18 +118,6 @@ def _traits(judge: Judge, cls: type) -> None:
         not (exportable and because),
         f"exportable is True, but not_exportable_because says {because!r}",
     )
-
-
-def _made(judge: Judge, cls: type) -> Explainer:
-    try:
-        made = cls()
-    except TypeError as error:
-        judge.fail(
-            f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to"
-            " the kit"
-        )
-    assert isinstance(made, Explainer)
-    return made
 
 
 def _case(

@@ -71,7 +71,7 @@ def check_metric(cls: type[Metric] | Metric) -> None:
     with judge.judging("traits"):
         _traits(judge, given)
     with judge.judging("options"):
-        metric = cls if isinstance(cls, Metric) else _made(judge, given)
+        metric = cls if isinstance(cls, Metric) else judge.made(given, Metric)
         check_values(judge, metric)
     with judge.judging("a case"):
         network = next(n for n in networks() if n.layer == "features")
@@ -248,15 +248,3 @@ def _traits(judge: Judge, cls: type) -> None:
     )
     low, high = cls.range
     judge.demand(low < high, f"range is {cls.range!r}; declare the least and the largest figure")
-
-
-def _made(judge: Judge, cls: type) -> Metric:
-    try:
-        made = cls()
-    except TypeError as error:
-        judge.fail(
-            f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to"
-            " the kit"
-        )
-    assert isinstance(made, Metric)
-    return made

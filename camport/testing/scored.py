@@ -36,19 +36,6 @@ class Scored:
         return self.network.images.shape[0]
 
 
-def made(judge: Judge, cls: type) -> Adapter:
-    """The adapter with its defaults; fails where it has an option without one."""
-    try:
-        made = cls()
-    except TypeError as error:
-        judge.fail(
-            f"{cls.__name__}() failed: {error}; give every option a default, or pass an instance to"
-            " the kit"
-        )
-    assert isinstance(made, Adapter)
-    return made
-
-
 def check_inputs(judge: Judge, adapter: Adapter) -> None:
     """Fails where its inputs are no names, or names that a graph has for others."""
     names = adapter.inputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -43,16 +43,7 @@ Score = Literal[
     "weighted_sum",
     "regression",
 ]
-SCORES = (
-    "logit",
-    "probability",
-    "log_probability",
-    "rest",
-    "binary",
-    "contrast",
-    "weighted_sum",
-    "regression",
-)
+SCORES = get_args(Score)
 
 CHOOSE = "ClassificationAdapter(output={name!r}), on the command line --scores {name}"
 

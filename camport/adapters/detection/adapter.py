@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -30,7 +30,7 @@ from camport.errors import InputError, MethodError
 from camport.targets.boxes import UNCLIPPED
 
 Score = Literal["class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom"]
-SCORES = ("class", "objectness", "confidence", "class_sum", "left", "top", "right", "bottom")
+SCORES = get_args(Score)
 SIDES = ("left", "top", "right", "bottom")
 Similarity = Literal["match", "drise"]
 
