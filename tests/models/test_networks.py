@@ -55,6 +55,8 @@ def exported(shared):
     """name, dynamo -> (the original, path of its file); each made once."""
 
     def make(name, dynamo, dynamic=True):
+        if name == "vit" and dynamo and dynamic and torch.__version__ < (2, 10):
+            pytest.skip("the exporter of PyTorch 2.9 itself refuses any batch of this network")
         torch.manual_seed(0)
         model = awake(MODELS[name]())
 
