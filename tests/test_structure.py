@@ -366,6 +366,18 @@ def test_no_cycles():
         walk(module, ())
 
 
+@pytest.mark.parametrize("here", ["export.operators", "export.rules", "export.passes"])
+def test_no_file_of_a_room_is_forgotten_by_it(here):
+    """A rule, a form or a pass is found where its file is imported with its room."""
+    found, ahead = set(), [f"camport.{here}"]
+    while ahead:
+        module = ahead.pop()
+        if module in MODULES and module not in found:
+            found.add(module)
+            ahead.extend(imports(module)[0])
+    assert {module for module in MODULES if room(module) == here} - found == set()
+
+
 def test_size_and_docstring():
     sources = {module: path.read_text(encoding="utf-8") for module, path in MODULES.items()}
     sizes = {module: source.count("\n") for module, source in sources.items()}

@@ -52,6 +52,7 @@ OPERATORS = {
     "prod": lambda x: (x + 0.5).prod(3),
     "cdist": lambda x: torch.cdist(x, x.flip(2) + 0.1),
     "cdist by sums": lambda x: torch.cdist(x, x.flip(2) + 0.1, p=1),
+    "erfinv": lambda x: torch.erfinv(2 * x - 1),
     "rrelu": lambda x: F.rrelu(x - 0.5),
     "one_hot": lambda x: x * F.one_hot(x.argmax(3), 6),
     "take_along_dim": lambda x: torch.take_along_dim(x, x.argmax(3, keepdim=True), 3),

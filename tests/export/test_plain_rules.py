@@ -1,11 +1,15 @@
 """The plain forms of our own operators equal the operators."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from camport.export.rules import PLAIN_RULES
 from camport.export.rules.plain import resize
+from tests.export.operator_examples import calls, named
 
 own = torch.ops.camport
 
@@ -16,11 +20,18 @@ def draw(*shape: int) -> Tensor:
     )
 
 
-@pytest.mark.parametrize("name", ["relu_grad", "silu_grad", "hardswish_grad"])
-def test_pointwise(name: str) -> None:
-    operator = getattr(own, name).default
-    g, x = draw(2, 3, 4, 5), 4 * draw(2, 3, 4, 5)
-    assert torch.equal(PLAIN_RULES[operator](g, x), operator(g, x))
+@pytest.mark.parametrize(("operator", "args"), calls(), ids=named)
+def test_a_plain_graph_has_none_and_says_the_same(operator: Any, args: tuple[Any, ...]) -> None:
+    """Its rules end, too: a meaning that calls what a rule writes with the operator would never."""
+
+    def called(*tensors: Tensor) -> Tensor:
+        given = iter(tensors)
+        return operator(*(next(given) if isinstance(a, Tensor) else a for a in args))
+
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    graph = make_fx(called, decomposition_table=PLAIN_RULES)(*tensors)
+    assert [str(n.target) for n in graph.graph.nodes if "camport" in str(n.target)] == []
+    torch.testing.assert_close(graph(*tensors), operator(*args))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An operator of our own: its meaning in PyTorch, its signature, its shapes, its ONNX form."""
+"""An operator of our own (meaning, signature, shapes, ONNX form), and ONNX forms of ATen's."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -47,6 +47,30 @@ def own_operator(
         if in_single:
             IN_SINGLE.append(operator)
         return meaning
+
+    return define
+
+
+def onnx_form(*operators: str, in_single: bool = False) -> Callable[[F], F]:
+    """Makes a function the ONNX form of ATen overloads, `"erfinv.default"`, that torch.onnx has none for.
+
+    Files of PyTorch's own keep the operator. Overloads that the installed PyTorch does not have are
+    passed over.
+
+    Args:
+        operators: what the form stands for; it takes an onnxscript opset and what they take.
+        in_single: whether half precision computes them in float32.
+    """
+
+    def define(form: F) -> F:
+        for operator in operators:
+            name, overload = operator.split(".")
+            found = getattr(getattr(torch.ops.aten, name, None), overload, None)
+            if found is not None:
+                FORMS[found] = form
+                if in_single:
+                    IN_SINGLE.append(found)
+        return form
 
     return define
 
