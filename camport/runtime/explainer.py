@@ -159,7 +159,9 @@ class Explainer:
         for field in self.fields:
             if field.name in names and field.name not in values and field.default is not None:
                 values[field.name] = field.rows(field.default, 1)[0]
-        feeds = build_feeds(ports, values, self.labels, self._classes(), sizes)
+        # an adapter's own fields may name other classes than the columns of the outputs
+        named = {field.name: self._counted() for field in self.fields if field.kind == "class"}
+        feeds = build_feeds(ports, values, self.labels, self._classes(), sizes, named)
         for field in self.fields:
             if field.name in feeds:
                 field.rows(feeds[field.name], len(feeds[field.name]))
@@ -208,11 +210,16 @@ class Explainer:
         head = f"Explainer({self.path.name}: {method} at {layer}, on {self.providers[0]}"
         return "\n".join([head, *ports, ")"])
 
+    def _counted(self) -> int | None:
+        """How many classes the adapter counted when the file was made."""
+        known = self.metadata.get("classes", "")
+        return int(known) if isinstance(known, str) and known.isdecimal() else None
+
     def _classes(self) -> int | None:
         """How many classes `target` and `class_ids` may name, where the file says it."""
-        known = self.metadata.get("classes", "")
-        if isinstance(known, str) and known.isdecimal():
-            return int(known)
+        counted = self._counted()
+        if counted is not None:
+            return counted
         shape = next((port.shape for port in self.outputs if port.name == "outputs"), ())
         # a single output is binary or a regression, whose targets are no indices into it
         if len(shape) in (2, 4) and isinstance(shape[1], int) and shape[1] > 1:

@@ -27,6 +27,7 @@ def build_feeds(
     labels: tuple[str, ...] | None = None,
     classes: int | None = None,
     sizes: dict[str, tuple[int, str]] | None = None,
+    named: Mapping[str, int | None] | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays the graph takes, by input name.
 
@@ -41,6 +42,7 @@ def build_feeds(
         classes: number of classes `target` or `class_ids` may name, where known.
         sizes: what the dynamic axes' names are bound to, as (size, input that set it); filled in.
             Inputs that are fed in parts share one.
+        named: further inputs that name classes, each with how many there are, where known.
 
     Raises:
         UnknownNameError: an input the graph does not have, or an unknown class name.
@@ -51,6 +53,7 @@ def build_feeds(
     for name in values:
         if name not in names:
             raise UnknownNameError("input", name, names)
+    named = {} if named is None else named
     feeds: dict[str, np.ndarray] = {}
     sizes = {} if sizes is None else sizes
     for port in sorted(ports, key=lambda port: _lacks_batch(port, values.get(port.name))):
@@ -59,15 +62,16 @@ def build_feeds(
             raise InputError(
                 f"{port.name} is missing; the graph takes {', '.join(str(p) for p in ports)}"
             )
-        array = _to_array(port, -1 if value is None else value, labels)
+        names_classes = port.name in CLASS_INPUTS or port.name in named
+        array = _to_array(port, -1 if value is None else value, labels, names_classes)
         array = _with_batch(port, array, sizes)
         _check_sizes(port, array, sizes)
         _check_finite(port, array)
         known = (
             classes if classes is not None or port.name == "target" or not labels else len(labels)
         )
-        if port.name in CLASS_INPUTS and array.dtype.kind == "i":
-            _check_classes(port.name, array, known)
+        if names_classes and array.dtype.kind == "i":
+            _check_classes(port.name, array, named.get(port.name, known))
         feeds[port.name] = np.ascontiguousarray(array)
     return feeds
 
@@ -80,9 +84,11 @@ def _lacks_batch(port: Port, value: Any) -> bool:
         return False
 
 
-def _to_array(port: Port, value: Any, labels: tuple[str, ...] | None) -> np.ndarray:
+def _to_array(
+    port: Port, value: Any, labels: tuple[str, ...] | None, names_classes: bool
+) -> np.ndarray:
     """`value` as an array of the graph's dtype."""
-    if port.name in CLASS_INPUTS:
+    if names_classes:
         if isinstance(value, str):
             value = class_index(value, labels)
         elif isinstance(value, list | tuple):
