@@ -1,6 +1,7 @@
 """What `camport export` is traced with and asked about,
 and the thresholds that a detector's file holds."""
 
+import inspect
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 import camport as library
 from camport import export
 from camport.adapters import DetectionAdapter
+from camport.cli.export import FORMATS, NOT_TORCHSCRIPT, ONNX_ALONE
 from camport.core import registry
 from camport.demo.answerer import ANSWERS
 from camport.runtime import Preprocess, load, open_image
@@ -276,3 +278,17 @@ def test_fields_without_a_default_are_asked_of_each_picture(
 )
 def test_bad_options_are_one_line(refused, match, options) -> None:
     refused(match, "export", *options, "-o", "x.onnx")
+
+
+def test_what_a_format_lacks_is_in_its_list() -> None:
+    """Else `camport export -o x.pt2 --that` would be an internal error and not a refusal."""
+    onnx, pt2, torchscript = (
+        {
+            p.name
+            for p in inspect.signature(getattr(export, name)).parameters.values()
+            if p.kind is p.KEYWORD_ONLY
+        }
+        for name in (FORMATS[".onnx"], FORMATS[".pt2"], FORMATS[".pt"])
+    )
+    assert {name.removeprefix("with_") for name in ONNX_ALONE} == onnx - pt2
+    assert set(NOT_TORCHSCRIPT) == pt2 - torchscript

@@ -1,3 +1,6 @@
+import importlib
+import inspect
+import pkgutil
 import types
 import warnings
 
@@ -5,7 +8,7 @@ import pytest
 from torch import nn
 
 import camport
-from camport.core.registry import KILL_SWITCH, Registry
+from camport.core.registry import KILL_SWITCH, Registry, model_families
 from camport.errors import PluginWarning, UnknownNameError
 from camport.models import load_model, specs
 from camport.plugins import GradCAM
@@ -231,3 +234,34 @@ def test_a_family_of_models_is_a_spec(monkeypatch):
         UnknownNameError, match="unknown model family 'mylob'; did you mean 'mylib'"
     ):
         load_model("mylob:three")
+
+
+def below(base):
+    """All subclasses."""
+    for cls in base.__subclasses__():
+        yield cls
+        yield from below(cls)
+
+
+@pytest.mark.parametrize(
+    ("base", "room", "known"),
+    [
+        (camport.Explainer, "plugins", camport.methods),
+        (camport.Adapter, "adapters", camport.adapters),
+        (camport.Metric, "metrics", camport.metrics),
+        (camport.ModelFamily, "models", model_families),
+    ],
+)
+def test_no_class_of_a_room_is_left_out_of_its_list(base, room, known):
+    package = importlib.import_module(f"camport.{room}")
+    for module in pkgutil.walk_packages(package.__path__, f"camport.{room}."):
+        importlib.import_module(module.name)
+    own = {
+        cls.name
+        for cls in below(base)
+        if cls.__module__.startswith(f"camport.{room}.")
+        and "name" in vars(cls)
+        and not inspect.isabstract(cls)
+    }
+    assert own
+    assert own - set(known()) <= {"smoothed"}  # which is made around another method

@@ -39,7 +39,9 @@ EXAMPLES: dict[Any, list[tuple[Any, ...]]] = {
     own.relu_grad.default: [pointwise(0.0, 1e-20)],
     own.silu_grad.default: [pointwise(0.0)],
     own.hardswish_grad.default: [pointwise(-3.0, 0.0, 3.0)],
-    own.window_grad.default: [(*pointwise(-1.0, 0.0, 6.0), *ends) for ends in ((0, 6), (-1, 1), (-3, 3))],
+    own.window_grad.default: [
+        (*pointwise(-1.0, 0.0, 6.0), *ends) for ends in ((0, 6), (-1, 1), (-3, 3))
+    ],
     own.max_pool_grad.default: [
         pooled([3, 3], [1, 1], [1, 1], [1, 1], False),  # windows around every place
         pooled([2, 2], [2, 2], [0, 0], [1, 1], False),
@@ -52,8 +54,12 @@ EXAMPLES: dict[Any, list[tuple[Any, ...]]] = {
         (draw(2, 3, 4, 5), [7, 8], "nearest", False, None),
         (draw(2, 3, 4), [9], "nearest-exact", False, None),
     ],
-    own.zero_insert.default: [(draw(2, 3, 4, 5), *rest) for rest in (([2, 3], [8, 15]), ([2, 1], [7, 6]))],
-    aten.erfinv.default: [(torch.cat([BETWEEN, torch.tensor([-1, 0, 1, 0.99999, -0.9966, 1e-6]).double()]),)],
+    own.zero_insert.default: [
+        (draw(2, 3, 4, 5), *rest) for rest in (([2, 3], [8, 15]), ([2, 1], [7, 6]))
+    ],
+    aten.erfinv.default: [
+        (torch.cat([BETWEEN, torch.tensor([-1, 0, 1, 0.99999, -0.9966, 1e-6]).double()]),)
+    ],
 }
 
 

@@ -44,8 +44,13 @@ def test_in_onnx_runtime(operator, args, tmp_path):
             verbose=False,
         ).save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    feeds = {port.name: tensor.numpy() for port, tensor in zip(session.get_inputs(), tensors, strict=True)}
+    feeds = {
+        port.name: tensor.numpy()
+        for port, tensor in zip(session.get_inputs(), tensors, strict=True)
+    }
     expected = operator(*args).numpy()
     (got,) = session.run(None, feeds)
     assert got.shape == expected.shape
-    np.testing.assert_allclose(got, expected, rtol=2e-6, atol=1e-6 * np.abs(expected[np.isfinite(expected)]).max())
+    np.testing.assert_allclose(
+        got, expected, rtol=2e-6, atol=1e-6 * np.abs(expected[np.isfinite(expected)]).max()
+    )

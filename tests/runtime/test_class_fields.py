@@ -28,7 +28,9 @@ class Contrast(camport.Adapter):
 
     def score(self, outputs, target):
         """The difference."""
-        first, second = (outputs.gather(1, target[name][:, None])[:, 0] for name in ("first", "second"))
+        first, second = (
+            outputs.gather(1, target[name][:, None])[:, 0] for name in ("first", "second")
+        )
         return first - second
 
 
@@ -44,7 +46,9 @@ def files(tmp_path_factory):
     """A file of either adapter, with labels."""
     folder = tmp_path_factory.mktemp("files")
     for adapter in (Contrast(), Uncounted()):
-        bound = camport.bind(seeded(Net(), dtype=torch.float32), "gradcam", "features", adapter, labels=LABELS)
+        bound = camport.bind(
+            seeded(Net(), dtype=torch.float32), "gradcam", "features", adapter, labels=LABELS
+        )
         to_onnx(bound, folder / f"{type(adapter).__name__}.onnx", images(2).float())
     return folder
 
@@ -54,7 +58,9 @@ def test_a_label_is_a_class(files):
     by_name = explainer(pixels, first="two", second=["four", "zero"])
     assert (by_name.score == explainer(pixels, first=2, second=[4, 0]).score).all()
     logits = by_name.outputs
-    assert by_name.score == pytest.approx([logits[0, 2] - logits[0, 4], logits[1, 2] - logits[1, 0]], abs=1e-6)
+    assert by_name.score == pytest.approx(
+        [logits[0, 2] - logits[0, 4], logits[1, 2] - logits[1, 0]], abs=1e-6
+    )
     with pytest.raises(UnknownNameError, match="unknown label 'six'"):
         explainer(pixels, first="six")
 
@@ -62,8 +68,16 @@ def test_a_label_is_a_class(files):
 @pytest.mark.parametrize(
     ("name", "given", "match"),
     [
-        ("Contrast", {"first": 5}, "first 5 of image 0 is out of range: the graph has 5 classes, 0 to 4"),
-        ("Contrast", {"second": [0, 77]}, "second 77 of image 1 is out of range: the graph has 5 classes, 0 to 4"),
+        (
+            "Contrast",
+            {"first": 5},
+            "first 5 of image 0 is out of range: the graph has 5 classes, 0 to 4",
+        ),
+        (
+            "Contrast",
+            {"second": [0, 77]},
+            "second 77 of image 1 is out of range: the graph has 5 classes, 0 to 4",
+        ),
         ("Contrast", {"second": -1}, "second -1 is out of range; the least is 0"),
         ("Uncounted", {"first": -2}, "first -2 of image 0 is out of range: classes are 0 and up"),
     ],

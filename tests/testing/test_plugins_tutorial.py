@@ -4,6 +4,9 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+import torch
+
 import camport
 from camport.testing import check_explainer
 
@@ -24,6 +27,20 @@ def test_the_classes_conform():
     for name in ("MaxCAM", "SoftMaxCAM"):
         check_explainer(scope[name], export=False)
     assert scope["camport_explainers"]() == [scope["MaxCAM"]]
+
+
+def test_its_family_of_models_loads(tmp_path):
+    scope: dict = {}
+    (block,) = (block for block in BLOCKS if "camport_models" in block)
+    exec(compile(block, "docs/plugins.md", "exec"), scope)
+    (family,) = scope["camport_models"]()
+    made = family().load("4", None, pretrained=False, trust_checkpoint=False)
+    torch.save(made.model.state_dict(), tmp_path / "x.pt")
+    loaded = family().load("4", tmp_path / "x.pt", pretrained=False, trust_checkpoint=False)
+    images = torch.rand(2, 3, *loaded.preprocess.size, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.model(images), made.model(images))
+    with pytest.raises(camport.errors.InputError, match="linear:four is no number of classes"):
+        family().load("four", None, pretrained=False, trust_checkpoint=False)
 
 
 def test_it_is_the_example():
