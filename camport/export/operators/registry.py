@@ -52,7 +52,7 @@ def own_operator(
 
 
 def onnx_form(*operators: str, in_single: bool = False) -> Callable[[F], F]:
-    """Makes a function the ONNX form of ATen overloads, `"erfinv.default"`, that torch.onnx has none for.
+    """Makes a function the ONNX form of ATen overloads, `"erfinv.default"`, which torch.onnx lacks.
 
     Files of PyTorch's own keep the operator. Overloads that the installed PyTorch does not have are
     passed over.
