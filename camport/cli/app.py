@@ -63,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line.
 
     The exit status is 0, 1 where `bench` found a slowdown or a failure, 2 for bad input, 70 for an
-    error in camport itself, 128 and the signal's number where one stopped it: 130 at Ctrl+C, 143 at
-    SIGTERM.
+    error in camport itself or in a plugin, 128 and the signal's number where one stopped it: 130 at
+    Ctrl+C, 143 at SIGTERM.
     """
     warnings.showwarning = _one_line
     with stopping() as stop, outputs():
@@ -122,13 +122,25 @@ def _failed(message: str, error: BaseException) -> int:
 
 
 def _internal(error: Exception) -> int:
+    """Of what nobody foresaw: it is the plugin's whose code raised it, else camport's."""
     _traceback(error)
-    say(
-        f"camport: internal error: {reason_of(error)}; this is a fault of camport, please report it"
-        f" with the command ({DEBUG}=1 shows the traceback)",
-        err=True,
-    )
+    culprit = _culprit(error)
+    how = f"with the command ({DEBUG}=1 shows the traceback)"
+    if culprit is None:
+        what = f"internal error: {reason_of(error)}; this is a fault of camport, please report it"
+    else:
+        what = f"error: {culprit} raised {reason_of(error)}; report it to its authors"
+    say(f"camport: {what} {how}", err=True)
     return INTERNAL
+
+
+def _culprit(error: Exception) -> str | None:
+    """The plugin whose code raised an error."""
+    if "camport.core.registry" not in sys.modules:  # without which no plugin's code runs
+        return None
+    from camport.core.plugin_faults import raised_by
+
+    return raised_by(error)
 
 
 def _traceback(error: BaseException) -> None:

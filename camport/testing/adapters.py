@@ -1,6 +1,7 @@
 """The conformance kit for adapters."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from camport.core.adapter import Adapter
 from camport.core.bind import bind
-from camport.errors import InputError, LayerError
+from camport.errors import CamportError, InputError, LayerError
 from camport.testing.case import quiet
 from camport.testing.conformance import Judge
 from camport.testing.exporting import check_onnx, single_precision
@@ -149,6 +150,45 @@ def resolve(scored: Scored) -> None:
     )
 
 
+FAR = (10**6, -(10**6))
+"""Numbers that few classes and parts are known by."""
+
+
+def out_of_range(scored: Scored) -> None:
+    """A class or an integer far out of range is refused, by `least`, `most` or `check`, or has a
+    score that hangs on the outputs."""
+    judge, adapter = scored.judge, scored.adapter
+    for field in adapter.fields:
+        for value in FAR if field.kind in ("class", "integer") else ():
+            shown = f"{field.name}={value}"
+            try:
+                rows = torch.from_numpy(field.rows(value, scored.batch).copy())
+                given = {**scored.given, field.name: rows}
+                with torch.no_grad():
+                    adapter.check(scored.outputs, given)
+            except CamportError:
+                continue
+            except Exception as error:
+                judge.fail(
+                    f"check raised {type(error).__name__} for {shown}: {error}; raise"
+                    " camport.errors.InputError"
+                )
+            remedy = "refuse it in check with camport.errors.InputError, or declare the field's"
+            try:
+                leaves, y = _differentiable(replace(scored, given=given))
+                grads = torch.autograd.grad(y.sum(), leaves, allow_unused=True)
+            except Exception as error:
+                judge.fail(
+                    f"check let {shown} pass, and score raised {type(error).__name__}; {remedy}"
+                    " least and most"
+                )
+            judge.demand(
+                bool(y.isfinite().all()) and any(g is not None and bool(g.any()) for g in grads),
+                f"check let {shown} pass, whose score {y.tolist()} hangs on nothing; {remedy} least"
+                " and most",
+            )
+
+
 def score(scored: Scored) -> None:
     """`score` is one finite number an image, and has a finite gradient with respect to the
     outputs."""
@@ -240,6 +280,7 @@ RULES: tuple[Callable[[Scored], None], ...] = (
     resolve,
     pure,
     score,
+    out_of_range,
     independent_of_batch,
     explains,
 )

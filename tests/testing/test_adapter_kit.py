@@ -255,6 +255,44 @@ class Pixels(nn.Module):
         return self.head(self.features(x))
 
 
+class Joint(camport.Adapter):
+    """The peak of one map, refused where there is no such map."""
+
+    name, title = "joint", "The peak of one map"
+    fields = (camport.Field("joint", "integer", default=0, least=0),)
+
+    def check(self, outputs, target):
+        if outputs.dim() != 4:
+            raise camport.errors.ModelError("no maps")
+        if int(target["joint"].max()) >= outputs.shape[1]:
+            raise InputError(f"joint {int(target['joint'].max())} of {outputs.shape[1]}")
+
+    def score(self, outputs, target):
+        peaks = outputs.flatten(2).amax(2)
+        return (peaks * (torch.arange(peaks.shape[1]) == target["joint"][:, None])).sum(1)
+
+
+def test_what_is_far_out_of_range_is_refused():
+    """By `check` in its own words, and by nothing that merely raises or scores nothing."""
+    network = {"model": Pixels(), "images": images()}
+    check_adapter(Joint, export=False, **network)
+
+    def misspelt(self, outputs, target):
+        if int(target["joint"].max()) >= outputs.shape[1]:
+            raise camport.errors.InputErorr("no such joint")
+
+    def gathered(self, outputs, target):
+        return outputs.flatten(2).amax(2).gather(1, target["joint"][:, None])[:, 0]
+
+    unchecked = {"check": lambda s, o, t: None}
+    for methods, match in (
+        ({"check": misspelt}, "check raised AttributeError for joint=1000000.*InputError"),
+        (unchecked, r"joint=1000000 pass, whose score \[0.0, .*hangs on nothing; refuse it"),
+        ({**unchecked, "score": gathered}, "joint=1000000 pass, and score raised .*Error; refuse"),
+    ):
+        caught(type("Broken", (Joint,), methods), "out_of_range", match, **network)
+
+
 def test_training_mode_switched_on():
     def call(self, model, x):
         return model.train()(x)
