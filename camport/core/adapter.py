@@ -4,6 +4,7 @@ an image."""
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -220,15 +221,27 @@ def _local(value: Any) -> Any:
 
 
 def _drawn(field: Field, size: Sequence[int], batch: int, generator: torch.Generator) -> Tensor:
-    """Random values of a field, a row an image: whole numbers from the least one on, places in the
-    image."""
+    """Random values of a field, a row an image: two neighbouring whole numbers, from the least one
+    on or up to the most, and places in the image."""
     if field.kind in ("class", "integer"):
-        least = int(field.least or 0)
-        return torch.randint(least, least + 2, (batch,), generator=generator)
+        first, last = _span(field, 1)
+        least = math.ceil(first)
+        return torch.randint(least, max(least, math.floor(last)) + 1, (batch,), generator=generator)
     drawn = torch.rand(batch, *field.shape, generator=generator)
     if field.kind == "number":
-        return drawn + (field.least or 0)
+        first, last = _span(field, 1)
+        return drawn * (last - first) + first
     height, width = size
     if field.kind == "box":
         drawn = torch.cat([drawn[:, :2] * 0.5, drawn[:, :2] * 0.5 + 0.25 + drawn[:, 2:] * 0.25], 1)
     return drawn * torch.tensor([width, height] * (len(drawn[0]) // 2))
+
+
+def _span(field: Field, width: float) -> tuple[float, float]:
+    """Where values of a field are drawn: at most `width` wide, from the least on, else up to the
+    most where 0 is beyond it."""
+    if field.least is not None:
+        first = field.least
+    else:
+        first = 0.0 if field.most is None else min(0.0, field.most - width)
+    return first, first + width if field.most is None else min(first + width, field.most)

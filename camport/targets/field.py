@@ -40,10 +40,11 @@ class Field:
         kind: one of `KINDS`.
         help: what it is, for people.
         default: of one row, where the user gives none; None: one has to be given.
-        least: the smallest value of a class, an integer or a number.
+        least, most: the smallest and the largest value of a class, an integer or a number.
 
     Raises:
-        InputError: a name that is no identifier, an unknown kind, a default of another kind.
+        InputError: a name that is no identifier, an unknown kind, a default of another kind or out
+            of range, a range with nothing in it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Field:
     help: str = ""
     default: Any = None
     least: float | None = None
+    most: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
@@ -62,13 +64,20 @@ class Field:
             raise InputError(
                 f"the kind of field {self.name!r} is {self.kind!r}; it is one of {', '.join(KINDS)}"
             )
-        if not isinstance(self.help, str) or not isinstance(self.least, int | float | None):
-            raise InputError(
-                f"field {self.name!r} has help {self.help!r} and least {self.least!r}; a text and a"
-                " number"
-            )
+        if not isinstance(self.help, str):
+            raise InputError(f"field {self.name!r} has help {self.help!r}; a text")
+        self._check_range()
         if self.default is not None:
             self.rows(self.default, 1)
+
+    def _check_range(self) -> None:
+        """Refuses a range that is none of numbers, or has nothing in it."""
+        given = [end for end in (self.least, self.most) if end is not None]
+        shown = f"field {self.name!r} has least {self.least!r} and most {self.most!r}"
+        if not all(isinstance(end, int | float) and np.isfinite(end) for end in given):
+            raise InputError(f"{shown}; each is a finite number or None")
+        if given != sorted(given):
+            raise InputError(f"{shown}; the least is no larger than the most")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,10 +123,16 @@ class Field:
                 f"{self.name} has values that are NaN or infinite in float32; give finite numbers"
             )
         if self.least is not None and array.size and array.min() < self.least:
-            raise InputError(
-                f"{self.name} {array.min()} is out of range; the least is {self.least:g}"
-            )
+            raise InputError(f"{self.name} {array.min()} is out of range; {self._range()}")
+        if self.most is not None and array.size and array.max() > self.most:
+            raise InputError(f"{self.name} {array.max()} is out of range; {self._range()}")
         return array
+
+    def _range(self) -> str:
+        ends = {"least": self.least, "most": self.most}
+        return ", ".join(
+            f"the {name} is {end:.10g}" for name, end in ends.items() if end is not None
+        )
 
     def parsed(self, text: str) -> Any:
         """What a text of the command line says: a number, several, or a label.

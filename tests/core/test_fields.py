@@ -1,5 +1,7 @@
 """Targets as data: what a field takes and refuses, and what an adapter has of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,14 @@ from torch import nn
 
 import camport
 from camport.errors import InputError, PluginError
+from camport.export import to_onnx
+from camport.runtime import load
 from camport.targets import Field, arrays, described, read
 
 REGION = Field("region", "box", "the whole picture if left out", default=(0, 0, 0, 0))
 NUMBER = Field("level", "number", default=0.5, least=0)
 PART = Field("part", "class")
+JOINT = Field("joint", "integer", default=-1, least=-1, most=4)
 
 
 @pytest.mark.parametrize(
@@ -21,12 +26,13 @@ PART = Field("part", "class")
         (REGION, [[1, 2, 3, 4], [5, 6, 7, 8]], [[1, 2, 3, 4], [5, 6, 7, 8]]),
         (NUMBER, 2, [2, 2]),
         (PART, np.array([3, -1]), [3, -1]),
+        (JOINT, [4, -1], [4, -1]),
         (Field("at", "point"), [0.5, 1.5], [[0.5, 1.5]] * 2),
     ],
 )
 def test_rows(field, value, rows):
     found = field.rows(value, 2)
-    assert found.dtype == (np.int64 if field.kind == "class" else np.float32)
+    assert found.dtype == (np.int64 if field.kind in ("class", "integer") else np.float32)
     np.testing.assert_array_equal(found, rows)
 
 
@@ -38,6 +44,9 @@ def test_rows(field, value, rows):
         (REGION, "left", "give numbers"),
         (REGION, [[1, 2], [3]], "no array"),
         (NUMBER, -1, "level -1.0 is out of range; the least is 0"),
+        (JOINT, 5, "joint 5 is out of range; the least is -1, the most is 4"),
+        (JOINT, [0, -2], "joint -2 is out of range; the least is -1, the most is 4"),
+        (Field("share", "number", most=0.5), [0.25, 0.75], "share 0.75 is out .*; the most is 0.5"),
         (PART, 0.5, "give whole numbers"),
         (PART, True, "give whole numbers"),
         (PART, [1, 2, 3], "one for each of 2 images"),
@@ -79,11 +88,14 @@ def test_a_target_by_name_and_by_value():
 
 
 def test_fields_survive_a_file():
-    assert read(described((REGION, NUMBER, PART))) == (
+    assert read(described((REGION, NUMBER, PART, JOINT))) == (
         Field("region", "box", "the whole picture if left out", default=(0, 0, 0, 0)),
         NUMBER,
         PART,
+        JOINT,
     )
+    earlier = [{"name": "joint", "kind": "integer", "default": -1, "least": -1}]
+    assert read(earlier) == (replace(JOINT, most=None),)
     for wrong in (
         "text",
         [1],
@@ -92,9 +104,67 @@ def test_fields_survive_a_file():
         [{"name": "x", "kind": "box", "of": 1}],
         [{"name": "x", "kind": [1]}],
         [{"name": "x", "kind": "number", "least": "x", "default": 1}],
+        [{"name": "x", "kind": "number", "most": float("nan")}],
+        [{"name": "x", "kind": "number", "least": 2, "most": 1}],
+        [{"name": "x", "kind": "integer", "most": 4, "default": 5}],
     ):
         with pytest.raises(InputError):
             read(wrong)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "drawn"),
+    [(0, 0, {0}), (-1, 4, {-1, 0}), (None, -3, {-4, -3}), (7, None, {7, 8})],
+)
+def test_what_is_drawn_lies_in_the_range(least, most, drawn):
+    """By which an exported file is compared with PyTorch."""
+
+    class Part(camport.Adapter):
+        name, title = "part", "A part"
+        fields = (
+            Field("part", "integer", least=least, most=most),
+            Field("level", "number", least=least, most=most),
+        )
+
+        def check(self, outputs, target):
+            pass
+
+        def score(self, outputs, target):
+            return outputs.sum(1)
+
+    found = Part().sample_for(torch.zeros(1, 3, 4, 4), None, 64, torch.Generator().manual_seed(0))
+    assert set(found["part"].tolist()) == drawn
+    for field in Part.fields:
+        field.rows(found[field.name].numpy(), 64)
+
+
+def test_a_file_refuses_what_pytorch_refuses(tmp_path):
+    """The range goes with the file, in which `check` does not run."""
+
+    class Part(camport.Adapter):
+        name, title, fields = (
+            "part",
+            "The sum of one channel",
+            (replace(JOINT, default=0, least=0),),
+        )
+
+        def check(self, outputs, target):
+            pass
+
+        def score(self, outputs, target):
+            numbers = torch.arange(outputs.shape[1], device=outputs.device)
+            return (outputs.sum((2, 3)) * (numbers == target["joint"][:, None])).sum(1)
+
+    model, images = nn.Sequential(nn.Conv2d(3, 5, 3)).eval(), torch.rand(2, 3, 8, 8)
+    bound = camport.bind(model, "saliency", adapter=Part())
+    to_onnx(bound, tmp_path / "part.onnx", images)
+    file = load(tmp_path / "part.onnx")
+    np.testing.assert_allclose(
+        file(images.numpy(), joint=[4, 0]).score, bound(images, [4, 0]).score, rtol=1e-4
+    )
+    for explain in (lambda: bound(images, 5), lambda: file(images.numpy(), joint=5)):
+        with pytest.raises(InputError, match="joint 5 is out of range; the least is 0, the most"):
+            explain()
 
 
 def test_an_adapter_without_either_is_said():
