@@ -1,6 +1,8 @@
 """`camport methods | adapters | metrics | plugins`."""
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,7 +50,9 @@ def methods(
             )
         )
     table(
-        ("name", "method", "family", "map", "gradients", "passes", "exports", "paper", "from"), rows
+        ("name", "method", "family", "map", "gradients", "passes", "exports", "paper", "from"),
+        rows,
+        wide=("family", "paper", "from"),
     )
 
 
@@ -94,12 +98,12 @@ def _page(told: "Description") -> str:
     }
     parts.append("\n".join(f"{key + ':':<12}{text}" for key, text in facts.items()))
     if told.options:
-        parts.append(
-            "\n".join(["options:", *(f"  {o.name} = {o.default}: {o.text}" for o in told.options)])
-        )
-    return "\n\n".join(
+        options = (f"  {o.name} = {o.default}" + f": {o.text}" * bool(o.text) for o in told.options)
+        parts.append("\n".join(["options:", *options]))
+    page = "\n\n".join(
         part.replace("\n", "\n    ") if part.startswith("    ") else part for part in parts
     )
+    return re.sub(r"(`+)(.+?)\1", r"\2", page)  # the docstring's marks of code
 
 
 def adapters(as_json: Json = False) -> None:
@@ -118,7 +122,7 @@ def adapters(as_json: Json = False) -> None:
         )
         for i in camport.adapters().values()
     ]
-    table(("name", "explains", "--target NAME=", "from"), rows)
+    table(("name", "explains", "--target NAME=", "from"), rows, wide=("from",))
 
 
 def metrics(as_json: Json = False) -> None:
@@ -140,7 +144,8 @@ def metrics(as_json: Json = False) -> None:
         )
         for i in camport.metrics().values()
     ]
-    table(("name", "metric", "needs", "better", "range", "paper", "from"), rows)
+    heads = ("name", "metric", "needs", "better", "range", "paper", "from")
+    table(heads, rows, wide=("paper", "from"))
 
 
 def plugins(as_json: Json = False) -> None:
@@ -150,24 +155,50 @@ def plugins(as_json: Json = False) -> None:
     if as_json:
         say_json([asdict(info) for info in registry.plugins()])
         return
-    rows = [
-        (p.name, f"{p.distribution} {p.version}", p.state, ", ".join(p.adds))
-        for p in registry.plugins()
-    ]
-    table(("plugin", "distribution", "state", "adds"), rows, cut="adds")
+    terminal = Console().is_terminal
+    rows = []
+    for p in registry.plugins():
+        few = not terminal or len(p.adds) <= FEW
+        adds = ", ".join(p.adds) if few else _counted(registry.kinds_of(p.name))
+        rows.append((p.name, f"{p.distribution} {p.version}", p.state, adds))
+    table(("plugin", "distribution", "state", "adds"), rows)
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], cut: str = "") -> None:
-    """Prints a table; only on a terminal is the column `cut` shortened to what fits,
-    so that a row stays a line."""
+FEW = 3
+"""So many names a plugin adds are shown on a terminal, and of more their number."""
+
+
+def _counted(kinds: Sequence[str]) -> str:
+    """Kinds with their numbers: "36 methods, 1 metric"."""
+    plural = {"model family": "model families"}
+    return ", ".join(
+        f"{count} {plural.get(kind, kind + 's') if count > 1 else kind}"
+        for kind, count in Counter(kinds).items()
+    )
+
+
+WIDE = 140
+"""Columns of a terminal from which on a table has all of its own."""
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], wide: Collection[str] = ()) -> None:
+    """Prints a table. On a terminal too narrow for it text is broken between words, but for the
+    first column, which holds the names that one types.
+
+    Args:
+        heads: of the columns.
+        rows: a text for each.
+        wide: columns that a terminal of less than `WIDE` leaves out; `--json` has them.
+    """
     console = Console()
     if not console.is_terminal:  # a file or a pipe: nothing may be cut off
         console = Console(width=10_000)
+    shown = [i for i, head in enumerate(heads) if head not in wide or console.width >= WIDE]
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        drawn.add_column(head, no_wrap=head == cut, overflow="ellipsis" if head == cut else "fold")
+    for i in shown:
+        drawn.add_column(heads[i], no_wrap=i == 0, overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(printable(cell)) for cell in row))  # a Text has no markup
+        drawn.add_row(*(Text(printable(row[i])) for i in shown))  # a Text has no markup
     console.print(drawn)
 
 

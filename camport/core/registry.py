@@ -335,3 +335,13 @@ def metrics() -> dict[str, MetricInfo]:
 def plugins() -> list[PluginInfo]:
     """All plugins, loaded, broken and disabled."""
     return list(registered().plugins)
+
+
+def kinds_of(plugin: str) -> list[str]:
+    """The kind of each class that a plugin adds."""
+    return [
+        "method" if kind == "explainer" else kind
+        for kind, classes in registered().classes.items()
+        for owned in classes.values()
+        if owned.plugin == plugin
+    ]
