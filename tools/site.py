@@ -60,7 +60,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if path.suffix in (".md", ".png", ".jpg"):
             files.append(File.generated(config, f"benchmarks/{path.name}", abs_src_path=str(path)))
     for example in sorted((ROOT / "examples").iterdir()):
-        if not example.name.startswith(("_", ".")):
+        if not example.name.startswith(("_", ".")) and example.suffix in ("", ".py"):
             files.append(
                 File.generated(
                     config, site_path(f"examples/{example.name}"), content=listing(example)

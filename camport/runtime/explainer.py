@@ -81,7 +81,8 @@ class Explainer:
         self.providers = tuple(session.get_providers())
         self.one_image = bool(self.inputs) and self.inputs[0].shape[:1] == (1,)
         self.device = Device.of(session)
-        self.metadata = parse_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+        entries = session.get_modelmeta().custom_metadata_map
+        self.metadata = parse_metadata(entries, str(path))
         if "version" not in self.metadata:
             raise ModelError(
                 f"{path} is an ONNX graph but no camport explainer (it has no camport.version): it"
@@ -92,8 +93,10 @@ class Explainer:
         self.labels: tuple[str, ...] | None = self.metadata.get("labels")
         method = self.metadata.get("method")
         self._family = method.get("family") if isinstance(method, dict) else None
-        stated: Preprocess = self.metadata.get("preprocess") or self._default_preprocess()
-        self.preprocess = _for_channels(stated, self.inputs)
+        stated = GuessedPreprocess.unless_stated(
+            self.metadata.get("preprocess"), entries.get("camport.preprocess", "")
+        )
+        self.preprocess = _for_channels(stated or self._default_preprocess(), self.inputs)
 
     def __call__(
         self,

@@ -1,8 +1,7 @@
 """The preprocessing of files that do not say what is done to pixels."""
 
+import json
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,10 +16,13 @@ class GuessedPreprocess(Preprocess):
     nor a scale. Pixels / 255 is a guess, and `apply` says so.
     """
 
-    @staticmethod
-    def states(values: Mapping[str, Any]) -> bool:
-        """Whether a file's `camport.preprocess` says what is done to pixels."""
-        return bool({"mean", "std", "scale", "in_graph"} & set(values))
+    @classmethod
+    def unless_stated(cls, stated: Preprocess | None, text: str) -> Preprocess | None:
+        """`stated`, or a guess of the same where the text of a file's `camport.preprocess` says
+        nothing of pixels; None where there is none."""
+        if stated is None or {"mean", "std", "scale", "in_graph"} & set(json.loads(text)):
+            return stated
+        return cls.from_json(text)
 
     def apply(self, image: Image.Image | np.ndarray) -> tuple[np.ndarray, Placement]:
         """As `Preprocess.apply`, with a DoubtWarning for pictures of bytes."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from camport.errors import CamportError, ModelError, guarded
-from camport.runtime.guessed import GuessedPreprocess
 from camport.runtime.preprocess import Preprocess
 from camport.targets import read
 
@@ -63,7 +62,7 @@ def parse_metadata(custom: Mapping[str, str], where: str) -> dict[str, Any]:
             _check_entry(key, parsed[key], where)
     if "preprocess" in found:
         try:
-            parsed["preprocess"] = _preprocess(found["preprocess"])
+            parsed["preprocess"] = Preprocess.from_json(found["preprocess"])
         except CamportError as error:
             raise ModelError(f"{where}: metadata camport.preprocess: {error}") from None
     if "target" in found:
@@ -130,10 +129,3 @@ def _labels(value: Any, where: str) -> tuple[str, ...]:
             f"{where}: metadata camport.labels must be a JSON list of names; it is {shown}"
         )
     return tuple(value)
-
-
-def _preprocess(text: str) -> Preprocess:
-    stated = Preprocess.from_json(text)  # refuses what is no object
-    return (
-        stated if GuessedPreprocess.states(json.loads(text)) else GuessedPreprocess.from_json(text)
-    )

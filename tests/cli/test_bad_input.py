@@ -412,7 +412,7 @@ def test_a_size_the_exported_graph_does_not_take(refused, photo, exported, tmp_p
     model = onnx.load(exported)
     for entry in model.metadata_props:
         if entry.key == "camport.preprocess":
-            entry.value = '{"size": [32, 48]}'
+            entry.value = '{"size": [32, 48], "scale": 0.01}'
     onnx.save(model, tmp_path / "resized.onnx")
     refused(
         r"images is .*32.*48.*the graph takes .*64.*64",
