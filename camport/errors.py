@@ -85,9 +85,10 @@ class UnknownNameError(CamportError):
         kind: what was looked up, e.g. "method".
         name: the name that was asked for.
         choices: the names that exist.
+        also: what else it is not, said in brackets.
     """
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, choices: Iterable[str], also: str = "") -> None:
         name = name if isinstance(name, str) else repr(name)[:80]
         self.kind, self.name, self.choices = kind, name, sorted(choices)
         near = nearest(name, self.choices)
@@ -96,7 +97,7 @@ class UnknownNameError(CamportError):
         else:
             shown = ", ".join(self.choices[:12]) + (", ..." if len(self.choices) > 12 else "")
             hint = f"there is: {shown or 'none'}"
-        super().__init__(f"unknown {kind} {name!r}; {hint}")
+        super().__init__(f"unknown {kind} {name!r}; {hint}" + (f" ({also})" if also else ""))
 
 
 class CamportWarning(UserWarning):

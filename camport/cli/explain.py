@@ -45,6 +45,7 @@ from camport.runtime import class_index, open_image
 from camport.runtime.image_file import check_image
 from camport.targets.task import ASKED, described
 from camport.view import check_writable, colormap_table
+from camport.view.save import SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +107,7 @@ def explain(
         side_by_side.check_format(output)
         jobs = [(check_writable(output, side_by_side.FORMATS), images)]
     else:
-        jobs = [(check_writable(output), images)]
+        jobs = [(check_writable(output, (*SUFFIXES, side_by_side.REPORT)), images)]
     keep_inputs(
         [path for path, _ in jobs], [*images, weights, labels, *(inputs or [])], model=model
     )

@@ -57,18 +57,14 @@ def methods_of(
             )
         return [None]
     from camport.core import registry
-    from camport.evaluation.named import made
+    from camport.evaluation.named import made, no_option
 
     names = list(registry.methods()) if ALL in texts else list(dict.fromkeys(texts))
     found: list[Explainer] = [made(name, registry.explainer) for name in names]
     known = {name for one in found for name in _fields(one)}
     for name in values:
         if name not in known:
-            given, there = (
-                ", ".join(one.name for one in found[:3]),
-                ", ".join(sorted(known)) or "none",
-            )
-            raise InputError(f"--option {name}: {given} has no such option; there is: {there}")
+            raise no_option(f"--option {name}", ", ".join(one.name for one in found[:3]), known)
     return [_changed(one, values) for one in found]
 
 
@@ -94,15 +90,13 @@ def adapter_with(adapter: str | Adapter, options: Sequence[str] | None) -> str |
     if not values:
         return adapter
     from camport.core import registry
+    from camport.evaluation.named import no_option
 
     made = registry.adapter(adapter)() if isinstance(adapter, str) else adapter
     known = _fields(made)
     for name in values:
         if name not in known:
-            raise InputError(
-                f"--adapter-option {name}: {made.name} has no such option; there is:"
-                f" {', '.join(known)}"
-            )
+            raise no_option(f"--adapter-option {name}", made.name, known)
     return _changed(made, values)
 
 

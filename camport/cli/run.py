@@ -15,7 +15,7 @@ from camport.cli.shown import bounded
 from camport.cli.working import working
 from camport.errors import InputError
 from camport.runtime import Result, class_index, load, open_image
-from camport.runtime.image_file import check_image
+from camport.runtime.image_file import check_image, is_picture
 from camport.targets.options import check
 from camport.targets.task import ASKED, described, task_of
 from camport.view import check_writable, colormap_table
@@ -39,6 +39,8 @@ def run(
     """Explain images with an exported file, with onnxruntime alone."""
     if as_json:
         results_as_json()
+    if is_picture(file):
+        raise InputError(f"{file} is a picture; the file comes first: camport run FILE.onnx {file}")
     path = check_writable(output)
     keep_inputs([path], [file, *images])
     colormap_table(colormap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from camport.errors import InputError
@@ -35,12 +35,22 @@ def made(text: str | T, find: Callable[[str], type[T]]) -> T:
         options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError) as error:
         raise InputError(f"{text!r}: {error}; write {name}(option=value, ...)") from None
+    for option in options:
+        if option not in _options(cls):
+            raise no_option(f"{option} in {text!r}", cls.name, _options(cls))  # type: ignore[attr-defined]  # what is registered has a name
     try:
         return cls(**options)
     except TypeError as error:
         raise InputError(
             f"{text!r}: {error}; options are {', '.join(_options(cls)) or 'none'}"
         ) from None
+
+
+def no_option(given: str, owner: str, there: Iterable[str]) -> InputError:
+    """What to raise for an option that `owner` does not have, and what there is."""
+    return InputError(
+        f"{given}: {owner} has no such option; there is: {', '.join(sorted(there)) or 'none'}"
+    )
 
 
 def key(thing: Any) -> str:

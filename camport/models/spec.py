@@ -69,8 +69,10 @@ def load_model(
         )
     family, colon, name = spec.partition(":")
     if not colon or not family or not name:
+        lacking = _is_file(spec) and not Path(spec).exists()
         raise InputError(
-            f"model {spec!r} is no SPEC; {_meant(spec)}it is one of {', '.join(specs())}"
+            f"{spec} does not exist; " * lacking
+            + f"model {spec!r} is no SPEC; {_meant(spec)}it is one of {', '.join(specs())}"
         )
     pretrained = weights is None
     known = model_families()
@@ -84,20 +86,33 @@ def load_model(
             " by yolov5:FILE, and any other as FILE.onnx"
         )
     if "." not in family and not callables.exists(family):
-        raise UnknownNameError("model family", family, known)
+        also = (
+            f"nor can a module {family!r} be imported here, for a model of your own as"
+            " package.module:callable"
+        )
+        raise UnknownNameError("model family", family, known, also)
     return callables.load(family, name, file)
+
+
+YOLO, TENSORFLOW = (".pt", ".yaml"), (".h5", ".keras", ".pb", ".tflite")
+WEIGHTS = (".pt", ".pth", ".safetensors", ".bin", ".ckpt")
+"""Suffixes of files that are no SPEC."""
+
+
+def _is_file(spec: str) -> bool:
+    return Path(spec).suffix.lower() in (*YOLO, *TENSORFLOW, *WEIGHTS)
 
 
 def _meant(spec: str) -> str:
     """What to type for a file of another kind,
     or for a network that was named without its library."""
     suffix = Path(spec).suffix.lower()
-    if suffix in (".pt", ".pth", ".yaml"):
-        return (
-            f"a YOLO checkpoint: ultralytics:{spec} or yolov5:{spec}; the weights of another:"
-            f" --weights {spec}; "
-        )
-    if suffix in (".h5", ".keras", ".pb", ".tflite"):
+    yolo = f"a YOLO checkpoint: ultralytics:{spec} or yolov5:{spec}; " * (suffix in YOLO)
+    if suffix in WEIGHTS:
+        return f"{yolo}the weights of another: --model torchvision:resnet18 --weights {spec}; "
+    if yolo:
+        return yolo
+    if suffix in TENSORFLOW:
         return f"{suffix} is TensorFlow's: convert it to .onnx, by tf2onnx say, and explain that; "
     with suppress(ImportError):
         from torchvision.models import list_models

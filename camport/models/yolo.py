@@ -24,7 +24,11 @@ from camport.models.loaded import Loaded
 from camport.models.weights import load_state, read_state
 from camport.runtime import Preprocess
 
-PACKAGES = ("ultralytics", "yolov5")
+PACKAGES = {
+    "ultralytics": "pip install ultralytics",
+    "yolov5": 'pip install "setuptools<81" yolov5',
+}
+"""What installs each; yolov5 imports pkg_resources, which newer setuptools lack."""
 SIDE, CLASSES_SIDE = 640, 224
 """What their detectors and their classifiers are trained at where nothing else is said."""
 
@@ -42,7 +46,8 @@ def load(package: str, name: str, weights: Path | None, trusted: bool) -> Loaded
     """
     if importlib.util.find_spec(package) is None:
         raise MissingDependencyError(
-            f"{package} is not installed here; install it where you run camport"
+            f"{package} is not installed here; install it where you run camport:"
+            f" {PACKAGES[package]}"
         )
     file = Path(name)
     if file.suffix == ".pt":

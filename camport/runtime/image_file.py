@@ -68,6 +68,15 @@ def check_image(path: str | os.PathLike[str]) -> Path:
     return check_regular(path, kind=ImageFileError)
 
 
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a regular file begins as an image of `FORMATS` does."""
+    try:
+        with silenced(Warning), Image.open(check_image(path), formats=_known()):
+            return True
+    except Exception:  # no file, no image, or bytes that no decoder is ready for
+        return False
+
+
 @cache
 def _known() -> tuple[str, ...]:
     """`FORMATS` as far as this Pillow has them: it raises KeyError for the others."""

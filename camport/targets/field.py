@@ -153,7 +153,8 @@ class Field:
             ) from None
         wanted = max(1, *self.shape) if self.shape else 1
         if len(numbers) != wanted:
-            raise InputError(f"{self.name}={text} has {len(numbers)} numbers; give {self._shown()}")
+            count = f"{len(numbers)} number{'s' * (len(numbers) != 1)}"
+            raise InputError(f"{self.name}={text} has {count}; give {self._shown()}")
         return numbers if self.shape else numbers[0]
 
     def _shown(self) -> str:

@@ -29,7 +29,6 @@ def class_index(name: str, labels: tuple[str, ...] | None) -> int:
             f"target {name!r} is the name of {len(found)} classes, {which}: give the number"
         )
     if not found:
-        raise UnknownNameError(
-            "label", name, {part for parts in synonyms for part in parts} | set(labels)
-        )
+        parts = {part.strip() for label in labels for part in label.split(",")}
+        raise UnknownNameError("label", name, parts | set(labels))
     return found[0]

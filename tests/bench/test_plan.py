@@ -70,7 +70,7 @@ def test_one_method_has_one_name():
     assert written("rise( samples = 64 )@layer1") == "rise(samples=64)@layer1"
     assert written("smoothgrad(noise=0.15)") == "smoothgrad"
     assert method_of("rise(samples=64)@layer1") == (RISE(samples=64), "layer1")
-    with pytest.raises(InputError, match="options are samples"):
+    with pytest.raises(InputError, match="rise has no such option; there is: "):
         written("rise(sample=64)")
 
 

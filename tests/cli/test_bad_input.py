@@ -387,6 +387,20 @@ def test_options_of_run(refused, exported, photo, match, arguments):
     refused(match, "run", exported, photo, "-o", "out.png", *arguments)
 
 
+def test_a_report_is_among_what_explain_writes(refused, photo, exported):
+    start = ("explain", photo, "-m", "demo:gap-pool", "-o", "out.bmp")
+    refused(r"what can be written is .*\.npz, \.html$", *start)
+    refused(r"what can be written is .*\.npz$", "run", exported, photo, "-o", "out.bmp")
+
+
+def test_a_picture_where_the_file_stands(refused, photo, exported):
+    for rest in ((photo,), (exported,)):
+        refused(
+            r"photo\.png is a picture; the file comes first: camport run FILE\.onnx .*photo\.png$",
+            *("run", photo, *rest, "-o", "out.png"),
+        )
+
+
 def test_files_that_are_no_explainer(refused, photo, tmp_path, exported):
     def file(match, name, contents):
         (tmp_path / name).write_bytes(contents)

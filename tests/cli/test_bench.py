@@ -123,7 +123,7 @@ def test_weights_are_not_downloaded(camport, measured):
     ("options", "reason"),
     [
         (("--method", "gradcan"), "unknown method 'gradcan'; did you mean 'gradcam'"),
-        (("--method", "rise(sample=3)"), "options are samples"),
+        (("--method", "rise(sample=3)"), "rise has no such option; there is: "),
         (("--engine", "exportd"), "unknown engine 'exportd'; did you mean 'exported'"),
         (("-m", "demo:digit"), "unknown demo network 'digit'"),
         (

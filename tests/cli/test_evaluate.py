@@ -99,7 +99,7 @@ def test_labels_and_names_are_escaped(camport, tmp_path, photo):
         ),
         (("--method", "gradcan"), "unknown method 'gradcan'; did you mean 'gradcam'"),
         (("--metric", "pointing"), "unknown metric 'pointing'; did you mean 'pointing_game'"),
-        (("--method", "rise(sample=3)"), "options are samples"),
+        (("--method", "rise(sample=3)"), "rise has no such option; there is: "),
         (("-o", "nowhere/out"), "nowhere does not exist; make it first"),
         (("--device", "tpu7"), "--device tpu7: "),
     ],

@@ -87,6 +87,11 @@ def test_a_target_by_name_and_by_value():
         arrays(fields, {"where": 1}, 1)
 
 
+def test_one_number_is_one_number():
+    with pytest.raises(InputError, match=r"^at=300 has 1 number; give x,y$"):
+        Field("at", "point").parsed("300")
+
+
 def test_fields_survive_a_file():
     assert read(described((REGION, NUMBER, PART, JOINT))) == (
         Field("region", "box", "the whole picture if left out", default=(0, 0, 0, 0)),

@@ -104,6 +104,10 @@ def test_wrong_targets(explainer, images, target, message) -> None:
 def test_names_of_classes(write, images) -> None:
     with pytest.raises(UnknownNameError, match="unknown label 'taby'; did you mean 'tabby'"):
         load(write(labels=LABELS))(images, target="taby")
+    cats = ("tiger cat", "Egyptian cat", "Lynx, catamount")
+    for given, meant in (("egyptian ct", "Egyptian cat"), ("catamont", "catamount")):
+        with pytest.raises(UnknownNameError, match=f"did you mean '{meant}'"):
+            class_index(given, cats)
     with pytest.raises(InputError, match="'tabby' is a name, but no labels are known"):
         load(write())(images, target="tabby")
     assert class_index("281", None) == 281
