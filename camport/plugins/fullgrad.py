@@ -66,12 +66,11 @@ class FullGrad(Explainer):
                 before = _before_activation(runs, index, modules)
                 with_bias[f"{before.name}@{before.call}"] = bias
         if with_bias:
-            for bias, g in zip(
-                with_bias.values(), probe.at(layers=list(with_bias)).gradients, strict=True
-            ):
-                total = total + self._psi(
-                    g * (bias if bias.dim() == 3 else bias[:, None, None]).to(g.dtype), probe
-                )
+            seen = probe.at(layers=list(with_bias))
+            seen.evaluation.zeros = True  # a layer whose output nothing uses adds nothing
+            for bias, g in zip(with_bias.values(), seen.gradients, strict=True):
+                part = g * (bias if bias.dim() == 3 else bias[:, None, None]).to(g.dtype)
+                total = total + self._psi(part, probe)
         return total
 
     def check(self, probe: Probe) -> None:

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import camport
+from camport.errors import LayerError
+from camport.export import to_onnx
 from tests.nets import seeded
 
 
@@ -104,3 +106,34 @@ def test_every_layer_with_a_bias_has_a_map(kind):
         wanted = wanted + psi(gradient[0] * (b if b.dim() == 3 else b[:, None, None]), (7, 6))
     found = camport.explain(model, x, "fullgrad", 2).raw[0]
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+class Unused(nn.Module):
+    """A network that runs a layer with a bias and leaves out what it gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU())
+        self.unused, self.runs = nn.Conv2d(5, 4, 1), True
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x):
+        maps = self.used(x)
+        if self.runs:
+            self.unused(maps)
+        return self.head(maps.mean((2, 3)))
+
+
+def test_a_layer_whose_output_nothing_uses_adds_nothing(tmp_path):
+    torch.manual_seed(0)
+    model, x = Unused().eval(), torch.rand(2, 3, 12, 12)
+    bound = camport.bind(model, "fullgrad")
+    found = bound(x, 2).raw
+    model.runs = False
+    assert torch.equal(found, camport.explain(model, x, "fullgrad", 2).raw)
+    assert float(found.max()) > 0
+    model.runs = True
+    report = to_onnx(bound, tmp_path / "full.onnx", x)
+    assert report.parity["heatmap"].holds
+    with pytest.raises(LayerError, match="does not depend on layer 'unused'"):
+        camport.explain(model, x, "layercam", 2, "unused")

@@ -24,23 +24,30 @@ class NoPathError(LayerError):
     """The score does not depend on what it was differentiated with respect to."""
 
 
-def differentiate(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
-    """dy/d each leaf, in float32 or wider; LayerError where no path leads from one to the score."""
+def differentiate(
+    y: Tensor, leaves: list[Tensor], names: list[str], zeros: bool = False
+) -> list[Tensor]:
+    """dy/d each leaf, in float32 or wider; LayerError where no path leads from one to the score, or
+    `zeros`.
+    """
     if not y.requires_grad:
         raise NoPathError(
             f"the score does not depend on {', '.join(names)}: no differentiable path leads there"
         )
     scale = _scale(leaves)
-    grads = _grad(y.sum() * scale if scale != 1 else y.sum(), leaves)
+    grads: Sequence[Tensor | None] = _grad(y.sum() * scale if scale != 1 else y.sum(), leaves)
     for name, grad in zip(names, grads, strict=True):
-        if grad is None:
+        if grad is None and not zeros:
             raise NoPathError(
                 f"the score does not depend on {name}: no path leads from it to the score"
             )
-    return [wide(g) / scale if scale != 1 else wide(g) for g in grads]
+    found = [torch.zeros_like(a) if g is None else g for a, g in zip(leaves, grads, strict=True)]
+    return [wide(g) / scale if scale != 1 else wide(g) for g in found]
 
 
-def differentiate_rows(y: Tensor, leaves: list[Tensor], names: list[str]) -> list[Tensor]:
+def differentiate_rows(
+    y: Tensor, leaves: list[Tensor], names: list[str], zeros: bool = False
+) -> list[Tensor]:
     """d y_r / d each leaf for every row r of y, where all rows come from one image:
     [r,...] for leaves [1,...]."""
     scale = _scale(leaves)
@@ -50,7 +57,7 @@ def differentiate_rows(y: Tensor, leaves: list[Tensor], names: list[str]) -> lis
         )
     found = [_grad(row * scale, leaves, retain_graph=True) for row in y.unbind(0)]
     for name, grads in zip(names, zip(*found, strict=True), strict=True):
-        if all(grad is None for grad in grads):
+        if all(grad is None for grad in grads) and not zeros:
             raise NoPathError(
                 f"the score does not depend on {name}: no path leads from it to the score"
             )

@@ -49,6 +49,7 @@ class Evaluation:
         passed: whether it has run.
         has_graph: whether the graph from the layers to the score is recorded, and not used up.
         derived: the gradients at the layers, once they are known.
+        zeros: of a layer that the score does not depend on the gradient is 0, and no LayerError.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Evaluation:
         self.readings = readings or Readings()
         self.images, self.given = images, dict(given)
         self.records, self.validate, self.lists = records, validate, lists
+        self.zeros = False
         self.passed, self.has_graph, self.runs_seen = False, records, dict[str, int]()
         self.outputs: Any = None
         self.target: dict[str, Tensor] = {}
@@ -163,7 +165,8 @@ class Evaluation:
         self.run()
         if self.derived is None:
             derive = differentiate_rows if self.shared else differentiate
-            self.derived, self.has_graph = derive(self.y, self.native, self.layer_names()), False
+            self.derived = derive(self.y, self.native, self.layer_names(), self.zeros)
+            self.has_graph = False
         return self.derived
 
     def layer_names(self) -> list[str]:
