@@ -103,6 +103,8 @@ def explain(
     }
     if one_each:
         jobs = folders.jobs(output, images, settings)
+        if not jobs:
+            return  # each has its picture
     elif several:
         side_by_side.check_format(output)
         jobs = [(check_writable(output, side_by_side.FORMATS), images)]

@@ -140,6 +140,10 @@ def test_a_folder_in_and_a_folder_out(camport, folder, tmp_path):
     pictures = [path for path in before if path.endswith(".png")]
     assert {path: after[path] for path in pictures} == {path: before[path] for path in pictures}
     assert (tmp_path / "out/1.png").is_file()
+    third = camport("explain", folder, "-m", "demo:gap-pool", "-o", "out")
+    told = "3 of 3 images have their picture in out already\n"
+    assert (third.status, third.out, third.err) == (0, told, "")
+    assert listing(tmp_path / "out") == after
 
 
 def test_pictures_that_answer_something_else_are_not_gone_on_from(
