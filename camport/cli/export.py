@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ from camport.cli.options import (
     Weights,
 )
 from camport.cli.printing import results_as_json, say, say_result
-from camport.cli.working import working
+from camport.cli.working import staged
 from camport.errors import InputError, OutputError
 from camport.files import check_folder, place_of
 from camport.runtime import Preprocess
@@ -158,7 +158,7 @@ def export(
     options: dict[str, Any] = _options(path, asked)
     options["outputs"] = None if outputs is None else [name.strip() for name in outputs.split(",")]
     explainer = method_of(method, option)
-    with working(f"exporting {f'{method} of ' if method else ''}{model}"):
+    with staged(f"exporting {f'{method} of ' if method else ''}{model}") as begins:
         shown = tracing.pictures(images or [])
         loaded = load(model, weights, labels, preprocess, trust_checkpoint, inputs)
         import torch
@@ -195,7 +195,7 @@ def export(
             *(bound.adapter.name, bound.adapter.fields, target or [], given),
             *(loaded.labels or None, shown, placements),
         )
-        with _stages(explain, graphs):
+        with _stages(explain, graphs, begins):
             made = getattr(formats, FORMATS[path.suffix.lower()])(
                 bound,
                 path,
@@ -211,13 +211,13 @@ def export(
 
 
 @contextmanager
-def _stages(explain: bool, graphs: Path | None) -> Iterator[None]:
-    """Prints the stages of the export inside, also where it fails."""
+def _stages(explain: bool, graphs: Path | None, begins: Callable[[str], None]) -> Iterator[None]:
+    """Prints the stages of the export inside, also where it fails; `begins` is told each."""
     from camport.export.stages import recorded
 
     if graphs is not None:
         graphs.mkdir(exist_ok=True)
-    with recorded(graphs) as stages:
+    with recorded(graphs, begins) as stages:
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ Without a terminal it is said on stdout: stderr is kept for the one line of an e
 read.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -39,9 +41,24 @@ def working(what: str) -> Iterator[Callable[[int, int], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with _drawn(console, *columns) as progress:
         task = progress.add_task(printable(what), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def staged(what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner with the present stage and the elapsed time on a terminal, one line elsewhere;
+    yields a function of the stage."""
+    console = Console(stderr=True, quiet=hushed())
+    if not console.is_terminal:
+        say(f"{what} ...")
+        yield lambda stage: None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with _drawn(console, *columns) as progress:
+        task = progress.add_task(printable(what), total=None)
+        yield lambda stage: progress.update(task, description=printable(f"{what}: {stage}"))
 
 
 @contextmanager
@@ -53,7 +70,7 @@ def stepping() -> Iterator[Callable[[str], None]]:
         yield lambda what: say(f"{what} ...")
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with _drawn(console, *columns) as progress:
         task = progress.add_task("starting", total=None)
         yield lambda what: progress.update(task, description=printable(what))
 
@@ -85,11 +102,24 @@ def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    with _drawn(console, *columns) as progress:
         task = progress.add_task(printable(what), total=None)
         yield lambda done, total, name: progress.update(
             task, completed=done, total=total, description=printable(name or what)
         )
+
+
+def _drawn(console: Console, *columns: ProgressColumn) -> Progress:
+    """A progress on the terminal that stderr is. What is printed meanwhile is put above it where
+    stdout is a terminal too; into a file or a pipe it goes as it is, and where nothing is drawn."""
+    drawn = not hushed()
+    return Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=drawn and sys.stdout.isatty(),
+        redirect_stderr=drawn,
+    )
 
 
 def _left(done: int, open_: int, seconds: float) -> str:

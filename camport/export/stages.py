@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from camport.export.failure_location import location_of
 NOTE = "stage of the export: "
 """Begins the note that an error has of where it was raised."""
 
+Begins = Callable[[str], object]
 _here = threading.local()
 
 
@@ -50,11 +51,12 @@ class Stages(list[Stage]):
 
     Attributes:
         folder: where the graph after each pass is written; None: nowhere.
+        begins: called with the name of each stage as it begins.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, begins: Begins | None = None) -> None:
         super().__init__()
-        self.folder = folder
+        self.folder, self.begins = folder, begins
         self._written = 0
 
     def write(self, name: str, graph: GraphModule) -> None:
@@ -66,14 +68,15 @@ class Stages(list[Stage]):
 
 
 @contextmanager
-def recorded(folder: Path | None = None) -> Iterator[Stages]:
+def recorded(folder: Path | None = None, begins: Begins | None = None) -> Iterator[Stages]:
     """The stages of the exports that run inside, in this thread.
 
     Args:
         folder: where the graph after each pass is written, one text file each.
+        begins: called with the name of each stage as it begins.
     """
     before = getattr(_here, "stages", None)
-    _here.stages = stages = Stages(folder)
+    _here.stages = stages = Stages(folder, begins)
     try:
         yield stages
     finally:
@@ -103,6 +106,8 @@ def stage(name: str) -> Iterator[dict[str, int]]:
     counts: dict[str, int] = {}
     started = time.perf_counter()
     failed = True
+    if begins := stages().begins:
+        begins(name)
     try:
         yield counts
         failed = False

@@ -1,6 +1,7 @@
 """What a person at a terminal sees while a method runs the model many times."""
 
 import io
+import json
 import re
 from types import SimpleNamespace
 
@@ -32,6 +33,52 @@ def test_a_terminal_shows_how_far_the_masks_are(camport, photo, tmp_path, monkey
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
     assert "explaining 1 image by scorecam" in shown
     assert f"{total}/{total}" in shown
+
+
+@pytest.mark.parametrize("flag", [None, "--json", "--quiet"])
+def test_results_go_to_the_file_that_stdout_is(camport, photo, tmp_path, monkeypatch, flag):
+    """And errors and warnings to stderr, while a bar is drawn on the terminal."""
+    screen = io.StringIO()
+
+    def terminal(**told):
+        return Console(file=screen, force_terminal=True, width=120, quiet=told["quiet"])
+
+    monkeypatch.setattr(working, "Console", terminal)
+    command = ["explain", photo, "-m", "demo:gap-pool", "-o", tmp_path / "out.png"]
+    done = camport(
+        *(["--quiet"] if flag == "--quiet" else []), *command, *([flag] * (flag == "--json"))
+    )
+    assert done.status == 0, done
+    if flag == "--json":
+        (line,) = done.out.splitlines()
+        assert json.loads(line)["image"] == str(photo)
+    else:
+        assert done.out.startswith(f"{photo}: ") == (flag is None)
+    assert ("explaining 1 image" in screen.getvalue()) == (flag is None)
+    assert str(photo) not in screen.getvalue()
+
+
+def test_a_terminal_shows_the_stage_of_an_export(camport, tmp_path, monkeypatch):
+    """In the order in which `--explain` lists them, which is that of their ends."""
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=120, force_interactive=True)
+    monkeypatch.setattr(working, "Console", lambda **kwargs: terminal)
+    told, update = [], working.Progress.update
+
+    def watched(self, task, *, description):
+        told.append(description)
+        update(self, task, description=description)
+        self.refresh()
+
+    monkeypatch.setattr(working.Progress, "update", watched)
+    done = camport("export", "-m", "demo:gap-pool", "-o", tmp_path / "x.pt2", "--explain")
+    assert done.status == 0, done
+    start = "exporting demo:gap-pool: "
+    listed = re.findall(r"^ *\d+\.\d\d s  ([^:\n]+?)(?=:|$)", done.out, re.MULTILINE)
+    assert sorted(told) == sorted(f"{start}{name}" for name in listed)
+    assert told[:2] == [f"{start}preflight", f"{start}capture"]
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    assert f"{start}proof of the file" in shown
 
 
 def test_elsewhere_one_line_says_what_is_done(camport, photo, tmp_path):
