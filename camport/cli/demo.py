@@ -13,6 +13,9 @@ from camport.cli.working import stepping
 from camport.errors import MissingDependencyError
 from camport.files import check_folder
 
+TINY = "a tiny network: fixed costs dominate; of usual ones see benchmarks/RUNNING.md"
+"""What the times of the demo say of others."""
+
 
 def demo(
     output: Annotated[
@@ -54,6 +57,7 @@ def demo(
         ("PyTorch, prediction alone", f"{ms['bare']:.2f} ms an image"),
         ("PyTorch, with explanation", f"{ms['explained']:.2f} ms"),
         ("file, prediction and explanation", f"{ms['exported']:.2f} ms, without PyTorch"),
+        ("", TINY),
     ]
     for row in rows:
         table.add_row(*row)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -494,3 +495,23 @@ def test_timm_with_random_weights(camport, photo, tmp_path):
     done = camport("explain", photo, "-m", "timm:resnet18", "--weights", "none", "-o", "x.npz")
     assert done.status == 0, done.err
     assert np.load(tmp_path / "x.npz")["heatmap"].shape == (1, 224, 224)
+
+
+def test_the_demo_says_what_its_times_are_worth(camport, monkeypatch):
+    """They are of a network so small that their ratio says nothing of others."""
+    from camport.show import show
+
+    ms = {"bare": 2.63, "explained": 8.94, "exported": 1.5}
+    report = SimpleNamespace(bytes=700_000, nodes=62, opset=20)
+    figures = show.Figures(3, 4, 1e-6, 0, ms, report, 1e-6)
+
+    def shown(output, step):
+        output.mkdir()
+        return figures
+
+    monkeypatch.setattr(show, "show", shown)
+    done = camport("demo", "-o", "there")
+    assert done.status == 0, done.err
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    at = lines.index("file, prediction and explanation 1.50 ms, without PyTorch")
+    assert "a tiny network: fixed costs dominate" in lines[at + 1]
