@@ -148,7 +148,13 @@ def run(
         sure = confident(result, explainer.metadata.get("adapter", {}), size, boxes, classes)
         heatmaps = [pictured(placement.to_image(heatmap), family) for heatmap in result["heatmap"]]
         shown.append(
-            Found(placement.boxes_to_image(sure.boxes), sure.class_ids, sure.confidence, heatmaps)
+            Found(
+                placement.boxes_to_image(sure.boxes),
+                sure.class_ids,
+                sure.confidence,
+                heatmaps,
+                placement.seen,
+            )
         )
         numbers.append({**result, "boxes": boxes, "class_ids": classes})
     method = explainer.metadata.get("method")
@@ -175,10 +181,8 @@ def _found_by_file(
     heatmaps = [
         pictured(placement.to_image(result["heatmap"][row]), family_of(explainer)) for row in rows
     ]
-    return (
-        Found(placement.boxes_to_image(found.boxes), found.class_ids, found.confidence, heatmaps),
-        result,
-    )
+    boxes = placement.boxes_to_image(found.boxes)
+    return Found(boxes, found.class_ids, found.confidence, heatmaps, placement.seen), result
 
 
 def _predictions(explainer: Explainer) -> list[str]:
@@ -237,6 +241,7 @@ def shown(explanation: Explanation, placement: Placement) -> Found:
         figures["class_ids"],
         figures["confidence"],
         [pictured(placement.to_image(heatmap), explanation.family) for heatmap in heatmaps],
+        placement.seen,
     )
 
 

@@ -48,20 +48,23 @@ def run(
                 pictured(placement.to_image(heatmap), family_of(explainer))
                 for heatmap in result.heatmap
             ]
-            figures.append(
-                word_grid(picture, texts, maps, title=what, colormap=colormap, alpha=alpha)
+            drawn = word_grid(
+                picture,
+                texts,
+                maps,
+                title=what,
+                colormap=colormap,
+                alpha=alpha,
+                seen=placement.seen,
             )
+            figures.append(drawn)
         else:
             result = explainer(pixels[None], **inputs)
             if shown == "answer":
                 what = f"{what} {answered(explainer, inputs, result)}"
             heatmap = pictured(placement.to_image(result.heatmap[0]), family_of(explainer))
-            rows.append(
-                [
-                    Cell(picture),
-                    Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), what),
-                ]
-            )
+            coloured = overlay(picture, heatmap, alpha=alpha, colormap=colormap)
+            rows.append([Cell(picture), Cell(coloured, what, seen=placement.seen)])
         numbers.append(dict(result))
         scores = result.score.tolist() if "score" in result else []
         text = ", ".join(f"{score:.2f}" for score in scores)

@@ -164,7 +164,12 @@ def _write(
         rows.append(
             [
                 Cell(picture, "", marks),
-                Cell(overlay(picture, heatmap, alpha=alpha, colormap=colormap), text, marks),
+                Cell(
+                    overlay(picture, heatmap, alpha=alpha, colormap=colormap),
+                    text,
+                    marks,
+                    placement.seen,
+                ),
             ]
         )
         numbers.append(found)

@@ -116,7 +116,9 @@ def write(
         cells = [
             _drawn(view, picture, placement, result, colormap, alpha, family) for view in views
         ]
-        rows.append([Cell(picture), Cell(cells[0], legend), *cells[1:]])
+        texts = [legend, *[""] * (len(cells) - 1)]
+        explained = [Cell(c, t, seen=placement.seen) for c, t in zip(cells, texts, strict=True)]
+        rows.append([Cell(picture), *explained])
     heads = [HEADS[view] for view in views]
     bar = colormap if {"overlay", "map"} & set(views) else None
     save_image(path, grid(rows, title=title, columns=["image", *heads], colorbar=bar))

@@ -82,7 +82,13 @@ def write(
         return
     maps = {name: pictured(placement.to_image(at.heatmap), family) for name, at in found.items()}
     captions = {name: f"{at.size}, flat" if at.flat else at.size for name, at in found.items()}
-    save_image(
-        path,
-        layer_grid(picture, maps, captions=captions, title=title, colormap=colormap, alpha=alpha),
+    drawn = layer_grid(
+        picture,
+        maps,
+        captions=captions,
+        title=title,
+        colormap=colormap,
+        alpha=alpha,
+        seen=placement.seen,
     )
+    save_image(path, drawn)

@@ -88,7 +88,13 @@ def _words(
     chances = found.explanation.score.exp().tolist()
     words = [f"{word.text}  ({p:.0%})" for word, p in zip(found.words, chances, strict=True)]
     figure = word_grid(
-        picture, words, maps, title=str(found), colormap=work.colormap, alpha=work.alpha
+        picture,
+        words,
+        maps,
+        title=str(found),
+        colormap=work.colormap,
+        alpha=work.alpha,
+        seen=placement.seen,
     )
     return (
         figure,
@@ -104,11 +110,8 @@ def _one(
     heatmap = explanation.heatmap[0].numpy(force=True)
     drawn = pictured(placement.to_image(heatmap), explanation.family)
     text = answered(work, work.bound[0], explanation, asked)
-    return (
-        Cell(overlay(picture, drawn, alpha=work.alpha, colormap=work.colormap), text),
-        text,
-        explanation.numbers(),
-    )
+    coloured = overlay(picture, drawn, alpha=work.alpha, colormap=work.colormap)
+    return Cell(coloured, text, seen=placement.seen), text, explanation.numbers()
 
 
 def answered(work: Work, bound: Bound, explanation: Explanation, asked: Any) -> str:

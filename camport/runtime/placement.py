@@ -51,6 +51,18 @@ class Placement:
         rows, columns = (self._weights(axis) for axis in (0, 1))
         return np.asarray(rows @ heatmap.astype(np.float32) @ columns.T, dtype=np.float32)
 
+    @property
+    def seen(self) -> tuple[float, float, float, float] | None:
+        """What the network saw of the image, xyxy in its pixels, where a crop leaves some of it
+        out; None: all of it."""
+        frame = zip(self.origin, self.resized, self.network, strict=True)
+        if all(origin >= 0 and origin + resized <= network for origin, resized, network in frame):
+            return None
+        (height, width), (rows, columns) = self.image, self.network
+        corners = self.boxes_to_image(np.array([[0, 0, columns, rows]]))[0]
+        left, top, right, bottom = np.clip(corners, 0, [width, height] * 2).tolist()
+        return left, top, right, bottom
+
     def boxes_to_network(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes [n,4] xyxy in image pixels as float32 [n,4] in network pixels."""
         scale, offset = self._box_affine()

@@ -176,13 +176,6 @@ def side_by_side(asked: list[Seen], eager: np.ndarray, edge: np.ndarray) -> Imag
 
 def _frame(placement: Placement) -> tuple[int, int, int, int]:
     """What the network sees of a picture, in whole pixels of it: left, top, right, bottom."""
-    (height, width), (rows, columns) = placement.image, placement.network
-    left, top, right, bottom = placement.boxes_to_image(np.array([[0, 0, columns, rows]], float))[
-        0
-    ].tolist()
-    return (
-        max(0, round(left)),
-        max(0, round(top)),
-        min(width, round(right)),
-        min(height, round(bottom)),
-    )
+    height, width = placement.image
+    left, top, right, bottom = map(round, placement.seen or (0, 0, width, height))
+    return left, top, right, bottom

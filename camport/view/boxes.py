@@ -17,6 +17,7 @@ class Box:
         xyxy: left, top, right, bottom.
         label: text at its upper left corner.
         colour: anything Pillow understands, "#00e5ff" or "lime".
+        line: its width in pixels of what is drawn; None: by the picture's size.
 
     Raises:
         InputError: corners in the wrong order or not finite, or an unknown colour.
@@ -25,6 +26,7 @@ class Box:
     xyxy: tuple[float, float, float, float]
     label: str = ""
     colour: str = "#00e5ff"
+    line: int | None = None
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.xyxy
@@ -61,8 +63,9 @@ def draw_boxes(
     """
     draw = ImageDraw.Draw(picture)
     corners = [_inside(box, scale, picture.size) for box in boxes]
-    line = max(2, round(min(picture.size) / 128))
+    usual = max(2, round(min(picture.size) / 128))
     for box, (left, top, right, bottom) in zip(boxes, corners, strict=True):
+        line = box.line or usual
         draw.rectangle((left, top, right, bottom), outline="black", width=line + 2)
         if right - left > 2 and bottom - top > 2:
             draw.rectangle(

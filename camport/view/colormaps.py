@@ -58,6 +58,11 @@ def _of_matplotlib(name: str) -> np.ndarray:
     return table
 
 
+def ends(name: str) -> tuple[str, str]:
+    """What the first and the last colour of a colormap say."""
+    return ("against -1", "for +1") if name in DIVERGING else ("cold 0", "hot 1")
+
+
 def apply_colormap(heatmap: np.ndarray, name: str = "turbo") -> np.ndarray:
     """Colours uint8 [H,W,3] of a map [H,W] in [0,1].
 

@@ -10,6 +10,7 @@ from PIL.Image import Image
 from camport.view.boxes import Box
 from camport.view.grid import Cell, grid
 from camport.view.overlay import overlay
+from camport.view.seen import Seen
 
 COLUMNS = 4
 COLOURS = ("#00e5ff", "#ffd400", "#ff5ca8", "#7dff5c", "#ff9440", "#b28cff")
@@ -24,12 +25,14 @@ class Found:
         classes: [k].
         confidence: [k].
         heatmaps: [k,H,W], of the picture's size, as pictures show them.
+        seen: what the network saw of the picture, where it was cropped: `Placement.seen`.
     """
 
     boxes: np.ndarray
     classes: np.ndarray
     confidence: np.ndarray
     heatmaps: Sequence[np.ndarray]
+    seen: Seen = None
 
 
 def found_grid(
@@ -57,9 +60,8 @@ def found_grid(
         cells = [Cell(picture, f"{len(boxes)} detection{'s' * (len(boxes) != 1)}", boxes)]
         for i, heatmap in enumerate(one.heatmaps):
             drawn = overlay(picture, heatmap, alpha=alpha, colormap=colormap)
-            cells.append(
-                Cell(drawn, said(one, i, labels), [_box(one, i, None, COLOURS[i % len(COLOURS)])])
-            )
+            box = _box(one, i, None, COLOURS[i % len(COLOURS)])
+            cells.append(Cell(drawn, said(one, i, labels), [box], one.seen))
         rows += [cells[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)]
     return grid(rows, title=title, colorbar=colormap)
 

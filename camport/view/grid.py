@@ -7,8 +7,9 @@ from PIL import Image, ImageDraw
 
 from camport.errors import InputError
 from camport.view.boxes import Box, draw_boxes
-from camport.view.colormaps import DIVERGING, colormap_table
+from camport.view.colormaps import colormap_table, ends
 from camport.view.pictures import ImageLike, to_pixels
+from camport.view.seen import Seen, frame, note
 from camport.view.text import font, line_height, text_width, wrap
 
 GAP, MARGIN, INK, PAPER = 10, 16, "#1a1a1a", "white"
@@ -24,11 +25,14 @@ class Cell:
         image: as `overlay` takes it; None leaves the place empty.
         caption: text under it.
         boxes: drawn on it, in the image's own pixels.
+        seen: what the network saw of it, likewise, where it was cropped (`Placement.seen`): framed,
+            and a line under the figure says so.
     """
 
     image: ImageLike | None = None
     caption: str = ""
     boxes: Sequence[Box] = ()
+    seen: Seen = None
 
 
 def grid(
@@ -100,6 +104,9 @@ def grid(
         )
     bar_at = top
     top += max(BAR, line_height(size - 1)) + GAP if colorbar else 0
+    note_at = top
+    noted = wrap(note(c.seen for row in cells for c in row), size - 1, total_width - 2 * MARGIN)
+    top += len(noted) * line_height(size - 1) + GAP if noted else 0
 
     figure = Image.new("RGB", (total_width, top - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(figure)
@@ -118,13 +125,16 @@ def grid(
                 continue
             placed = enlarge(picture, width, height)
             scale = (placed.width / picture.width, placed.height / picture.height)
-            draw_boxes(placed, content.boxes, scale, size - 1)
+            draw_boxes(placed, [*frame(content.seen), *content.boxes], scale, size - 1)
             figure.paste(
                 placed, (x + (width - placed.width) // 2, y + (height - placed.height) // 2)
             )
             _lines(draw, captions[i][j], x + width / 2, y + height + 3, size - 1)
     if colorbar:
         _scale(figure, colorbar, MARGIN + label_width, bar_at, total_width - MARGIN, size - 1)
+    for i, line in enumerate(noted):
+        place = (MARGIN, note_at + i * line_height(size - 1))
+        draw.text(place, line, fill=INK, font=font(size - 1))
     return figure
 
 
@@ -151,7 +161,7 @@ def _scale(figure: Image.Image, colormap: str, left: int, y: int, right: int, si
     """A colour bar with its ends named."""
     draw = ImageDraw.Draw(figure)
     table = Image.fromarray(colormap_table(colormap)[None])
-    low, high = ("against -1", "for +1") if colormap in DIVERGING else ("cold 0", "hot 1")
+    low, high = ends(colormap)
     width = min(right - left, 420) - text_width(low, size) - text_width(high, size) - 2 * GAP
     start = left + text_width(low, size) + GAP
     figure.paste(table.resize((max(width, 32), BAR), Image.Resampling.BILINEAR), (start, y))

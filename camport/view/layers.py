@@ -10,6 +10,7 @@ from camport.view.colormaps import colormap_table
 from camport.view.grid import Cell, grid
 from camport.view.overlay import overlay
 from camport.view.pictures import ImageLike, to_pixels
+from camport.view.seen import Seen
 from camport.view.text import text_width
 
 CELL = 176
@@ -27,6 +28,7 @@ def layer_grid(
     colormap: str = "turbo",
     alpha: float = 0.6,
     cell: int = CELL,
+    seen: Seen = None,
 ) -> Image.Image:
     """The image, then an overlay for each layer in the order given, each labelled, as one figure.
 
@@ -40,6 +42,7 @@ def layer_grid(
         colormap: one of COLORMAPS.
         alpha: weight of the colours where a map is hottest.
         cell: longer side of a picture in pixels.
+        seen: what the network saw of the image, where it was cropped: `Placement.seen`.
 
     Raises:
         InputError: no map, or maps that `overlay` does not take.
@@ -53,7 +56,8 @@ def layer_grid(
     for name, heatmap in maps.items():
         more = (captions or {}).get(name, "")
         text = f"{_broken(name, cell)}\n{more}" if more else _broken(name, cell)
-        cells.append(Cell(overlay(pixels, heatmap, alpha=alpha, colormap=colormap), text))
+        drawn = overlay(pixels, heatmap, alpha=alpha, colormap=colormap)
+        cells.append(Cell(drawn, text, seen=seen))
     width = columns or max(min(6, len(cells)), round(len(cells) ** 0.5))
     rows = [cells[i : i + width] for i in range(0, len(cells), width)]
     return grid(rows, title=title, colorbar=colormap, cell=cell)

@@ -10,6 +10,7 @@ from camport.errors import InputError
 from camport.view.grid import Cell, grid
 from camport.view.overlay import overlay
 from camport.view.pictures import ImageLike
+from camport.view.seen import Seen
 
 
 def word_grid(
@@ -22,6 +23,7 @@ def word_grid(
     alpha: float = 0.6,
     colormap: str = "turbo",
     cell: int | None = None,
+    seen: Seen = None,
 ) -> Image.Image:
     """The image, then the image under each word's heatmap, in reading order, as one RGB figure.
 
@@ -34,6 +36,7 @@ def word_grid(
         alpha: as `overlay`.
         colormap: as `overlay`.
         cell: the longer side of a picture in pixels; as `grid` chooses where None.
+        seen: what the network saw of the image, where it was cropped: `Placement.seen`.
 
     Raises:
         InputError: another number of heatmaps than words, no words, or no column.
@@ -44,6 +47,7 @@ def word_grid(
         raise InputError(f"columns is {columns}; a row has one picture or more")
     cells = [Cell(image, "image")]
     for word, heatmap in zip(words, heatmaps, strict=True):
-        cells.append(Cell(overlay(image, heatmap, alpha=alpha, colormap=colormap), word))
+        drawn = overlay(image, heatmap, alpha=alpha, colormap=colormap)
+        cells.append(Cell(drawn, word, seen=seen))
     rows = [cells[i : i + columns] for i in range(0, len(cells), columns)]
     return grid(rows, title=title, colorbar=colormap, cell=cell)

@@ -166,6 +166,21 @@ def test_outside_the_crop_is_zero_and_inside_is_whole() -> None:
     assert (seen[0], seen[-1]) == (100, 199)
 
 
+@pytest.mark.parametrize(
+    ("placed", "seen"),
+    [
+        # the middle 224 of 256 x 384, in pixels of an image half as large
+        (Placement((128, 192), (224, 224), (256, 384), (-16, -80)), (40, 8, 152, 120)),
+        (Placement((128, 192), (224, 224), (224, 224), (0, 0)), None),
+        (Placement((128, 192), (224, 224), (149, 224), (37, 0)), None),
+        # cropped at the left alone, padded above and below
+        (Placement((100, 100), (100, 80), (80, 100), (10, -20)), (20, 0, 100, 100)),
+    ],
+)
+def test_what_the_network_saw(placed, seen) -> None:
+    assert placed.seen == (seen if seen is None else pytest.approx(seen))
+
+
 def test_padding_does_not_bleed_in() -> None:
     placement = Preprocess((64, 64), "letterbox").place((100, 300))
     top, height = placement.origin[0], placement.resized[0]

@@ -146,3 +146,17 @@ def test_wrapping() -> None:
     assert wrap("", 14, 120) == []
     assert wrap("one\ntwo", 14, 120) == ["one", "two"]
     assert text_width(wrap("x" * 200, 14, 120)[0], 14) <= 120
+
+
+def test_what_the_network_saw_is_framed() -> None:
+    """A white line of one pixel with a dark rim, and a line of text under the figure."""
+    plain = grid([[Cell(RED)]], cell=256)
+    framed = grid([[Cell(RED, seen=(20, 20, 60, 60))]], cell=256)
+    assert framed.height > plain.height + 10
+    left, top, right, bottom = _area(plain, (255, 0, 0))
+    drawn = np.asarray(framed)[top:bottom, left:right]
+    white = np.argwhere((drawn == 255).all(2))
+    corners = np.array([*white.min(0), *white.max(0)]) / 2.56
+    assert np.abs(corners - [20, 20, 60, 60]).max() < 1
+    assert (drawn[100] == 255).all(1).sum() == 2
+    assert (drawn[100, 100] == (255, 0, 0)).all()
