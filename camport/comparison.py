@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from camport.binding import bind
 from camport.core.adapter import Adapter
+from camport.core.describe import titles_of
 from camport.core.explainer import Explainer
 from camport.core.explanation import Explanation, displayable
-from camport.core.registry import methods as registered
 from camport.core.running.layers import Layers
 from camport.errors import InputError
 from camport.view import Map, Shown, check_writable, map_grid, pictured, save_image, save_report
+from camport.view.shown import titled
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,6 +38,7 @@ class Comparison:
         explanations: one for each target and method, each of all images.
         pictures: the images as they are shown.
         titles: of the images.
+        model: what the title calls it.
     """
 
     methods: tuple[str, ...]
@@ -44,15 +46,35 @@ class Comparison:
     explanations: tuple[tuple[Explanation, ...], ...]
     pictures: tuple[Any, ...]
     titles: tuple[str, ...]
+    model: str = ""
 
-    def grid(self, *, colormap: str = "turbo", alpha: float = 0.6, cell: int | None = 240) -> Image:
+    @property
+    def title(self) -> str:
+        """Over the figure and the report, e.g. "Grad-CAM, LayerCAM of ResNet at layer4"."""
+        return titled(self.methods, [one.layers for one in self.explanations[0]], self.model)
+
+    def grid(
+        self,
+        *,
+        colormap: str = "turbo",
+        alpha: float = 0.6,
+        cell: int | None = 240,
+        title: str | None = None,
+    ) -> Image:
         """A row for each image and target, a column for each method, the image first.
 
         Args:
             colormap: of `camport.view.COLORMAPS`, as `alpha` is `overlay`'s.
             cell: longer side of a picture in pixels.
+            title: over the figure; None: the methods, the model and the layer.
         """
-        return map_grid(self.shown(), colormap=colormap, alpha=alpha, cell=cell)
+        return map_grid(
+            self.shown(),
+            title=self.title if title is None else title,
+            colormap=colormap,
+            alpha=alpha,
+            cell=cell,
+        )
 
     def shown(self) -> list[Shown]:
         """Each image with its maps, as `camport.view` draws them."""
@@ -71,14 +93,14 @@ class Comparison:
         ]
 
     def save(
-        self, path: str | os.PathLike[str], *, title: str = "camport", colormap: str = "turbo"
+        self, path: str | os.PathLike[str], *, title: str | None = None, colormap: str = "turbo"
     ) -> Path:
         """Writes the report (.html), which has a slider between image and map, or the grid (.png,
         .jpg).
 
         Args:
             path: the suffix picks the format.
-            title: of the report.
+            title: over it; None: the methods, the model and the layer.
             colormap: of `camport.view.COLORMAPS`.
 
         Raises:
@@ -86,7 +108,8 @@ class Comparison:
         """
         path = check_writable(path, FORMATS)
         if path.suffix != ".html":
-            return save_image(path, self.grid(colormap=colormap))
+            return save_image(path, self.grid(colormap=colormap, title=title))
+        title = self.title if title is None else title
         return save_report(path, self.shown(), title=title, colormap=colormap)
 
     def _repr_png_(self) -> bytes:
@@ -145,22 +168,17 @@ def compare(
             raise InputError(f"{len(given)} {what} for {images.shape[0]} images")
     texts = tuple(_named(target, rows[i], labels) for i, target in enumerate(targets or [None]))
     return Comparison(
-        _columns(bound), texts, rows, tuple(shown), tuple(titles) or ("",) * len(shown)
+        *(tuple(titles_of([one.explainer for one in bound])), texts, rows, tuple(shown)),
+        titles=tuple(titles) or ("",) * len(shown),
+        model=_called(model),
     )
 
 
-def _columns(bound: Sequence[Any]) -> tuple[str, ...]:
-    """A name for each method: its title, with its options where one method comes twice."""
-    titles = [
-        registered()[b.explainer.name].title
-        if b.explainer.name in registered()
-        else type(b.explainer).__name__
-        for b in bound
-    ]
-    return tuple(
-        title if titles.count(title) == 1 else f"{title} {i + 1}: {b.explainer}"
-        for i, (title, b) in enumerate(zip(titles, bound, strict=True))
-    )
+def _called(model: Any) -> str:
+    """A module by its class, one that was loaded likewise, a file by its name."""
+    if isinstance(model, str | os.PathLike):
+        return Path(model).name
+    return type(model if isinstance(model, nn.Module) else model.model).__name__
 
 
 def _named(target: Any, row: Sequence[Explanation], labels: Sequence[str] | None) -> str:

@@ -15,6 +15,7 @@ from camport.cli.rows import Row, rows
 from camport.cli.shown import bounded, scaled
 from camport.errors import LayerError, MethodError, OutputError
 from camport.view import Map, Shown, map_grid, pictured, save_image, save_report
+from camport.view.shown import titled
 
 if TYPE_CHECKING:
     from camport.cli.work import Work
@@ -40,6 +41,9 @@ def explain(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[I
     Where the methods are all there are, those that do not fit the model are left out, with the
     reason.
     """
+    from camport.core.describe import titles_of
+
+    names = titles_of([one.explainer for one in work.bound])
     found: list[Shown] = []
     left_out: dict[str, str] = {}
     for place, (image, picture) in enumerate(zip(images, pictures, strict=True)):
@@ -52,7 +56,7 @@ def explain(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[I
         done = place * len(asked) * len(work.bound)
         for row in asked:
             marks = [scaled(mark, shown.width / picture.width) for mark in row.marks]
-            for one in work.bound:
+            for method, one in zip(names, work.bound, strict=True):
                 done += 1
                 work.progress(done, total)
                 if one.explainer.name in left_out:
@@ -64,24 +68,24 @@ def explain(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[I
                         raise
                     left_out[one.explainer.name] = str(error)
                     continue
-                name, facts = _named(work, row, e)
-                text = ", ".join(part for part in (name, f"score {float(e.score[0]):.2f}") if part)
+                asked_for, facts = _named(work, row, e)
+                text = ", ".join(
+                    part for part in (asked_for, f"score {float(e.score[0]):.2f}") if part
+                )
                 heat = pictured(placement.to_image(e.heatmap[0].numpy(force=True)), e.family)
-                maps.append(Map(heat, type(one.explainer).title, name, text, marks))
+                maps.append(Map(heat, method, asked_for, text, marks))
                 told = f"{one.explainer.name}, {text}"
                 tell(image, told, path, method=one.explainer.name, layers=one.layers, **facts)
-        found.append(Shown(shown, maps, image.name))
+        found.append(Shown(shown, maps, image.name, placement.seen))
     for name, why in left_out.items():
         say(f"camport: note: {name} is left out: {why}", err=True)
+    used = [i for i, one in enumerate(work.bound) if one.explainer.name not in left_out]
+    title = titled([names[i] for i in used], [work.bound[i].layers or () for i in used], work.model)
+    drawn: dict[str, Any] = {"title": title, "colormap": work.colormap, "alpha": work.alpha}
     if path.suffix.lower() == REPORT:
-        save_report(
-            path,
-            found,
-            title=f"{len(images)} image{'s' * (len(images) != 1)}",
-            colormap=work.colormap,
-        )
+        save_report(path, found, **drawn)
     else:
-        save_image(path, map_grid(found, colormap=work.colormap, alpha=work.alpha))
+        save_image(path, map_grid(found, **drawn))
     say(f"wrote {path}")
 
 

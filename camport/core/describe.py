@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 _PLACES = re.compile(r"eq\. \d+(?:(?:, | and | to )\d+)*|(?:section|algorithm) [0-9IVX]+(?:\.\d+)*")
 _LABELS = re.compile(r"^(Map|Cost|Deviations?): ", re.MULTILINE)
+
+
+def titles_of(explainers: Sequence[Explainer]) -> list[str]:
+    """A name for each: its title, with its options where one method comes twice."""
+    titles = [getattr(type(one), "title", type(one).__name__) for one in explainers]
+    return [
+        title if titles.count(title) == 1 else f"{title} {i + 1}: {one}"
+        for i, (title, one) in enumerate(zip(titles, explainers, strict=True))
+    ]
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from camport.view.gradient import pictured as pictured
 from camport.view.grid import Cell as Cell
 from camport.view.grid import grid as grid
 from camport.view.layers import layer_grid as layer_grid
+from camport.view.map_grid import map_grid as map_grid
 from camport.view.overlay import overlay as overlay
-from camport.view.report import Map as Map
-from camport.view.report import Shown as Shown
-from camport.view.report import map_grid as map_grid
 from camport.view.report import save_report as save_report
 from camport.view.save import check_writable as check_writable
 from camport.view.save import save_arrays as save_arrays
 from camport.view.save import save_image as save_image
+from camport.view.shown import Map as Map
+from camport.view.shown import Shown as Shown
 from camport.view.words import word_grid as word_grid

@@ -8,6 +8,8 @@ from camport.errors import InputError
 from camport.view.colormaps import DIVERGING, apply_colormap, colormap_table
 from camport.view.pictures import ImageLike, to_pixels, to_unit_map
 
+FADE = 0.6
+"""How much of its own colour the image loses."""
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -41,7 +43,7 @@ def overlay(
     """
     colormap_table(colormap)
     diverging = colormap in DIVERGING
-    fade = (1.0 if diverging else 0.6) if fade is None else fade
+    fade = (1.0 if diverging else FADE) if fade is None else fade
     for name, value in (("alpha", alpha), ("fade", fade)):
         if not 0 <= value <= 1:
             raise InputError(f"{name} is {value}; give 0 to 1")

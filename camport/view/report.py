@@ -1,5 +1,5 @@
-"""Maps of images, methods and targets: a picture; and a report,
-one HTML file with a slider between image and map.
+"""Maps of images, methods and targets as a report: one HTML file with a slider between image and
+map.
 
 The file holds its pictures, its style and its script, and asks no address: it can be sent and
 opened anywhere.
@@ -11,59 +11,26 @@ import base64
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 from camport.errors import InputError
 from camport.files import write_text
-from camport.view.boxes import Box, draw_boxes
-from camport.view.colormaps import apply_colormap, colormap_table
-from camport.view.grid import Cell, grid
-from camport.view.overlay import overlay
-from camport.view.pictures import ImageLike, to_pixels, to_unit_map
+from camport.view.boxes import Box
+from camport.view.colormaps import DIVERGING, apply_colormap, colormap_table, ends
+from camport.view.overlay import FADE
+from camport.view.pictures import to_pixels, to_unit_map
+from camport.view.seen import Seen, note
+from camport.view.shown import Map, Shown, columns
 
-SIDE = 240
-"""Longer side of a picture as it is first seen; it is stored at up to twice that."""
-
-
-@dataclass(frozen=True)
-class Map:
-    """One map of an image.
-
-    Args:
-        heatmap: [H,W] in [0,1], of the image's size.
-        method: the column it stands in.
-        target: the row it stands in, e.g. the class that was asked about.
-        caption: under it, e.g. the score.
-        marks: boxes drawn on it, in the image's pixels.
-    """
-
-    heatmap: np.ndarray
-    method: str = ""
-    target: str = ""
-    caption: str = ""
-    marks: Sequence[Box] = ()
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An image with its maps.
-
-    Args:
-        image: as `overlay` takes it.
-        maps: in any number; each method is a column and each target a row, in the order in which
-            they first come.
-        title: over the image.
-    """
-
-    image: ImageLike
-    maps: Sequence[Map]
-    title: str = ""
+STORED = 640
+"""Longer side that pictures and maps are stored at, at most."""
+STOPS = 17
+"""Colours of the scale; the browser fills what lies between."""
 
 
 def save_report(
@@ -72,71 +39,47 @@ def save_report(
     *,
     title: str = "camport",
     colormap: str = "turbo",
+    alpha: float = 0.6,
 ) -> Path:
     """Writes the report.
+
+    Colours are laid over the image as `overlay` does, so that cold places, and those that the
+    network never saw, show the image itself.
 
     Args:
         path: an .html file.
         images: with their maps.
         title: of the page.
         colormap: as `overlay` has it.
+        alpha: where the slider stands at first: 0 is the image, 1 has the hottest places opaque.
 
     Raises:
-        InputError: no image, an image without maps, two maps of one method and target, or of
-            another size than the image.
+        InputError: no image, an image without maps, two maps of one method and target, a map of
+            another size than the image, or alpha outside [0,1].
         OutputError: the file cannot be written; nothing half-written is left.
     """
-    colormap_table(colormap)
+    table = colormap_table(colormap)
     if not images:
         raise InputError("a report of no image; give at least one")
-    methods = list(dict.fromkeys(m.method for shown in images for m in shown.maps))
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha}; give 0 to 1")
+    methods = columns(images)
+    low, high = ends(colormap)
+    stops = table[np.linspace(0, len(table) - 1, STOPS).round().astype(int)]
     page = _Page((Path(__file__).parent / "report.html").read_text(encoding="utf-8")).substitute(
         title=escape(title),
-        side=SIDE,
+        alpha=f"{alpha:g}",
+        fade=1 if colormap in DIVERGING else FADE,
+        count=len(methods),
+        label="9rem" if any(m.target for shown in images for m in shown.maps) else "0rem",
+        low=low,
+        high=high,
+        colours=", ".join("#" + bytes(stop).hex() for stop in stops),
         choices=_choices(methods),
-        images="\n".join(_section(shown, colormap) for shown in images),
+        note=f"<p>{note_}</p>" if (note_ := note(shown.seen for shown in images)) else "",
+        images="\n".join(_section(shown, methods, colormap) for shown in images),
     )
     return write_text(Path(path), page)
-
-
-def map_grid(
-    images: Sequence[Shown], *, colormap: str = "turbo", alpha: float = 0.6, cell: int | None = 240
-) -> Image.Image:
-    """The same as one picture: a row for each image and target, the image first,
-    then a column for each method.
-
-    Args:
-        images: with their maps.
-        colormap: as `overlay` has it, as is `alpha`.
-        cell: longer side of a picture in pixels.
-
-    Raises:
-        InputError: no image, or as `overlay`.
-    """
-    methods = list(dict.fromkeys(m.method for shown in images for m in shown.maps))
-    rows, labels = [], []
-    for shown in images:
-        for target in dict.fromkeys(m.target for m in shown.maps):
-            row = [Cell(shown.image)]
-            for method in methods:
-                found = next(
-                    (m for m in shown.maps if (m.method, m.target) == (method, target)), None
-                )
-                if found is None:
-                    row.append(Cell())
-                    continue
-                drawn = overlay(shown.image, found.heatmap, colormap=colormap, alpha=alpha)
-                row.append(Cell(drawn, found.caption, found.marks))
-            rows.append(row)
-            labels.append(", ".join(part for part in (shown.title, target) if part))
-    columns = ["image", *methods]
-    return grid(
-        rows,
-        columns=columns,
-        row_labels=labels if any(labels) else (),
-        colorbar=colormap,
-        cell=cell,
-    )
 
 
 class _Page(Template):
@@ -156,13 +99,11 @@ def _choices(methods: Sequence[str]) -> str:
     return "".join(boxes)
 
 
-def _section(shown: Shown, colormap: str) -> str:
-    """One image: a table of methods and targets, the image itself first."""
+def _section(shown: Shown, methods: Sequence[str], colormap: str) -> str:
+    """One image: a table of methods and targets, whose columns are those of all images."""
     if not shown.maps:
         raise InputError(f"image {shown.title!r} has no map; give at least one")
     pixels = to_pixels(shown.image)
-    picture = _embedded(Image.fromarray(pixels))
-    methods = list(dict.fromkeys(m.method for m in shown.maps))
     targets = list(dict.fromkeys(m.target for m in shown.maps))
     cells = {(m.target, m.method): m for m in shown.maps}
     if len(cells) < len(shown.maps):
@@ -176,22 +117,24 @@ def _section(shown: Shown, colormap: str) -> str:
     )
     rows = []
     for target in targets:
-        columns = []
+        row = []
         for i, method in enumerate(methods):
             found = cells.get((target, method))
-            cell = "" if found is None else _figure(found, pixels.shape[:2], colormap)
-            columns.append(f'<td data-method="{i}">{cell}</td>')
-        rows.append(f'<tr><th scope="row">{escape(target)}</th>{"".join(columns)}</tr>')
+            cell = "" if found is None else _figure(found, pixels.shape[:2], shown.seen, colormap)
+            # where methods stand one under the other each cell says its own
+            row.append(f'<td data-method="{i}" data-name="{escape(method)}">{cell}</td>')
+        rows.append(f'<tr><th scope="row">{escape(target)}</th>{"".join(row)}</tr>')
     heading = f"<h2>{escape(shown.title)}</h2>" if shown.title else ""
-    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    table = f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    ratio = pixels.shape[1] / pixels.shape[0]
     # each picture is there once, however many maps lie on it
     return (
-        f'<section style="--picture: url({picture})">{heading}<div'
+        f'<section style="--ratio: {ratio:.4f}; --picture: url({_picture(pixels)})">{heading}<div'
         f' class="wide">{table}</div></section>'
     )
 
 
-def _figure(found: Map, size: tuple[int, ...], colormap: str) -> str:
+def _figure(found: Map, size: tuple[int, ...], seen: Seen, colormap: str) -> str:
     heat = to_unit_map(found.heatmap)
     if heat.shape != size:
         raise InputError(
@@ -201,19 +144,63 @@ def _figure(found: Map, size: tuple[int, ...], colormap: str) -> str:
     what = escape(
         ", ".join(part for part in (found.method, found.target, found.caption) if part) or "map"
     )
-    coloured = Image.fromarray(apply_colormap(heat, colormap))
-    draw_boxes(coloured, found.marks)
+    framed = "" if seen is None else f'<i class="seen" style="{_place(seen, size)}"></i>'
+    marks = "".join(_mark(box, size) for box in found.marks)
     return (
         f'<figure><button class="view" type="button" aria-label="{what}">'
-        f'<img src="{_embedded(coloured)}"'
-        f' alt="{what}"></button><figcaption>{escape(found.caption)}</figcaption></figure>'
+        f'<img src="{_coloured(heat, colormap)}"'
+        f' alt="{what}">{framed}{marks}</button><figcaption>{escape(found.caption)}</figcaption>'
+        "</figure>"
     )
 
 
-def _embedded(picture: Image.Image) -> str:
-    """A picture as the text of an address, at most twice the side that is shown."""
-    picture = picture.copy()
-    picture.thumbnail((2 * SIDE, 2 * SIDE))
+def _mark(box: Box, size: tuple[int, ...]) -> str:
+    colour = "#" + bytes(ImageColor.getrgb(box.colour)[:3]).hex()
+    label = f"<b>{escape(box.label)}</b>" if box.label else ""
+    return f'<i class="mark" style="--colour: {colour}; {_place(box.xyxy, size)}">{label}</i>'
+
+
+def _place(xyxy: tuple[float, float, float, float], size: tuple[int, ...]) -> str:
+    """Corners in the image's pixels as a place in a picture of any size."""
+    height, width = size
+    left, right = (100 * min(max(x, 0), width) / width for x in xyxy[::2])
+    top, bottom = (100 * min(max(y, 0), height) / height for y in xyxy[1::2])
+    return (
+        f"left: {left:.2f}%; top: {top:.2f}%; width: {right - left:.2f}%;"
+        f" height: {bottom - top:.2f}%"
+    )
+
+
+def _picture(pixels: np.ndarray) -> str:
+    """The image as the text of an address."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((STORED, STORED))
+    return _embedded(picture, "jpeg", quality=88)
+
+
+def _coloured(heat: np.ndarray, colormap: str) -> str:
+    """The map as the text of an address: its colours, the colder the more transparent."""
+    drawn = Image.fromarray(heat)
+    drawn.thumbnail((STORED, STORED), Image.Resampling.BILINEAR)
+    heats = np.asarray(drawn)
+    # one byte a pixel, in even steps of overlay's weight, the root of the heat; the file's palette
+    # has the colour of each
+    if colormap in DIVERGING:
+        signed = 2 * heats - 1
+        levels = 128 + np.rint(127 * np.sign(signed) * np.sqrt(np.abs(signed)))
+        weights = np.clip((np.arange(256) - 128) / 127, -1, 1)
+        stands_for = (weights * np.abs(weights) + 1) / 2
+    else:
+        levels = np.rint(255 * np.sqrt(heats))
+        weights = np.arange(256) / 255
+        stands_for = weights**2
+    indexed = Image.frombytes("P", drawn.size, levels.astype(np.uint8).tobytes())
+    indexed.putpalette(apply_colormap(stands_for[None], colormap).tobytes())
+    opacity = np.rint(255 * np.abs(weights)).astype(np.uint8)
+    return _embedded(indexed, "png", transparency=opacity.tobytes(), optimize=True)
+
+
+def _embedded(picture: Image.Image, kind: str, **options: object) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -72,6 +72,7 @@ def test_a_report(camport, photo, tmp_path):
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert page.count("<figure>") == 2
     assert "<h2>photo.png</h2>" in page
+    assert re.search(r"<h1>Grad-CAM, CAM of demo:digits at layer3</h1>", page)
     # one method too
     assert camport("explain", photo, "-m", "demo:digits", "-o", "one.html").status == 0
     assert (tmp_path / "one.html").read_text(encoding="utf-8").count("<figure>") == 1

@@ -69,6 +69,10 @@ def test_saved_by_suffix(compared, tmp_path):
     assert page.count("<figure>") == 8
     assert page.count("<h2>") == 2
     assert "<h1>Two pictures</h1>" in page
+    unnamed = compared.save(tmp_path / "u.html").read_text(encoding="utf-8")
+    layers = ", ".join(compared.explanations[0][0].layers)
+    assert f"<h1>Grad-CAM, LayerCAM of {type(net()).__name__} at {layers}</h1>" in unnamed
+    assert compared.grid(cell=100).height > compared.grid(cell=100, title="").height + 20
     with Image.open(compared.save(tmp_path / "c.png")) as picture:
         assert picture.width > 500
     with pytest.raises(OutputError, match=r"\.html"):

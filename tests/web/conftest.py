@@ -8,7 +8,7 @@ import pytest
 
 from tests.web.driver import missing
 
-collect_ignore = ["test_browser.py", "test_node.py"] if missing() else []
+collect_ignore = ["test_browser.py", "test_node.py", "test_report.py"] if missing() else []
 
 
 def pytest_terminal_summary(terminalreporter):
