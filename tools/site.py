@@ -162,7 +162,8 @@ def reference(room: str, described: dict[str, str]) -> str:
         if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("camport"):
             continue
         for alias in node.names:
-            if alias.asname or alias.name in public:
+            # a name that begins with _ is the room's own
+            if alias.asname == alias.name or (not alias.asname and alias.name in public):
                 path = f"{node.module}.{alias.name}"
                 (there if path in described else here).append(path)
                 described.setdefault(path, room)

@@ -240,6 +240,21 @@ def test_a_wrong_file_or_address_is_named(browser, model, match):
     assert text_of(browser, "#file").startswith("digits.onnx")
 
 
+def test_while_a_file_is_loaded_the_header_names_none(browser):
+    browser.open("?model=digits.onnx")
+    watched = """
+    const [seen, status] = [[], document.querySelector("#status")];
+    new MutationObserver(() => seen.push([status.textContent, document.querySelector("#file").textContent]))
+      .observe(status, { childList: true, characterData: true, subtree: true });
+    const list = document.querySelector("#files");
+    list.value = "saliency.onnx";
+    list.onchange({ target: list });
+    """
+    seen = dict(browser.run(watched + SETTLED + "return seen;"))
+    assert seen["loading saliency.onnx ..."] == ""
+    assert text_of(browser, "#file").startswith("saliency.onnx: ")
+
+
 def test_labels_are_text(browser):
     browser.open("?model=hostile.onnx")
     listed = browser.run(

@@ -33,19 +33,23 @@ const step = (work) => (...given) => {
 
 const openModel = step(async (read, name) => {
   say(`loading ${name} ...`);
+  $("file").textContent = "";
   await explainer?.session.release();
   await explainer?.slow?.session.release();
   [explainer, result, chosen] = [null, null, 0];
-  $("file").textContent = "No file.";
   $("classes").hidden = true;
   $("target").replaceChildren();
   draw();
-  const bytes = await read();
-  engine ??= await openEngine(site.engines);
+  let bytes;
   try {
-    explainer = await openExplainer(engine, bytes);
+    bytes = await read();
+    engine ??= await openEngine(site.engines);
+    explainer = await openExplainer(engine, bytes).catch((error) => {
+      throw new Error(`${name}: ${String(error.message ?? error).split("\n")[0]}`);
+    });
   } catch (error) {
-    throw new Error(`${name}: ${String(error.message ?? error).split("\n")[0]}`);
+    $("file").textContent = "No file.";
+    throw error;
   }
   explainer.told = (by) => `${name}: ${explainer.method} at ${explainer.layer}, `
     + `${(bytes.length / 1e6).toFixed(1)} MB, by ${by}`;
