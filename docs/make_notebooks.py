@@ -44,7 +44,8 @@ for index in probabilities.topk(5).indices:
 --------------------
 # The explanation shows itself, with what was asked and the score. The layer was chosen, and is reported.
 --------------------
-explanation = camport.explain(loaded.model, images, "gradcam", loaded.labels.index("Egyptian cat"))
+egyptian = loaded.labels.index("Egyptian cat")
+explanation = camport.explain(loaded.model, images, "gradcam", egyptian)
 print(explanation.layers)
 explanation
 --------------------
@@ -59,7 +60,6 @@ overlay(cat, placement.to_image(explanation.heatmap[0].numpy()))
 from camport.adapters import ClassificationAdapter
 
 tiger = loaded.labels.index("tiger cat")
-egyptian = loaded.labels.index("Egyptian cat")
 contrast = ClassificationAdapter(score_as="contrast", against=tiger)
 camport.explain(loaded.model, images, "gradcam", egyptian, adapter=contrast)
 --------------------

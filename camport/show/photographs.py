@@ -142,7 +142,8 @@ def classes(loaded: Loaded, asked: list[Seen]) -> Image:
         "photograph",
         *(camport.methods()[method].title for method in ("gradcam", "guided_gradcam")),
     ]
-    return grid(rows, title=title, row_labels=heads, colorbar="turbo", cell=300)
+    # pages show it at about half its width
+    return grid(rows, title=title, row_labels=heads, colorbar="turbo", cell=300, text=26)
 
 
 def layers(loaded: Loaded, one: Seen) -> Image:

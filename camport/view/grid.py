@@ -43,6 +43,7 @@ def grid(
     row_labels: Sequence[str] = (),
     colorbar: str | None = None,
     cell: int | None = None,
+    text: int | None = None,
 ) -> Image.Image:
     """Rows of pictures as one RGB figure.
 
@@ -58,6 +59,7 @@ def grid(
         row_labels: to the left of the rows.
         colorbar: a colormap's name draws its scale below, from cold (0) to hot (1).
         cell: the longer side of a cell in pixels, instead of the rule above.
+        text: size of labels and captions in pixels; None: an 18th of the cell's, but at least 13.
 
     Raises:
         InputError: no picture at all, more heads or labels than columns or rows, or something that
@@ -81,7 +83,9 @@ def grid(
     side = cell or min(max(SMALLEST, *(max(size) for size in sizes)), LARGEST)
     width = max(round(side * w / max(w, h)) for w, h in sizes)
     height = max(round(side * h / max(w, h)) for w, h in sizes)
-    size = max(13, side // 18)
+    if text is not None and not 6 <= text <= side:
+        raise InputError(f"text is {text}; give 6 to {side} pixels, the side of a cell")
+    size = text or max(13, side // 18)
 
     label_width = min(max((text_width(t, size) for t in row_labels), default=0), side) + (
         GAP if row_labels else 0

@@ -7,7 +7,7 @@ from PIL import Image
 from camport.errors import InputError, UnknownNameError
 from camport.view import Box, Cell, draw_boxes, grid
 from camport.view.grid import enlarge
-from camport.view.text import text_width, wrap
+from camport.view.text import line_height, text_width, wrap
 
 RED, BLUE = Image.new("RGB", (100, 80), "red"), Image.new("RGB", (100, 80), "blue")
 
@@ -52,6 +52,17 @@ def test_text_makes_room_for_itself() -> None:
     above = np.asarray(full.convert("L"))[: red[1]]
     assert (above < 100).sum() > 100
     assert (np.asarray(full.convert("L"))[:, : red[0]] < 100).any()
+
+
+def test_text_is_as_large_as_it_is_wanted() -> None:
+    """A caption's line is as high as its size, and longer captions take more lines."""
+    lines = [
+        grid([[Cell(RED, "word")]], cell=256, text=size).height - grid([[RED]], cell=256).height
+        for size in (20, 41)
+    ]
+    assert lines == [line_height(19), line_height(40)]
+    with pytest.raises(InputError, match="text is 300; give 6 to 256 pixels"):
+        grid([[RED]], cell=256, text=300)
 
 
 def test_proportions_are_kept_and_centred() -> None:
