@@ -15,7 +15,7 @@ from camport.runtime.metadata import parse_metadata
 from camport.runtime.ports import Port
 from camport.runtime.preprocess import Preprocess
 from camport.runtime.providers import Provider
-from camport.runtime.result import Result, check_result
+from camport.runtime.result import Result, check_result, warn_of_flat_maps
 from camport.runtime.session import open_session, short
 from camport.targets import Field
 from camport.targets.asked import check_asked
@@ -203,6 +203,7 @@ class Explainer:
         except Exception as error:
             raise ModelError(f"{self.path} failed to run: {short(error)}") from None
         check_result(result, feeds, self.path.name)
+        warn_of_flat_maps(result, self.path.name)
         return result
 
     def __repr__(self) -> str:

@@ -5,10 +5,12 @@ The engine's own complaint about a wrong input is a page; about NaN, a swapped c
 that were never scaled it says nothing at all and returns a plausible map.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL.Image import Image
 
 from camport.errors import InputError, UnknownNameError
 from camport.runtime.ports import Port, shape_of
@@ -93,6 +95,13 @@ def _to_array(
             value = class_index(value, labels)
         elif isinstance(value, list | tuple):
             value = [class_index(item, labels) if isinstance(item, str) else item for item in value]
+    if len(port.shape) == 4 and isinstance(value, str | os.PathLike | Image):
+        what = "a picture" if isinstance(value, Image) else f"a path, {os.fspath(value)!r}"
+        opened = "image" if isinstance(value, Image) else "open_image(path)"
+        raise InputError(
+            f"{port.name} is {what}; the graph takes {port}: pixels, placement ="
+            f" explainer.preprocess.apply({opened}), then pixels[None]"
+        )
     try:
         array = np.asarray(value)
     except Exception as error:  # ragged lists, and tensors that do not live on the CPU

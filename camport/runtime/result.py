@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from camport.errors import InputError, ModelError, UnknownNameError
+from camport.errors import FlatMapWarning, InputError, ModelError, UnknownNameError
 from camport.runtime.placement import Placement
 
 if TYPE_CHECKING:
@@ -177,6 +178,20 @@ def check_result(
                 f"the model predicts the class nowhere in image {row}; name another class, or a"
                 " region: mask"
             )
+
+
+def warn_of_flat_maps(result: Mapping[str, np.ndarray], path: str) -> None:
+    """FlatMapWarning for heatmaps that are 0 everywhere."""
+    found = result.get("heatmap")
+    if found is None or not found.size or (flat := np.flatnonzero(~found.any((1, 2)))).size == 0:
+        return
+    rows = ", ".join(map(str, flat[:8].tolist())) + ", ..." * (len(flat) > 8)
+    warnings.warn(
+        f"{path}: the heatmap of row {rows} is flat: nothing speaks for the target there, or the"
+        " images are not as the network wants them, which preprocess.apply makes of a picture",
+        FlatMapWarning,
+        stacklevel=3,
+    )
 
 
 def _describe(array: np.ndarray) -> str:

@@ -307,7 +307,7 @@ def test_one_method_is_told_in_full(camport, refused):
     for line in (
         r"paper:      https://doi.org/10.1109/TIP.2021.3089943, eq. 6, 7 and 9",
         r"map:        \[b,h,w\] of the layer, >= 0",
-        r"cost:       `1` forward pass",
+        r"cost:       1 forward pass",
         r"deviations: the paper scales the shallow layers",
         r"exports:    yes",
         r"  gamma = 2.0: the paper's scale factor.",

@@ -269,3 +269,22 @@ def test_two_images_of_one_name(refused, folder, tmp_path):
         "-o",
         "out",
     )
+
+
+def test_a_file_takes_a_folder_and_gives_one(camport, folder, tmp_path):
+    """Each picture is what the file draws of that image alone; what is there is not made again."""
+    assert camport("export", "-m", "demo:digits", "-o", "digits.onnx").status == 0
+    done = camport("run", "digits.onnx", folder, "-o", "out")
+    assert done.status == 0, done.err
+    assert sorted(p.name for p in Path("out").glob("*.png")) == ["0.png", "1.png", "2.png"]
+    assert camport("run", "digits.onnx", folder / "1.png", "-o", "one.png").status == 0
+    assert Path("one.png").read_bytes() == Path("out/1.png").read_bytes()
+    Path("out/2.png").unlink()
+    before = Path("out/0.png").stat().st_mtime_ns
+    done = camport("run", "digits.onnx", folder, "-o", "out")
+    assert "2 of 3 images have their picture in out already" in done.out
+    assert Path("out/2.png").exists()
+    assert Path("out/0.png").stat().st_mtime_ns == before
+    done = camport("run", "digits.onnx", folder, "-o", "out", "--target", "seven")
+    assert done.status == 2
+    assert "of another target; name another folder" in done.err

@@ -60,7 +60,7 @@ def test_any_batch(explainer, b) -> None:
         (np.zeros((1, 3, 4, 4), "i8"), "int64 .*unscaled"),
         (np.zeros((1, 3, 4, 4), "c8"), "complex64"),
         (np.zeros((0, 3, 4, 4), "f4"), r"\[0,3,4,4\], an empty batch"),
-        ("photo.jpg", "images is <U9"),
+        ("photo.jpg", "images is a path, .photo.jpg.; the graph takes images float32"),
         ([[1.0], [1.0, 2.0]], "images is a list that is no array"),
         (np.full((1, 3, 4, 4), 1e300), "48 in image 0 .0 NaN, 48 infinite"),
     ],

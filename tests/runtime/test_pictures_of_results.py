@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import camport
-from camport.errors import DoubtWarning, InputError
+from camport.errors import DoubtWarning, FlatMapWarning, InputError
 from camport.export import to_onnx
 from camport.models import load_model
 from camport.runtime import load
@@ -96,3 +96,33 @@ def test_captions_name_the_class(loaded, photo):
     pixels, _ = loaded.preprocess.apply(photo)
     found = camport.bind(loaded)(torch.from_numpy(pixels)[None], 7)
     assert found.captions() == [f"seven (7), score {float(found.score[0]):.4g}"]
+
+
+def test_paths_and_pictures_are_told_what_to_do(files, photo, tmp_path):
+    whole, _ = files
+    with pytest.raises(InputError, match=r"images is a path, 'cat.jpg'; .*apply\(open_image\(path"):
+        whole("cat.jpg")
+    with pytest.raises(InputError, match=r"images is a picture; .*preprocess.apply\(image\)"):
+        whole(photo)
+
+
+def test_a_flat_map_is_told(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4, 3),
+    ).eval()
+    with torch.no_grad():
+        model[4].weight[2] = -1  # every channel speaks against this class
+    x = torch.rand(2, 3, 16, 16)
+    to_onnx(camport.bind(model, "gradcam", preprocess={"scale": 1 / 255}), tmp_path / "f.onnx", x)
+    explainer = load(tmp_path / "f.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model_best = int(explainer(x.numpy()).outputs[0].argmax())
+        assert explainer(x.numpy(), target=model_best).heatmap.any()
+    with pytest.warns(FlatMapWarning, match=r"f.onnx: the heatmap of row 0, 1 is flat"):
+        explainer(x.numpy(), target=2)
