@@ -79,7 +79,7 @@ def _bound(
 
 
 def explain(
-    model: nn.Module | str | os.PathLike[str],
+    model: nn.Module | Loaded | str | os.PathLike[str],
     images: Tensor,
     method: str | type[Explainer] | Explainer | None = None,
     target: Any = None,

@@ -21,6 +21,7 @@ from torch import nn
 from camport import models
 from camport.cli import main
 from camport.demo.photographs import photograph
+from camport.demo.scenes import make_scene
 from tests.pages import ROOT, blocks, commands
 
 pytestmark = [
@@ -121,8 +122,11 @@ def test_pictures(folder):
         folder / "photos",
         ignore=lambda place, found: [f for f in found if not f.endswith(".jpg")],
     )
+    scene = make_scene(151, split="held-out", digits=2)  # as docs/detection.md makes it
+    Image.fromarray(scene.image).save("street.png")
     for command in commands("docs/pictures.md"):
         assert main(command) == 0, command
+    assert size("boxes.png")[1] > 2 * 200  # two digits, a row each
     assert sorted(path.name for path in (folder / "maps").glob("*.png")) == [
         "cat.png",
         "street.png",
