@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from camport.cli.commands import SETTINGS, Commands
-from camport.cli.printing import outputs, say
+from camport.cli.printing import outputs, say, warn
 from camport.cli.stopping import Stop, stopping
 from camport.errors import CamportError, OutOfMemoryError, out_of_memory, reason_of
 
@@ -149,4 +149,4 @@ def _traceback(error: BaseException) -> None:
 
 
 def _one_line(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
-    say(f"camport: {category.__name__}: {' '.join(str(message).split())}", err=True)
+    warn(category.__name__, " ".join(str(message).split()))

@@ -41,7 +41,7 @@ from camport.cli.shown import at_layers, bounded
 from camport.cli.work import Work
 from camport.cli.working import working
 from camport.errors import InputError
-from camport.runtime import class_index, open_image
+from camport.runtime import class_index
 from camport.runtime.image_file import check_image
 from camport.targets.task import ASKED, described
 from camport.view import check_writable, colormap_table
@@ -161,8 +161,7 @@ def explain(
         )
         for path, group in jobs:
             write = side_by_side.explain if several else _writer(work)
-            # one at a time: a picture may have 89 million pixels
-            write(work, path, group, map(open_image, group))
+            write(work, path, group, folders.opened(group, count > 1))
 
 
 def _writer(work: Work) -> Callable[[Work, Path, Sequence[Path], Iterable[Image]], None]:

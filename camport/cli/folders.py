@@ -2,14 +2,17 @@
 and those that are there already stay."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
 from camport.cli.calibration import found
-from camport.cli.printing import say
+from camport.cli.printing import say, work_on
 from camport.errors import InputError
 from camport.files import check_folder, write_text
+from camport.runtime import open_image
 
 SUFFIX = ".png"
 RECORD = ".camport.json"
@@ -76,6 +79,17 @@ def begin(output: Path, settings: Mapping[str, Any]) -> None:
     """Makes the folder and notes what its pictures answer."""
     output.mkdir(exist_ok=True)
     write_text(output / RECORD, _text(settings))
+
+
+def opened(images: Sequence[Path], several: bool) -> Iterator[Image]:
+    """The images, opened one at a time: one may have 89 million pixels. Of `several`, warnings name
+    the one that is at work."""
+    try:
+        for image in images:
+            work_on(image if several else None)
+            yield open_image(image)
+    finally:
+        work_on(None)
 
 
 def _other(record: Path, settings: Mapping[str, Any]) -> str:

@@ -87,6 +87,7 @@ class Output:
 
     def __init__(self, stream: TextIO | None, silent: bool = False) -> None:
         self.hushed = self.json = False
+        self.image: object = None
         self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115 - as long as stdout
         self._silent = silent
 
@@ -129,6 +130,18 @@ def outputs() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def work_on(image: object) -> None:
+    """Warnings that follow are about this image; None: about none."""
+    if isinstance(sys.stdout, Output):
+        sys.stdout.image = image
+
+
+def warn(kind: str, text: str) -> None:
+    """A warning on one line of standard error, with the image that is at work."""
+    image = getattr(sys.stdout, "image", None)
+    say(f"camport: {kind}: {'' if image is None else f'{image}: '}{text}", err=True)
 
 
 def hush() -> None:

@@ -16,7 +16,7 @@ from camport.cli.printing import results_as_json, say, tell
 from camport.cli.shown import bounded
 from camport.cli.working import working
 from camport.errors import InputError
-from camport.runtime import Explainer, Result, class_index, load, open_image
+from camport.runtime import Explainer, Result, class_index, load
 from camport.runtime.image_file import check_image, is_picture
 from camport.targets.options import check
 from camport.targets.task import ASKED, described, task_of
@@ -77,8 +77,8 @@ def run(
         check(task, given, "files of")
         for done, (path, group) in enumerate(jobs):
             progress(done, len(jobs))
-            # one at a time: a picture may have 89 million pixels
-            _write(explainer, path, group, map(open_image, group), target, given, colormap, alpha)
+            pictures = folders.opened(group, count > 1)
+            _write(explainer, path, group, pictures, target, given, colormap, alpha)
 
 
 def _write(

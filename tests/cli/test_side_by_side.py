@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -288,3 +289,20 @@ def test_a_file_takes_a_folder_and_gives_one(camport, folder, tmp_path):
     done = camport("run", "digits.onnx", folder, "-o", "out", "--target", "seven")
     assert done.status == 2
     assert "of another target; name another folder" in done.err
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_warning_names_the_image(camport, folder, tmp_path):
+    """Of several images, and not of one, which is the only one that it can be about."""
+    assert camport("export", "-m", "demo:digits", "-o", "digits.onnx").status == 0
+    black = folder / "1.png"
+    Image.new("RGB", (64, 64)).save(black)
+    model = onnx.load("digits.onnx")
+    for entry in model.metadata_props:
+        if entry.key == "camport.preprocess":
+            entry.value = '{"size": [128, 128]}'  # says nothing of pixels: a DoubtWarning each
+    onnx.save(model, "silent.onnx")
+    done = camport("run", "silent.onnx", black, folder / "2.png", "-o", "two.png")
+    assert f"camport: DoubtWarning: {black}: the file does not say" in done.err
+    done = camport("run", "silent.onnx", black, "-o", "one.png")
+    assert "camport: DoubtWarning: the file does not say" in done.err
