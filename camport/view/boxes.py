@@ -17,7 +17,8 @@ class Box:
         xyxy: left, top, right, bottom.
         label: text at its upper left corner.
         colour: anything Pillow understands, "#00e5ff" or "lime".
-        line: its width in pixels of what is drawn; None: by the picture's size.
+        line: its width in pixels of what is drawn, with a dark rim outside alone; None: by the
+            picture's size, with a rim at both sides.
 
     Raises:
         InputError: corners in the wrong order or not finite, or an unknown colour.
@@ -65,8 +66,8 @@ def draw_boxes(
     corners = [_inside(box, scale, picture.size) for box in boxes]
     usual = max(2, round(min(picture.size) / 128))
     for box, (left, top, right, bottom) in zip(boxes, corners, strict=True):
-        line = box.line or usual
-        draw.rectangle((left, top, right, bottom), outline="black", width=line + 2)
+        line, rim = (usual, 2) if box.line is None else (box.line, 1)
+        draw.rectangle((left, top, right, bottom), outline="black", width=line + rim)
         if right - left > 2 and bottom - top > 2:
             draw.rectangle(
                 (left + 1, top + 1, right - 1, bottom - 1), outline=box.colour, width=line

@@ -71,6 +71,7 @@ def save_report(
         alpha=f"{alpha:g}",
         fade=1 if colormap in DIVERGING else FADE,
         count=len(methods),
+        kind="one" if len(methods) == 1 else "several",
         label="9rem" if any(m.target for shown in images for m in shown.maps) else "0rem",
         low=low,
         high=high,
