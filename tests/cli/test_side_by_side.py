@@ -94,6 +94,21 @@ def test_options_of_the_method(camport, photo, tmp_path):
             np.testing.assert_allclose(found["raw"], expected.raw.numpy(), atol=1e-6)
 
 
+def test_a_method_twice_has_two_columns(camport, photo, tmp_path):
+    """With other options it is another map, told apart by them."""
+    twice = ("--method", "rise(samples=4)", "--method", "rise(samples=8)")
+    done = camport("explain", photo, "-m", "demo:gap-pool", *twice, "-o", "r.html")
+    assert done.status == 0, done.err
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    heads = re.findall(r'<th scope="col" data-method="\d">(.*?)</th>', page)
+    assert [re.sub(r"\(.*?samples=(\d).*", r" \1", head) for head in heads] == [
+        "RISE 1: RISE 4",
+        "RISE 2: RISE 8",
+    ]
+    assert camport("explain", photo, "-m", "demo:gap-pool", *twice, "-o", "two.png").status == 0
+    assert size(tmp_path / "two.png")[0] > 3 * 240
+
+
 def test_options_of_the_adapter(camport, photo, tmp_path):
     score = {}
     for name in ("logit", "probability"):
