@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -194,12 +195,33 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], wide: Collection[
     if not console.is_terminal:  # a file or a pipe: nothing may be cut off
         console = Console(width=10_000)
     shown = [i for i, head in enumerate(heads) if head not in wide or console.width >= WIDE]
+    columns = [[heads[i], *(printable(row[i]) for row in rows)] for i in shown]
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for i in shown:
-        drawn.add_column(heads[i], no_wrap=i == 0, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(printable(row[i])) for i in shown))  # a Text has no markup
+    for n, (column, width) in enumerate(zip(columns, _widths(columns, console.width), strict=True)):
+        drawn.add_column(column[0], no_wrap=n == 0, overflow="fold", width=width)
+    for cells in list(zip(*columns, strict=True))[1:]:
+        drawn.add_row(*map(Text, cells))  # a Text has no markup
     console.print(drawn)
+
+
+GAP = 2
+"""Columns between two of a table's."""
+
+
+def _widths(columns: Sequence[Sequence[str]], width: int) -> list[int | None]:
+    """Widths at which no head and no word is broken, the rest of the room dealt out evenly; left to
+    rich where there is room for all of it, or not even for the words."""
+    wanted = [max(map(cell_len, column)) for column in columns]
+    words = [[head, *(word for cell in cells for word in cell.split())] for head, *cells in columns]
+    needed = [wanted[0], *(max(map(cell_len, own)) for own in words[1:])]
+    rest = width - GAP * (len(columns) - 1) - sum(needed)
+    if rest < 0 or rest >= sum(wanted) - sum(needed):
+        return [None] * len(columns)
+    while rest > 0:
+        for i in range(len(columns)):
+            more = min(rest, 1, wanted[i] - needed[i])
+            needed[i], rest = needed[i] + more, rest - more
+    return list(needed)
 
 
 def _range(low: float, high: float) -> str:

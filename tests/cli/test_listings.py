@@ -94,6 +94,9 @@ def test_names_are_whole_on_a_terminal(terminal, width, listed):
     first = {line.split()[0] for line in lines[1:] if not line.startswith(" ")}
     assert first == set(getattr(package, listed)())
     assert ("from" in lines[0].split()) == (width >= 140)
+    titles = [info.title for info in getattr(package, listed)().values()]
+    longest = max((word for title in titles for word in title.split()), key=len)
+    assert any(longest in line.split() for line in lines)
 
 
 def test_text_has_no_markup(terminal):
