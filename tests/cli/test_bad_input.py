@@ -183,7 +183,7 @@ def bad_image(request, tmp_path, photo):
         file.write_bytes(contents[request.param])
     match = {
         "missing": "missing.png does not exist",
-        "folder": "folder.png is a directory; name an image file in it",
+        "folder": "folder.png holds no image files",
         "text": "text.png .*image",
         "empty": "empty.png is empty",
         "truncated": "truncated.png .*(truncated|corrupt)",
