@@ -292,7 +292,7 @@ def test_pictures_are_opened_one_at_a_time(camport, exported, photo, monkeypatch
 
     # drawn reduced, so that the opened one is let go
     Image.new("RGB", (2100, 8)).save(tmp_path / "long.png")
-    monkeypatch.setattr(sys.modules["camport.cli.run"], "open_image", counted)
+    monkeypatch.setattr(sys.modules["camport.cli.folders"], "open_image", counted)
     done = camport("run", exported, *["long.png"] * 4, "-o", "out.png")
     assert (done.status, open_[0]) == (0, 4), done
     assert most[0] <= 2  # the new one while the last is let go
