@@ -11,7 +11,7 @@ from PIL.Image import Image
 from camport.cli import boxes, fields, figure, folders, layers, side_by_side, tasks
 from camport.cli.allocator import keep_freed_memory
 from camport.cli.apart import keep_inputs
-from camport.cli.given import DECLARED, Given, adapter_of, declared, single
+from camport.cli.given import DECLARED, Given, adapter_of, declared
 from camport.cli.loading import load as load
 from camport.cli.loading import place
 from camport.cli.method_options import ALL, AdapterOptions, Options, adapter_with, methods_of
@@ -37,11 +37,11 @@ from camport.cli.options import (
     Weights,
 )
 from camport.cli.printing import results_as_json, say, tell
+from camport.cli.rows import Row, only_row
 from camport.cli.shown import at_layers, bounded
 from camport.cli.work import Work
 from camport.cli.working import working
 from camport.errors import InputError
-from camport.runtime import class_index
 from camport.runtime.image_file import check_image
 from camport.targets.task import ASKED, described
 from camport.view import check_writable, colormap_table
@@ -168,11 +168,11 @@ def _writer(work: Work) -> Callable[[Work, Path, Sequence[Path], Iterable[Image]
     """What draws one method for the task."""
     if work.sweep:
         return _sweep
+    if work.views:
+        return _classes
     kind = described(work.task).shown
     if kind == "boxes":
         return boxes.explain
-    if work.views:
-        return _classes
     if kind in ASKED:
         return tasks.explain
     return fields.explain if work.bound[0].adapter.fields else _classes
@@ -182,12 +182,11 @@ def _sweep(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[Im
     """One image at many layers."""
     (picture,), labels = pictures, work.loaded.labels
     pixels, placement = work.loaded.preprocess.apply(picture)
+    row = only_row(work, work.bound[0], picture, pixels, placement)
     picture, placement = bounded(picture, placement)
-    label = single(work.targets)
-    index = None if label is None else class_index(label, labels or None)
-    found = layers.at_layers(work, work.batch(pixels), index)
+    found = layers.at_layers(work, work.batch(pixels), row.target)
     last, names = list(found.values())[-1], list(found)
-    text = figure.legend(last.target, last.score, labels)
+    text = _text(row, last.target, last.score, labels)
     method = work.bound[0].explainer
     title = f"{method.title} of {work.model}: {text}"
     layers.write(path, picture, placement, found, title, work.colormap, work.alpha, method.family)
@@ -201,18 +200,17 @@ def _classes(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[
     """A map an image, with the views that were asked for."""
     (bound,), labels = work.bound, work.loaded.labels
     figure.check_method(work.views, type(bound.explainer))
-    label = single(work.targets)
-    index = None if label is None else class_index(label, labels or None)
     shown, placements, numbers, legends, facts = [], [], [], [], []
     for picture in pictures:
         pixels, placement = work.loaded.preprocess.apply(picture)
+        row = only_row(work, bound, picture, pixels, placement)
         picture, placement = bounded(picture, placement)
         shown.append(picture)
         placements.append(placement)
-        e = bound(work.batch(pixels), index, progress=work.progress)
+        e = bound(work.batch(pixels), row.target, progress=work.progress)
         numbers.append(figure.kept({**e.numbers(), **_signed(e)}, path))
         explained, score = int(e.target[0]) if e.target.dim() == 1 else None, float(e.score[0])
-        legends.append(figure.legend(explained, score, labels))
+        legends.append(_text(row, explained, score, labels))
         facts.append({**figure.named_class(explained, labels), "score": score})
     where = at_layers(bound.layers)
     title = f"{bound.explainer.title} of {work.model}"
@@ -225,6 +223,11 @@ def _classes(work: Work, path: Path, images: Sequence[Path], pictures: Iterable[
         told = text + (f", layer {', '.join(bound.layers)}" if bound.layers else "")
         tell(image, told, path, method=bound.explainer.name, layers=bound.layers, **one)
     say(f"wrote {path}")
+
+
+def _text(row: Row, target: int | None, score: float, labels: Sequence[str]) -> str:
+    """What was explained and its score: as it was asked, or the class that was found."""
+    return f"{row.text}, score {score:.2f}" if row.text else figure.legend(target, score, labels)
 
 
 def _signed(explanation: Explanation) -> dict[str, np.ndarray]:

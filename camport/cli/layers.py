@@ -37,7 +37,7 @@ class AtLayer:
     score: float
 
 
-def at_layers(work: "Work", images: "Tensor", target: int | None) -> dict[str, AtLayer]:
+def at_layers(work: "Work", images: "Tensor", target: Any) -> dict[str, AtLayer]:
     """One image [1,3,H,W] explained at every layer, or at those named, by the layer's name."""
     import camport
 

@@ -77,7 +77,7 @@ def place(loaded: "Loaded", device: str) -> "Loaded":
 
     try:
         return dataclasses.replace(loaded, model=loaded.model.to(torch.device(device)))
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except Exception as error:  # each device has errors of its own, a missing module among them
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         there = ["cpu", *(["cuda"] * torch.cuda.is_available())]
         there += ["mps"] * torch.backends.mps.is_available()

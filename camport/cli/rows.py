@@ -13,7 +13,8 @@ from PIL.Image import Image
 
 from camport.cli.boxes import every_box, parsed
 from camport.cli.fields import asked
-from camport.cli.given import told
+from camport.cli.given import single, told
+from camport.errors import InputError
 from camport.runtime import Placement, class_index
 from camport.targets.asking import check_given, of_model
 from camport.targets.task import described
@@ -88,6 +89,31 @@ def rows(
     what, text = of_model(work.task, given, target, labels, regions)
     marks = [_box(box.split(",")) for box in given.get("box") or ()]
     return [Row(what, target or text, marks)]
+
+
+def only_row(
+    work: Work, bound: Bound, picture: Image, pixels: np.ndarray, placement: Placement
+) -> Row:
+    """The one thing that is explained where one is drawn: at every layer, or in several views.
+
+    Where nothing is asked it is the adapter's own choice: the top class, the surest box, the whole
+    text.
+
+    Raises:
+        InputError: several are asked, or found where the user named something.
+    """
+    asked = work.targets or any(work.given.get(name) for name in ("box", "question"))
+    if not asked and described(work.task).shown != "answer":
+        return Row(None)
+    if described(work.task).shown == "map" and not bound.adapter.fields:
+        single(work.targets)
+    found = rows(work, bound, picture, pixels, placement)
+    if len(found) != 1:
+        raise InputError(
+            f"--sweep and --view draw one explanation of an image, and {len(found)} are asked:"
+            " name one class, box or word"
+        )
+    return found[0]
 
 
 def _words(bound: Bound, images: Any) -> list[Row]:
