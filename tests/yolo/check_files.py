@@ -188,9 +188,9 @@ def page(package: str) -> list[str]:
     """The Python of docs/detection.md, for a network of this package, of smaller pictures."""
     text = (CHECKOUT / "docs" / "detection.md").read_text(encoding="utf-8")
     first, session, explainer = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (line,) = re.findall(r"^model = .*$", first, re.MULTILINE)
-    own, other = line.split("  # or ")
-    assert "yolov5:best.pt" in own
+    ((other, line),) = re.findall(r"^# or (.*)\n(model = .*)$", first, re.MULTILINE)
+    assert "yolov5:best.pt" in line
+    assert "ultralytics" in other
     if package == "ultralytics":
         first = first.replace(line, f"import ultralytics\nmodel = {other}")
     first = first.replace("(640, 640)", f"({SIZE}, {SIZE})")
