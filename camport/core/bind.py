@@ -71,14 +71,20 @@ def bind(
         bound_adapter,
         chunk,
         _as_mapping(preprocess),
-        labels,
+        None if labels is None else tuple(labels),
     )
 
 
 def _as_mapping(preprocess: Any) -> Mapping[str, Any] | None:
     """As the metadata has it, of a `camport.runtime.Preprocess` too."""
-    own = dataclasses.is_dataclass(preprocess) and not isinstance(preprocess, type)
-    return dataclasses.asdict(preprocess) if own else preprocess
+    if dataclasses.is_dataclass(preprocess) and not isinstance(preprocess, type):
+        return dataclasses.asdict(preprocess)
+    if preprocess is not None and not isinstance(preprocess, Mapping):
+        raise InputError(
+            f"preprocess is {preprocess!r}; give a camport.runtime.Preprocess or its fields, e.g."
+            ' {"size": [224, 224], "mean": [...], "std": [...]}'
+        )
+    return preprocess
 
 
 def _instance(given: Any, kind: type[Kind], what: str, find: Callable[[str], type[Kind]]) -> Kind:

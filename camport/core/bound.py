@@ -258,7 +258,7 @@ class Bound:
             figures={**self.adapter.figures(probe.target), **probe.figures},
             images=probe.images,
             family=self.explainer.family,
-            labels=self.labels,
+            labels=self.labels if self._names_classes() else None,
         )
         return explanation, probe
 
@@ -275,6 +275,12 @@ class Bound:
         self.adapter, self._settled = probe.adapter, True
         clean, finite = lambda: probe.run_with(probe.images.clone()), lambda: probe.extremes.finite
         check_finite(self.explainer.name, probe.y, raw, probe.double, clean, finite)
+
+    def _names_classes(self) -> bool:
+        """Whether what is explained is a class, which labels name."""
+        if self.adapter.fields:
+            return self.adapter.fields[0].kind == "class"
+        return bool({"target", "class_ids", "answer"} & set(self.adapter.inputs))
 
     def _prepared(self, target: Any, images: Tensor) -> dict[str, Tensor]:
         asks = type(self.adapter).prepare_for is not Adapter.prepare_for

@@ -118,7 +118,9 @@ class Explanation:
         """For each image what was explained, and its score."""
         targets = (
             self.target.tolist()
-            if isinstance(self.target, Tensor) and self.target.dim() == 1
+            if isinstance(self.target, Tensor)
+            and self.target.dim() == 1
+            and not self.target.is_floating_point()
             else []
         )
         texts = [f"{self._named(target)}, " for target in targets] or [""] * len(self.score)

@@ -10,6 +10,9 @@ from torch import Tensor
 from camport.targets import described
 from camport.version import __version__
 
+STATED = {"mean", "std", "scale", "in_graph"}
+"""Fields of a preprocessing that say what is done to pixels."""
+
 
 def file_metadata(bound: Any, images: Tensor, classes: int | None) -> dict[str, str]:
     """The `camport.*` properties of an exported file.
@@ -39,6 +42,8 @@ def file_metadata(bound: Any, images: Tensor, classes: int | None) -> dict[str, 
         "camport.adapter": json.dumps(adapter),
         "camport.preprocess": json.dumps(dict(preprocess)),
     }
+    if not STATED & set(bound.preprocess or {}):
+        found["camport.guessed"] = "preprocess"  # pixels / 255, for want of anything better
     if classes is not None:
         found["camport.classes"] = str(classes)
     if bound.adapter.fields:

@@ -93,9 +93,7 @@ class Explainer:
         self.labels: tuple[str, ...] | None = self.metadata.get("labels")
         method = self.metadata.get("method")
         self._family = method.get("family") if isinstance(method, dict) else None
-        stated = GuessedPreprocess.unless_stated(
-            self.metadata.get("preprocess"), entries.get("camport.preprocess", "")
-        )
+        stated = GuessedPreprocess.unless_stated(self.metadata.get("preprocess"), entries)
         self.preprocess = _for_channels(stated or self._default_preprocess(), self.inputs)
 
     def __call__(

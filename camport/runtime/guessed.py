@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,10 +19,14 @@ class GuessedPreprocess(Preprocess):
     """
 
     @classmethod
-    def unless_stated(cls, stated: Preprocess | None, text: str) -> Preprocess | None:
-        """`stated`, or a guess of the same where the text of a file's `camport.preprocess` says
-        nothing of pixels; None where there is none."""
-        if stated is None or {"mean", "std", "scale", "in_graph"} & set(json.loads(text)):
+    def unless_stated(cls, stated: Preprocess | None, entries: Mapping[str, str]) -> Any:
+        """`stated`, or a guess of the same where a file's `camport.preprocess` says nothing of
+        pixels, or `camport.guessed` names it; None where there is none."""
+        text = entries.get("camport.preprocess", "")
+        if stated is None or stated.in_graph:
+            return stated
+        says = {"mean", "std", "scale", "in_graph"} & set(json.loads(text))
+        if says and entries.get("camport.guessed") != "preprocess":
             return stated
         return cls.from_json(text)
 

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 
 import camport
+from camport.adapters import FunctionAdapter
 from camport.errors import DoubtWarning, FlatMapWarning, InputError
 from camport.export import to_onnx
 from camport.models import load_model
-from camport.runtime import load
+from camport.runtime import Preprocess, load
 from camport.view import overlay
 
 
@@ -126,3 +127,37 @@ def test_a_flat_map_is_told(tmp_path):
         assert explainer(x.numpy(), target=model_best).heatmap.any()
     with pytest.warns(FlatMapWarning, match=r"f.onnx: the heatmap of row 0, 1 is flat"):
         explainer(x.numpy(), target=2)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_guess_of_other_channels_is_one_too(tmp_path, channels):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(channels, 4, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4, 3),
+    ).eval()
+    to_onnx(camport.bind(model), tmp_path / "f.onnx", torch.rand(2, channels, 8, 8))
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 8, channels), dtype=np.uint8)
+    with pytest.warns(DoubtWarning, match="does not say how its network wants"):
+        prepared, _ = load(tmp_path / "f.onnx").preprocess.apply(pixels)
+    np.testing.assert_allclose(prepared, pixels.transpose(2, 0, 1) / 255, atol=1e-6)
+
+
+def test_labels_of_any_sequence_and_scores_without_a_class(loaded, photo):
+    pixels, _ = loaded.preprocess.apply(photo)
+    images = torch.from_numpy(pixels)[None]
+    for labels in (np.array(loaded.labels), iter(loaded.labels), list(loaded.labels)):
+        found = camport.bind(loaded.model, labels=labels)(images, 7)
+        assert found.captions()[0].startswith("seven (7), score ")
+    adapter = FunctionAdapter(lambda z: z[:, 1] - z[:, 2])
+    found = camport.bind(loaded.model, adapter=adapter, labels=loaded.labels)(images)
+    assert "zero" not in found.captions()[0]  # what is explained is no class
+
+
+@pytest.mark.parametrize("preprocess", ["imagenet", 5, Preprocess])
+def test_a_preprocessing_that_is_none_is_refused(loaded, preprocess):
+    with pytest.raises(InputError, match=r"give a camport\.runtime\.Preprocess or its fields"):
+        camport.bind(loaded.model, preprocess=preprocess)
